@@ -1,0 +1,61 @@
+"""Find an entry by its file name, or say which ones exist."""
+
+import difflib
+import importlib
+import pkgutil
+
+from bids_sexclf.errors import InputError
+
+
+def names(package):
+    """List the public entries of a catalogue.
+
+    Parameters
+    ----------
+    package : str
+        Dotted name of the folder, e.g. ``"bids_sexclf.models"``.
+
+    Returns
+    -------
+    list of str
+        Sorted file names without suffix; names starting with ``_`` are private.
+
+    Examples
+    --------
+    >>> "cnn3" in names("bids_sexclf.models")
+    True
+    """
+    folder = importlib.import_module(package)
+    found = pkgutil.iter_modules(folder.__path__)
+    return sorted(entry.name for entry in found if not entry.name.startswith("_"))
+
+
+def find(package, name):
+    """Import the entry that a user named.
+
+    Parameters
+    ----------
+    package : str
+        Dotted name of the folder.
+    name : str
+        What the user typed: the file's name without suffix.
+
+    Returns
+    -------
+    module
+        The entry.
+
+    Raises
+    ------
+    InputError
+        If there is no such entry; the message lists those that exist.
+    """
+    known = names(package)
+    if name not in known:
+        kind = package.rsplit(".", 1)[-1]
+        close = difflib.get_close_matches(str(name), known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise InputError(
+            f"Found {name!r}, needed one of the {kind} that exist: {', '.join(known)}.{hint}"
+        )
+    return importlib.import_module(f"{package}.{name}")

@@ -1,0 +1,273 @@
+"""Turn arguments into settings, run one level, give an exit code."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+from bids_sexclf import __version__
+from bids_sexclf.errors import PARTIAL, REFUSALS, USAGE, InputError
+from bids_sexclf.settings import Preparation, Run, Study, build, find_study, read_toml
+
+RECORDS = {
+    "how to run": Run,
+    "how scans become maps (participant)": Preparation,
+    "how maps become claims (group): replaces the study's own choice": Study,
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that ends with the exit code for wrong usage."""
+
+    def error(self, message):
+        """Say what is wrong, and exit with 64."""
+        self.exit(USAGE, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")
+
+
+def build_parser():
+    """Make the parser; every flag is a field of a record in ``settings``.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+    """
+    parser = Parser(
+        prog="bids-sexclf",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        description="Tell where, and how surely, female and male brains differ in MRI.",
+    )
+    parser.add_argument("bids_dir", type=Path, help="The BIDS dataset.")
+    parser.add_argument("output_dir", type=Path, help="Where everything is written.")
+    parser.add_argument(
+        "level",
+        choices=("participant", "group"),
+        metavar="{participant,group}",
+        help="participant: scans to maps. group: maps to claims.",
+    )
+    parser.add_argument("--version", action="version", version=f"bids-sexclf {__version__}")
+    parser.add_argument(
+        "--study", default="default", help="A preset's name, or a TOML file. [default]"
+    )
+    seen = set()
+    for title, record in RECORDS.items():
+        group = parser.add_argument_group(title)
+        for name, field in record.model_fields.items():
+            if name not in seen and (record, name) != (Study, "name"):
+                _add_flag(group, name, field)
+                seen.add(name)
+    return parser
+
+
+def _add_flag(group, name, field):
+    """Add the flag of one field."""
+    extra = (field.json_schema_extra or {}).get("flags", [])
+    flags = [*extra, f"--{name.replace('_', '-')}"]
+    text = field.description.replace("%", "%%")
+    if field.default is not None and field.annotation is not bool and name != "verbose":
+        shown = field.default
+        shown = " ".join(map(str, shown)) if isinstance(shown, (list, tuple)) else shown
+        text += f" [{shown}]"
+    options = {"dest": name, "help": text}
+    kind = _plain(field.annotation)
+    if field.annotation is bool:
+        options["action"] = "store_true"
+    elif name == "verbose":
+        options["action"] = "count"
+    elif get_origin(kind) is Literal:
+        options["choices"] = get_args(kind)
+    elif get_origin(kind) in (list, tuple):
+        options |= {"nargs": "+", "metavar": name.upper()}
+    else:
+        options["metavar"] = name.upper()
+    group.add_argument(*flags, **options)
+
+
+def _plain(annotation):
+    """Give a type without its ``| None``."""
+    members = [kind for kind in get_args(annotation) if kind is not type(None)]
+    return members[0] if members and type(None) in get_args(annotation) else annotation
+
+
+def read_settings(arguments):
+    """Make the records from the study file, the config file and the flags, in that order.
+
+    Parameters
+    ----------
+    arguments : dict
+        What the parser gave.
+
+    Returns
+    -------
+    dict
+        ``run``, ``preparation``, ``study``.
+
+    Raises
+    ------
+    InputError
+        If a value or a name cannot be used.
+    """
+    config = read_toml(arguments["config_file"]) if "config_file" in arguments else {}
+    known = {name for record in RECORDS.values() for name in record.model_fields}
+    unknown = sorted(set(config) - known)
+    if unknown:
+        raise InputError(
+            f"Found {', '.join(unknown)} in {arguments['config_file']}, needed some of "
+            f"{', '.join(sorted(known))}. Correct the file."
+        )
+    sources = {Study: find_study(arguments["study"]), Run: {}, Preparation: {}}
+    made = {}
+    for record in RECORDS.values():
+        values = dict(sources[record])
+        for given in (config, arguments):
+            values |= {key: given[key] for key in record.model_fields if key in given}
+        made[record.__name__.lower()] = build(record, values, "the study, the file and the flags")
+    return made
+
+
+def check_places(bids_dir, out, run):
+    """Refuse folders that would spoil the dataset.
+
+    Parameters
+    ----------
+    bids_dir, out : pathlib.Path
+    run : settings.Run
+
+    Raises
+    ------
+    InputError
+    """
+    bids, work = bids_dir.resolve(), Path(run.work_dir or out / "work").resolve()
+    if out.resolve() == bids:
+        raise InputError(
+            f"Found output folder {out} equal to the BIDS folder, needed another one. Use for "
+            f"example {bids / 'derivatives' / 'bids_sexclf'}."
+        )
+    inside = bids in work.parents and bids / "derivatives" not in work.parents
+    if work == bids or inside:
+        raise InputError(
+            f"Found work folder {work} inside the BIDS folder, needed one outside. Give another "
+            "with -w."
+        )
+
+
+def main(argv=None):
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+
+    Returns
+    -------
+    int
+        0 when all is done, 3 when participants were left out, 64 and above when refused.
+    """
+    arguments = vars(build_parser().parse_args(argv))
+    os.environ["NIPYPE_NO_ET"] = "1"  # no version ping
+    try:
+        records = read_settings(arguments)
+        check_places(arguments["bids_dir"], arguments["output_dir"], records["run"])
+        level = {"participant": _participant, "group": _group}[arguments["level"]]
+        return level(arguments["bids_dir"], arguments["output_dir"], **records)
+    except REFUSALS as fault:
+        print(f"bids-sexclf: {type(fault).__name__}: {fault}", file=sys.stderr)
+        return fault.exit_code
+
+
+def _participant(bids_dir, out, run, preparation, study):
+    """Run the participant level, and tell how it went."""
+    from bids_sexclf.participant import run as level
+
+    _use_temporary_folder(run, out)
+    with Bar("checking scans", "scan") as bar:
+        planned = level.plan(bids_dir, out, run, preparation, bar.update)
+    for row in planned.excluded:
+        print(f"left out {_who(row)}: {row['reason']}", file=sys.stderr)
+    print(
+        f"{len(planned.ready)} to prepare, {len(planned.finished)} finished before, "
+        f"{len(planned.excluded)} left out"
+    )
+    if run.dry_run:
+        for row in planned.ready:
+            print("\t".join(str(row[key]) for key in row if row[key] is not None))
+        return PARTIAL if planned.excluded else 0
+    with Bar("preparing", "step") as bar:
+        excluded = level.execute(bids_dir, out, run, preparation, planned, bar.update)
+    for row in excluded[len(planned.excluded) :]:
+        print(f"failed {_who(row)}: {row['reason']}", file=sys.stderr)
+    done = len(planned.ready) + len(planned.finished) + len(planned.excluded) - len(excluded)
+    print(f"{done} participant-sessions prepared, {len(excluded)} left out: see {out}/excluded.tsv")
+    return PARTIAL if excluded else 0
+
+
+def _group(bids_dir, out, run, preparation, study):
+    """Run the group level, and tell what was found."""
+    from bids_sexclf.group import base
+
+    _use_temporary_folder(run, out)
+    desk = base.Desk.at(bids_dir, out, run, study)
+    stages = base.chosen(run)
+    if run.dry_run:
+        for stage in stages:
+            print(f"{stage}\t{base.state(desk, stage)}")
+        return 0
+    for stage in stages:
+        with Bar(stage, "step") as bar:
+            base.run_stage(desk, stage, bar.update)
+    for line in base.findings(desk):
+        print(line)
+    return 0
+
+
+def _who(row):
+    return "_".join(filter(None, (row["participant_id"], row["session_id"])))
+
+
+def _use_temporary_folder(run, out):
+    """Keep temporary files in the work folder: it is writable where the rest may not be."""
+    import tempfile
+
+    folder = Path(run.work_dir or out / "work", "tmp").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["TMPDIR"] = str(folder)
+    os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
+    tempfile.tempdir = str(folder)
+
+
+class Bar:
+    """A progress line with the time left, made when the first step is told.
+
+    Parameters
+    ----------
+    title, unit : str
+    """
+
+    def __init__(self, title, unit):
+        self.title, self.unit, self.bar = title, unit, None
+
+    def update(self, done, total, note=None):
+        """Tell that `done` of `total` steps are over."""
+        from tqdm import tqdm
+
+        if self.bar is None:
+            self.bar = tqdm(
+                total=total, desc=self.title, unit=self.unit, mininterval=1, dynamic_ncols=True
+            )
+        self.bar.update(done - self.bar.n)
+        if isinstance(note, str):
+            self.bar.set_postfix_str(note)
+        elif note is not None:
+            self.bar.set_postfix_str(f"{note} finished")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.bar is not None:
+            self.bar.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""What a map is called and means, and how many of its voxels are impossible."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bids_sexclf.errors import InputError
+
+COUNTS = ("n_floored", "n_clipped")
+"""Keys of the counting maps that a fit adds when it is asked for ``counts``."""
+
+
+class MapRecord(NamedTuple):
+    """Describe one map, so that no map is written without its meaning.
+
+    Attributes
+    ----------
+    name : str
+        The key of the map in what the fit returns.
+    units : str
+        Units of its values; ``"1"`` for a pure number.
+    range : tuple of float
+        Lowest and highest value the map can hold with the default limits.
+    description : str
+        What the value means, in one sentence.
+    source : str
+        DOI of the paper that defines it.
+    """
+
+    name: str
+    units: str
+    range: tuple[float, float]
+    description: str
+    source: str
+
+
+def count_impossible(maps):
+    """Count what a fit had to repair, for a quality record.
+
+    Parameters
+    ----------
+    maps : dict of numpy.ndarray
+        What `fit_tensor` or `fit_kurtosis` returned with ``counts=True``.
+
+    Returns
+    -------
+    dict of int
+        ``floored_samples``: signals that were zero, negative, not finite or
+        under the floor, and were raised to it; ``floored_voxels``: voxels
+        holding at least one of these; ``clipped_estimates``: eigenvalues and
+        kurtosis values pushed back to a limit, or undefined and set to 0;
+        ``clipped_voxels``: voxels holding at least one of these;
+        ``empty_voxels``: voxels in the mask without any signal to refer to,
+        whose maps are all 0.
+
+    Raises
+    ------
+    InputError
+        If the maps hold no counts.
+    """
+    missing = [key for key in COUNTS if key not in maps]
+    if missing:
+        raise InputError(
+            f"The maps {sorted(maps)} lack {missing}; impossible values are counted while "
+            f"fitting. Call the fit with counts=True."
+        )
+    floored, clipped = (np.asarray(maps[key]) for key in COUNTS)
+    # Eigenvalues are clipped to a positive minimum, so only an unfitted voxel has no MD.
+    unfitted = np.asarray(maps["MD"]) == 0
+    return {
+        "floored_samples": int(floored.sum()),
+        "floored_voxels": int(np.count_nonzero(floored)),
+        "clipped_estimates": int(clipped.sum()),
+        "clipped_voxels": int(np.count_nonzero(clipped)),
+        "empty_voxels": int(np.count_nonzero((floored > 0) & unfitted)),
+    }

@@ -1,0 +1,367 @@
+"""Fit the diffusion kurtosis tensor and compute MK, AK, RK, KFA and the tensor's maps."""
+
+import numpy as np
+
+from bids_sexclf.diffusion._gradients import (
+    check_design,
+    check_gradients,
+    check_mask,
+    find_shells,
+    limit_bvals,
+    monomials,
+    multiplicities,
+    symmetric_indices,
+)
+from bids_sexclf.diffusion._least_squares import (
+    CHUNK_SIZE,
+    SIGNAL_FLOOR,
+    LinearModel,
+    check_options,
+    log_signal,
+    map_chunks,
+    solve,
+)
+from bids_sexclf.diffusion._maps import MapRecord
+from bids_sexclf.diffusion.tensor import MAPS as TENSOR_MAPS
+from bids_sexclf.diffusion.tensor import (
+    MAX_DIFFUSIVITY,
+    MIN_DIFFUSIVITY,
+    allocate,
+    blank,
+    decompose,
+    tensor_design,
+    tensor_maps,
+)
+from bids_sexclf.errors import InputError
+
+KURTOSIS_RANGE = (-3 / 7, 10.0)
+"""Limits of MK, AK and RK: -3/7 is water in spherical pores, 10 as in QSIRecon."""
+
+UNDEFINED_DIFFUSIVITY = 2e-7
+"""Eigenvalue (mm²/s) under which a kurtosis, divided by its square, is undefined (as in dipy)."""
+
+GAP = 1e-4
+"""Relative distance to which equal eigenvalues are parted in the formula of mean kurtosis.
+
+The formula divides two vanishing terms there. Parted by 1e-4 it is off by less than 1e-4 of
+itself, and rounding by 1e-8 (machine precision over the gap squared).
+"""
+
+MIN_MEAN_KURTOSIS = 1e-8
+"""Mean of the kurtosis tensor up to which KFA is 0 (as in dipy)."""
+
+KURTOSIS_SOURCE = "10.1002/mrm.22655"
+KFA_SOURCE = "10.1002/nbm.3271"
+
+MAPS = (
+    *TENSOR_MAPS[:4],
+    MapRecord(
+        "MK",
+        "1",
+        KURTOSIS_RANGE,
+        "Mean kurtosis: excess kurtosis of water displacement, averaged over all directions; 0 "
+        "is free diffusion.",
+        KURTOSIS_SOURCE,
+    ),
+    MapRecord(
+        "AK",
+        "1",
+        KURTOSIS_RANGE,
+        "Axial kurtosis: excess kurtosis along the principal direction of the tensor.",
+        KURTOSIS_SOURCE,
+    ),
+    MapRecord(
+        "RK",
+        "1",
+        KURTOSIS_RANGE,
+        "Radial kurtosis: excess kurtosis averaged over the circle across the principal direction.",
+        KURTOSIS_SOURCE,
+    ),
+    MapRecord(
+        "KFA",
+        "1",
+        (0.0, 1.0),
+        "Kurtosis fractional anisotropy: how far the kurtosis tensor is from equal in all "
+        "directions.",
+        KFA_SOURCE,
+    ),
+    TENSOR_MAPS[4],
+)
+"""What `fit_kurtosis` computes, one record per map."""
+
+# Cell (ij, kl) of the kurtosis tensor as a 6 x 6 matrix, as an index into its 15 elements.
+_PAIRS = symmetric_indices(2)
+_ELEMENTS = {index: place for place, index in enumerate(symmetric_indices(4))}
+_MATRIX = np.array([[_ELEMENTS[tuple(sorted(ij + kl))] for kl in _PAIRS] for ij in _PAIRS])
+_DIAGONAL = [_ELEMENTS[index] for index in [(0, 0, 0, 0), (1, 1, 1, 1), (2, 2, 2, 2)]]
+_CROSS = [_ELEMENTS[index] for index in [(0, 0, 1, 1), (0, 0, 2, 2), (1, 1, 2, 2)]]
+
+
+def fit_kurtosis(
+    dwi,
+    bvals,
+    bvecs,
+    mask=None,
+    *,
+    method="WLS",
+    b_max=None,
+    b0_threshold=50,
+    signal_floor=SIGNAL_FLOOR,
+    min_diffusivity=MIN_DIFFUSIVITY,
+    max_diffusivity=MAX_DIFFUSIVITY,
+    min_kurtosis=KURTOSIS_RANGE[0],
+    max_kurtosis=KURTOSIS_RANGE[1],
+    counts=False,
+    chunk_size=CHUNK_SIZE,
+    n_threads=1,
+):
+    """Fit diffusion and kurtosis tensors per voxel and compute their scalar maps.
+
+    Parameters
+    ----------
+    dwi : numpy.ndarray, shape (X, Y, Z, N)
+        Signals of any real type, in any order in memory.
+    bvals : array-like, shape (N,)
+        b-values, s/mm², of two or more shells.
+    bvecs : array-like, shape (N, 3)
+        Unit b-vectors; those of b0 volumes count as zero unless they are unit.
+    mask : array-like of bool, shape (X, Y, Z), optional
+        Voxels to fit; all by default.
+    method : {"WLS", "OLS"}
+        Least squares on log signals, weighted by the squared prediction of an
+        unweighted fit, or unweighted.
+    b_max : float, optional
+        Use volumes up to this b-value, s/mm²; all by default. The expansion
+        holds up to about 3000 in the brain.
+    b0_threshold : float, default 50
+        Volumes up to this b-value, s/mm², are b0 volumes.
+    signal_floor : float, default 0.001
+        Signals that are not finite or under this fraction of the voxel's mean
+        b0 signal are raised to it before the logarithm, counted, and hardly
+        weighted by WLS.
+    min_diffusivity, max_diffusivity : float
+        Eigenvalues are clipped to this range, mm²/s, and counted.
+    min_kurtosis, max_kurtosis : float
+        MK, AK and RK are clipped to this range, and counted.
+    counts : bool, default False
+        Add ``"n_floored"`` and ``"n_clipped"``, how many samples and
+        estimates of each voxel were pushed to a limit (int32); see
+        `count_impossible`.
+    chunk_size : int, default 2000
+        Voxels held at once per thread; changes memory, not maps.
+    n_threads : int, default 1
+        Chunks fitted at the same time.
+
+    Returns
+    -------
+    dict of numpy.ndarray
+        float32 arrays of shape (X, Y, Z), one for each record in `MAPS`; 0
+        outside the mask and in voxels without b0 signal.
+
+    Raises
+    ------
+    InputError
+        If shapes, b-values or b-vectors do not fit together, or do not
+        determine both tensors (two shells, 15 directions).
+
+    Notes
+    -----
+    All three kurtosis averages are exact for the fitted tensors, not sampled.
+    Where an eigenvalue is not over 2e-7 mm²/s they are undefined: they are
+    set to 0 as in dipy, and counted as clipped. The tensor is not constrained
+    to physical values, so noise can make MK low in single voxels.
+
+    References
+    ----------
+    Jensen et al. (2005), doi:10.1002/mrm.20508; Tabesh et al. (2011),
+    doi:10.1002/mrm.22655; Veraart et al. (2013),
+    doi:10.1016/j.neuroimage.2013.05.028
+    """
+    dwi = np.asarray(dwi)
+    check_options(method, signal_floor, chunk_size, n_threads)
+    gradients = limit_bvals(check_gradients(dwi, bvals, bvecs, b0_threshold), b_max)
+    mask = check_mask(mask, dwi.shape[:3])
+    model = LinearModel.from_design(_kurtosis_design(gradients, b0_threshold))
+
+    def fit_chunk(signal):
+        logs, floored, empty = log_signal(signal, gradients.reference, signal_floor)
+        estimate = solve(model, logs, floored, method, signal_floor)
+        evals, evecs, n_clipped = decompose(estimate[:, 1:7], min_diffusivity, max_diffusivity)
+        averages, n_out = _averages(evals, evecs, estimate[:, 7:], (min_kurtosis, max_kurtosis))
+        maps = tensor_maps(estimate[:, 0], evals) | averages
+        maps["KFA"] = kurtosis_anisotropy(estimate[:, 7:], evals.mean(axis=1))
+        return blank(
+            maps | {"n_floored": np.count_nonzero(floored, axis=1), "n_clipped": n_clipped + n_out},
+            empty,
+        )
+
+    maps = allocate(MAPS, dwi.shape[:3], counts)
+    volumes = gradients.volumes
+    map_chunks(fit_chunk, dwi, mask, volumes, maps, chunk_size=chunk_size, n_threads=n_threads)
+    return maps
+
+
+def _kurtosis_design(gradients, b0_threshold):
+    # The fourth-order elements enter as MD² W in (µm²/ms)², which keeps the model linear.
+    shells = find_shells(gradients.bvals, b0_threshold)
+    if len(shells) < 2:
+        raise InputError(
+            f"The b-values form {len(shells)} shell(s) over {b0_threshold} s/mm² "
+            f"({', '.join(f'{mean:.0f}' for mean, _ in shells)}); kurtosis needs two or more, for "
+            f"instance 1000 and 2000; fit a tensor instead."
+        )
+    b = gradients.bvals[:, None] / 1000
+    design = np.hstack([tensor_design(gradients), b**2 / 6 * monomials(gradients.bvecs, 4)])
+    return check_design(
+        design, "kurtosis model", "15 directions on two shells, and b0 or a third shell,"
+    )
+
+
+def _averages(evals, evecs, elements, limits):
+    """Return MK, AK and RK within limits, and how many of them were not."""
+    defined = evals[:, 2] > UNDEFINED_DIFFUSIVITY
+    evals = np.where(defined[:, None], 1000 * evals, 1.0)
+    quartic = in_eigenframe(elements, evecs)
+    values = {
+        "MK": mean_kurtosis(evals, quartic),
+        "AK": axial_kurtosis(evals, quartic),
+        "RK": radial_kurtosis(evals, quartic),
+    }
+    n_out = np.zeros(len(evals), dtype=int)
+    for name, kurtosis in values.items():
+        n_out += (kurtosis < limits[0]) | (kurtosis > limits[1]) | ~defined
+        values[name] = np.clip(np.where(defined, kurtosis, 0.0), *limits)
+    return values, n_out
+
+
+def in_eigenframe(elements, evecs):
+    """Return the elements aabb of fourth-order tensors in the frame of the eigenvectors.
+
+    Parameters
+    ----------
+    elements : numpy.ndarray, shape (n_voxels, 15)
+        In the order of ``symmetric_indices(4)``.
+    evecs : numpy.ndarray, shape (n_voxels, 3, 3)
+        Unit vectors in columns.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_voxels, 3, 3)
+        Cell (a, b) holds element aabb: the only ones that averages over
+        directions see.
+    """
+    rows, columns = np.transpose(_PAIRS)
+    squares = evecs[:, rows] * evecs[:, columns] * multiplicities(2)[:, None]
+    return squares.transpose(0, 2, 1) @ (elements[:, _MATRIX] @ squares)
+
+
+def mean_kurtosis(evals, quartic):
+    """Return kurtosis averaged over all directions.
+
+    Parameters
+    ----------
+    evals : numpy.ndarray, shape (n_voxels, 3)
+        Positive, largest first.
+    quartic : numpy.ndarray, shape (n_voxels, 3, 3)
+        MD² W from `in_eigenframe`, in the squared units of `evals`.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_voxels,)
+
+    Notes
+    -----
+    The elliptic integrals of the paper, R(a/b, a/c, 1), are written as
+    R(ab, ac, bc): RF is then the same for all three axes.
+
+    References
+    ----------
+    Tabesh et al. (2011), doi:10.1002/mrm.22655
+    """
+    from scipy.special import elliprd, elliprf
+
+    middle = evals[:, 1]
+    lambdas = np.stack(
+        [
+            np.maximum(evals[:, 0], middle * (1 + GAP)),
+            middle,
+            np.minimum(evals[:, 2], middle * (1 - GAP)),
+        ]
+    )
+    total = 0.0
+    rf = elliprf(*(lambdas[list(pair)].prod(axis=0) for pair in [(0, 1), (0, 2), (1, 2)]))
+    for i, j, k in [(0, 1, 2), (1, 0, 2), (2, 0, 1)]:
+        a, b, c = lambdas[[i, j, k]]
+        rd = b * c * elliprd(a * b, a * c, b * c) / 3
+        along = b * c / a * rf + (3 * a**2 - a * b - a * c - b * c) / a * rd - 1
+        across = (b + c) * rf + (2 * a - b - c) * rd - 2
+        total += along / (2 * (a - b) * (a - c)) * quartic[:, i, i]
+        total += 3 * across / (b - c) ** 2 * quartic[:, j, k]
+    return total
+
+
+def axial_kurtosis(evals, quartic):
+    """Return kurtosis along the principal direction; arguments as in `mean_kurtosis`."""
+    return quartic[:, 0, 0] / evals[:, 0] ** 2
+
+
+def radial_kurtosis(evals, quartic):
+    """Return kurtosis averaged over the circle across the principal direction.
+
+    Parameters
+    ----------
+    evals, quartic : numpy.ndarray
+        As in `mean_kurtosis`.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_voxels,)
+
+    Notes
+    -----
+    G1 and G2 of the paper, with s and t the roots of the two smaller
+    eigenvalues and the common factor (s - t)² cancelled, so that equal
+    eigenvalues need no special case.
+
+    References
+    ----------
+    Tabesh et al. (2011), doi:10.1002/mrm.22655
+    """
+    s, t = np.sqrt(evals[:, 1:].T)
+    common = (s + t) ** 2
+    return (
+        (2 * s + t) / (2 * s**3 * common) * quartic[:, 1, 1]
+        + (2 * t + s) / (2 * t**3 * common) * quartic[:, 2, 2]
+        + 3 / (s * t * common) * quartic[:, 1, 2]
+    )
+
+
+def kurtosis_anisotropy(elements, md):
+    """Return the fractional anisotropy of kurtosis tensors.
+
+    Parameters
+    ----------
+    elements : numpy.ndarray, shape (n_voxels, 15)
+        MD² W in (µm²/ms)².
+    md : numpy.ndarray, shape (n_voxels,)
+        Mean diffusivity, mm²/s.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_voxels,)
+        In [0, 1]; 0 where the mean of the kurtosis tensor is not positive.
+
+    Notes
+    -----
+    The isotropic part is orthogonal to the rest and its squared norm is
+    5 mean², which leaves one norm to compute.
+
+    References
+    ----------
+    Glenn et al. (2015), doi:10.1002/nbm.3271
+    """
+    norm = (multiplicities(4) * elements**2).sum(axis=1)
+    mean = (elements[:, _DIAGONAL].sum(axis=1) + 2 * elements[:, _CROSS].sum(axis=1)) / 5
+    defined = mean > MIN_MEAN_KURTOSIS * (1000 * md) ** 2
+    share = 1 - 5 * mean**2 / np.where(defined, norm, 1.0)
+    return np.where(defined, np.sqrt(np.clip(share, 0, 1)), 0.0)

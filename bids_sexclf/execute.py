@@ -1,0 +1,93 @@
+"""Run independent jobs: in process, or in a process pool (one interface: concurrent.futures)."""
+
+import os
+import signal
+import sys
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+
+THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+class InProcess(Executor):
+    """Run each job at once, where it is submitted."""
+
+    def submit(self, function, /, *args, **kwargs):
+        """Run a job; its error is raised by the future's ``result``, as in a pool."""
+        future = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as fault:
+            future.set_exception(fault)
+        return future
+
+
+def set_threads(count):
+    """Let this process, and those it starts, use `count` threads each.
+
+    Parameters
+    ----------
+    count : int
+    """
+    for name in THREADS:
+        os.environ[name] = str(count)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
+
+
+def die_with_parent():
+    """End this process when the one that started it is killed (Linux; elsewhere nothing happens).
+
+    Without it the workers of a killed run would go on writing into the folders
+    of the run that resumes it.
+    """
+    if sys.platform.startswith("linux"):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _start_worker(threads):
+    die_with_parent()
+    set_threads(threads)
+
+
+@contextmanager
+def pool(processes, threads=1):
+    """Give an executor for independent jobs.
+
+    Parameters
+    ----------
+    processes : int
+        With one, jobs run in this process.
+    threads : int
+        Threads per process.
+
+    Yields
+    ------
+    concurrent.futures.Executor
+    """
+    if processes == 1:
+        set_threads(threads)
+        yield InProcess()
+        return
+    # Spawned, not forked: torch and ITK hold threads that do not survive a fork.
+    with ProcessPoolExecutor(
+        processes, get_context("spawn"), initializer=_start_worker, initargs=(threads,)
+    ) as executor:
+        yield executor
+
+
+def processors():
+    """Count the processors this process may use (cgroup and affinity included)."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1

@@ -1,0 +1,116 @@
+"""Turn tables into figures: one figure per file, and its file's name is its name.
+
+A figure's file declares ``SECTION`` (heading of the report it stands under),
+``ORDER`` (where it stands), ``READS`` (tables it reads), ``CAPTION`` (what it
+shows and what would be bad) and ``draw(tables)``, which gives a matplotlib
+``Figure``, or None where the tables hold nothing to show.
+"""
+
+import re
+
+from bids_sexclf import catalogue
+
+PACKAGE = "bids_sexclf.figures"
+
+
+def ordered():
+    """List the figures in the order of the report.
+
+    Returns
+    -------
+    list of (str, module)
+        Name and entry.
+    """
+    entries = [(name, catalogue.find(PACKAGE, name)) for name in catalogue.names(PACKAGE)]
+    return sorted(entries, key=lambda entry: (entry[1].ORDER, entry[0]))
+
+
+def draw_svg(name, tables):
+    """Draw a figure as SVG text in the style all figures share.
+
+    Text stays text, images are embedded, and the same tables give the same
+    bytes.
+
+    Parameters
+    ----------
+    name : str
+        File name of the figure.
+    tables : dict
+        Table name to ``pandas.DataFrame``; ``template`` and ``atlas`` to a pair
+        of array, shape (X, Y, Z), and affine, shape (4, 4), mm, or to None.
+
+    Returns
+    -------
+    str or None
+        None where the tables hold nothing to show.
+
+    Raises
+    ------
+    InputError
+        If there is no such figure.
+    """
+    import io
+
+    import matplotlib
+
+    from bids_sexclf.figures._style import STYLE
+
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
+        figure = catalogue.find(PACKAGE, name).draw(tables)
+        if figure is None:
+            return None
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return text.getvalue()
+
+
+def inline_svg(svg, name, label):
+    """Make SVG text fit to stand inside an HTML page beside others.
+
+    Parameters
+    ----------
+    svg : str
+        A whole SVG document.
+    name : str
+        Goes before every id, so that the ids of two figures never clash.
+    label : str
+        What a screen reader says.
+
+    Returns
+    -------
+    str
+        One ``<svg>`` element.
+    """
+    from html import escape
+
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", body)
+    return body.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
+
+
+def label_region(name, hemisphere):
+    """Name a region with its side, once.
+
+    Parameters
+    ----------
+    name : str
+        From the atlas's label table.
+    hemisphere : {"L", "R", "B"}
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> label_region("Cingulum", "L")
+    'Cingulum (left)'
+    >>> label_region("Left cingulum", "L")
+    'Left cingulum'
+    """
+    side = {"L": "left", "R": "right"}.get(hemisphere)
+    words = set(re.split(r"[^a-z]+", str(name).lower()))
+    if side is None or words & {"left", "right", "l", "r"}:
+        return str(name)
+    return f"{name} ({side})"

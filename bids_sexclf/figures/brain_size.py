@@ -1,0 +1,84 @@
+"""Show whether a network's evidence goes with brain volume within each sex."""
+
+from bids_sexclf.figures._style import (
+    FAINT,
+    MANY,
+    SEX_COLOURS,
+    SEX_MARKERS,
+    list_networks,
+    list_pairs,
+    make_panels,
+    name_pair,
+    take,
+)
+
+SECTION = "What else could explain it"
+ORDER = 50
+READS = ("predictions", "cohort", "confounds", "scores", "comparisons")
+CAPTION = (
+    "Evidence for male (logit; above zero the network says male) against brain volume, with a line "
+    "fitted within each sex and Spearman's rho beside it. Bad would be steep lines: among people "
+    "of one sex, the network then calls those with larger brains more male, so it reads brain size."
+)
+IDS = ["participant_id", "session_id"]
+
+
+def draw(tables):
+    """Draw logit against brain volume, one panel per network and map.
+
+    Parameters
+    ----------
+    tables : dict
+        Reads ``predictions`` (test part), ``cohort``, ``confounds``, ``scores``,
+        ``comparisons``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+    """
+    tested = tables["predictions"]
+    tested = tested[tested["part"] == "test"]
+    sized = tables["cohort"].dropna(subset="brain_volume_ml")
+    known = list_pairs(tested)
+    pairs = [pair for pair in list_networks(tables) if pair in known]
+    if not pairs or sized.empty:
+        return None
+    figure, axes = make_panels(len(pairs), height=3.3)
+    for ax, pair in zip(axes, pairs, strict=True):
+        # Repeats test a participant several times: one point each.
+        logit = take(tested, pair).groupby(IDS, dropna=False)["logit"].mean().reset_index()
+        _draw_cloud(ax, logit.merge(sized, on=IDS), take(tables["confounds"], pair))
+        ax.set(title=name_pair(pair), xlabel="brain volume (mL)")
+    axes[0].set_ylabel("evidence for male (logit)")
+    return figure
+
+
+def _draw_cloud(ax, points, confounds):
+    """Draw the points of one network and a line within each sex."""
+    import numpy as np
+
+    ax.axhline(0, color=FAINT, linewidth=0.8)
+    for sex, colour in SEX_COLOURS.items():
+        rows = points[points["sex"] == sex]
+        volume, logit = rows["brain_volume_ml"].to_numpy(float), rows["logit"].to_numpy(float)
+        ax.scatter(
+            volume,
+            logit,
+            16,
+            colour,
+            SEX_MARKERS[sex],
+            alpha=0.5,
+            linewidths=0,
+            rasterized=len(rows) > MANY,
+            label=sex + _say_rho(confounds, sex),
+        )
+        if len(rows) > 2 and np.ptp(volume) > 0:
+            ends = np.array([volume.min(), volume.max()])
+            ax.plot(ends, np.polyval(np.polyfit(volume, logit, 1), ends), color=colour, lw=1.8)
+    ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.18), handletextpad=0.2, markerscale=1.5)
+
+
+def _say_rho(confounds, sex):
+    rows = confounds[(confounds["covariate"] == "brain_volume_ml") & (confounds["sex"] == sex)]
+    rho = rows["rho"].dropna()
+    return f" (rho {rho.iloc[0]:.2f})".replace("-", "\u2212") if len(rho) else ""

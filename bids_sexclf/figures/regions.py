@@ -1,0 +1,89 @@
+"""Show which regions a network needs, with intervals."""
+
+from bids_sexclf.figures import label_region
+from bids_sexclf.figures._style import COLOURS, WIDTH
+
+SECTION = "Where the sexes differ"
+ORDER = 60
+READS = ("regions",)
+CAPTION = (
+    "How much the probability of the correct sex falls when one region is hidden, with intervals; "
+    "the strongest regions of each network. Filled dots survive Holm's correction for testing many "
+    "regions, hollow dots do not and may well be chance. Right of zero the region spoke for the "
+    "correct sex. Bad would be reading anything into hollow dots."
+)
+KEYS = ["model", "map", "method", "fill", "atlas"]
+ALPHA = 0.05
+MOST_PANELS = 12
+LABELS = {1: "fall of the probability of the correct sex", 2: "fall of P(correct sex)"}
+"""Label of the axis, by panels side by side."""
+
+
+def draw(tables):
+    """Draw the strongest regions, one panel per network, map, method and fill.
+
+    Parameters
+    ----------
+    tables : dict
+        Reads ``regions``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    regions = tables["regions"]
+    if regions.empty:
+        return None
+    groups = list(regions.groupby(KEYS, sort=False))
+    most = 18 if len(groups) == 1 else 10
+    columns = min(2, len(groups))
+    rows = -(-min(len(groups), MOST_PANELS) // columns)
+    bars = min(most, max(len(group) for _, group in groups))
+    figure = Figure(figsize=(WIDTH, rows * (1.0 + 0.25 * bars)), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.12)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[len(groups) :]:
+        ax.set_visible(False)
+    for ax, (keys, group) in zip(axes, groups, strict=False):
+        _draw_forest(ax, group, most)
+        ax.set(title=_title(keys, regions), xlabel=LABELS[columns])
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+    if len(groups) > MOST_PANELS:
+        figure.supxlabel(f"{len(groups) - MOST_PANELS} more in the table", fontsize="medium")
+    return figure
+
+
+def _title(keys, regions):
+    """Name a panel by model and map, and by what else varies in the table."""
+    others = [
+        str(value)
+        for column, value in zip(KEYS[2:], keys[2:], strict=True)
+        if regions[column].nunique() > 1
+    ]
+    return ", ".join([keys[0], keys[1], *others])
+
+
+def _draw_forest(ax, group, most):
+    """Draw the strongest regions of one panel."""
+    from textwrap import shorten
+
+    order = group["mean"].abs().sort_values(ascending=False, kind="stable").index[:most]
+    group = group.loc[order].sort_values("mean", ascending=False, kind="stable")
+    ax.axvline(0, color="#888888", linewidth=0.8)
+    for place, row in enumerate(group.itertuples()):
+        sure = row.p_holm < ALPHA
+        colour = COLOURS[0] if sure else "#888888"
+        ax.plot([row.ci_low, row.ci_high], [place, place], color=colour, linewidth=1.6)
+        ax.plot(row.mean, place, "o", color=colour, mfc=colour if sure else "white", markersize=6)
+    names = [
+        shorten(label_region(row.name, row.hemisphere), 44, placeholder=" …")
+        for row in group.itertuples(index=False)
+    ]
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.grid(axis="x", color="#EEEEEE")
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)

@@ -1,0 +1,173 @@
+"""Show where in the brain the regions lie that a network needs."""
+
+from bids_sexclf.figures._style import WIDTH
+
+SECTION = "Where the sexes differ"
+ORDER = 70
+READS = ("regions", "template", "atlas")
+CAPTION = (
+    "The same numbers on the template brain: red where hiding the region lowers the probability of "
+    "the correct sex, blue where it raises it; the fainter, the nearer to zero. Black outlines "
+    "mark regions that survive Holm's correction; without any outline, no region is shown to "
+    "matter, whatever its colour. Slices are seen from above and from behind: left (L) is left."
+)
+KEYS = ["model", "map", "method", "fill", "atlas"]
+ALPHA = 0.05
+MOST_MOSAICS = 6
+PLANES = (("z", 2), ("y", 1), ("x", 0))
+"""Axial, coronal and sagittal: the world axis that a slice cuts, and its number."""
+
+SCALE_MM = 1.25
+"""Pixel size slices are drawn with."""
+
+STEP = 3
+"""Steps between the levels of a colour channel; unseen, and images pack better."""
+
+
+def draw(tables):
+    """Draw slices with the signed mean drop of each region.
+
+    All regions are shown, faint where weak, and significance is an outline on
+    top, so that nothing hides behind a threshold.
+
+    Parameters
+    ----------
+    tables : dict
+        Reads ``regions``, ``template`` and ``atlas``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+
+    References
+    ----------
+    Taylor et al. 2023, Highlight results, don't hide them.
+    doi:10.1016/j.neuroimage.2023.120138
+    """
+    from matplotlib.figure import Figure
+
+    regions = tables["regions"]
+    if regions.empty or tables.get("template") is None or tables.get("atlas") is None:
+        return None
+    (template, affine), (atlas, _) = (_reorient(*tables[name]) for name in ("template", "atlas"))
+    template, atlas, affine = _crop(template, atlas, affine)
+    groups = list(regions.groupby(KEYS, sort=False))[:MOST_MOSAICS]
+    # A single network gets a row per plane; several share the page, one row each.
+    rows = [[plane] for plane in PLANES] if len(groups) == 1 else [list(PLANES)]
+    height = sum(1.5 if len(row) == 1 else 1.25 for row in rows) + 0.45
+    figure = Figure(figsize=(WIDTH, height * len(groups)), layout="constrained")
+    blocks = figure.subfigures(len(groups), 1, squeeze=False).ravel()
+    for block, (keys, group) in zip(blocks, groups, strict=True):
+        _draw_mosaic(block, rows, group, template, atlas.astype(int), affine)
+        block.suptitle(f"{keys[0]}, {keys[1]}", x=0.01, ha="left", weight="bold", size=10)
+    return figure
+
+
+def _reorient(array, affine):
+    """Turn a volume so that its axes run to the right, the front and the top."""
+    import nibabel as nib
+    import numpy as np
+
+    image = nib.as_closest_canonical(nib.Nifti1Image(np.asarray(array, np.float32), affine))
+    return image.get_fdata(), image.affine
+
+
+def _crop(template, atlas, affine):
+    """Cut both volumes to the brain, so that slices fill their panels."""
+    from bids_sexclf.volumes import Grid, crop_grid
+
+    grid = Grid(template.shape, affine)
+    grid, box = crop_grid(grid, (template > 0.05 * template.max()) | (atlas > 0))
+    return template[box], atlas[box], grid.affine
+
+
+def _draw_mosaic(block, rows, group, template, atlas, affine):
+    """Draw the slices of one network, and the bar that says what a colour means."""
+    import numpy as np
+    from matplotlib import cm, colors
+
+    drop = np.zeros(max(atlas.max(), group["region"].max()) + 1)
+    drop[group["region"]] = group["mean"]
+    sure = np.isin(atlas, group.loc[group["p_holm"] < ALPHA, "region"])
+    reach = np.abs(drop).max() or 1.0
+    scale = cm.ScalarMappable(colors.Normalize(-reach, reach), "RdBu_r")
+    shades = _blend(np.full(256, 0.65), np.linspace(-reach, reach, 256), scale)
+    count = 7 if len(rows) > 1 else 9
+    axes = block.subplots(len(rows), count, squeeze=False)
+    for row, planes in zip(axes, rows, strict=True):
+        cuts = [cut for plane in planes for cut in _choose_cuts(plane, atlas, count // len(planes))]
+        for ax in row:
+            ax.axis("off")
+        for number, (ax, (letter, axis, index)) in enumerate(zip(row, cuts, strict=True)):
+            slices = [volume.take(index, axis) for volume in (template, drop[atlas], sure)]
+            _draw_slice(ax, slices, scale, template.max(), np.delete(_zooms(affine), axis))
+            _label(ax, letter, affine[axis, axis] * index + affine[axis, 3])
+            if letter != "x" and letter not in [cut[0] for cut in cuts[:number]]:
+                _label_sides(ax)
+    seen = cm.ScalarMappable(scale.norm, colors.ListedColormap(shades))
+    bar = block.colorbar(seen, ax=list(axes.ravel()), shrink=0.8, aspect=18, pad=0.01)
+    bar.set_label("fall of P(correct)", size=8)
+    bar.outline.set_visible(False)
+
+
+def _zooms(affine):
+    import numpy as np
+
+    return np.linalg.norm(affine[:3, :3], axis=0)
+
+
+def _choose_cuts(plane, atlas, count):
+    """Spread slices evenly over the extent of the atlas."""
+    import numpy as np
+
+    letter, axis = plane
+    others = tuple(other for other in range(3) if other != axis)
+    filled = np.flatnonzero((atlas > 0).any(axis=others))
+    low, high = filled.min(), filled.max()
+    share = (np.arange(count) + 1) / (count + 1)
+    return [(letter, axis, int(round(low + part * (high - low)))) for part in share]
+
+
+def _blend(grey, values, scale):
+    """Lay colours over greys, the fainter the nearer a value is to zero."""
+    import numpy as np
+
+    opacity = 0.9 * (np.abs(values)[..., None] / scale.norm.vmax) ** 0.7
+    return (1 - opacity) * grey[..., None] + opacity * scale.to_rgba(values)[..., :3]
+
+
+def _draw_slice(ax, slices, scale, brightest, zooms):
+    """Draw a map over the template in one image, and outline what is significant."""
+    import numpy as np
+    from scipy.ndimage import zoom
+
+    template, drop, sure = slices
+    factor = zooms / SCALE_MM
+    bright = np.clip(zoom(template, factor, order=1) / (brightest or 1), 0, 1)
+    # The paper shines through where the template fades, so no dark rim is left around the brain.
+    inside = np.clip(bright / 0.35, 0, 1)
+    grey = 1 - inside * (0.8 - 0.7 * bright)
+    pixels = _blend(grey, zoom(drop, factor, order=1), scale)
+    pixels = (255 * pixels / STEP).astype(np.uint8).transpose(1, 0, 2) * STEP
+    ax.imshow(pixels, origin="lower", interpolation="none")
+    if sure.any():
+        edge = zoom(sure.astype(float), factor, order=1).T
+        ax.contour(edge, [0.5], colors="black", linewidths=0.9)
+
+
+def _label(ax, letter, place):
+    """Say where the slice lies."""
+    ax.set_title(
+        f"{letter} = {place:.0f} mm".replace("-", "\u2212"),
+        loc="center",
+        size=7.5,
+        pad=2,
+        weight="normal",
+    )
+
+
+def _label_sides(ax):
+    for place, side, align in ((0.0, "L", "right"), (1.0, "R", "left")):
+        ax.text(
+            place, 0.5, side, transform=ax.transAxes, size=8, weight="bold", ha=align, va="center"
+        )

@@ -1,0 +1,399 @@
+"""Write the report. Reads every table above; writes report.html and figures/*.svg."""
+
+from importlib import metadata
+from importlib.resources import files
+
+from bids_sexclf import figures
+from bids_sexclf.group import _findings as say
+from bids_sexclf.tables import read_table, schema, whole
+from bids_sexclf.volumes import load
+
+READS = (
+    "cohort",
+    "splits",
+    "predictions",
+    "scores",
+    "comparisons",
+    "confounds",
+    "regions",
+    "history",
+    "excluded",
+)
+WRITES = ("report.html",)
+SETTINGS = ()
+
+TABLES = {
+    "Participants": ("folds", "excluded"),
+    "How surely sex can be told": ("scores", "comparisons"),
+    "What else could explain it": ("confounds",),
+    "Where the sexes differ": ("regions",),
+}
+"""Section of the report to the tables printed in it."""
+
+TITLES = {
+    "folds": "Participants in each part of each fold",
+    "excluded": "Participants left out, and why",
+    "scores": "Scores",
+    "comparisons": "Networks against baselines",
+    "confounds": "Association of the logit with other things, within each sex",
+    "regions": "Every region that was tested",
+}
+MOST_ROWS = 1500
+"""Rows of one table the report prints; the file holds them all."""
+
+SOFTWARE = (
+    "bids-sexclf",
+    "torch",
+    "lightning",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "statsmodels",
+    "pandas",
+    "nibabel",
+    "nipype",
+    "antspyx",
+    "dipy",
+    "matplotlib",
+)
+
+
+def run(desk):
+    """Write the report of a study.
+
+    Parameters
+    ----------
+    desk : object
+        With ``folder`` (pathlib.Path of the study, which holds its tables and
+        ``grid/``), ``study`` (settings.Study) and ``run`` (settings.Run).
+
+    Raises
+    ------
+    InputError
+        If a table is missing or damaged.
+    """
+    tables = {name: read_table(desk.folder / f"{name}.tsv", name) for name in READS}
+    tables |= trace_curves(tables["predictions"], desk.study.interval_level)
+    for name in ("template", "atlas"):
+        path = desk.folder / "grid" / f"{name}.nii.gz"
+        tables[name] = load(path, ndim=3) if path.exists() else None
+    drawn = {name: figures.draw_svg(name, tables) for name, _ in figures.ordered()}
+    for name, svg in drawn.items():
+        if svg is not None:
+            with whole(desk.folder / "figures" / f"{name}.svg") as part:
+                part.write_text(svg, encoding="utf-8")
+    with whole(desk.folder / "report.html") as part:
+        part.write_text(make_page(tables, desk.study, drawn), encoding="utf-8")
+
+
+def trace_curves(predictions, level):
+    """Trace ROC and calibration curves of the test participants.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+    level : float
+        Level of the intervals, in (0, 1).
+
+    Returns
+    -------
+    dict of pandas.DataFrame
+        ``roc``: model, map, fpr, tpr. ``calibration``: model, map, predicted,
+        observed, low, high, n. A model tested on one sex only has no ROC curve.
+    """
+    import pandas as pd
+
+    from bids_sexclf.stats.scores import calibration_curve, roc_curve
+
+    parts = {"roc": [], "calibration": []}
+    tested = predictions[predictions["part"] == "test"]
+    for (model, which), rows in tested.groupby(["model", "map"], sort=False):
+        fold = rows.groupby(["repeat", "fold"]).ngroup().to_numpy()
+        fpr, tpr = roc_curve(rows["target"].to_numpy(), rows["logit"].to_numpy(float), fold)
+        # A repeat tests everyone again: one repeat, so that n counts people.
+        once = rows[rows["repeat"] == rows["repeat"].min()]
+        target, logit = once["target"].to_numpy(), once["logit"].to_numpy(float)
+        bins = max(2, min(10, len(once) // 10))
+        calibration = calibration_curve(target, logit, bins, level)
+        for name, columns in (("roc", {"fpr": fpr, "tpr": tpr}), ("calibration", calibration)):
+            parts[name].append(pd.DataFrame({"model": model, "map": which} | columns))
+    columns = {
+        "roc": ["model", "map", "fpr", "tpr"],
+        "calibration": ["model", "map", "predicted", "observed", "low", "high", "n"],
+    }
+    return {
+        name: pd.concat(frames).dropna() if frames else pd.DataFrame(columns=columns[name])
+        for name, frames in parts.items()
+    }
+
+
+def make_page(tables, study, drawn):
+    """Make the whole HTML page, which loads nothing from elsewhere.
+
+    Parameters
+    ----------
+    tables : dict
+        Table name to ``pandas.DataFrame``.
+    study : bids_sexclf.settings.Study
+    drawn : dict
+        Name of a figure to its SVG text, or to None where there was nothing to
+        draw.
+
+    Returns
+    -------
+    str
+    """
+    import jinja2
+
+    template = (files("bids_sexclf") / "data" / "report.html").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(template).render(
+        study=study.name,
+        findings=gather_findings(tables, study),
+        sections=_lay_out(tables, drawn),
+        methods=write_methods(study),
+        settings=_list_settings(study),
+        versions=list_versions(),
+    )
+
+
+def gather_findings(tables, study):
+    """Gather the sentences of the box on top, in their order.
+
+    Parameters
+    ----------
+    tables : dict
+        Table name to ``pandas.DataFrame``.
+    study : bids_sexclf.settings.Study
+
+    Returns
+    -------
+    dict
+        ``headline`` (Finding), ``study`` (list of Finding) and ``networks`` (name
+        to list of Finding).
+    """
+    scores, level = tables["scores"], study.interval_level
+    found = dict.fromkeys(zip(scores["model"], scores["map"], strict=True))
+    pairs = [pair for pair in found if pair[0] in study.models]
+    above = {pair: _is_above(pair, tables) for pair in pairs}
+    shuffled = [pair for pair in found if pair[0] == "shuffled"]
+    checks = [
+        say.say_shuffled(say.find_score(scores, pair), pair[1], level, len(shuffled))
+        for pair in shuffled
+    ]
+    if not shuffled:
+        checks = [say.say_shuffled(None, "any map", level)]
+    headline = say.say_headline(pairs, above, tables["comparisons"])
+    if any(check.tone == "alarm" for check in checks):
+        headline = say.Finding("alarm", "Leakage is likely: trust no score until it is found.")
+    return {
+        "headline": headline,
+        "study": [say.say_participants(tables["cohort"], tables["excluded"]), *checks],
+        "networks": {
+            f"{pair[0]} on {pair[1]}": say.say_network(pair, tables, level) for pair in pairs
+        },
+    }
+
+
+def _is_above(pair, tables):
+    rows = tables["comparisons"]
+    rows = rows[(rows["model"] == pair[0]) & (rows["map"] == pair[1]) & (rows["score"] == "auc")]
+    return say.beats_chance(say.find_score(tables["scores"], pair), rows)
+
+
+def _lay_out(tables, drawn):
+    """Put figures and tables under the headings they belong to."""
+    from markupsafe import Markup
+
+    sections = {}
+    for name, entry in figures.ordered():
+        section = sections.setdefault(entry.SECTION, {"figures": [], "tables": []})
+        svg, caption = drawn[name], entry.CAPTION
+        inline = Markup(figures.inline_svg(svg, name, caption)) if svg else None  # noqa: S704
+        section["figures"].append({"name": name, "svg": inline, "caption": caption})
+    for heading, names in TABLES.items():
+        section = sections.setdefault(heading, {"figures": [], "tables": []})
+        section["tables"] = [_make_table(name, tables) for name in names]
+    return sections
+
+
+def _make_table(name, tables):
+    """Turn a table into the words of its HTML."""
+    frame = count_folds(tables) if name == "folds" else tables[name]
+    columns = {} if name == "folds" else schema(name)
+    if "p_holm" in frame:
+        frame = frame.sort_values(["p_holm", "p"], kind="stable")
+    header = [(column, columns.get(column, {})) for column in frame.columns]
+    # Text that is the same in every row is said once, which leaves width for what differs.
+    same = {
+        column: format_cell(frame[column].iloc[0], column, entry)
+        for column, entry in header[:-1]
+        if len(frame) > 1 and not _is_number(entry) and frame[column].nunique(dropna=False) == 1
+    }
+    header = [(column, entry) for column, entry in header if column not in same]
+    cells = frame[[column for column, _ in header]].head(MOST_ROWS).itertuples(index=False)
+    rows = [
+        [
+            format_cell(value, column, entry)
+            for value, (column, entry) in zip(row, header, strict=True)
+        ]
+        for row in cells
+    ]
+    return {
+        "name": name,
+        "title": TITLES[name],
+        "header": header,
+        "rows": rows,
+        "total": len(frame),
+        "same": same,
+        "meanings": columns,
+        "numeric": [_is_number(entry) for _, entry in header],
+    }
+
+
+def _is_number(entry):
+    return entry.get("Format", "integer") in ("number", "integer")
+
+
+def format_cell(value, column, entry):
+    """Write one value of a table for a reader.
+
+    Parameters
+    ----------
+    value : object
+    column : str
+        Its column; p-values and q-values are known by their name.
+    entry : dict
+        The column's entry of the data dictionary.
+
+    Returns
+    -------
+    str
+        ``n/a`` where it is unknown.
+
+    Examples
+    --------
+    >>> format_cell(0.0004, "p_holm", {"Format": "number"})
+    '< 0.001'
+    >>> format_cell(12.0, "n", {"Format": "integer"})
+    '12'
+    """
+    if value is None or value != value:
+        return "n/a"
+    if not _is_number(entry):
+        return str(value)
+    if entry.get("Format", "integer") == "integer":
+        return f"{int(value)}"
+    return say.say_p(value) if column[:2] in ("p", "p_", "q_") else say.say_number(value, 3)
+
+
+def count_folds(tables):
+    """Count women and men in each part of each fold.
+
+    Parameters
+    ----------
+    tables : dict
+        Reads ``splits`` and ``cohort``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per repeat and fold; a female and a male count per part.
+    """
+    import pandas as pd
+
+    sex = tables["cohort"].drop_duplicates("participant_id").set_index("participant_id")["sex"]
+    splits = tables["splits"].assign(sex=tables["splits"]["participant_id"].map(sex))
+    keys, counts = ["repeat", "fold"], {}
+    for part in ("train", "validation", "test"):
+        for kind in ("female", "male"):
+            rows = splits[(splits["part"] == part) & (splits["sex"] == kind)]
+            counts[f"{part}, {kind}"] = rows.groupby(keys)["participant_id"].nunique()
+    frame = pd.DataFrame(counts).fillna(0).astype(int)
+    frame.index = frame.index.set_names(keys) if len(frame) else frame.index
+    return frame.reset_index() if len(frame) else pd.DataFrame(columns=[*keys, *counts])
+
+
+def write_methods(study):
+    """Write the methods paragraph of a study from its settings.
+
+    Parameters
+    ----------
+    study : bids_sexclf.settings.Study
+
+    Returns
+    -------
+    list of str
+        Sentences.
+    """
+    if study.split == "kfold":
+        times = "" if study.repeats == 1 else f", {study.repeats} times over"
+        deal = f"dealt into {study.n_folds} folds{times}"
+    else:
+        deal = f"split once, with {100 * study.test_fraction:g} % for testing"
+    bands = f" and {study.age_bands} bands of age" if study.age_bands > 1 else ""
+    scaled = {
+        "voxel": "each voxel was centred and scaled by the training part",
+        "map": "the whole map was centred and scaled by the training part",
+        "none": "values were used as they are",
+    }
+    shares = f"{100 * study.validation_fraction:g} % of the participants outside the test part"
+    sentences = [
+        f"Maps: {', '.join(study.maps)}, at voxels of {study.voxel_size:g} mm; "
+        f"{scaled[study.standardize]}.",
+        f"Participants were {deal}, balanced over sex{bands}, with "
+        f"families kept together; {shares} chose when to stop.",
+        f"Models: {', '.join(study.models) or 'none'}. Networks were trained with Adam (step size "
+        f"{study.learning_rate:g}, weight decay {study.weight_decay:g}, {study.batch_size} "
+        f"participants per step) for at most {study.epochs} epochs, until the validation loss had "
+        f"not improved for {study.patience}.",
+        f"Baselines that every score stands beside: {', '.join(study.baselines) or 'none'}.",
+        f"Scores are of participants a model never saw. Intervals of {100 * study.interval_level:g} % come "
+        f"from {study.bootstraps} resamples of participants [1], families drawn as blocks; "
+        f"p-values of scores from {study.permutations} permutations of the labels within folds.",
+    ]
+    if study.attributions:
+        sentences.append(
+            f"Regions of the atlas {study.atlas} were studied by {', '.join(study.attributions)}: a "
+            "region is hidden in the volume of a test participant (replaced by "
+            f"{study.fill.replace('_', ' ')}) [2], and the fall of the probability of the correct "
+            "sex is tested above zero by a one-sided Wilcoxon signed-rank test [3], corrected over "
+            "regions after Holm [4]; the false discovery rate [5] and the maximum statistic under "
+            "sign flips [6] stand beside it."
+        )
+    return [*sentences, f"Every random step starts from the seed {study.random_seed}."]
+
+
+def _list_settings(study):
+    """List every choice, what it means, and whether it differs from the default."""
+    values = study.provenance()
+    return [
+        {
+            "name": name,
+            "help": field.description,
+            "changed": getattr(study, name) != field.default,
+            "value": ", ".join(map(str, value)) if isinstance(value, list) else str(value),
+        }
+        for (name, field), value in zip(
+            type(study).model_fields.items(), values.values(), strict=True
+        )
+    ]
+
+
+def list_versions():
+    """List the software that this report was written with.
+
+    Returns
+    -------
+    dict
+        Name to version, ``n/a`` where it is not installed.
+    """
+    import platform
+
+    versions = {"Python": platform.python_version()}
+    for name in SOFTWARE:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "n/a"
+    return versions

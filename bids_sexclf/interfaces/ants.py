@@ -1,0 +1,298 @@
+"""ANTs through antspyx: bias field, brain extraction, registration, resampling.
+
+Every call is given its seed. Results repeat to the last bit with one thread per
+process, which is the default; with more, ANTs sums in another order each time.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    OutputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bids_sexclf.errors import ToolError
+
+LPS = np.diag([-1.0, -1.0, 1.0])
+
+
+def antspyx(seed=1):
+    """Import antspyx with every later registration seeded.
+
+    Parameters
+    ----------
+    seed : int
+
+    Returns
+    -------
+    module
+    """
+    import ants
+
+    ants.config.set_ants_deterministic(on=False, seed_value=int(seed) or 1)
+    return ants
+
+
+def to_ants(array, affine):
+    """Turn an array in RAS+ world space into an ANTs image.
+
+    Parameters
+    ----------
+    array : ndarray, shape (X, Y, Z)
+    affine : ndarray, shape (4, 4)
+
+    Returns
+    -------
+    ants.ANTsImage
+    """
+    import ants
+
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    return ants.from_numpy(
+        np.ascontiguousarray(array, dtype=np.float32),
+        origin=tuple(float(x) for x in LPS @ affine[:3, 3]),
+        spacing=tuple(float(x) for x in spacing),
+        direction=LPS @ (affine[:3, :3] / spacing),
+    )
+
+
+def rotation_of(transform):
+    """Read the rotation of a linear ANTs transform, in RAS+ world space.
+
+    Parameters
+    ----------
+    transform : path-like
+        A ``.mat`` file that carries points of the fixed image to the moving one.
+
+    Returns
+    -------
+    ndarray, shape (3, 3)
+        The closest rotation to its matrix (polar decomposition).
+    """
+    import ants
+    from scipy.linalg import polar
+
+    matrix = np.asarray(ants.read_transform(str(transform)).parameters[:9]).reshape(3, 3)
+    rotation, _ = polar(matrix)
+    return LPS @ rotation @ LPS
+
+
+class _In(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True)
+
+
+class _Out(TraitedSpec):
+    out_file = File(exists=True)
+
+
+class BiasCorrect(SimpleInterface):
+    """Divide a T1w by the bias field that N4 finds inside the head.
+
+    References
+    ----------
+    Tustison et al. 2010, doi:10.1109/TMI.2010.2046908.
+    """
+
+    input_spec, output_spec = _In, _Out
+
+    def _run_interface(self, runtime):
+        ants = antspyx()
+        scan = ants.image_read(self.inputs.in_file)
+        # N4 works on the logarithm; a shrink to about 8 mm is enough for a smooth field.
+        shrink = max(1, round(8 / min(scan.spacing)))
+        corrected = ants.n4_bias_field_correction(
+            scan,
+            mask=ants.get_mask(scan),
+            shrink_factor=shrink,
+            convergence={"iters": [50, 50, 30], "tol": 1e-6},
+        )
+        self._results["out_file"] = _write(corrected, runtime.cwd, "biascorrected.nii.gz")
+        return runtime
+
+
+class _ExtractIn(_In):
+    head = File(exists=True, mandatory=True, desc="template with skull")
+    head_mask = File(exists=True, mandatory=True, desc="the template's brain mask")
+    sloppy = traits.Bool(False, usedefault=True)
+    seed = traits.Int(1, usedefault=True)
+
+
+class _ExtractOut(_Out):
+    mask_file = File(exists=True)
+    affine = File(exists=True, desc="head to template, linear")
+
+
+class ExtractBrain(SimpleInterface):
+    """Register a head to a template's head, carry the brain mask back, refine it on the scan."""
+
+    input_spec, output_spec = _ExtractIn, _ExtractOut
+
+    def _run_interface(self, runtime):
+        from bids_sexclf.brain import refine_mask
+
+        ants = antspyx(self.inputs.seed)
+        scan, head = (ants.image_read(p) for p in (self.inputs.in_file, self.inputs.head))
+        prefix = str(Path(runtime.cwd, "head_"))
+        affine = _register(ants, head, scan, "Affine", prefix + "affine_")["fwdtransforms"][0]
+        found = _register(
+            ants,
+            head,
+            scan,
+            "SyNOnly",
+            prefix + "syn_",
+            initial_transform=affine,
+            syn_metric="mattes",
+            reg_iterations=(30, 0, 0) if self.inputs.sloppy else (40, 20, 0),
+        )
+        carried = ants.apply_transforms(
+            scan,
+            ants.image_read(self.inputs.head_mask),
+            found["invtransforms"],
+            whichtoinvert=_inverted(found["invtransforms"]),
+            interpolator="linear",
+        )
+        mask = refine_mask(scan.numpy(), carried.numpy() > 0.5, scan.spacing)
+        mask = scan.new_image_like(mask.astype(np.float32))
+        self._results["affine"] = affine
+        self._results["mask_file"] = _write(mask, runtime.cwd, "mask.nii.gz", "unsigned char")
+        self._results["out_file"] = _write(scan * mask, runtime.cwd, "brain.nii.gz")
+        return runtime
+
+
+class _NormalizeIn(_In):
+    fixed = File(exists=True, mandatory=True, desc="brain template")
+    initial = File(desc="linear start; found first where there is none")
+    metric = traits.Enum("mattes", "CC", usedefault=True)
+    sloppy = traits.Bool(False, usedefault=True)
+    seed = traits.Int(1, usedefault=True)
+
+
+class _NormalizeOut(TraitedSpec):
+    forward = File(exists=True, desc="carries images to the template (composite, .h5)")
+    inverse = File(exists=True, desc="carries images from the template (composite, .h5)")
+
+
+class Normalize(SimpleInterface):
+    """Register a brain to a brain template: linear, then symmetric diffeomorphic (SyN).
+
+    References
+    ----------
+    Avants et al. 2008, doi:10.1016/j.media.2007.06.004.
+    """
+
+    input_spec, output_spec = _NormalizeIn, _NormalizeOut
+
+    def _run_interface(self, runtime):
+        from nipype.interfaces.base import isdefined
+
+        ants = antspyx(self.inputs.seed)
+        moving, fixed = (ants.image_read(p) for p in (self.inputs.in_file, self.inputs.fixed))
+        prefix, initial = str(Path(runtime.cwd, "brain_")), self.inputs.initial
+        if not isdefined(initial):
+            found = _register(ants, fixed, moving, "Affine", prefix + "affine_")
+            initial = found["fwdtransforms"][0]
+        _register(
+            ants,
+            fixed,
+            moving,
+            "SyNOnly",
+            prefix,
+            initial_transform=initial,
+            syn_metric=self.inputs.metric,
+            syn_sampling=32 if self.inputs.metric == "mattes" else 2,
+            reg_iterations=(30, 0, 0) if self.inputs.sloppy else (40, 20, 0),
+            write_composite_transform=True,
+        )
+        self._results["forward"] = prefix + "Composite.h5"
+        self._results["inverse"] = prefix + "InverseComposite.h5"
+        return runtime
+
+
+class _AlignIn(_In):
+    fixed = File(exists=True, mandatory=True)
+    seed = traits.Int(1, usedefault=True)
+
+
+class _AlignOut(TraitedSpec):
+    transform = File(exists=True, desc="carries images to the fixed one (rigid, .mat)")
+
+
+class AlignRigid(SimpleInterface):
+    """Find the rigid transform between two scans of one head by mutual information."""
+
+    input_spec, output_spec = _AlignIn, _AlignOut
+
+    def _run_interface(self, runtime):
+        ants = antspyx(self.inputs.seed)
+        fixed, moving = (ants.image_read(p) for p in (self.inputs.fixed, self.inputs.in_file))
+        found = _register(ants, fixed, moving, "Rigid", str(Path(runtime.cwd, "rigid_")))
+        self._results["transform"] = found["fwdtransforms"][0]
+        return runtime
+
+
+class _CarryIn(BaseInterfaceInputSpec):
+    in_files = InputMultiObject(File(exists=True), mandatory=True)
+    reference = File(exists=True, mandatory=True, desc="the grid to carry to")
+    transforms = InputMultiObject(File(exists=True), mandatory=True, desc="last applied first")
+    interpolation = traits.Enum("linear", "nearestNeighbor", "lanczosWindowedSinc", usedefault=True)
+    threshold = traits.Bool(False, usedefault=True, desc="give a mask: values above one half")
+
+
+class _CarryOut(TraitedSpec):
+    out_files = OutputMultiObject(File(exists=True))
+
+
+class Carry(SimpleInterface):
+    """Carry images to another grid through any number of transforms in one interpolation."""
+
+    input_spec, output_spec = _CarryIn, _CarryOut
+
+    def _run_interface(self, runtime):
+        ants = antspyx()
+        reference, carried = ants.image_read(self.inputs.reference), []
+        for path in self.inputs.in_files:
+            image = ants.apply_transforms(
+                reference,
+                ants.image_read(path),
+                [str(t) for t in self.inputs.transforms],
+                whichtoinvert=[False] * len(self.inputs.transforms),
+                interpolator=self.inputs.interpolation,
+            )
+            kind = "float"
+            if self.inputs.threshold:
+                image, kind = (
+                    image.new_image_like((image.numpy() > 0.5).astype("f4")),
+                    "unsigned char",
+                )
+            carried.append(_write(image, runtime.cwd, f"carried_{Path(path).name}", kind))
+        self._results["out_files"] = carried
+        return runtime
+
+
+def _register(ants, fixed, moving, kind, prefix, **options):
+    """Register, and say in one sentence when ANTs gives no transform."""
+    try:
+        found = ants.registration(fixed, moving, kind, outprefix=prefix, **options)
+    except Exception as fault:  # antspyx turns every failure of the C++ side into its own kinds
+        raise ToolError(
+            f"Found that ANTs could not register ({kind}): {' '.join(str(fault).split())[:300]} "
+            "Needed two overlapping images of a head. Look at the scan and its orientation."
+        ) from fault
+    return found
+
+
+def _inverted(transforms):
+    return [str(path).endswith(".mat") for path in transforms]
+
+
+def _write(image, folder, name, kind="float"):
+    """Write an ANTs image into a node's folder."""
+    path = str(Path(folder, name))
+    image.clone(kind).to_filename(path)
+    return path

@@ -1,0 +1,91 @@
+"""Images without an outside tool: orientation, quality numbers."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+)
+
+from bids_sexclf.volumes import check_same_grid, load, save
+
+
+class _ConformIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True)
+
+
+class _ConformOut(TraitedSpec):
+    out_file = File(exists=True)
+
+
+class Conform(SimpleInterface):
+    """Turn a scan to RAS+ axes without interpolation, as one 3-D volume of finite values."""
+
+    input_spec, output_spec = _ConformIn, _ConformOut
+
+    def _run_interface(self, runtime):
+        import nibabel as nib
+
+        array, affine = load(self.inputs.in_file, ndim=3)
+        turned = nib.as_closest_canonical(nib.Nifti1Image(np.maximum(array, 0), affine))
+        self._results["out_file"] = str(Path(runtime.cwd, "conformed.nii.gz"))
+        save(np.asarray(turned.dataobj), turned.affine, self._results["out_file"])
+        return runtime
+
+
+class _QualityIn(BaseInterfaceInputSpec):
+    mask = File(exists=True, desc="brain mask in native space")
+    registered = File(exists=True, desc="T1w, or FA where there is none, on the group grid")
+    template = File(exists=True, desc="brain template on the group grid")
+    template_mask = File(exists=True)
+    white = File(exists=True, desc="white matter of the template on the group grid")
+    motion = File(exists=True)
+    counts = File(exists=True)
+
+
+class _QualityOut(TraitedSpec):
+    out_file = File(exists=True, desc="JSON")
+
+
+class Quality(SimpleInterface):
+    """Collect the quality numbers of one participant."""
+
+    input_spec, output_spec = _QualityIn, _QualityOut
+
+    def _run_interface(self, runtime):
+        numbers = {}
+        if isdefined(self.inputs.mask):
+            numbers |= self._brain()
+        if isdefined(self.inputs.motion):
+            moved = json.loads(Path(self.inputs.motion).read_text())["displacement_mm"]
+            numbers["motion_mm"] = float(np.mean(moved[1:])) if len(moved) > 1 else 0.0
+            numbers["motion_max_mm"] = float(np.max(moved))
+            numbers["displacement_mm"] = moved
+        if isdefined(self.inputs.counts):
+            numbers["repaired"] = json.loads(Path(self.inputs.counts).read_text())
+        self._results["out_file"] = str(Path(runtime.cwd, "quality.json"))
+        Path(self._results["out_file"]).write_text(json.dumps(numbers, indent=2))
+        return runtime
+
+    def _brain(self):
+        """Brain volume, agreement with the template, signal-to-noise."""
+        from bids_sexclf.brain import agreement, signal_to_noise, volume_ml
+
+        mask, native = load(self.inputs.mask, ndim=3)
+        registered, affine = load(self.inputs.registered, ndim=3)
+        template, other = load(self.inputs.template, ndim=3)
+        check_same_grid(
+            registered.shape, affine, template.shape, other, ("the registered T1w", "the template")
+        )
+        inside = load(self.inputs.template_mask, ndim=3)[0] > 0.5
+        white = load(self.inputs.white, ndim=3)[0] > 0.5
+        return {
+            "brain_volume_ml": volume_ml(mask > 0, native),
+            "registration_agreement": agreement(registered, template, inside),
+            "snr": signal_to_noise(registered, white),
+        }

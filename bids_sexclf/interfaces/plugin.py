@@ -1,0 +1,64 @@
+"""Nipype's process pool, with workers that end with their parent, failures kept, progress told."""
+
+import logging
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer
+
+from bids_sexclf.execute import die_with_parent, set_threads
+
+
+def quiet():
+    """Keep Nipype from talking below warnings."""
+    for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def start_worker(folder, threads, silent):
+    """Prepare one worker process.
+
+    Parameters
+    ----------
+    folder : str
+        Its working directory.
+    threads : int
+    silent : bool
+    """
+    die_with_parent()
+    set_threads(threads)
+    process_initializer(folder)
+    if silent:
+        quiet()
+
+
+class GuardedMultiProc(MultiProcPlugin):
+    """Run a workflow's nodes in a pool whose workers cannot outlive a killed run.
+
+    Parameters
+    ----------
+    plugin_args : dict
+        As for Nipype's ``MultiProc``; and ``threads`` (per process), ``silent``.
+
+    Attributes
+    ----------
+    failures : dict of str to list of str
+        Full name of a node that failed to the lines of its traceback.
+    """
+
+    def __init__(self, plugin_args=None):
+        super().__init__(plugin_args=plugin_args)
+        self.failures = {}
+        # The pool the parent class made has no worker yet; ours replaces it.
+        self.pool.shutdown(wait=False)
+        self.pool = ProcessPoolExecutor(
+            max_workers=self.processors,
+            mp_context=get_context("spawn"),
+            initializer=start_worker,
+            initargs=(self._cwd, plugin_args.get("threads", 1), plugin_args.get("silent", True)),
+        )
+
+    def _report_crash(self, node, result=None):
+        lines = (result or {}).get("traceback") or []
+        self.failures[node.fullname] = lines.splitlines() if isinstance(lines, str) else list(lines)
+        return super()._report_crash(node, result=result)

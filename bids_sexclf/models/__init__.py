@@ -1,0 +1,68 @@
+"""Catalogue of networks and classifiers: one per file, and the file's name is what a user types.
+
+An entry declares ``READS`` (``"volumes"``, or a tuple of columns of cohort.tsv) and gives a
+``Classifier(study)`` with ``fit``, ``evidence``, ``save``, ``load`` and ``history``. Evidence is
+the logit for male, in natural-log units, when both sexes are equally frequent: every
+classifier weighs the two sexes alike, however many there are of each.
+
+A network file is an ``nn.Module``, ``build(grid=..., ...)``, and one line from ``_torch``.
+"""
+
+from bids_sexclf import catalogue
+from bids_sexclf.errors import InputError
+
+
+def find(name):
+    """Import a classifier by its name.
+
+    Parameters
+    ----------
+    name : str
+        The file's name without suffix, e.g. ``"cnn3"``.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    InputError
+        If there is none; the message lists those that exist.
+    """
+    return catalogue.find(__name__, name)
+
+
+def build(name, **options):
+    """Build a network with fresh weights, outside any study.
+
+    Parameters
+    ----------
+    name : str
+        A network of the catalogue.
+    **options
+        What its own ``build`` takes, e.g. ``grid``.
+
+    Returns
+    -------
+    torch.nn.Module
+        Volumes (batch, channels, X, Y, Z) to outputs (batch, outputs).
+
+    Raises
+    ------
+    InputError
+        If there is none of this name, or it is no network.
+
+    Examples
+    --------
+    >>> network = build("cnn3", grid=(58, 70, 58))
+    >>> sum(weights.numel() for weights in network.parameters())
+    322818
+    """
+    entry = find(name)
+    if not hasattr(entry, "build"):
+        networks = [other for other in catalogue.names(__name__) if hasattr(find(other), "build")]
+        raise InputError(
+            f"Found {name!r}, which is no network; needed one of {', '.join(networks)}. "
+            f"Use its Classifier instead."
+        )
+    return entry.build(**options)

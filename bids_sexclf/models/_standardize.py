@@ -1,0 +1,87 @@
+"""Learn from the training part how to centre and scale volumes, one participant at a time."""
+
+import numpy as np
+
+from bids_sexclf.errors import InputError
+
+FLOOR = 0.1
+"""Smallest scale of a voxel, as a share of the median standard deviation of those that vary.
+
+Without it a voxel that hardly varies in training (the rim of the mask, the background) is
+blown up by any new participant who differs there.
+"""
+
+
+def learn(rows, how):
+    """Find what to subtract from volumes and what to divide them by.
+
+    Memory holds a few volumes, however many participants there are.
+
+    Parameters
+    ----------
+    rows : volumes.Rows or ndarray, shape (n, X, Y, Z)
+        The training part.
+    how : {"voxel", "map", "none"}
+        ``voxel``: mean and standard deviation over participants, voxel by voxel; a voxel that
+        is constant in training becomes 0. ``map``: one mean and one standard deviation over
+        all non-zero voxels. ``none``: 0 and 1.
+
+    Returns
+    -------
+    centre, scale : ndarray of float32, shape (X, Y, Z) for ``voxel``, else ()
+
+    Raises
+    ------
+    InputError
+        If volumes hold non-finite values, or do not vary.
+    """
+    if how == "none":
+        return np.zeros((), np.float32), np.ones((), np.float32)
+    centre, deviation = (_per_voxel if how == "voxel" else _over_map)(_checked(rows))
+    if not deviation.any():
+        raise InputError(
+            f"Found {len(rows)} training volume(s) that do not vary, needed some that do. Check "
+            "the maps, or set standardize to 'none'."
+        )
+    floor = FLOOR * np.median(deviation[deviation > 0])
+    return centre.astype(np.float32), np.maximum(deviation, floor).astype(np.float32)
+
+
+def _checked(rows):
+    """Yield volumes in double precision; refuse non-finite ones, counted over all."""
+    bad = 0
+    for index in range(len(rows)):
+        volume = np.asarray(rows[index], dtype=np.float64)
+        if np.isfinite(volume).all():
+            yield volume
+        else:
+            bad += 1
+    if bad:
+        raise InputError(
+            f"Found non-finite voxels in {bad} of {len(rows)} training volumes, needed numbers "
+            "everywhere. Make these maps again, or leave the participants out."
+        )
+
+
+def _per_voxel(volumes):
+    # Deviations from the first volume are exactly zero where voxels are constant, and small
+    # against rounding elsewhere; sums of raw squares would be neither.
+    n, first, total, squares = 0, None, 0.0, 0.0
+    for volume in volumes:
+        first = volume if first is None else first
+        deviation = volume - first
+        n, total, squares = n + 1, total + deviation, squares + deviation**2
+    return first + total / n, np.sqrt(np.maximum(squares / n - (total / n) ** 2, 0))
+
+
+def _over_map(volumes):
+    n, first, total, squares = 0, None, 0.0, 0.0
+    for volume in volumes:
+        values = volume[volume != 0]
+        if values.size:
+            first = values[0] if first is None else first
+            values = values - first
+            n, total, squares = n + values.size, total + values.sum(), squares + values @ values
+    if n == 0:
+        return np.zeros(()), np.zeros(())
+    return first + total / n, np.sqrt(np.maximum(squares / n - (total / n) ** 2, 0))

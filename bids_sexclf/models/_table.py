@@ -1,0 +1,191 @@
+"""Logistic regression on columns of the cohort table: the baselines a network has to beat."""
+
+import numpy as np
+
+from bids_sexclf.errors import InputError
+from bids_sexclf.models import _card
+from bids_sexclf.models._target import balance, check_target
+
+
+def classifier(entry, columns):
+    """Make the classifier of a catalogue entry that reads the cohort table.
+
+    Parameters
+    ----------
+    entry : str
+        ``__name__`` of the entry.
+    columns : tuple of str
+        What it reads.
+
+    Returns
+    -------
+    type
+        A ``TableClassifier`` of these columns.
+    """
+    members = {
+        "columns": tuple(columns),
+        "design": entry.rpartition(".")[2],
+        "__module__": entry,
+        "__doc__": TableClassifier.__doc__,
+    }
+    return type("Classifier", (TableClassifier,), members)
+
+
+class TableClassifier:
+    """Standardise columns by the training part, then regress sex on them (L2, C = 1).
+
+    Evidence is linear in every column.
+
+    Parameters
+    ----------
+    study : settings.Study
+        Nothing of it is read; the contract of the catalogue asks for it.
+
+    Attributes
+    ----------
+    history : list
+        Empty: there are no epochs.
+    """
+
+    def __init__(self, study):
+        self.study = study
+        self.history = []
+        self.numbers = None
+
+    def fit(self, inputs, target, validation, *, seed, folder=None, progress=None):
+        """Find the coefficients.
+
+        Parameters
+        ----------
+        inputs : ndarray, shape (n, k)
+            Columns of the training part, in their own units.
+        target : ndarray of int, shape (n,)
+            1 for male, 0 for female.
+        validation, seed, folder, progress
+            Not read: the solution is unique and found at once.
+
+        Returns
+        -------
+        TableClassifier
+            Itself.
+
+        Raises
+        ------
+        InputError
+            If values are unknown, or a sex is absent.
+
+        Notes
+        -----
+        Participants weigh n / (2 n_sex), as in the networks.
+        """
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.preprocessing import StandardScaler
+
+        inputs = self._check_inputs(inputs)
+        target = check_target(target, len(inputs))
+        scaler = StandardScaler().fit(inputs)
+        regression = LogisticRegression(class_weight=dict(enumerate(balance(target))))
+        regression.fit(scaler.transform(inputs), target)
+        self.numbers = {
+            "centre": scaler.mean_.tolist(),
+            "scale": scaler.scale_.tolist(),
+            "coefficients": regression.coef_[0].tolist(),
+            "intercept": float(regression.intercept_[0]),
+        }
+        return self
+
+    def evidence(self, inputs):
+        """Give the logit for male of each participant.
+
+        Parameters
+        ----------
+        inputs : ndarray, shape (n, k)
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            Logits; positive speaks for male.
+
+        Raises
+        ------
+        InputError
+            If it is not fitted, or values are unknown.
+        """
+        self._check_fitted()
+        centre, scale, coefficients = (
+            np.asarray(self.numbers[key]) for key in ("centre", "scale", "coefficients")
+        )
+        standardized = (self._check_inputs(inputs) - centre) / scale
+        return (standardized * coefficients).sum(1) + self.numbers["intercept"]
+
+    def save(self, folder):
+        """Save the coefficients as ``model.json``.
+
+        Parameters
+        ----------
+        folder : path-like
+
+        Raises
+        ------
+        InputError
+            If it is not fitted.
+        """
+        self._check_fitted()
+        _card.write_card(folder, self.design, {"columns": list(self.columns)} | self.numbers)
+
+    @classmethod
+    def load(cls, folder, study):
+        """Load what ``save`` wrote: its evidence is the same to the last bit.
+
+        Parameters
+        ----------
+        folder : path-like
+        study : settings.Study
+
+        Returns
+        -------
+        TableClassifier
+
+        Raises
+        ------
+        InputError
+            If the file is absent, damaged, or of another design.
+        """
+        card = _card.read_card(folder, cls.design)
+        loaded = cls(study)
+        wanted = ("centre", "scale", "coefficients", "intercept")
+        missing = [key for key in wanted if key not in card]
+        if missing:
+            raise InputError(
+                f"Found a {_card.CARD} in {folder} without {', '.join(missing)}, needed a saved "
+                f"{cls.design!r}. Run the fit stage again."
+            )
+        loaded.numbers = {key: card[key] for key in wanted}
+        return loaded
+
+    def _check_fitted(self):
+        if self.numbers is None:
+            raise InputError(
+                f"Found a {self.design!r} without coefficients, needed a fitted one. Call fit or "
+                "load."
+            )
+
+    def _check_inputs(self, inputs):
+        inputs = np.asarray(inputs, dtype=np.float64)
+        if inputs.ndim != 2 or inputs.shape[1] != len(self.columns):
+            raise InputError(
+                f"Found values of shape {inputs.shape}, needed one column each for "
+                f"{', '.join(self.columns)}. Take them from cohort.tsv."
+            )
+        unknown = (~np.isfinite(inputs)).sum(0)
+        if unknown.any():
+            counts = ", ".join(
+                f"{column} of {count}"
+                for column, count in zip(self.columns, unknown, strict=True)
+                if count
+            )
+            raise InputError(
+                f"Found unknown values among {len(inputs)} participants ({counts}), needed all "
+                f"known. Complete them, or leave {self.design!r} out of the study's models."
+            )
+        return inputs

@@ -1,0 +1,6 @@
+"""Age alone: above chance only where the sexes are not of one age."""
+
+from bids_sexclf.models import _table
+
+READS = ("age_years",)
+Classifier = _table.classifier(__name__, READS)

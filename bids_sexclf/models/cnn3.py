@@ -1,0 +1,96 @@
+"""Three blocks of 3D convolution and a linear layer: the network of Kan 2020, after Xin 2019.
+
+References
+----------
+Xin J, Zhang Y, Tang Y, Yang Y. Brain differences between men and women: evidence from deep
+learning. Front Neurosci 2019. doi:10.3389/fnins.2019.00185
+"""
+
+from math import prod
+
+from torch import nn
+
+from bids_sexclf.errors import InputError
+from bids_sexclf.models import _torch
+
+READS = "volumes"
+WIDTHS = (32, 64, 128)
+SMALLEST = 22
+
+
+class Cnn3(nn.Module):
+    """Three times convolution, normalisation, rectification and pooling; then a linear layer.
+
+    Parameters
+    ----------
+    grid : tuple of int
+        (X, Y, Z) of the volumes.
+    dropout : float
+        Share of the features left out in training, [0, 1).
+    channels, outputs : int
+    """
+
+    def __init__(self, grid, dropout, channels, outputs):
+        super().__init__()
+        layers = []
+        for before, width in zip((channels, *WIDTHS), WIDTHS, strict=False):
+            layers += [
+                nn.Conv3d(before, width, 3),
+                nn.BatchNorm3d(width),
+                nn.ReLU(),
+                nn.MaxPool3d(2),
+            ]
+        n_features = WIDTHS[-1] * prod(_left(length) for length in grid)
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Sequential(nn.Flatten(), nn.Dropout(dropout), nn.Linear(n_features, outputs))
+
+    def forward(self, volumes):
+        """Carry volumes (batch, channels, X, Y, Z) to outputs (batch, outputs)."""
+        return self.head(self.features(volumes))
+
+
+def _left(length):
+    """Count the voxels of one axis that three unpadded convolutions and poolings leave."""
+    for _ in WIDTHS:
+        length = (length - 2) // 2
+    return length
+
+
+def build(grid=(58, 70, 58), dropout=0.5, channels=1, outputs=2):
+    """Build the network with fresh weights.
+
+    Parameters
+    ----------
+    grid : tuple of int
+        (X, Y, Z), each at least 22 voxels.
+    dropout : float
+        Share of the features left out in training, [0, 1).
+    channels : int
+        Maps read together.
+    outputs : int
+        2: one per sex, female first. 1: the logit for male.
+
+    Returns
+    -------
+    torch.nn.Module
+        322,818 parameters with the defaults.
+
+    Raises
+    ------
+    InputError
+        If the grid is too small.
+
+    References
+    ----------
+    Xin 2019, doi:10.3389/fnins.2019.00185
+    """
+    if min(grid) < SMALLEST:
+        raise InputError(
+            f"Found a grid of {tuple(grid)} voxels, needed at least {SMALLEST} along each axis, "
+            "or nothing is left after three poolings. Choose a smaller voxel_size, or another "
+            "model."
+        )
+    return Cnn3(grid, dropout, channels, outputs)
+
+
+Classifier = _torch.network(build)

@@ -1,0 +1,1 @@
+"""How one participant's scans become maps: one Nipype workflow per file."""

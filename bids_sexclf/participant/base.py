@@ -1,0 +1,208 @@
+"""The road of one participant-session, and the run over all of them."""
+
+from nipype.interfaces.utility import Merge
+from nipype.pipeline.engine import Node, Workflow
+
+from bids_sexclf.interfaces.ants import Carry
+from bids_sexclf.interfaces.images import Quality
+from bids_sexclf.interfaces.pictures import DrawFlicker, DrawOutline
+from bids_sexclf.participant.anat import init_anat_wf
+from bids_sexclf.participant.dwi import init_dwi_wf
+from bids_sexclf.participant.maps import init_maps_wf
+from bids_sexclf.participant.outputs import WriteDerivatives
+from bids_sexclf.participant.register import init_register_wf
+from bids_sexclf.participant.report import name_of
+
+
+def wf_name(participant_id, session_id=None):
+    """Name the workflow of one participant-session; node names allow no dash."""
+    return name_of(participant_id, session_id).replace("-", "_") + "_wf"
+
+
+def init_participant_wf(*, row, root, out, template, references, preparation, threads=1):
+    """Build the road from one participant-session's scans to its derivatives.
+
+    Parameters
+    ----------
+    row : dict
+        Of the worklist; paths relative to `root`.
+    root : path-like
+        The dataset.
+    out : path-like
+        Output folder.
+    template : resources.Template
+    references : dict of str to path-like
+        Images on the group grid: ``grid`` (the brain template), ``mask``, ``white``.
+    preparation : settings.Preparation
+    threads : int
+
+    Returns
+    -------
+    nipype.pipeline.engine.Workflow
+    """
+    has_t1w, has_dwi = bool(row["t1w"]), bool(row["dwi"])
+    workflow = Workflow(wf_name(row["participant_id"], row["session_id"]))
+    common = {"preparation": preparation, "threads": threads}
+    places = {"template": template, "grid_file": references["grid"]}
+    write = Node(
+        WriteDerivatives(
+            out=str(out),
+            participant_id=row["participant_id"],
+            session_id=row["session_id"],
+            sources={kind: row[kind] for kind in ("t1w", "dwi") if row[kind]},
+            provenance=preparation.provenance(),
+            through_t1w=has_t1w,
+        ),
+        "write",
+        mem_gb=0.5,
+        run_without_submitting=False,
+    )
+    quality = Node(
+        Quality(
+            template=references["grid"], template_mask=references["mask"], white=references["white"]
+        ),
+        "quality",
+        mem_gb=0.5,
+    )
+    workflow.connect([(quality, write, [("out_file", "quality")])])
+    anat_wf = init_anat_wf(**places, **common) if has_t1w else None
+    pictures = []
+    if has_t1w:
+        anat_wf.inputs.inputnode.t1w = f"{root}/{row['t1w']}"
+        pictures += _connect_anat(workflow, anat_wf, quality, write, references)
+    if has_dwi:
+        series = {kind: f"{root}/{row[kind]}" for kind in ("dwi", "bval", "bvec")}
+        pictures += _connect_dwi(
+            workflow,
+            anat_wf,
+            quality,
+            write,
+            references,
+            series=series,
+            register_wf=init_register_wf(through_t1w=has_t1w, **places, **common),
+            **common,
+        )
+    gather = Node(Merge(len(pictures)), "gather", run_without_submitting=True)
+    stem = name_of(row["participant_id"], row["session_id"])
+    write.inputs.figure_names = [f"{stem}_desc-{key}.svg" for key, _ in pictures]
+    for index, (_, node) in enumerate(pictures, start=1):
+        workflow.connect(node, "out_file", gather, f"in{index}")
+    workflow.connect(gather, "out", write, "figures")
+    return workflow
+
+
+def _connect_anat(workflow, anat_wf, quality, write, references):
+    """Wire the T1w's road; give its pictures."""
+    t1wmask = Node(DrawOutline(), "t1wmask", mem_gb=0.5)
+    t1wtemplate = Node(
+        DrawFlicker(
+            fixed=references["grid"], outline=references["mask"], labels=("template", "participant")
+        ),
+        "t1wtemplate",
+        mem_gb=0.5,
+    )
+    workflow.connect(
+        [
+            (
+                anat_wf,
+                quality,
+                [("outputnode.mask", "mask"), ("outputnode.t1w_template", "registered")],
+            ),
+            (
+                anat_wf,
+                write,
+                [
+                    (f"outputnode.{field}", field)
+                    for field in (
+                        "t1w",
+                        "mask",
+                        "t1w_template",
+                        "mask_template",
+                        "forward",
+                        "inverse",
+                    )
+                ],
+            ),
+            (anat_wf, t1wmask, [("outputnode.t1w", "background"), ("outputnode.mask", "mask")]),
+            (anat_wf, t1wtemplate, [("outputnode.t1w_template", "moved")]),
+        ]
+    )
+    return [("t1wmask", t1wmask), ("t1wtemplate", t1wtemplate)]
+
+
+def _connect_dwi(
+    workflow, anat_wf, quality, write, references, *, series, register_wf, preparation, threads
+):
+    """Wire the diffusion series' road; give its pictures."""
+    dwi_wf = init_dwi_wf(preparation=preparation, threads=threads)
+    maps_wf = init_maps_wf(preparation=preparation)
+    dwi_wf.inputs.inputnode.trait_set(**series)
+    maps_wf.inputs.inputnode.bval = write.inputs.bval = series["bval"]
+    dwimask = Node(DrawOutline(), "dwimask", mem_gb=0.5)
+    famap = Node(DrawOutline(mask=references["mask"]), "famap", mem_gb=0.5)
+    workflow.connect(
+        [
+            (
+                dwi_wf,
+                maps_wf,
+                [
+                    (f"outputnode.{field}", f"inputnode.{field}")
+                    for field in ("dwi", "bvec", "mask")
+                ],
+            ),
+            (
+                dwi_wf,
+                register_wf,
+                [
+                    ("outputnode.b0_brain", "inputnode.b0_brain"),
+                    ("outputnode.mask", "inputnode.mask"),
+                ],
+            ),
+            (maps_wf, register_wf, [("outputnode.maps", "inputnode.maps")]),
+            (dwi_wf, quality, [("outputnode.motion", "motion")]),
+            (maps_wf, quality, [("outputnode.counts", "counts")]),
+            (
+                dwi_wf,
+                write,
+                [
+                    ("outputnode.dwi", "dwi"),
+                    ("outputnode.bvec", "bvec"),
+                    ("outputnode.mask", "dwi_mask"),
+                ],
+            ),
+            (maps_wf, write, [("outputnode.maps", "maps")]),
+            (
+                register_wf,
+                write,
+                [("outputnode.maps", "maps_template"), ("outputnode.transform", "dwi_transform")],
+            ),
+            (dwi_wf, dwimask, [("outputnode.b0", "background"), ("outputnode.mask", "mask")]),
+            (register_wf, famap, [(("outputnode.maps", _first), "background")]),
+        ]
+    )
+    if anat_wf is None:
+        return [("dwimask", dwimask), ("famap", famap)]
+    moved = Node(Carry(), "b0_on_t1w", mem_gb=1)
+    dwit1w = Node(DrawFlicker(labels=("T1w", "mean b=0")), "dwit1w", mem_gb=0.5)
+    workflow.connect(
+        [
+            (
+                anat_wf,
+                register_wf,
+                [
+                    ("outputnode.brain", "inputnode.t1w_brain"),
+                    ("outputnode.forward", "inputnode.t1w_forward"),
+                ],
+            ),
+            (dwi_wf, moved, [("outputnode.b0_brain", "in_files")]),
+            (anat_wf, moved, [("outputnode.brain", "reference")]),
+            (register_wf, moved, [("outputnode.transform", "transforms")]),
+            (anat_wf, dwit1w, [("outputnode.brain", "fixed"), ("outputnode.mask", "outline")]),
+            (moved, dwit1w, [("out_files", "moved")]),
+        ]
+    )
+    return [("dwimask", dwimask), ("dwit1w", dwit1w), ("famap", famap)]
+
+
+def _first(paths):
+    return paths[0] if isinstance(paths, list) else paths

@@ -1,0 +1,181 @@
+"""Derivatives of one participant-session, written whole, the quality file last."""
+
+import json
+import shutil
+from pathlib import Path
+
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+from nipype.interfaces.base import isdefined as _given
+
+from bids_sexclf.layout import derivative, number_label, sidecar, versions
+from bids_sexclf.tables import whole, write_json
+
+SINGLE = {
+    "t1w": "t1w_preproc",
+    "mask": "t1w_mask",
+    "t1w_template": "t1w_template",
+    "mask_template": "t1w_template_mask",
+    "forward": "t1w_to_template",
+    "inverse": "template_to_t1w",
+    "dwi": "dwi_preproc",
+    "bval": "dwi_bval",
+    "bvec": "dwi_bvec",
+    "dwi_mask": "dwi_mask",
+}
+"""Input of the node to its entry in ``data/names.json``."""
+
+ABOUT = {
+    "t1w": {"Description": "T1w without bias field, RAS+ axes", "SkullStripped": False},
+    "mask": {
+        "Type": "Brain",
+        "Description": "Brain and the fluid between its folds; not all that lies within the skull",
+    },
+    "t1w_template": {"Description": "Brain on the group grid", "SkullStripped": True},
+    "mask_template": {"Type": "Brain", "Description": "Brain mask on the group grid"},
+    "dwi": {"Description": "Aligned diffusion volumes", "SkullStripped": False},
+    "dwi_mask": {"Type": "Brain", "Description": "Brain mask on the mean b=0 volume"},
+}
+
+
+class _WriteIn(BaseInterfaceInputSpec):
+    out = traits.Str(mandatory=True, desc="output folder")
+    participant_id = traits.Str(mandatory=True)
+    session_id = traits.Either(None, traits.Str)
+    sources = traits.Dict(desc="kind of scan to its path in the dataset")
+    provenance = traits.Dict(desc="the choices this participant was prepared with")
+    through_t1w = traits.Bool(True, usedefault=True)
+    t1w = File(exists=True)
+    mask = File(exists=True)
+    t1w_template = File(exists=True)
+    mask_template = File(exists=True)
+    forward = File(exists=True)
+    inverse = File(exists=True)
+    dwi = File(exists=True)
+    bval = File(exists=True)
+    bvec = File(exists=True)
+    dwi_mask = File(exists=True)
+    dwi_transform = File(exists=True)
+    maps = InputMultiObject(File(exists=True))
+    maps_template = InputMultiObject(File(exists=True))
+    figures = InputMultiObject(File(exists=True))
+    figure_names = traits.List(traits.Str)
+    quality = File(exists=True, mandatory=True)
+
+
+class _WriteOut(TraitedSpec):
+    out_file = File(exists=True, desc="the quality file, which marks the session as finished")
+
+
+class WriteDerivatives(SimpleInterface):
+    """Copy what the workflow made to its BIDS names, each with a sidecar."""
+
+    input_spec, output_spec = _WriteIn, _WriteOut
+
+    def _run_interface(self, runtime):
+        given = self.inputs
+        self.template = given.provenance["template"]
+        self.resolution = given.provenance["resolution"]
+        for kind, entry in SINGLE.items():
+            if _given(getattr(given, kind)):
+                self._put(getattr(given, kind), entry, ABOUT.get(kind, {}))
+        if _given(given.dwi_transform):
+            entry = "dwi_to_t1w" if given.through_t1w else "dwi_to_template"
+            self._put(given.dwi_transform, entry, {})
+        for place in ("native", "template"):
+            paths = given.maps if place == "native" else given.maps_template
+            for path in paths if _given(paths) else []:
+                self._put_map(Path(path), place)
+        for path, name in zip(given.figures or [], given.figure_names or [], strict=True):
+            target = Path(given.out, given.participant_id, "figures", name)
+            with whole(target) as part:
+                shutil.copyfile(path, part)
+        self._results["out_file"] = str(self._finish())
+        return runtime
+
+    def _entities(self, entry):
+        """Fill the open entities of a name."""
+        from bids_sexclf.layout import names
+
+        space = {
+            "space": self.template,
+            "res": number_label(self.resolution),
+            "to": self.template,
+            "from": self.template,
+        }
+        open_ = [key for key, value in names()[entry]["entities"].items() if value == "*"]
+        return {("from_" if key == "from" else key): space[key] for key in open_ if key in space}
+
+    def _put(self, source, entry, about, **entities):
+        """Copy one file to its name and write its sidecar."""
+        given = self.inputs
+        path = derivative(
+            entry,
+            given.participant_id,
+            given.session_id or None,
+            **self._entities(entry),
+            **entities,
+        )
+        with whole(Path(given.out, path)) as part:
+            shutil.copyfile(source, part)
+        if path.name.endswith((".bval", ".bvec")):
+            return
+        kind = "dwi" if path.parent.name == "dwi" else "t1w"
+        used = [
+            given.sources[k] for k in ("t1w", "dwi") if k in (kind, "t1w") and given.sources.get(k)
+        ]
+        content = dict(about) | {
+            "Sources": [f"bids:raw:{name}" for name in used],
+            "GeneratedWith": dict(given.provenance),
+            "Versions": versions(),
+        }
+        if "space-" in path.name:
+            content["SpatialReference"] = self.template
+            content["Resolution"] = f"{self.resolution:g} mm isotropic"
+        write_json(content, sidecar(Path(given.out, path)))
+
+    def _put_map(self, source, place):
+        """Copy one diffusion map with its meaning, units, range and source."""
+        from bids_sexclf.diffusion import kurtosis, tensor
+
+        model, name = source.name.removeprefix("carried_").split(".")[0].split("_")
+        records = {r.name: r for r in (tensor.MAPS if model == "tensor" else kurtosis.MAPS)}
+        record = records[name]
+        about = {
+            "Model": {"tensor": "Diffusion tensor", "dki": "Diffusion kurtosis"}[model],
+            "Description": record.description,
+            "Units": record.units,
+            "Range": list(record.range),
+            "Reference": f"https://doi.org/{record.source}",
+            "Fit": "weighted least squares",
+        }
+        if model == "dki":
+            about["Clip"] = list(self.inputs.provenance["kurtosis_clip"])
+        entry = f"{'kurtosis' if model == 'dki' else 'tensor'}_{place}"
+        self._put(source, entry, about, param=name.lower())
+
+    def _finish(self):
+        """Write report and quality file: from now on the session counts as finished."""
+        from bids_sexclf.participant.report import write_report
+
+        given = self.inputs
+        session = given.session_id or None
+        numbers = json.loads(Path(given.quality).read_text())
+        write_report(
+            given.out,
+            given.participant_id,
+            session,
+            numbers=numbers,
+            provenance=given.provenance,
+            sources=given.sources,
+        )
+        path = Path(given.out, derivative("quality", given.participant_id, session))
+        about = {"GeneratedWith": dict(given.provenance), "Scans": dict(given.sources)}
+        write_json(numbers | about | {"Versions": versions()}, path)
+        return path

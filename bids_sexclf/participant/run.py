@@ -1,0 +1,393 @@
+"""Run the participant level: find, check, prepare, and account for every participant."""
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids_sexclf import layout, resources
+from bids_sexclf.errors import InputError
+from bids_sexclf.execute import processors, set_threads
+from bids_sexclf.participant.preflight import check_dataset
+from bids_sexclf.participant.report import name_of, write_report
+from bids_sexclf.tables import read_table, write_table
+from bids_sexclf.volumes import resample, save
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do.
+
+    Attributes
+    ----------
+    ready : list of dict
+        Worklist rows to prepare.
+    finished : list of dict
+        Rows that an earlier run has finished with the same choices.
+    excluded : list of dict
+        participant_id, session_id, stage, reason.
+    worklist : pandas.DataFrame
+        Every row found.
+    """
+
+    ready: list
+    finished: list
+    excluded: list
+    worklist: object
+
+
+def plan(bids_dir, out, run, preparation, advance=None):
+    """Find the scans, check them all, and see what is already there.
+
+    Parameters
+    ----------
+    bids_dir, out : path-like
+    run : settings.Run
+    preparation : settings.Preparation
+    advance : callable, optional
+        Called with (done, total) as scans are checked.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    InputError
+        If the dataset, a label or a filter cannot be used, no participant is usable, or the output
+        was made with other choices.
+    ToolError
+        If the template is not at hand.
+    """
+    resources.find_template(preparation.template, preparation.templates_dir)
+    dataset = layout.open_dataset(
+        bids_dir, validate=not run.skip_bids_validation, database_dir=run.bids_database_dir
+    )
+    worklist = layout.find_scans(
+        dataset, run.participant_label, run.session_label, _filters(run.bids_filter_file)
+    )
+    if worklist.empty:
+        raise InputError(
+            f"Found no T1w and no diffusion series in {bids_dir}, needed sub-*/anat/*_T1w.nii.gz "
+            "or sub-*/dwi/*_dwi.nii.gz. Check the names, or the labels and filters given."
+        )
+    tell = _counter(advance, len(worklist))
+    good, excluded = check_dataset(dataset, worklist, run.nprocs or processors(), tell)
+    if good.empty:
+        reasons = "; ".join(excluded["participant_id"] + ": " + excluded["reason"])
+        raise InputError(
+            f"Found no usable participant among {len(worklist)} ({reasons}), needed at least one. "
+            "Mend the scans or the tables named."
+        )
+    rows = good.to_dict("records")
+    done = [is_finished(out, row, preparation) for row in rows]
+    return Plan(
+        ready=[row for row, there in zip(rows, done, strict=True) if not there],
+        finished=[row for row, there in zip(rows, done, strict=True) if there],
+        excluded=excluded.to_dict("records"),
+        worklist=worklist,
+    )
+
+
+def _counter(advance, total):
+    """Turn 'one more' into 'so many of so many'."""
+    if advance is None:
+        return None
+    state = iter(range(1, total + 1))
+    return lambda: advance(next(state), total)
+
+
+def _filters(path):
+    """Read the file of BIDS filters."""
+    if path is None:
+        return {}
+    try:
+        return json.loads(Path(path).read_text())
+    except (OSError, json.JSONDecodeError) as fault:
+        raise InputError(
+            f"Found {path}, which cannot be read ({fault}); needed JSON such as "
+            '{"dwi": {"direction": "AP"}}. Correct --bids-filter-file.'
+        ) from fault
+
+
+CHANGING = ("template", "resolution", "dwi_alignment", "kurtosis_clip", "sloppy", "random_seed")
+"""Choices that must agree between the runs that share an output folder."""
+
+
+def is_finished(out, row, preparation):
+    """Say whether a participant-session is finished, with the same scans and choices.
+
+    Parameters
+    ----------
+    out : path-like
+    row : dict
+        Of the worklist.
+    preparation : settings.Preparation
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    InputError
+        If it was made with other choices: results of two kinds must not mix in one folder.
+    """
+    path = Path(out, layout.derivative("quality", row["participant_id"], row["session_id"]))
+    if not path.exists():
+        return False
+    held, asked = json.loads(path.read_text()), preparation.provenance()
+    before = held.get("GeneratedWith", {})
+    other = [key for key in CHANGING if before.get(key) != asked[key]]
+    if other:
+        told = "; ".join(f"{key} {before.get(key)}, this run asks {asked[key]}" for key in other)
+        raise InputError(
+            f"Found {path} made with {told}; needed one set of choices per output folder. Choose "
+            "another output folder, or remove the participant's."
+        )
+    return held.get("Scans") in (None, {kind: row[kind] for kind in ("t1w", "dwi") if row[kind]})
+
+
+def execute(bids_dir, out, run, preparation, planned, advance=None):
+    """Prepare every participant-session of a plan.
+
+    Parameters
+    ----------
+    bids_dir, out : path-like
+    run : settings.Run
+    preparation : settings.Preparation
+    planned : Plan
+    advance : callable, optional
+        Called with (steps done, steps in all, participant-sessions finished).
+
+    Returns
+    -------
+    list of dict
+        Every participant-session left out: participant_id, session_id, stage, reason. The tables
+        ``worklist`` and ``excluded`` are in the output folder.
+    """
+    out, work = Path(out), Path(run.work_dir or Path(out, "work")).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    layout.write_description(out, "bids_sexclf: maps on a common grid", {"raw": bids_dir})
+    write_table(planned.worklist, out / "worklist.tsv", "worklist")
+    for row in planned.excluded:
+        _report_failure(out, row, planned.worklist, preparation)
+    failed = []
+    if planned.ready:
+        failed = _run_workflows(bids_dir, out, work, run, preparation, planned.ready, advance)
+    excluded = planned.excluded + failed
+    _write_excluded(out, excluded, planned)
+    for row in failed:
+        _report_failure(out, row, planned.worklist, preparation)
+    if run.clean_workdir and not failed:
+        shutil.rmtree(work, ignore_errors=True)
+    return excluded
+
+
+def _run_workflows(bids_dir, out, work, run, preparation, rows, advance):
+    """Run the graph of all participants; give the rows of those that failed."""
+    from nipype import config
+    from nipype.pipeline.engine import Workflow
+
+    from bids_sexclf.participant.base import init_participant_wf, wf_name
+
+    set_threads(run.omp_nthreads)
+    template = resources.find_template(preparation.template, preparation.templates_dir)
+    references = write_references(work, template, preparation)
+    config.update_config(
+        {
+            "execution": {
+                "stop_on_first_crash": "false",
+                "remove_unnecessary_outputs": "false",
+                "crashfile_format": "txt",
+                "crashdump_dir": str(out / "logs" / "crash"),
+                "poll_sleep_duration": "0.1",
+            },
+        }
+    )
+    (out / "logs" / "crash").mkdir(parents=True, exist_ok=True)
+    graph = Workflow("bids_sexclf_wf", base_dir=str(work))
+    for row in rows:
+        _remove_parts(out, row)
+        graph.add_nodes(
+            [
+                init_participant_wf(
+                    row=row,
+                    root=Path(bids_dir).resolve(),
+                    out=out.resolve(),
+                    template=template,
+                    references=references,
+                    preparation=preparation,
+                    threads=run.omp_nthreads,
+                )
+            ]
+        )
+    failures = _run_graph(graph, run, advance)
+    failed = []
+    for row in rows:
+        if is_finished(out, row, preparation):
+            continue
+        name = f".{wf_name(row['participant_id'], row['session_id'])}."
+        trace = next((lines for node, lines in failures.items() if name in node), [])
+        failed.append(
+            {
+                "participant_id": row["participant_id"],
+                "session_id": row["session_id"],
+                "stage": "participant",
+                "reason": reason_of(trace),
+                "trace": "\n".join(trace),
+            }
+        )
+    return failed
+
+
+def _run_graph(graph, run, advance):
+    """Run the graph with the pool, or with the plugin of the user's file; give the failures."""
+    from bids_sexclf.interfaces.plugin import GuardedMultiProc, quiet
+
+    if run.verbose < 2:
+        quiet()
+    if run.use_plugin:
+        import yaml
+
+        chosen = yaml.safe_load(Path(run.use_plugin).read_text())
+        try:
+            graph.run(**chosen)
+        except Exception as fault:  # Nipype raises one error for all nodes once all have run
+            return {"": [str(fault)]}
+        return {}
+    runner = GuardedMultiProc(
+        {
+            "n_procs": run.nprocs or processors(),
+            "memory_gb": run.mem or _free_memory() * 0.9,
+            "raise_insufficient": False,
+            "threads": run.omp_nthreads,
+            "silent": run.verbose < 2,
+            "status_callback": _progress(graph, advance),
+        }
+    )
+    try:
+        graph.run(plugin=runner)
+    except Exception:  # raised once all nodes have run; the failures name each one
+        if not runner.failures:
+            raise
+    return runner.failures
+
+
+def _progress(graph, advance):
+    """Count finished steps and finished participant-sessions."""
+    total, seen, done = len(graph.list_node_names()), set(), [0]
+
+    def tell(node, status):
+        if status != "end" or node.fullname in seen:
+            return
+        seen.add(node.fullname)
+        done[0] += node.name == "write"
+        if advance:
+            advance(len(seen), total, done[0])
+
+    return tell
+
+
+def _free_memory():
+    """Memory that can be had, GB."""
+    import psutil
+
+    return psutil.virtual_memory().available / 2**30
+
+
+def write_references(work, template, preparation):
+    """Write the brain, mask and white matter of the template on the group grid.
+
+    Parameters
+    ----------
+    work : path-like
+    template : resources.Template
+    preparation : settings.Preparation
+
+    Returns
+    -------
+    dict of str to str
+        ``grid`` (the brain), ``mask``, ``white``: paths.
+    """
+    from bids_sexclf.volumes import load
+
+    grid = resources.group_grid(template, preparation.resolution)
+    brain = resample(*load(template.brain, ndim=3), grid)
+    mask = resample(*load(template.mask, ndim=3), grid) > 0.5
+    white = resources.white_matter(template.name, grid, preparation.templates_dir) & mask
+    folder = Path(work, f"references_{template.name}_{layout.number_label(preparation.resolution)}")
+    paths = {}
+    for name, array in (("grid", brain * mask), ("mask", mask), ("white", white)):
+        paths[name] = str(folder / f"{name}.nii.gz")
+        if not Path(paths[name]).exists():  # kept as they are, so that finished steps stay valid
+            save(array, grid.affine, paths[name])
+    return paths
+
+
+def reason_of(trace):
+    """Find the sentence that says what went wrong in a traceback.
+
+    Parameters
+    ----------
+    trace : list of str
+        Lines.
+
+    Returns
+    -------
+    str
+        The message of the innermost error, on one line, at most 500 characters.
+    """
+    text = "\n".join(trace)
+    found = re.findall(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt)): (.*)$", text, re.M)
+    ours = [f"{kind}: {message}" for kind, message in found if kind != "NodeExecutionError"]
+    if not ours:
+        return (
+            text.strip().splitlines()
+            or [
+                "the step ended without a message; it may have been "
+                "killed for memory: give --mem, or fewer --nprocs"
+            ]
+        )[-1][:500]
+    return ours[0][:500]
+
+
+def _report_failure(out, row, worklist, preparation):
+    """Write the page of a participant-session that was left out."""
+    match = worklist[worklist["participant_id"] == row["participant_id"]].to_dict("records")
+    scans = next((r for r in match if r["session_id"] == row["session_id"]), {})
+    write_report(
+        out,
+        row["participant_id"],
+        row["session_id"],
+        error=row["reason"],
+        trace=row.get("trace"),
+        provenance=preparation.provenance(),
+        sources={kind: scans.get(kind) for kind in ("t1w", "dwi")},
+        note=scans.get("note"),
+    )
+
+
+def _write_excluded(out, excluded, planned):
+    """Write excluded.tsv; rows of participants that this run did not look at stay."""
+    import pandas as pd
+
+    columns = ["participant_id", "session_id", "stage", "reason"]
+    path = out / "excluded.tsv"
+    with layout.locked(out / "logs" / "excluded.lock"):
+        kept = read_table(path, "excluded") if path.exists() else pd.DataFrame(columns=columns)
+        seen = set(planned.worklist["participant_id"])
+        kept = kept[~kept["participant_id"].isin(seen)]
+        rows = pd.DataFrame(excluded, columns=columns, dtype=object)
+        both = rows if kept.empty else pd.concat([kept, rows]) if len(rows) else kept
+        write_table(both.sort_values("participant_id"), path, "excluded")
+
+
+def _remove_parts(out, row):
+    """Remove what a killed run left half-written."""
+    stem = name_of(row["participant_id"], row["session_id"])
+    person = Path(out, row["participant_id"])
+    for folder in (person / (row["session_id"] or ""), person / "figures"):
+        for path in folder.rglob(f".part-*-{stem}*"):
+            path.unlink(missing_ok=True)

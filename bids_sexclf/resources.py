@@ -1,0 +1,359 @@
+"""Find templates and atlases: TemplateFlow, $FSLDIR, nilearn, or a folder; never a download.
+
+Only ``python -m bids_sexclf.resources NAME`` downloads, when a person asks for it.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from bids_sexclf.errors import InputError, ToolError
+from bids_sexclf.tables import read_tsv
+from bids_sexclf.volumes import Grid, load, resample, rescale_grid
+
+
+@dataclass(frozen=True)
+class Template:
+    """The files of one template space.
+
+    Attributes
+    ----------
+    name : str
+    head, brain, mask : pathlib.Path
+        T1w with skull, the brain alone, and the brain mask; each in the template's space.
+    folder : pathlib.Path
+    """
+
+    name: str
+    head: Path
+    brain: Path
+    mask: Path
+    folder: Path
+
+
+def find_template(name, templates_dir=None):
+    """Find a template's files, without downloading.
+
+    Parameters
+    ----------
+    name : str
+        TemplateFlow name, e.g. ``"MNI152NLin6Asym"``.
+    templates_dir : path-like, optional
+        A folder laid out like a TemplateFlow home. TemplateFlow's own by default.
+
+    Returns
+    -------
+    Template
+        Of the resolutions at hand, the one closest to 2 mm at which the head lies.
+
+    Raises
+    ------
+    ToolError
+        If a file is missing; the message says how to get it.
+    """
+    home = Path(templates_dir) if templates_dir else templateflow_home()
+    folder = home if home.name == f"tpl-{name}" else home / f"tpl-{name}"
+    kinds = {"head": "_T1w", "brain": "_desc-brain_T1w", "mask": "_desc-brain_mask"}
+    found = {kind: _closest(folder, name, tail) for kind, tail in kinds.items()}
+    missing = [f"tpl-{name}_res-*{kinds[kind]}.nii.gz" for kind, path in found.items() if not path]
+    if missing:
+        raise ToolError(
+            f"Found no {', '.join(missing)} in {folder}, needed the head, the brain and the brain "
+            f"mask of template {name}. Get them once, with a network, by "
+            f"'python -m bids_sexclf.resources {name}' (TEMPLATEFLOW_HOME names the folder), or "
+            "give a folder that holds them with --templates-dir."
+        )
+    return Template(name, folder=folder, **found)
+
+
+def templateflow_home():
+    """Give the folder of TemplateFlow's files, which need not exist."""
+    fallback = Path.home() / ".cache" / "templateflow"
+    return Path(os.environ.get("TEMPLATEFLOW_HOME", fallback))
+
+
+def _closest(folder, name, tail, voxel_size=2.0):
+    """Choose the file whose voxel size is closest to the one asked for."""
+    pattern = re.compile(rf"tpl-{name}(_res-[a-zA-Z0-9]+)?{tail}\.nii(\.gz)?")
+    held = [
+        path
+        for path in sorted(folder.glob(f"tpl-{name}*{tail}.nii*"))
+        # TemplateFlow keeps empty files as placeholders for what is not fetched yet.
+        if pattern.fullmatch(path.name) and path.stat().st_size
+    ]
+    return min(held, key=lambda path: abs(_voxel_size(path) - voxel_size), default=None)
+
+
+@cache
+def _voxel_size(path):
+    import nibabel as nib
+
+    return float(nib.load(path).header.get_zooms()[0])
+
+
+def group_grid(template, voxel_size):
+    """Give the grid that maps are carried to.
+
+    Parameters
+    ----------
+    template : Template
+    voxel_size : float
+        Edge, mm. Where the template has this size, its own grid is given.
+
+    Returns
+    -------
+    volumes.Grid
+    """
+    import nibabel as nib
+
+    image = nib.load(_closest(template.folder, template.name, "_desc-brain_mask", voxel_size))
+    return rescale_grid(Grid(image.shape[:3], image.affine), voxel_size)
+
+
+def white_matter(template_name, grid, templates_dir=None):
+    """Give the white matter of a template on a grid.
+
+    Parameters
+    ----------
+    template_name : str
+    grid : volumes.Grid
+    templates_dir : path-like, optional
+
+    Returns
+    -------
+    ndarray of bool, shape grid.shape
+        From the template's own probability map, or for MNI152 spaces from the one nilearn ships.
+
+    Raises
+    ------
+    ToolError
+        If neither exists.
+    """
+    home = Path(templates_dir) if templates_dir else templateflow_home()
+    folder = home if home.name == f"tpl-{template_name}" else home / f"tpl-{template_name}"
+    path = _closest(folder, template_name, "_label-WM_probseg")
+    if path:
+        array, affine = load(path, ndim=3)
+    elif template_name.startswith("MNI152"):
+        from nilearn.datasets import load_mni152_wm_template
+
+        image = load_mni152_wm_template(resolution=2)
+        array, affine = np.asarray(image.dataobj, dtype=np.float32), image.affine
+    else:
+        raise ToolError(
+            f"Found no white-matter map of template {template_name} in {folder}, needed "
+            f"tpl-{template_name}_res-*_label-WM_probseg.nii.gz to know the mean white matter. "
+            "Put one there, or use an MNI152 template."
+        )
+    return resample(array, affine, grid) > 0.8 * float(array.max())
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """A parcellation on a grid with the names of its regions.
+
+    Attributes
+    ----------
+    name : str
+    parcellation : ndarray of int, shape grid.shape
+        0 outside every region.
+    labels : pandas.DataFrame
+        index, name, hemisphere (L, R or B); one row per index in the image.
+    """
+
+    name: str
+    parcellation: np.ndarray
+    labels: object
+
+
+@cache
+def known_atlases():
+    """Load the table of known atlases."""
+    import json
+
+    return json.loads((files("bids_sexclf") / "data" / "atlases.json").read_text())
+
+
+def find_atlas(name, grid, template_name, labels=None, folders=()):
+    """Find an atlas and carry it to a grid by nearest neighbour.
+
+    Parameters
+    ----------
+    name : str
+        A known name (``data/atlases.json``) or the path of an image.
+    grid : volumes.Grid
+    template_name : str
+        Space of the grid.
+    labels : path-like, optional
+        Label table of an image given by path; beside it with the suffix ``.tsv`` by default.
+    folders : iterable of path-like
+        Searched before $FSLDIR.
+
+    Returns
+    -------
+    Atlas
+
+    Raises
+    ------
+    InputError
+        If it is unknown, or image and label table do not tell the same indices.
+    ToolError
+        If its files are not at hand.
+    """
+    known = known_atlases()
+    if name in known and known[name]["Image"] is None:
+        parcellation, table = _lobes(grid, template_name)
+        return Atlas(name, parcellation, table)
+    image, table_path = _atlas_files(name, labels, folders)
+    array, affine = load(image, ndim=3)
+    whole = np.rint(array).astype(np.int32)
+    table = read_labels(table_path)
+    _check_labels(whole, table, image, table_path)
+    parcellation = resample(whole, affine, grid, order=0)
+    table = table.assign(hemisphere=_hemispheres(table, parcellation, grid))
+    return Atlas(name if name in known else image.name.split(".")[0], parcellation, table)
+
+
+def _lobes(grid, template_name):
+    """Make the built-in atlas, which needs no file."""
+    import pandas as pd
+
+    from bids_sexclf.lobes import make_lobes
+
+    if not template_name.startswith(("MNI152", "Phantom")):
+        raise InputError(
+            f"Found atlas Lobes for template {template_name}, needed an MNI152 space. Give another "
+            "atlas with --atlas."
+        )
+    parcellation, rows = make_lobes(tuple(grid.shape), grid.affine)
+    return parcellation, pd.DataFrame(rows)[["index", "name", "hemisphere"]]
+
+
+def _atlas_files(name, labels, folders):
+    """Find image and label table of an atlas."""
+    known = known_atlases()
+    if name not in known:
+        image = Path(name)
+        table = Path(labels) if labels else Path(re.sub(r"\.nii(\.gz)?$", ".tsv", str(image)))
+        if not image.is_file() or not table.is_file():
+            raise InputError(
+                f"Found atlas {name!r} with label table {table}, needed one of "
+                f"{', '.join(sorted(known))}, or an image and its table (TSV: index, name). "
+                "Correct --atlas or --atlas-labels."
+            )
+        return image, table
+    places = [Path(folder) for folder in folders]
+    if os.environ.get("FSLDIR"):
+        places.append(Path(os.environ["FSLDIR"]) / "data" / "atlases")
+    found = []
+    for kind in ("Image", "Labels"):
+        paths = [place / file for place in places for file in known[name][kind]]
+        found.append(next((path for path in paths if path.is_file()), None))
+    if None in found:
+        raise ToolError(
+            f"Found no files of atlas {name} in {[str(place) for place in places]}, needed "
+            f"{known[name]['Image'][0]} and {known[name]['Labels'][0]} ({known[name]['License']}). "
+            "Install FSL and set FSLDIR, or give a folder that holds them with --atlas-dir."
+        )
+    return found
+
+
+def read_labels(path):
+    """Read a label table: TSV with ``index`` and ``name``, FSL's XML, or ``index name`` lines.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    pandas.DataFrame
+        index (int), name; and hemisphere where the table has one.
+
+    Raises
+    ------
+    InputError
+        If it is none of the three.
+    """
+    import pandas as pd
+
+    path = Path(path)
+    if path.suffix == ".xml":
+        rows = [
+            (int(e.get("index")), e.text.strip()) for e in ElementTree.parse(path).iter("label")
+        ]
+        # FSL counts probability maps from 0; its label images hold index + 1, unless the table
+        # itself begins with the background.
+        shift = 0 if rows and rows[0][1].lower() in ("unclassified", "background") else 1
+        table = pd.DataFrame([(i + shift, name) for i, name in rows], columns=["index", "name"])
+    elif path.suffix == ".tsv":
+        table = read_tsv(path, text=("name", "hemisphere"))
+    else:
+        lines = [line.split(None, 1) for line in path.read_text().splitlines() if line.strip()]
+        try:
+            table = pd.DataFrame([(int(i), n.strip()) for i, n in lines], columns=["index", "name"])
+        except ValueError:
+            table = pd.DataFrame()
+    if not {"index", "name"} <= set(table.columns) or table.empty:
+        raise InputError(
+            f"Found {path}, needed a label table with 'index' and 'name'. Write one as TSV."
+        )
+    return table[table["index"] > 0].reset_index(drop=True)
+
+
+def _check_labels(parcellation, table, image, path):
+    """Refuse an image and a table that do not tell the same indices."""
+    held, told = set(np.unique(parcellation).tolist()) - {0}, set(table["index"])
+    if held != told or table["index"].duplicated().any():
+        raise InputError(
+            f"Found {image} with {len(held)} regions and {path} with {len(told)}: without a name "
+            f"{sorted(held - told)[:10]}, without voxels {sorted(told - held)[:10]}, twice "
+            f"{sorted(table['index'][table['index'].duplicated()])[:10]}; needed one row per "
+            "region. Use the table that belongs to this image."
+        )
+
+
+def _hemispheres(table, parcellation, grid):
+    """Say on which side each region lies, by its voxels: L, R, or B for both."""
+    sides = []
+    for index in table["index"]:
+        voxels = np.argwhere(parcellation == index)
+        x = voxels @ grid.affine[0, :3] + grid.affine[0, 3] if len(voxels) else np.zeros(1)
+        left = float((x < 0).mean())
+        sides.append("L" if left > 0.9 else "R" if left < 0.1 else "B")
+    return sides
+
+
+def fetch(name):
+    """Download a template through TemplateFlow: the only function that uses the network.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    Template
+    """
+    from templateflow import api
+
+    for query in (
+        {"desc": None, "suffix": "T1w"},
+        {"desc": "brain", "suffix": "T1w"},
+        {"desc": "brain", "suffix": "mask"},
+    ):
+        api.get(name, resolution=[1, 2], extension=".nii.gz", **query)
+    return find_template(name)
+
+
+if __name__ == "__main__":
+    import sys
+
+    for template in sys.argv[1:] or ["MNI152NLin6Asym"]:
+        fetch(template)

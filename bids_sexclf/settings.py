@@ -1,0 +1,277 @@
+"""Every choice, in frozen, validated records.
+
+``Run`` says how to run and never changes a number; ``Preparation`` and
+``Study`` hold every choice that may. A flag of the command line, a key of a
+TOML file, its help and its entry in the provenance are all made from one field
+here.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from bids_sexclf.errors import InputError
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+STUDIES = Path(__file__).parent / "studies"
+
+
+def choice(default, description, *flags, minimum=None, maximum=None):
+    """Declare one choice: its default, its help, its flags beside ``--name``, its bounds."""
+    return Field(
+        default=default,
+        description=description,
+        ge=minimum,
+        le=maximum,
+        json_schema_extra={"flags": list(flags)} if flags else None,
+    )
+
+
+class Record(BaseModel):
+    """A frozen set of choices that refuses what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def provenance(self, names=None):
+        """Give the choices as plain JSON values.
+
+        Parameters
+        ----------
+        names : iterable of str, optional
+            Only these fields.
+
+        Returns
+        -------
+        dict
+        """
+        whole = self.model_dump(mode="json")
+        return whole if names is None else {name: whole[name] for name in names}
+
+
+class Run(Record):
+    """How to run: nothing here may change a number."""
+
+    participant_label: list[str] | None = choice(
+        None, "Participants to run, with or without 'sub-'; all by default.", "--participant_label"
+    )
+    session_label: list[str] | None = choice(
+        None, "Sessions to run, with or without 'ses-'; all by default.", "--session_label"
+    )
+    bids_filter_file: Path | None = choice(
+        None,
+        "JSON of BIDS entities that choose among several scans, e.g. "
+        '{"t1w": {"reconstruction": "norm"}, "dwi": {"direction": "AP"}}.',
+    )
+    bids_database_dir: Path | None = choice(None, "Folder that keeps pybids' index between runs.")
+    skip_bids_validation: bool = choice(False, "Also index files whose names are not valid BIDS.")
+    work_dir: Path | None = choice(
+        None, "Folder for intermediate files; needed to resume. OUTPUT_DIR/work by default.", "-w"
+    )
+    clean_workdir: bool = choice(False, "Empty the work folder when everything has succeeded.")
+    nprocs: int | None = choice(
+        None, "Processes; all processors by default.", "--n-procs", minimum=1
+    )
+    omp_nthreads: int = choice(1, "Threads per process.", minimum=1)
+    mem: float | None = choice(
+        None, "Memory to plan for, GB; 90 % of what is free by default.", "--mem-gb", minimum=0.5
+    )
+    use_plugin: Path | None = choice(None, "Nipype plugin file (YAML: plugin, plugin_args).")
+    dry_run: bool = choice(False, "List what would run, and stop.")
+    config_file: Path | None = choice(None, "TOML file with any of these choices.")
+    verbose: int = choice(0, "Say more; twice for everything.", "-v")
+    first: str | None = choice(None, "First group stage to run, again if it has run before.")
+    last: str | None = choice(None, "Last group stage to run.")
+    folds: list[int] | None = choice(None, "Only these folds of the fit and attribute stages.")
+    derivatives_dir: Path | None = choice(
+        None, "Folder with the participant level's output; OUTPUT_DIR by default."
+    )
+    atlas_dir: Path | None = choice(
+        None, "Folder that holds atlas images and their label tables, beside the known places."
+    )
+
+
+class Preparation(Record):
+    """How scans become maps: every choice of the participant level that may change a number."""
+
+    template: str = choice("MNI152NLin6Asym", "Template space (TemplateFlow name).")
+    templates_dir: Path | None = choice(
+        None,
+        "Folder laid out like a TemplateFlow home that holds the template; "
+        "TemplateFlow by default.",
+    )
+    resolution: float = choice(2.0, "Voxel size of the group grid, mm.", minimum=0.5, maximum=8)
+    dwi_alignment: Literal["affine", "rigid", "none"] = choice(
+        "affine", "How diffusion volumes are aligned with each other; gradients turn along."
+    )
+    kurtosis_clip: tuple[float, float] = choice(
+        (-3 / 7, 10.0), "Range that kurtosis values are clipped to."
+    )
+    sloppy: bool = choice(False, "Coarse and fast registration, for tests.")
+    random_seed: int = choice(20240, "Seed of every random step.", minimum=0)
+
+
+class Study(Record):
+    """How maps become claims: every choice of the group level that may change a number."""
+
+    name: str = choice("default", "Name of the study; its files lie under study-NAME.")
+    maps: list[str] = choice(["T1w"], "Maps to study; one network is fitted per map.")
+    voxel_size: float = choice(
+        4.0, "Voxel size the networks see, mm; at least that of the maps.", minimum=0.5, maximum=12
+    )
+    models: list[str] = choice(["cnn3"], "Networks and classifiers of the model catalogue.")
+    baselines: list[str] = choice(
+        ["brain_size", "age_only", "shuffled"], "Models that every score stands beside."
+    )
+    split: Literal["kfold", "fixed"] = choice("kfold", "Cross-validation, or one fixed split.")
+    n_folds: int = choice(5, "Folds of the cross-validation.", minimum=2)
+    repeats: int = choice(1, "Repetitions of the split with other random draws.", minimum=1)
+    validation_fraction: float = choice(
+        0.15,
+        "Share of the participants outside the test part that choose when to stop.",
+        minimum=0.05,
+        maximum=0.5,
+    )
+    test_fraction: float = choice(
+        0.2, "Share tested where the split is fixed.", minimum=0.05, maximum=0.5
+    )
+    age_bands: int = choice(3, "Age bands that splits are balanced over.", minimum=1)
+    epochs: int = choice(30, "Most passes over the training part.", minimum=1)
+    patience: int = choice(8, "Epochs without a better validation loss before stopping.", minimum=1)
+    batch_size: int = choice(8, "Participants per step.", minimum=1)
+    learning_rate: float = choice(3e-4, "Step size of Adam.", minimum=1e-8)
+    weight_decay: float = choice(0.0, "Decoupled weight decay.", minimum=0)
+    standardize: Literal["voxel", "map", "none"] = choice(
+        "voxel", "Centre and scale by the training part: each voxel, the whole map, or not."
+    )
+    bootstraps: int = choice(2000, "Resamples behind every interval.", minimum=100)
+    permutations: int = choice(2000, "Permutations behind every null.", minimum=100)
+    interval_level: float = choice(0.95, "Level of the intervals.", minimum=0.5, maximum=0.999)
+    attributions: list[str] = choice(["region_occlusion"], "Entries of the attribution catalogue.")
+    fill: Literal["white_matter_mean"] = choice(
+        "white_matter_mean", "What replaces an occluded region."
+    )
+    atlas: str = choice("Lobes", "Atlas of the regional statistics: a known name, or an image.")
+    atlas_labels: Path | None = choice(
+        None, "Label table (TSV: index, name) of an atlas given as an image."
+    )
+    random_seed: int = choice(20240, "Seed of every random step.", minimum=0)
+
+    @field_validator("name")
+    @classmethod
+    def _alphanumeric(cls, name):
+        if not name.isalnum():
+            raise ValueError("needs letters and digits only, since it becomes study-NAME")
+        return name
+
+
+def build(record, values, source):
+    """Make a record, or say everything that is wrong with the values.
+
+    Parameters
+    ----------
+    record : type
+        ``Run``, ``Preparation`` or ``Study``.
+    values : dict
+        Field names to values.
+    source : str
+        Where the values come from, for the message.
+
+    Returns
+    -------
+    Record
+
+    Raises
+    ------
+    InputError
+        With every fault; unknown names list those that exist.
+    """
+    try:
+        return record(**values)
+    except ValidationError as fault:
+        lines = [
+            f"{'.'.join(str(part) for part in entry['loc'])}: {entry['msg']}"
+            + (f" (found {entry['input']!r})" if entry["type"] != "extra_forbidden" else "")
+            for entry in fault.errors()
+        ]
+        raise InputError(
+            f"Found settings in {source} that cannot be used: {'; '.join(lines)}. "
+            f"Needed values for: {', '.join(record.model_fields)}. Correct them and run again."
+        ) from fault
+
+
+def read_toml(path):
+    """Read a TOML file.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    InputError
+        If it is absent or not TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+        raise InputError(
+            f"Found {path}, which cannot be read ({fault}); needed a TOML file. Correct its path "
+            "or its syntax."
+        ) from fault
+
+
+def find_study(name):
+    """Find a study by the name of a preset or the path of a file.
+
+    Parameters
+    ----------
+    name : str
+        A preset, e.g. ``"default"``, or a path that ends in ``.toml``.
+
+    Returns
+    -------
+    dict
+        Its values, with ``name`` set from the file where it is not given.
+
+    Raises
+    ------
+    InputError
+        If there is none; the message lists the presets.
+    """
+    presets = sorted(path.stem for path in STUDIES.glob("*.toml"))
+    if not str(name).endswith(".toml") and name not in presets:
+        raise InputError(
+            f"Found study {name!r}, needed one of {', '.join(presets)}, or the path of a TOML "
+            "file. Correct --study."
+        )
+    path = STUDIES / f"{name}.toml" if name in presets else Path(name)
+    fallback = "".join(letter for letter in path.stem if letter.isalnum())
+    return {"name": fallback} | read_toml(path)
+
+
+def fingerprint(values):
+    """Shorten choices to a text that differs when they differ.
+
+    Parameters
+    ----------
+    values : dict
+        JSON-able values.
+
+    Returns
+    -------
+    str
+        Twelve hexadecimal digits.
+    """
+    text = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,97 @@
+"""Read an interval, and the p-value that agrees with it, from bootstrap draws."""
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+UNDEFINED = 0.05
+"""Share of undefined draws above which nothing is claimed."""
+
+
+def acceleration(left_out, stratum):
+    """Give how fast the standard error changes with the estimate, from leave-one-out values.
+
+    Parameters
+    ----------
+    left_out : numpy.ndarray of float, shape (blocks,)
+        Estimates without one block each.
+    stratum : numpy.ndarray of int, shape (blocks,)
+        Strata within which blocks are drawn.
+
+    Returns
+    -------
+    float
+        0 where it cannot be told.
+    """
+    cubes = squares = 0.0
+    for s in np.unique(stratum):
+        values = left_out[stratum == s]
+        pull = (1 - 1 / values.size) * (values.mean() - values)
+        cubes, squares = cubes + np.sum(pull**3), squares + np.sum(pull**2)
+    if not np.isfinite(squares) or squares == 0:
+        return 0.0
+    return float(np.clip(cubes / squares**1.5 / 6, -0.25, 0.25))
+
+
+def _below(draws, value):
+    """Give the share of draws below a value, a tie counting half, never quite 0 or 1."""
+    margin = 1e-12 * max(abs(value), np.abs(draws).max())
+    share = (np.mean(draws < value - margin) + np.mean(draws <= value + margin)) / 2
+    return np.clip(share, 0.5 / draws.size, 1 - 0.5 / draws.size)
+
+
+def interval(draws, estimate, speed, level):
+    """Give the bias-corrected and accelerated interval (BCa).
+
+    Parameters
+    ----------
+    draws : numpy.ndarray of float, shape (n,)
+        Estimates of the resamples; undefined ones are ``nan``.
+    estimate : float
+    speed : float
+        See :func:`acceleration`.
+    level : float
+        Coverage, in (0, 1).
+
+    Returns
+    -------
+    low, high : float
+        Both ``nan`` if the estimate or more than one draw in twenty is undefined, or if
+        all draws are equal: data that never vary do not show how they might.
+
+    References
+    ----------
+    .. [1] Efron (1987). J. Am. Stat. Assoc. 82, 171. doi:10.1080/01621459.1987.10478410
+    """
+    defined = draws[np.isfinite(draws)]
+    if not np.isfinite(estimate) or defined.size < (1 - UNDEFINED) * draws.size:
+        return np.nan, np.nan
+    if np.ptp(defined) <= 1e-12 * np.abs(defined).max():
+        return np.nan, np.nan
+    bias = ndtri(_below(defined, estimate))
+    shifted = bias + ndtri([(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, ndtr(bias + shifted / (1 - speed * shifted)))
+    return float(low), float(high)
+
+
+def p_of_zero(draws, estimate, speed):
+    """Give the two-sided p-value of zero: 1 - level of the interval that just touches zero.
+
+    Parameters
+    ----------
+    draws, estimate, speed
+        See :func:`interval`.
+
+    Returns
+    -------
+    float
+        In [1 / (n + 1), 1]; 1 if all draws are zero, ``nan`` where there is no interval.
+    """
+    defined = draws[np.isfinite(draws)]
+    if not np.isfinite(estimate) or defined.size < (1 - UNDEFINED) * draws.size:
+        return np.nan
+    if not defined.any():
+        return 1.0
+    bias = ndtri(_below(defined, estimate))
+    distance = ndtri(_below(defined, 0.0)) - bias
+    z = distance / (1 + speed * distance) - bias
+    return float(np.clip(2 * min(ndtr(z), ndtr(-z)), 1 / (defined.size + 1), 1))

@@ -1,0 +1,160 @@
+"""Return targets, logits and labels that statistics can use, or refuse them."""
+
+import numpy as np
+
+from bids_sexclf.errors import InputError
+
+MISSING = ("", "n/a", "N/A", "nan", "NaN", "None", "<NA>", "NaT")
+
+
+def check_draws(n, level=0.95):
+    """Return the number of draws and the level, or refuse them.
+
+    Parameters
+    ----------
+    n : int
+        At least 1.
+    level : float
+        In (0, 1).
+
+    Returns
+    -------
+    n : int
+    level : float
+
+    Raises
+    ------
+    InputError
+        If either is out of range.
+    """
+    if int(n) != n or n < 1 or not 0 < level < 1:
+        raise InputError(
+            f"Found n={n} draws and level={level}, needed a whole n >= 1 and 0 < level < 1: "
+            "ask for some thousand draws and a level of 0.95."
+        )
+    return int(n), float(level)
+
+
+def _floats(values, what):
+    """Return an array of floats, or refuse what cannot be one."""
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"Found {what} that are not numbers ({error}), needed floats: read the column as float."
+        ) from error
+
+
+def check_finite(values):
+    """Return a table of participants as floats, or refuse it.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (participants,) or (participants, columns)
+
+    Returns
+    -------
+    numpy.ndarray of float, same shape
+
+    Raises
+    ------
+    InputError
+        If the shape is another, empty, or any value is not a finite number.
+    """
+    values = _floats(values, "values")
+    if values.ndim not in (1, 2) or values.size == 0:
+        raise InputError(
+            f"Found values of shape {values.shape}, needed (participants,) or "
+            "(participants, columns), not empty: give one row per participant."
+        )
+    bad = np.sum(~np.isfinite(values))
+    if bad:
+        raise InputError(
+            f"Found {bad} of {values.size} values that are not finite, needed none: exclude the "
+            "participants or regions they belong to, and count them."
+        )
+    return values
+
+
+def check_labels(label, n, what):
+    """Turn the labels of rows into numbers, or refuse them.
+
+    Parameters
+    ----------
+    label : array_like, shape (n,)
+        Numbers or strings that say which fold, family or participant a row belongs to.
+    n : int
+        Number of rows needed.
+    what : str
+        What the labels name; used in the message.
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (n,)
+        Codes 0, 1, ... in the sorted order of the labels.
+
+    Raises
+    ------
+    InputError
+        If the shape differs, or a label is missing.
+
+    Examples
+    --------
+    >>> check_labels(["b", "a", "b"], 3, "fold").tolist()
+    [1, 0, 1]
+    """
+    label = np.asarray(label)
+    if label.shape != (n,):
+        raise InputError(
+            f"Found {what} labels of shape {label.shape}, needed one per row, shape ({n},): "
+            f"take {what} and logit from the same table."
+        )
+    if label.dtype.kind not in "iub":
+        label = label.astype(str)
+        missing = np.flatnonzero(np.isin(label, MISSING))
+        if missing.size:
+            raise InputError(
+                f"Found {missing.size} rows without a {what} (first at row {missing[0]}), needed "
+                f"a {what} for every row: where it is unknown give each participant one of its own."
+            )
+    return np.unique(label, return_inverse=True)[1]
+
+
+def check_evidence(target, logit, fold=None):
+    """Return targets, logits and folds that a score can use, or refuse them all at once.
+
+    Parameters
+    ----------
+    target : array_like, shape (n,)
+        1 for the positive class, 0 for the other.
+    logit : array_like of float, shape (n,)
+        Evidence for the positive class, in logits.
+    fold : array_like, shape (n,), optional
+        Which model gave the logit: numbers or strings.
+
+    Returns
+    -------
+    target : numpy.ndarray of bool, shape (n,)
+    logit : numpy.ndarray of float, shape (n,)
+    fold : numpy.ndarray of int, shape (n,), or None
+
+    Raises
+    ------
+    InputError
+        If shapes differ or are empty, a target is neither 0 nor 1, a logit is not
+        a finite number, or a fold is missing.
+    """
+    target, logit = np.asarray(target), _floats(logit, "logits")
+    if logit.ndim != 1 or logit.size == 0 or target.shape != logit.shape:
+        raise InputError(
+            f"Found target of shape {target.shape} and logit of shape {logit.shape}, needed two "
+            "equal shapes (n,) with n > 0: give one row per prediction."
+        )
+    positive = target == 1
+    strange, infinite = np.sum(~(positive | (target == 0))), np.sum(~np.isfinite(logit))
+    if strange or infinite:
+        raise InputError(
+            f"Found {strange} targets other than 0 and 1 and {infinite} logits that are not finite "
+            f"in {logit.size} rows, needed none: exclude these rows and count them, or refit."
+        )
+    return positive, logit, None if fold is None else check_labels(fold, logit.size, "fold")

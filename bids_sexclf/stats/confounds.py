@@ -1,0 +1,168 @@
+"""Say how much of a score something simpler than the network explains."""
+
+import numpy as np
+
+from bids_sexclf.errors import InputError
+from bids_sexclf.stats import _bca
+from bids_sexclf.stats._evidence import check_draws, check_evidence, check_finite, check_labels
+from bids_sexclf.stats.regional import sign_flips
+from bids_sexclf.stats.resampling import arrange, block_sums, class_strata, replicates
+from bids_sexclf.stats.scores import auc
+
+
+def _check_beside(values, n, what):
+    """Return a column of finite numbers, one per row, or refuse it."""
+    values = check_finite(values)
+    if values.shape != (n,):
+        raise InputError(
+            f"Found {what} of shape {values.shape}, needed one number per row, shape ({n},): "
+            f"take {what} and logit from the same table."
+        )
+    return values
+
+
+def _centred_ranks(values, cell):
+    """Rank values within each cell, from -1/2 to 1/2 about its middle."""
+    from scipy.stats import rankdata
+
+    ranks = np.empty(values.size)
+    for c in np.unique(cell):
+        here = cell == c
+        ranks[here] = (rankdata(values[here]) - (here.sum() + 1) / 2) / here.sum()
+    return ranks
+
+
+def _association(left, right, group, n, seed):
+    """Correlate two columns of centred ranks, and test by flipping families' contributions."""
+    scale = np.sqrt(np.sum(left**2) * np.sum(right**2))
+    if left.size < 3 or scale == 0:
+        return {"rho": np.nan, "p": np.nan, "n": left.size}
+    _, total = block_sums((left * right)[:, None], group)
+    flips = sign_flips(total, n, seed)
+    observed = abs(next(flips).item())
+    reached = sum(np.sum(np.abs(flipped) >= observed - 1e-9) for flipped in flips)
+    rho = np.clip(np.sum(left * right) / scale, -1, 1)
+    return {"rho": float(rho), "p": float((1 + reached) / (n + 1)), "n": left.size}
+
+
+def partial_association(logit, target, covariate, group=None, fold=None, n=5000, seed=0):
+    """Correlate logits with a covariate, such as brain volume, within each sex.
+
+    A network that has learned nothing but head size gives larger logits to larger heads
+    of *either* sex; differences between the sexes cannot make this correlation.
+
+    Parameters
+    ----------
+    logit, target, fold
+        See :func:`bids_sexclf.stats.scores.check_evidence`. With folds, ranks are taken
+        within fold and sex, since the logits of two folds are not on one scale.
+    covariate : array_like of float, shape (participants,)
+        Finite, in any unit.
+    group : array_like, shape (participants,), optional
+        Families, whose contributions are flipped as blocks.
+    n : int
+        Number of sign flips.
+    seed : int
+
+    Returns
+    -------
+    dict of dict
+        ``negative`` (target 0), ``positive`` (target 1) and ``pooled`` (ranks within each
+        sex, both sexes together), each with ``rho`` (Spearman correlation, in [-1, 1]; 0
+        expected under the null), ``p`` (two-sided, in [1 / (n + 1), 1]) and ``n``. ``rho``
+        and ``p`` are ``nan`` with fewer than three participants or without any spread.
+
+    Raises
+    ------
+    InputError
+        If evidence, covariate, group, fold or ``n`` are refused.
+
+    Notes
+    -----
+    The p-value flips the signs of each family's sum of rank products, which are symmetric
+    about zero when ranks are independent; it is close to exact, not exact. A covariate that
+    truly belongs to a sex difference correlates too: this shows association, not cause.
+
+    References
+    ----------
+    .. [1] Hemerik, Goeman & Finos (2020). J. R. Stat. Soc. B 82, 841. doi:10.1111/rssb.12369
+    """
+    n, _ = check_draws(n)
+    target, logit, fold = check_evidence(target, logit, fold)
+    covariate = _check_beside(covariate, logit.size, "covariate")
+    group = None if group is None else check_labels(group, logit.size, "group")
+    cell = target if fold is None else 2 * fold + target
+    left, right = _centred_ranks(logit, cell), _centred_ranks(covariate, cell)
+    parts = {"negative": ~target, "positive": target, "pooled": np.full(target.size, True)}
+    return {
+        name: _association(left[part], right[part], None if group is None else group[part], n, seed)
+        for name, part in parts.items()
+    }
+
+
+def explained_by(target, logit, covariate_logit, fold=None, group=None, n=2000, level=0.95, seed=0):
+    """Compare the AUC of a network with that of a baseline on the same participants.
+
+    Parameters
+    ----------
+    target, logit, fold
+        See :func:`bids_sexclf.stats.scores.check_evidence`; the logits of the network.
+    covariate_logit : array_like of float, shape (n,)
+        Logits of the baseline model, such as brain size alone, for the same rows.
+    group : array_like, shape (n,), optional
+        Families, drawn as blocks.
+    n : int
+        Number of resamples; network and baseline share them.
+    level : float
+        Coverage, in (0, 1).
+    seed : int
+
+    Returns
+    -------
+    dict
+        ``network`` and ``baseline`` (AUC, in [0, 1]), ``difference`` (network - baseline, in
+        [-1, 1]; 0 expected under the null), its interval ``low``, ``high``, the two-sided
+        ``p`` that agrees with the interval, and ``explained``: True unless the whole
+        interval lies above 0, that is, unless the network is shown to beat the baseline.
+
+    Raises
+    ------
+    InputError
+        If evidence, baseline, group, ``n`` or ``level`` are refused.
+
+    Notes
+    -----
+    ``explained`` is absence of evidence, not evidence of absence: in a small sample everything
+    is explained. Report the interval beside it. The interval is as in
+    :func:`bids_sexclf.stats.resampling.bootstrap`, and ``nan`` in the same cases.
+
+    References
+    ----------
+    .. [1] Efron (1987). J. Am. Stat. Assoc. 82, 171. doi:10.1080/01621459.1987.10478410
+    """
+    n, level = check_draws(n, level)
+    covariate_logit = _check_beside(covariate_logit, np.size(logit), "covariate_logit")
+    target, logit, fold, block, simple = arrange(target, logit, fold, group, covariate_logit)
+    stratum = class_strata(target, block)
+
+    def aucs(rows):
+        part = None if fold is None else fold[rows]
+        return auc(target[rows], logit[rows], part), auc(target[rows], simple[rows], part)
+
+    def difference(rows):
+        network, baseline = aucs(rows)
+        return network - baseline
+
+    network, baseline = aucs(np.arange(target.size))
+    draws, left_out = replicates(difference, block, stratum, n, seed)
+    speed = _bca.acceleration(left_out, stratum)
+    low, high = _bca.interval(draws, network - baseline, speed, level)
+    return {
+        "network": network,
+        "baseline": baseline,
+        "difference": network - baseline,
+        "low": low,
+        "high": high,
+        "p": _bca.p_of_zero(draws, network - baseline, speed),
+        "explained": not low > 0,
+    }

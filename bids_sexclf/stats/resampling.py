@@ -1,0 +1,349 @@
+"""Draw participants anew, or exchange their labels, to say how sure a number is."""
+
+import numpy as np
+
+from bids_sexclf.errors import InputError
+from bids_sexclf.stats import _bca
+from bids_sexclf.stats._evidence import check_draws, check_evidence, check_finite, check_labels
+
+
+def block_counts(stratum, n, seed):
+    """Draw how often each block is taken, with replacement and within strata.
+
+    Parameters
+    ----------
+    stratum : array_like of int, shape (blocks,)
+        Blocks of one stratum stand in for each other, so that strata keep their size.
+    n : int
+        Number of resamples.
+    seed : int
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (n, blocks)
+        Copies of each block; every resample has as many blocks of a stratum as there are.
+    """
+    stratum = np.asarray(stratum)
+    rng = np.random.default_rng(seed)
+    counts = np.empty((n, stratum.size), dtype=int)
+    for s in np.unique(stratum):
+        members = np.flatnonzero(stratum == s)
+        even = np.full(members.size, 1 / members.size)
+        counts[:, members] = rng.multinomial(members.size, even, size=n)
+    return counts
+
+
+def block_sums(table, group=None):
+    """Sum the rows of each family, in an order that does not depend on how rows came.
+
+    Parameters
+    ----------
+    table : numpy.ndarray of float, shape (participants, columns)
+    group : array_like, shape (participants,), optional
+        Families; without it every row stands alone.
+
+    Returns
+    -------
+    size : numpy.ndarray of int, shape (blocks,)
+    total : numpy.ndarray of float, shape (blocks, columns)
+    """
+    order = np.lexsort(table.T)
+    if group is None:
+        return np.ones(len(table), dtype=int), table[order]
+    block = check_labels(group, len(table), "group")[order]
+    size = np.bincount(block)
+    total = np.zeros((size.size, table.shape[1]))
+    np.add.at(total, block, table[order])
+    return size, total
+
+
+def class_strata(target, block):
+    """Sort blocks into those of one class, those of the other, and those of both.
+
+    Parameters
+    ----------
+    target : numpy.ndarray of bool, shape (n,)
+    block : numpy.ndarray of int, shape (n,)
+        Codes 0, 1, ... of the blocks.
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (blocks,)
+        Drawing within these strata keeps every class that was there.
+    """
+    positive, members = np.bincount(block, weights=target), np.bincount(block)
+    return np.where(positive == 0, 0, np.where(positive == members, 1, 2))
+
+
+def replicates(statistic, block, stratum, n, seed):
+    """Compute a statistic on resamples of blocks, and without each block in turn.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes row numbers, some of them repeated, and gives a float.
+    block : numpy.ndarray of int, shape (rows,)
+    stratum : numpy.ndarray of int, shape (blocks,)
+    n : int
+        Number of resamples.
+    seed : int
+
+    Returns
+    -------
+    draws : numpy.ndarray of float, shape (n,)
+    left_out : numpy.ndarray of float, shape (blocks,)
+    """
+    rows = np.arange(block.size)
+    counts = block_counts(stratum, n, seed)
+    draws = np.array([statistic(np.repeat(rows, count[block])) for count in counts])
+    if stratum.size == 1:
+        return draws, np.full(1, np.nan)
+    left_out = np.array([statistic(rows[block != b]) for b in range(stratum.size)])
+    return draws, left_out
+
+
+def arrange(target, logit, fold=None, group=None, *others):
+    """Check evidence and put its rows in an order that does not depend on how they came.
+
+    Parameters
+    ----------
+    target, logit, fold
+        See :func:`bids_sexclf.stats.scores.check_evidence`.
+    group : array_like, shape (n,), optional
+        Families, kept whole; without it every row stands for itself.
+    *others : numpy.ndarray, shape (n,)
+        More columns to bring into the same order.
+
+    Returns
+    -------
+    target, logit, fold, block, *others : numpy.ndarray, shape (n,)
+        ``fold`` stays None if it was; ``block`` holds codes 0, 1, ...
+    """
+    target, logit, fold = check_evidence(target, logit, fold)
+    block = None if group is None else check_labels(group, logit.size, "group")
+    keys = [key for key in (block, *others, logit, target, fold) if key is not None]
+    order = np.lexsort(keys)
+    fold = None if fold is None else fold[order]
+    block = np.arange(order.size) if block is None else block[order]
+    return target[order], logit[order], fold, block, *(other[order] for other in others)
+
+
+def bootstrap(score, target, logit, fold=None, group=None, n=2000, level=0.95, seed=0):
+    """Give the interval within which another draw of participants would move a score.
+
+    Participants are drawn with replacement within their class, so that both classes
+    stay; families are drawn whole, within those of one class, of the other, and of both.
+    The interval is bias-corrected and accelerated, since a score near its end has a skewed
+    distribution that a plain percentile interval misses.
+
+    Parameters
+    ----------
+    score : callable
+        ``score(target, logit, fold) -> float``, e.g. one of :data:`scores.SCORES`.
+    target, logit, fold
+        See :func:`bids_sexclf.stats.scores.check_evidence`.
+    group : array_like, shape (n,), optional
+        Families. If a participant has several rows (sessions, repeats) and no family
+        is known, the participant is the group.
+    n : int
+        Number of resamples.
+    level : float
+        Coverage, in (0, 1).
+    seed : int
+        Equal seeds give equal intervals, whatever the order of the rows.
+
+    Returns
+    -------
+    low, high : float
+        Both ``nan`` if there is no interval to be had: the score is undefined, or is so in
+        more than one resample in twenty, or is the same in all of them. A model without
+        a single error gets ``nan`` rather than the certainty of [1, 1].
+
+    Raises
+    ------
+    InputError
+        If evidence, group, ``n`` or ``level`` are refused.
+
+    Notes
+    -----
+    The models stay as they were fitted: the interval holds what another test sample would
+    change, not what another training sample or another training seed would.
+
+    References
+    ----------
+    .. [1] Efron (1987). J. Am. Stat. Assoc. 82, 171. doi:10.1080/01621459.1987.10478410
+    .. [2] Field & Welsh (2007). J. R. Stat. Soc. B 69, 369.
+       doi:10.1111/j.1467-9868.2007.00593.x
+    """
+    n, level = check_draws(n, level)
+    target, logit, fold, block = arrange(target, logit, fold, group)
+    stratum = class_strata(target, block)
+
+    def of(rows):
+        return score(target[rows], logit[rows], None if fold is None else fold[rows])
+
+    draws, left_out = replicates(of, block, stratum, n, seed)
+    speed = _bca.acceleration(left_out, stratum)
+    return _bca.interval(draws, of(np.arange(target.size)), speed, level)
+
+
+def _check_units(target, unit, block):
+    """Refuse participants with two labels or in two families."""
+    first = np.unique(unit, return_index=True)[1]
+    torn = np.sum(block != block[first][unit])
+    two = np.sum(target != target[first][unit])
+    if torn or two:
+        raise InputError(
+            f"Found {torn} rows whose participant is also in another group and {two} whose "
+            "participant has another target too, needed one of each per participant: "
+            "mend participants.tsv."
+        )
+
+
+def _exchange(target, fold, unit, block):
+    """Prepare a function of a generator that deals the participants' labels anew."""
+    _, first = np.unique(unit, return_index=True)
+    lowest, highest = np.full(unit.size, unit.size), np.full(unit.size, -1)
+    np.minimum.at(lowest, block, fold)
+    np.maximum.at(highest, block, fold)
+    block = block[first]
+    home = np.where(lowest == highest, lowest, -1)[block]
+    size = np.bincount(block)[block]
+    layout = np.lexsort((block, size, home))
+
+    def deal(rng):
+        within, between = rng.random((2, unit.size))
+        donor = np.lexsort((within[: first.size], between[block], size, home))
+        label = np.empty(first.size, dtype=bool)
+        label[layout] = target[first[donor]]
+        return label[unit]
+
+    return deal
+
+
+def permutation(
+    score,
+    target,
+    logit,
+    fold=None,
+    group=None,
+    n=1000,
+    seed=0,
+    higher_is_better=True,
+    participant=None,
+):
+    """Say how often a score as good as this one comes from labels dealt at random.
+
+    Labels are exchanged between the participants of a fold. With families, a whole family
+    takes the labels of another of the same fold and size, in a random order within, so
+    that sisters may stay sisters; a family that lies in several folds (repeats) is
+    exchanged with others of its size that do. Where nothing can be exchanged, p is 1.
+
+    Parameters
+    ----------
+    score : callable
+        ``score(target, logit, fold) -> float``, e.g. one of :data:`scores.SCORES`.
+    target, logit, fold
+        See :func:`bids_sexclf.stats.scores.check_evidence`.
+    group : array_like, shape (n,), optional
+        Families; without it every participant stands alone.
+    n : int
+        Number of permutations.
+    seed : int
+    higher_is_better : bool
+        False for :data:`scores.LOWER_IS_BETTER`.
+    participant : array_like, shape (n,), optional
+        Needed where participants have several rows (sessions, repeats): a participant
+        has one label. Without it every row is a participant.
+
+    Returns
+    -------
+    null_mean : float
+        Mean score of the permuted labels.
+    p : float
+        (1 + number of permutations at least as good) / (n + 1), in [1 / (n + 1), 1];
+        uniform under the null. Both are ``nan`` if the score is.
+
+    Raises
+    ------
+    InputError
+        If evidence, group or ``n`` are refused, or a participant has two labels.
+
+    Notes
+    -----
+    The members of a family are taken as exchangeable. The models are not fitted again; the
+    shuffled-label model, which is, stands in the report as a check of the whole pipeline.
+
+    References
+    ----------
+    .. [1] Phipson & Smyth (2010). Stat. Appl. Genet. Mol. Biol. 9, 39.
+       doi:10.2202/1544-6115.1585
+    .. [2] Winkler et al. (2015). NeuroImage 123, 253. doi:10.1016/j.neuroimage.2015.05.092
+    """
+    n, _ = check_draws(n)
+    rows = np.size(logit)
+    named = [] if participant is None else [check_labels(participant, rows, "participant")]
+    target, logit, fold, block, *named = arrange(target, logit, fold, group, *named)
+    unit = named[0] if named else np.arange(rows)
+    block = unit if group is None else block
+    _check_units(target, unit, block)
+    deal = _exchange(target, np.zeros_like(unit) if fold is None else fold, unit, block)
+    rng = np.random.default_rng(seed)
+    sign = 1 if higher_is_better else -1
+    observed = sign * score(target, logit, fold)
+    if np.isnan(observed):
+        return np.nan, np.nan
+    null = np.array([sign * score(deal(rng), logit, fold) for _ in range(n)])
+    # Equal scores may differ in their last bit, and an undefined one speaks for the null.
+    worse = np.sum(null < observed - 1e-12 * max(1.0, abs(observed)))
+    return float(sign * np.nanmean(null)), float((1 + n - worse) / (n + 1))
+
+
+def mean_interval(values, group=None, *, n=2000, level=0.95, seed=0):
+    """Give the interval in which a mean over participants lies.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (participants,) or (participants, columns)
+        Finite, in any unit.
+    group : array_like, shape (participants,), optional
+        Families, drawn whole.
+    n : int
+        Number of resamples; all columns share them.
+    level : float
+        Coverage, in (0, 1).
+    seed : int
+        Equal seeds give equal intervals.
+
+    Returns
+    -------
+    low, high : float, or numpy.ndarray of shape (columns,)
+        In the unit of the values; bias-corrected and accelerated. A column without any
+        spread gives its value twice; with a single participant or family both are ``nan``.
+
+    Raises
+    ------
+    InputError
+        If a value is not finite, or group, ``n`` or ``level`` are refused.
+
+    References
+    ----------
+    .. [1] Efron (1987). J. Am. Stat. Assoc. 82, 171. doi:10.1080/01621459.1987.10478410
+    """
+    n, level = check_draws(n, level)
+    values = check_finite(values)
+    table = values.reshape(len(values), -1)
+    size, total = block_sums(table, group)
+    counts = block_counts(np.zeros(size.size, dtype=int), n, seed)
+    means = (counts @ total) / (counts @ size)[:, None]
+    centre, spread = table.mean(axis=0), np.ptp(table, axis=0)
+    bounds = np.full((2, table.shape[1]), np.nan)
+    if size.size > 1:
+        left_out = (total.sum(axis=0) - total) / (size.sum() - size)[:, None]
+        for k in range(table.shape[1]):
+            speed = _bca.acceleration(left_out[:, k], np.zeros(size.size, dtype=int))
+            bounds[:, k] = _bca.interval(means[:, k], centre[k], speed, level)
+        bounds = np.where(spread == 0, table[0], bounds)
+    if values.ndim == 1:
+        return float(bounds[0, 0]), float(bounds[1, 0])
+    return bounds[0], bounds[1]
