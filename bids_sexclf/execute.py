@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
+from queue import Empty
 
 THREADS = (
     "OMP_NUM_THREADS",
@@ -91,3 +92,58 @@ def processors():
         return len(os.sched_getaffinity(0))
     except AttributeError:
         return os.cpu_count() or 1
+
+
+def run_jobs(function, jobs, processes, threads=1, tell=None):
+    """Run one function over many jobs, and hear from them while they run.
+
+    Parameters
+    ----------
+    function : callable
+        Called as ``function(job, tell)``; importable by name. ``tell(message)`` reaches the
+        caller while the job runs.
+    jobs : list
+        Anything that can be pickled.
+    processes, threads : int
+        As for `pool`.
+    tell : callable, optional
+        Called as ``tell(index, message)`` for each message, and with ``None`` at a job's end.
+
+    Returns
+    -------
+    list
+        One entry per job, in order: what the function returned, or the exception it raised.
+    """
+    tell = tell or (lambda index, message: None)
+    processes = min(processes, len(jobs))
+    if processes <= 1:
+        set_threads(threads)
+        return [_run_here(function, job, index, tell) for index, job in enumerate(jobs)]
+    with get_context("spawn").Manager() as manager, pool(processes, threads) as executor:
+        post = manager.Queue()
+        futures = [
+            executor.submit(_run_there, function, job, index, post)
+            for index, job in enumerate(jobs)
+        ]
+        while not all(future.done() for future in futures) or not post.empty():
+            try:
+                tell(*post.get(timeout=0.5))
+            except Empty:
+                continue
+        return [future.exception() or future.result() for future in futures]
+
+
+def _run_here(function, job, index, tell):
+    try:
+        return function(job, lambda message: tell(index, message))
+    except Exception as fault:
+        return fault
+    finally:
+        tell(index, None)
+
+
+def _run_there(function, job, index, post):
+    try:
+        return function(job, lambda message: post.put((index, message)))
+    finally:
+        post.put((index, None))

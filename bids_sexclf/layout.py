@@ -323,6 +323,27 @@ def names():
     return json.loads((files("bids_sexclf") / "data" / "names.json").read_text())
 
 
+REFERENCES = {"brain": "desc-brain_T1w", "mask": "desc-brain_mask", "white": "label-WM_mask"}
+
+
+def reference(kind, template, resolution):
+    """Name the template's own image on the group grid, relative to the output folder.
+
+    Parameters
+    ----------
+    kind : {"brain", "mask", "white"}
+    template : str
+    resolution : str
+        Label, as `number_label` spells it.
+
+    Returns
+    -------
+    pathlib.Path
+    """
+    folder = f"tpl-{template}"
+    return Path(folder, f"{folder}_res-{resolution}_{REFERENCES[kind]}.nii.gz")
+
+
 def number_label(value):
     """Spell a number as a BIDS label: 2.0 is ``2``, 1.25 is ``1p25``."""
     return f"{value:g}".replace(".", "p")

@@ -14,6 +14,9 @@ INK, FAINT = "#222222", "#BBBBBB"
 WIDTH = 9.2
 """Width of a figure, inches: the text column of the report."""
 
+GROUP = ["model", "map", "method", "fill", "atlas"]
+"""Columns of regions that name what a correction over regions was made within."""
+
 MANY = 400
 """Points above which a cloud is embedded as an image, to keep the report light."""
 
@@ -146,3 +149,25 @@ def name_pair(pair):
     """
     model, which = pair
     return model if which == "table" else f"{model}, {which}"
+
+
+def name_group(keys, regions):
+    """Name a group of regions by model and map, and by what else varies in the table.
+
+    Parameters
+    ----------
+    keys : tuple of str
+        Values of ``GROUP``.
+    regions : pandas.DataFrame
+        The whole table.
+
+    Returns
+    -------
+    str
+    """
+    others = [
+        str(value)
+        for column, value in zip(GROUP[2:], keys[2:], strict=True)
+        if regions[column].nunique() > 1
+    ]
+    return ", ".join([*keys[:2], *others])

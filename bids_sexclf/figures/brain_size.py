@@ -66,7 +66,7 @@ def _draw_cloud(ax, points, confounds):
             logit,
             16,
             colour,
-            SEX_MARKERS[sex],
+            marker=SEX_MARKERS[sex],
             alpha=0.5,
             linewidths=0,
             rasterized=len(rows) > MANY,

@@ -85,7 +85,7 @@ def _draw_volumes(ax, cohort):
             volume,
             14,
             SEX_COLOURS[sex],
-            SEX_MARKERS[sex],
+            marker=SEX_MARKERS[sex],
             alpha=0.45,
             linewidths=0,
             rasterized=len(volume) > MANY,

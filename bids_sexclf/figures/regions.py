@@ -1,7 +1,7 @@
 """Show which regions a network needs, with intervals."""
 
 from bids_sexclf.figures import label_region
-from bids_sexclf.figures._style import COLOURS, WIDTH
+from bids_sexclf.figures._style import COLOURS, GROUP, WIDTH, name_group
 
 SECTION = "Where the sexes differ"
 ORDER = 60
@@ -12,7 +12,6 @@ CAPTION = (
     "regions, hollow dots do not and may well be chance. Right of zero the region spoke for the "
     "correct sex. Bad would be reading anything into hollow dots."
 )
-KEYS = ["model", "map", "method", "fill", "atlas"]
 ALPHA = 0.05
 MOST_PANELS = 12
 LABELS = {1: "fall of the probability of the correct sex", 2: "fall of P(correct sex)"}
@@ -37,7 +36,7 @@ def draw(tables):
     regions = tables["regions"]
     if regions.empty:
         return None
-    groups = list(regions.groupby(KEYS, sort=False))
+    groups = list(regions.groupby(GROUP, sort=False))
     most = 18 if len(groups) == 1 else 10
     columns = min(2, len(groups))
     rows = -(-min(len(groups), MOST_PANELS) // columns)
@@ -49,21 +48,11 @@ def draw(tables):
         ax.set_visible(False)
     for ax, (keys, group) in zip(axes, groups, strict=False):
         _draw_forest(ax, group, most)
-        ax.set(title=_title(keys, regions), xlabel=LABELS[columns])
+        ax.set(title=name_group(keys, regions), xlabel=LABELS[columns])
         ax.xaxis.set_major_locator(MaxNLocator(5))
     if len(groups) > MOST_PANELS:
         figure.supxlabel(f"{len(groups) - MOST_PANELS} more in the table", fontsize="medium")
     return figure
-
-
-def _title(keys, regions):
-    """Name a panel by model and map, and by what else varies in the table."""
-    others = [
-        str(value)
-        for column, value in zip(KEYS[2:], keys[2:], strict=True)
-        if regions[column].nunique() > 1
-    ]
-    return ", ".join([keys[0], keys[1], *others])
 
 
 def _draw_forest(ax, group, most):

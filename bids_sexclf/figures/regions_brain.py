@@ -1,6 +1,6 @@
 """Show where in the brain the regions lie that a network needs."""
 
-from bids_sexclf.figures._style import WIDTH
+from bids_sexclf.figures._style import GROUP, WIDTH, name_group
 
 SECTION = "Where the sexes differ"
 ORDER = 70
@@ -11,11 +11,14 @@ CAPTION = (
     "mark regions that survive Holm's correction; without any outline, no region is shown to "
     "matter, whatever its colour. Slices are seen from above and from behind: left (L) is left."
 )
-KEYS = ["model", "map", "method", "fill", "atlas"]
 ALPHA = 0.05
-MOST_MOSAICS = 6
+MOST_MOSAICS = 9
 PLANES = (("z", 2), ("y", 1), ("x", 0))
 """Axial, coronal and sagittal: the world axis that a slice cuts, and its number."""
+
+PLACES = {"left": 0.02, "right": 0.88, "bottom": 0.02, "top": 0.86, "wspace": 0.12, "hspace": 0.25}
+BAR = (0.9, 0.12, 0.012, 0.66)
+"""Where slices and colour bar lie; fixed, since a computed layout of many panels takes seconds."""
 
 SCALE_MM = 1.25
 """Pixel size slices are drawn with."""
@@ -51,15 +54,20 @@ def draw(tables):
         return None
     (template, affine), (atlas, _) = (_reorient(*tables[name]) for name in ("template", "atlas"))
     template, atlas, affine = _crop(template, atlas, affine)
-    groups = list(regions.groupby(KEYS, sort=False))[:MOST_MOSAICS]
+    every = list(regions.groupby(GROUP, sort=False))
+    groups = every[:MOST_MOSAICS]
     # A single network gets a row per plane; several share the page, one row each.
     rows = [[plane] for plane in PLANES] if len(groups) == 1 else [list(PLANES)]
     height = sum(1.5 if len(row) == 1 else 1.25 for row in rows) + 0.45
-    figure = Figure(figsize=(WIDTH, height * len(groups)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, height * len(groups)))
     blocks = figure.subfigures(len(groups), 1, squeeze=False).ravel()
+    # One scale for all, so that one colour is one number; any scale where every drop is zero.
+    reach = max(group["mean"].abs().max() for _, group in groups) or 1.0
     for block, (keys, group) in zip(blocks, groups, strict=True):
-        _draw_mosaic(block, rows, group, template, atlas.astype(int), affine)
-        block.suptitle(f"{keys[0]}, {keys[1]}", x=0.01, ha="left", weight="bold", size=10)
+        _draw_mosaic(block, rows, group, reach, template, atlas.astype(int), affine)
+        block.suptitle(name_group(keys, regions), x=0.01, ha="left", weight="bold", size=10)
+    if len(every) > len(groups):
+        figure.text(0.5, 0, f"{len(every) - len(groups)} more in the table", ha="center")
     return figure
 
 
@@ -81,7 +89,7 @@ def _crop(template, atlas, affine):
     return template[box], atlas[box], grid.affine
 
 
-def _draw_mosaic(block, rows, group, template, atlas, affine):
+def _draw_mosaic(block, rows, group, reach, template, atlas, affine):
     """Draw the slices of one network, and the bar that says what a colour means."""
     import numpy as np
     from matplotlib import cm, colors
@@ -89,11 +97,10 @@ def _draw_mosaic(block, rows, group, template, atlas, affine):
     drop = np.zeros(max(atlas.max(), group["region"].max()) + 1)
     drop[group["region"]] = group["mean"]
     sure = np.isin(atlas, group.loc[group["p_holm"] < ALPHA, "region"])
-    reach = np.abs(drop).max() or 1.0
     scale = cm.ScalarMappable(colors.Normalize(-reach, reach), "RdBu_r")
     shades = _blend(np.full(256, 0.65), np.linspace(-reach, reach, 256), scale)
     count = 7 if len(rows) > 1 else 9
-    axes = block.subplots(len(rows), count, squeeze=False)
+    axes = block.subplots(len(rows), count, squeeze=False, gridspec_kw=PLACES)
     for row, planes in zip(axes, rows, strict=True):
         cuts = [cut for plane in planes for cut in _choose_cuts(plane, atlas, count // len(planes))]
         for ax in row:
@@ -105,7 +112,7 @@ def _draw_mosaic(block, rows, group, template, atlas, affine):
             if letter != "x" and letter not in [cut[0] for cut in cuts[:number]]:
                 _label_sides(ax)
     seen = cm.ScalarMappable(scale.norm, colors.ListedColormap(shades))
-    bar = block.colorbar(seen, ax=list(axes.ravel()), shrink=0.8, aspect=18, pad=0.01)
+    bar = block.colorbar(seen, cax=block.add_axes(BAR))
     bar.set_label("fall of P(correct)", size=8)
     bar.outline.set_visible(False)
 

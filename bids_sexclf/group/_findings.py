@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 from bids_sexclf.figures import label_region
+from bids_sexclf.group._words import GLUE, equate_p, say_interval, say_number
 
 CHANCE_P = 0.05
 """Below this p-value a result is called more than chance, in words as in the figures."""
-
-GLUE = "\u00a0"
-"""A space at which no line breaks, so that a number stays with its sign and unit."""
 
 BASELINES = {
     "brain_size": "brain size alone",
@@ -37,62 +35,6 @@ class Finding:
 
     tone: str
     text: str
-
-
-def say_number(value, digits=2):
-    """Write a number with a fixed count of decimals and a true minus sign.
-
-    Parameters
-    ----------
-    value : float
-    digits : int
-        Decimals; a number too small for them keeps its first digit that is not zero.
-
-    Returns
-    -------
-    str
-        ``n/a`` where the value is unknown.
-
-    Examples
-    --------
-    >>> say_number(0.8712), say_number(float("nan")), say_number(0.0021)
-    ('0.87', 'n/a', '0.002')
-    """
-    if value is None or value != value:
-        return "n/a"
-    small = 0 < abs(value) < 0.5 * 10**-digits
-    text = f"{value:.1g}" if small else f"{value:.{digits}f}"
-    return text.replace("-", "\u2212", 1) if text.startswith("-") else text
-
-
-def say_p(p):
-    """Write a p-value to three decimals.
-
-    Parameters
-    ----------
-    p : float
-        In [0, 1].
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> say_p(0.0031), say_p(0.0004), say_p(float("nan"))
-    ('0.003', '< 0.001', 'n/a')
-    """
-    return "< 0.001" if p < 0.001 else say_number(p, 3)
-
-
-def _equals_p(p, name="p"):
-    text = f"{name} {say_p(p)}" if p < 0.001 else f"{name} = {say_p(p)}"
-    return text.replace(" ", GLUE)
-
-
-def _interval(row, level, digits=2):
-    low, high = say_number(row["ci_low"], digits), say_number(row["ci_high"], digits)
-    return f"{100 * level:g}{GLUE}% interval {low} to {high}"
 
 
 def find_score(scores, pair):
@@ -159,8 +101,8 @@ def say_discrimination(score, above, level):
     if score is None:
         return Finding("caution", "It has no score: no test participant was predicted.")
     numbers = (
-        f"AUC {say_number(score['estimate'])} ({_interval(score, level)}), "
-        f"n{GLUE}={GLUE}{int(score['n'])}, permutation {_equals_p(score['p'])}"
+        f"AUC {say_number(score['estimate'])} ({say_interval(score, level)}), "
+        f"n{GLUE}={GLUE}{int(score['n'])}, permutation {equate_p(score['p'])}"
     )
     if above is None:
         return Finding(
@@ -191,8 +133,8 @@ def say_against(row, level):
     """
     baseline = BASELINES.get(row["baseline"], f"the baseline {row['baseline']}")
     numbers = (
-        f"AUC difference {say_number(row['difference'])}, {_interval(row, level)}, "
-        f"{_equals_p(row['p'])}"
+        f"AUC difference {say_number(row['difference'])}, {say_interval(row, level)}, "
+        f"{equate_p(row['p'])}"
     )
     if row["verdict"] == "above":
         return Finding("good", f"It does better than {baseline} ({numbers}).")
@@ -238,12 +180,13 @@ def say_shuffled(score, which, level, checks=1):
             f"Leakage was not checked for {which}: no score of a model trained on shuffled labels.",
         )
     numbers = (
-        f"AUC {say_number(score['estimate'])}, {_interval(score, level)}, {_equals_p(score['p'])}"
+        f"AUC {say_number(score['estimate'])}, {say_interval(score, level)}, {equate_p(score['p'])}"
     )
     if score["p"] >= CHANCE_P / checks:
         return Finding(
             "good",
-            f"Trained on shuffled labels, a model of {which} scores chance, as it should ({numbers}).",
+            f"Trained on shuffled labels, a model of {which} scores chance, as it should "
+            f"({numbers}).",
         )
     return Finding(
         "alarm",
@@ -272,7 +215,7 @@ def say_confounds(rows):
         return None
     told = [
         f"{COVARIATES.get(row['covariate'], row['covariate'])} "
-        f"(rho{GLUE}={GLUE}{say_number(row['rho'])}, {_equals_p(row['p'])})"
+        f"(rho{GLUE}={GLUE}{say_number(row['rho'])}, {equate_p(row['p'])})"
         for _, row in rows.sort_values("p").iterrows()
         if row["p"] < CHANCE_P
     ]
@@ -309,13 +252,14 @@ def say_regions(rows, level):
     change = "lowers" if top["mean"] >= 0 else "raises"
     strongest = (
         f"{label_region(top['name'], top['hemisphere'])}: hiding it {change} the probability of "
-        f"the correct sex by {say_number(abs(top['mean']), 3)} ({_interval(top, level, 3)}; effect "
-        f"size {say_number(top['effect_size'])}, {_equals_p(top['p_holm'], 'Holm-corrected p')})"
+        f"the correct sex by {say_number(abs(top['mean']), 3)} ({say_interval(top, level, 3)}; "
+        f"effect size {say_number(top['effect_size'])}, "
+        f"{equate_p(top['p_holm'], 'Holm-corrected p')})"
     )
     expected = say_number(CHANCE_P * n, 1)
     uncorrected = (
-        f"Without correction, p{GLUE}<{GLUE}{CHANCE_P:g} would have named {loose}, where {expected} are "
-        "expected by chance alone."
+        f"Without correction, p{GLUE}<{GLUE}{CHANCE_P:g} would have named {loose}, where "
+        f"{expected} are expected by chance alone."
     )
     method, fill = (top[key].replace("_", " ") for key in ("method", "fill"))
     where = f"{n} regions of {top['atlas']} ({method}, filled with {fill})"

@@ -1,10 +1,11 @@
 """Write the report. Reads every table above; writes report.html and figures/*.svg."""
 
-from importlib import metadata
 from importlib.resources import files
 
 from bids_sexclf import figures
 from bids_sexclf.group import _findings as say
+from bids_sexclf.group import _methods
+from bids_sexclf.group._words import say_number, say_p
 from bids_sexclf.tables import read_table, schema, whole
 from bids_sexclf.volumes import load
 
@@ -41,24 +42,8 @@ TITLES = {
 MOST_ROWS = 1500
 """Rows of one table the report prints; the file holds them all."""
 
-SOFTWARE = (
-    "bids-sexclf",
-    "torch",
-    "lightning",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "statsmodels",
-    "pandas",
-    "nibabel",
-    "nipype",
-    "antspyx",
-    "dipy",
-    "matplotlib",
-)
 
-
-def run(desk):
+def run(desk, advance=None):
     """Write the report of a study.
 
     Parameters
@@ -66,6 +51,8 @@ def run(desk):
     desk : object
         With ``folder`` (pathlib.Path of the study, which holds its tables and
         ``grid/``), ``study`` (settings.Study) and ``run`` (settings.Run).
+    advance : callable, optional
+        Called with (figures done, figures in all, name) after each figure.
 
     Raises
     ------
@@ -77,11 +64,14 @@ def run(desk):
     for name in ("template", "atlas"):
         path = desk.folder / "grid" / f"{name}.nii.gz"
         tables[name] = load(path, ndim=3) if path.exists() else None
-    drawn = {name: figures.draw_svg(name, tables) for name, _ in figures.ordered()}
-    for name, svg in drawn.items():
-        if svg is not None:
+    drawn, entries = {}, figures.ordered()
+    for done, (name, _) in enumerate(entries, start=1):
+        drawn[name] = figures.draw_svg(name, tables)
+        if drawn[name] is not None:
             with whole(desk.folder / "figures" / f"{name}.svg") as part:
-                part.write_text(svg, encoding="utf-8")
+                part.write_text(drawn[name], encoding="utf-8")
+        if advance:
+            advance(done, len(entries), name)
     with whole(desk.folder / "report.html") as part:
         part.write_text(make_page(tables, desk.study, drawn), encoding="utf-8")
 
@@ -151,9 +141,9 @@ def make_page(tables, study, drawn):
         study=study.name,
         findings=gather_findings(tables, study),
         sections=_lay_out(tables, drawn),
-        methods=write_methods(study),
-        settings=_list_settings(study),
-        versions=list_versions(),
+        methods=_methods.write_methods(study),
+        settings=_methods.list_settings(study),
+        versions=_methods.list_versions(),
     )
 
 
@@ -284,7 +274,7 @@ def format_cell(value, column, entry):
         return str(value)
     if entry.get("Format", "integer") == "integer":
         return f"{int(value)}"
-    return say.say_p(value) if column[:2] in ("p", "p_", "q_") else say.say_number(value, 3)
+    return say_p(value) if column[:2] in ("p", "p_", "q_") else say_number(value, 3)
 
 
 def count_folds(tables):
@@ -312,88 +302,3 @@ def count_folds(tables):
     frame = pd.DataFrame(counts).fillna(0).astype(int)
     frame.index = frame.index.set_names(keys) if len(frame) else frame.index
     return frame.reset_index() if len(frame) else pd.DataFrame(columns=[*keys, *counts])
-
-
-def write_methods(study):
-    """Write the methods paragraph of a study from its settings.
-
-    Parameters
-    ----------
-    study : bids_sexclf.settings.Study
-
-    Returns
-    -------
-    list of str
-        Sentences.
-    """
-    if study.split == "kfold":
-        times = "" if study.repeats == 1 else f", {study.repeats} times over"
-        deal = f"dealt into {study.n_folds} folds{times}"
-    else:
-        deal = f"split once, with {100 * study.test_fraction:g} % for testing"
-    bands = f" and {study.age_bands} bands of age" if study.age_bands > 1 else ""
-    scaled = {
-        "voxel": "each voxel was centred and scaled by the training part",
-        "map": "the whole map was centred and scaled by the training part",
-        "none": "values were used as they are",
-    }
-    shares = f"{100 * study.validation_fraction:g} % of the participants outside the test part"
-    sentences = [
-        f"Maps: {', '.join(study.maps)}, at voxels of {study.voxel_size:g} mm; "
-        f"{scaled[study.standardize]}.",
-        f"Participants were {deal}, balanced over sex{bands}, with "
-        f"families kept together; {shares} chose when to stop.",
-        f"Models: {', '.join(study.models) or 'none'}. Networks were trained with Adam (step size "
-        f"{study.learning_rate:g}, weight decay {study.weight_decay:g}, {study.batch_size} "
-        f"participants per step) for at most {study.epochs} epochs, until the validation loss had "
-        f"not improved for {study.patience}.",
-        f"Baselines that every score stands beside: {', '.join(study.baselines) or 'none'}.",
-        f"Scores are of participants a model never saw. Intervals of {100 * study.interval_level:g} % come "
-        f"from {study.bootstraps} resamples of participants [1], families drawn as blocks; "
-        f"p-values of scores from {study.permutations} permutations of the labels within folds.",
-    ]
-    if study.attributions:
-        sentences.append(
-            f"Regions of the atlas {study.atlas} were studied by {', '.join(study.attributions)}: a "
-            "region is hidden in the volume of a test participant (replaced by "
-            f"{study.fill.replace('_', ' ')}) [2], and the fall of the probability of the correct "
-            "sex is tested above zero by a one-sided Wilcoxon signed-rank test [3], corrected over "
-            "regions after Holm [4]; the false discovery rate [5] and the maximum statistic under "
-            "sign flips [6] stand beside it."
-        )
-    return [*sentences, f"Every random step starts from the seed {study.random_seed}."]
-
-
-def _list_settings(study):
-    """List every choice, what it means, and whether it differs from the default."""
-    values = study.provenance()
-    return [
-        {
-            "name": name,
-            "help": field.description,
-            "changed": getattr(study, name) != field.default,
-            "value": ", ".join(map(str, value)) if isinstance(value, list) else str(value),
-        }
-        for (name, field), value in zip(
-            type(study).model_fields.items(), values.values(), strict=True
-        )
-    ]
-
-
-def list_versions():
-    """List the software that this report was written with.
-
-    Returns
-    -------
-    dict
-        Name to version, ``n/a`` where it is not installed.
-    """
-    import platform
-
-    versions = {"Python": platform.python_version()}
-    for name in SOFTWARE:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "n/a"
-    return versions

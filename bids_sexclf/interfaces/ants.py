@@ -139,7 +139,10 @@ class ExtractBrain(SimpleInterface):
         ants = antspyx(self.inputs.seed)
         scan, head = (ants.image_read(p) for p in (self.inputs.in_file, self.inputs.head))
         prefix = str(Path(runtime.cwd, "head_"))
-        affine = _register(ants, head, scan, "Affine", prefix + "affine_")["fwdtransforms"][0]
+        # The last level of the linear search may be left out for speed.
+        levels = {"aff_iterations": (500, 200, 0, 0)} if self.inputs.sloppy else {}
+        affine = _register(ants, head, scan, "Affine", prefix + "affine_", **levels)
+        affine = affine["fwdtransforms"][0]
         found = _register(
             ants,
             head,
@@ -157,6 +160,9 @@ class ExtractBrain(SimpleInterface):
             whichtoinvert=_inverted(found["invtransforms"]),
             interpolator="linear",
         )
+        for path in (*found["fwdtransforms"], *found["invtransforms"]):
+            if path.endswith(".nii.gz"):
+                Path(path).unlink(missing_ok=True)  # large, and only the mask needed it
         mask = refine_mask(scan.numpy(), carried.numpy() > 0.5, scan.spacing)
         mask = scan.new_image_like(mask.astype(np.float32))
         self._results["affine"] = affine

@@ -302,9 +302,14 @@ class Training(LightningModule):
         self.sums = {"train": [0.0, 0.0], "validation": [0.0, 0.0]}
 
     @property
+    def epoch(self):
+        """The epoch that runs now, from 0."""
+        return len(self.history)
+
+    @property
     def finished(self):
         """Whether there is nothing left to learn: patience or epochs are used up."""
-        return self.waited >= self.study.patience or len(self.history) >= self.study.epochs
+        return self.waited >= self.study.patience or self.epoch >= self.study.epochs
 
     def configure_optimizers(self):
         """Give Adam with decoupled weight decay."""
@@ -324,7 +329,7 @@ class Training(LightningModule):
         total = each.sum().item()
         if not np.isfinite(total):
             raise ToolError(
-                f"Found a {part} loss of {total} in epoch {self.current_epoch}, needed a finite "
+                f"Found a {part} loss of {total} in epoch {self.epoch}, needed a finite "
                 "number. Lower learning_rate, or check the maps for non-finite voxels."
             )
         self.sums[part][0] += total
@@ -337,7 +342,7 @@ class Training(LightningModule):
 
     def on_train_batch_start(self, batch, index):
         """Seed dropout by epoch and step, so that a resumed run draws what a whole one drew."""
-        torch.manual_seed(_draw(self.seed, self.current_epoch, index))
+        torch.manual_seed(_draw(self.seed, self.epoch, index))
 
     def training_step(self, batch, index):
         """Give the mean loss of one batch."""
@@ -351,7 +356,7 @@ class Training(LightningModule):
         """Judge the epoch, keep what must be kept, and decide whether to go on."""
         losses = {f"{part}_loss": total / n for part, (total, n) in self.sums.items()}
         known = [entry["validation_loss"] for entry in self.history]
-        self.history.append({"epoch": self.current_epoch} | losses)
+        self.history.append({"epoch": self.epoch} | losses)
         self.waited += 1
         if not known or losses["validation_loss"] < min(known):
             self.waited = 0
@@ -409,27 +414,23 @@ class Batches(Sampler):
     Parameters
     ----------
     n_participants, size : int
-    seed : int, optional
-        Shuffle anew in each epoch; in order by default.
+    key : callable, optional
+        Gives the numbers that seed the shuffle of the coming epoch; in order by default.
     """
 
-    def __init__(self, n_participants, size, seed=None):
+    def __init__(self, n_participants, size, key=None):
         most = n_participants if size == 1 else max(1, n_participants // 2)
-        self.n_participants, self.seed, self.epoch = n_participants, seed, 0
+        self.n_participants, self.key = n_participants, key
         self.n_batches = min(-(-n_participants // size), most)
-
-    def set_epoch(self, epoch):
-        """Choose the shuffle; Lightning calls this before each epoch, resumed or not."""
-        self.epoch = epoch
 
     def __len__(self):
         return self.n_batches
 
     def __iter__(self):
         order = np.arange(self.n_participants)
-        if self.seed is not None:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
-        return iter(np.array_split(order, self.n_batches))
+        if self.key is not None:
+            order = np.random.default_rng(self.key()).permutation(order)
+        yield from np.array_split(order, self.n_batches)
 
 
 def _train(run, train, validation):
@@ -437,10 +438,14 @@ def _train(run, train, validation):
     resumed = _resumable(run)
     if resumed is not None and run.finished:
         return
-    size, seed = run.study.batch_size, run.seed
     loaders = [
-        DataLoader(Part(*part), batch_size=None, sampler=Batches(len(part[1]), size, order))
-        for part, order in ((train, seed), (validation, None))
+        DataLoader(
+            Part(*part),
+            batch_size=None,
+            sampler=Batches(len(part[1]), run.study.batch_size, key),
+        )
+        # Lightning forgets to tell a resumed run's sampler its epoch; the run itself knows.
+        for part, key in ((train, lambda: [run.seed, run.epoch]), (validation, None))
     ]
     trainer = Trainer(
         accelerator=_device().type,

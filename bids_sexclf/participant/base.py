@@ -32,7 +32,7 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
         Output folder.
     template : resources.Template
     references : dict of str to path-like
-        Images on the group grid: ``grid`` (the brain template), ``mask``, ``white``.
+        Images on the group grid: ``brain``, ``mask``, ``white``.
     preparation : settings.Preparation
     threads : int
 
@@ -43,7 +43,7 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
     has_t1w, has_dwi = bool(row["t1w"]), bool(row["dwi"])
     workflow = Workflow(wf_name(row["participant_id"], row["session_id"]))
     common = {"preparation": preparation, "threads": threads}
-    places = {"template": template, "grid_file": references["grid"]}
+    places = {"template": template, "grid_file": references["brain"]}
     write = Node(
         WriteDerivatives(
             out=str(out),
@@ -59,17 +59,19 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
     )
     quality = Node(
         Quality(
-            template=references["grid"], template_mask=references["mask"], white=references["white"]
+            template=references["brain"],
+            template_mask=references["mask"],
+            white=references["white"],
         ),
         "quality",
         mem_gb=0.5,
     )
     workflow.connect([(quality, write, [("out_file", "quality")])])
     anat_wf = init_anat_wf(**places, **common) if has_t1w else None
-    pictures = []
+    pictures, cuts = [], 3 if preparation.sloppy else 5
     if has_t1w:
         anat_wf.inputs.inputnode.t1w = f"{root}/{row['t1w']}"
-        pictures += _connect_anat(workflow, anat_wf, quality, write, references)
+        pictures += _connect_anat(workflow, anat_wf, quality, write, references, cuts=cuts)
     if has_dwi:
         series = {kind: f"{root}/{row[kind]}" for kind in ("dwi", "bval", "bvec")}
         pictures += _connect_dwi(
@@ -79,6 +81,7 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
             write,
             references,
             series=series,
+            cuts=cuts,
             register_wf=init_register_wf(through_t1w=has_t1w, **places, **common),
             **common,
         )
@@ -91,12 +94,15 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
     return workflow
 
 
-def _connect_anat(workflow, anat_wf, quality, write, references):
+def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):
     """Wire the T1w's road; give its pictures."""
-    t1wmask = Node(DrawOutline(), "t1wmask", mem_gb=0.5)
+    t1wmask = Node(DrawOutline(cuts=cuts), "t1wmask", mem_gb=0.5)
     t1wtemplate = Node(
         DrawFlicker(
-            fixed=references["grid"], outline=references["mask"], labels=("template", "participant")
+            cuts=cuts,
+            fixed=references["brain"],
+            outline=references["mask"],
+            labels=("template", "participant"),
         ),
         "t1wtemplate",
         mem_gb=0.5,
@@ -131,15 +137,25 @@ def _connect_anat(workflow, anat_wf, quality, write, references):
 
 
 def _connect_dwi(
-    workflow, anat_wf, quality, write, references, *, series, register_wf, preparation, threads
+    workflow,
+    anat_wf,
+    quality,
+    write,
+    references,
+    *,
+    series,
+    register_wf,
+    cuts,
+    preparation,
+    threads,
 ):
     """Wire the diffusion series' road; give its pictures."""
     dwi_wf = init_dwi_wf(preparation=preparation, threads=threads)
     maps_wf = init_maps_wf(preparation=preparation)
     dwi_wf.inputs.inputnode.trait_set(**series)
     maps_wf.inputs.inputnode.bval = write.inputs.bval = series["bval"]
-    dwimask = Node(DrawOutline(), "dwimask", mem_gb=0.5)
-    famap = Node(DrawOutline(mask=references["mask"]), "famap", mem_gb=0.5)
+    dwimask = Node(DrawOutline(cuts=cuts), "dwimask", mem_gb=0.5)
+    famap = Node(DrawOutline(cuts=cuts, mask=references["mask"]), "famap", mem_gb=0.5)
     workflow.connect(
         [
             (
@@ -183,7 +199,7 @@ def _connect_dwi(
     if anat_wf is None:
         return [("dwimask", dwimask), ("famap", famap)]
     moved = Node(Carry(), "b0_on_t1w", mem_gb=1)
-    dwit1w = Node(DrawFlicker(labels=("T1w", "mean b=0")), "dwit1w", mem_gb=0.5)
+    dwit1w = Node(DrawFlicker(cuts=cuts, labels=("T1w", "mean b=0")), "dwit1w", mem_gb=0.5)
     workflow.connect(
         [
             (

@@ -12,7 +12,7 @@ from bids_sexclf.execute import processors, set_threads
 from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.participant.report import name_of, write_report
 from bids_sexclf.tables import read_table, write_table
-from bids_sexclf.volumes import resample, save
+from bids_sexclf.volumes import load, resample, save
 
 
 @dataclass(frozen=True)
@@ -173,9 +173,16 @@ def execute(bids_dir, out, run, preparation, planned, advance=None):
     write_table(planned.worklist, out / "worklist.tsv", "worklist")
     for row in planned.excluded:
         _report_failure(out, row, planned.worklist, preparation)
+    template = resources.find_template(preparation.template, preparation.templates_dir)
+    places = {
+        "root": Path(bids_dir).resolve(),
+        "out": out.resolve(),
+        "template": template,
+        "references": write_references(out, template, preparation),
+    }
     failed = []
     if planned.ready:
-        failed = _run_workflows(bids_dir, out, work, run, preparation, planned.ready, advance)
+        failed = _run_workflows(places, work, run, preparation, planned.ready, advance)
     excluded = planned.excluded + failed
     _write_excluded(out, excluded, planned)
     for row in failed:
@@ -185,7 +192,7 @@ def execute(bids_dir, out, run, preparation, planned, advance=None):
     return excluded
 
 
-def _run_workflows(bids_dir, out, work, run, preparation, rows, advance):
+def _run_workflows(places, work, run, preparation, rows, advance):
     """Run the graph of all participants; give the rows of those that failed."""
     from nipype import config
     from nipype.pipeline.engine import Workflow
@@ -193,36 +200,24 @@ def _run_workflows(bids_dir, out, work, run, preparation, rows, advance):
     from bids_sexclf.participant.base import init_participant_wf, wf_name
 
     set_threads(run.omp_nthreads)
-    template = resources.find_template(preparation.template, preparation.templates_dir)
-    references = write_references(work, template, preparation)
-    config.update_config(
-        {
-            "execution": {
-                "stop_on_first_crash": "false",
-                "remove_unnecessary_outputs": "false",
-                "crashfile_format": "txt",
-                "crashdump_dir": str(out / "logs" / "crash"),
-                "poll_sleep_duration": "0.1",
-            },
-        }
-    )
-    (out / "logs" / "crash").mkdir(parents=True, exist_ok=True)
+    out = places["out"]
+    crashes = out / "logs" / "crash"
+    crashes.mkdir(parents=True, exist_ok=True)
+    execution = {
+        "stop_on_first_crash": "false",
+        "remove_unnecessary_outputs": "false",
+        "crashfile_format": "txt",
+        "crashdump_dir": str(crashes),
+        "poll_sleep_duration": "0.1",
+    }
+    config.update_config({"execution": execution})
     graph = Workflow("bids_sexclf_wf", base_dir=str(work))
     for row in rows:
         _remove_parts(out, row)
-        graph.add_nodes(
-            [
-                init_participant_wf(
-                    row=row,
-                    root=Path(bids_dir).resolve(),
-                    out=out.resolve(),
-                    template=template,
-                    references=references,
-                    preparation=preparation,
-                    threads=run.omp_nthreads,
-                )
-            ]
+        road = init_participant_wf(
+            row=row, **places, preparation=preparation, threads=run.omp_nthreads
         )
+        graph.add_nodes([road])
     failures = _run_graph(graph, run, advance)
     failed = []
     for row in rows:
@@ -277,7 +272,8 @@ def _run_graph(graph, run, advance):
 
 def _progress(graph, advance):
     """Count finished steps and finished participant-sessions."""
-    total, seen, done = len(graph.list_node_names()), set(), [0]
+    steps = [name for name in graph.list_node_names() if not name.endswith("putnode")]
+    total, seen, done = len(steps), set(), [0]
 
     def tell(node, status):
         if status != "end" or node.fullname in seen:
@@ -297,33 +293,36 @@ def _free_memory():
     return psutil.virtual_memory().available / 2**30
 
 
-def write_references(work, template, preparation):
+def write_references(out, template, preparation):
     """Write the brain, mask and white matter of the template on the group grid.
+
+    They lie beside the participants, so that the group level needs nothing else.
 
     Parameters
     ----------
-    work : path-like
+    out : path-like
     template : resources.Template
     preparation : settings.Preparation
 
     Returns
     -------
     dict of str to str
-        ``grid`` (the brain), ``mask``, ``white``: paths.
+        ``brain``, ``mask``, ``white``: absolute paths.
     """
-    from bids_sexclf.volumes import load
-
-    grid = resources.group_grid(template, preparation.resolution)
-    brain = resample(*load(template.brain, ndim=3), grid)
-    mask = resample(*load(template.mask, ndim=3), grid) > 0.5
-    white = resources.white_matter(template.name, grid, preparation.templates_dir) & mask
-    folder = Path(work, f"references_{template.name}_{layout.number_label(preparation.resolution)}")
-    paths = {}
-    for name, array in (("grid", brain * mask), ("mask", mask), ("white", white)):
-        paths[name] = str(folder / f"{name}.nii.gz")
-        if not Path(paths[name]).exists():  # kept as they are, so that finished steps stay valid
-            save(array, grid.affine, paths[name])
-    return paths
+    label = layout.number_label(preparation.resolution)
+    paths = {
+        kind: Path(out, layout.reference(kind, template.name, label)).resolve()
+        for kind in layout.REFERENCES
+    }
+    # Kept as they are where they exist, so that finished steps stay valid.
+    if not all(path.exists() for path in paths.values()):
+        grid = resources.group_grid(template, preparation.resolution)
+        mask = resample(*load(template.mask, ndim=3), grid) > 0.5
+        save(resample(*load(template.brain, ndim=3), grid) * mask, grid.affine, paths["brain"])
+        save(mask, grid.affine, paths["mask"])
+        white = resources.white_matter(template.name, grid, preparation.templates_dir) & mask
+        save(white, grid.affine, paths["white"])
+    return {kind: str(path) for kind, path in paths.items()}
 
 
 def reason_of(trace):

@@ -260,7 +260,7 @@ def make_regions(draw, networks, atlas, n, fills, separation):
 
 
 def make_brain(shape=(23, 28, 23), size=8.0):
-    """Give an ellipsoid and its eight octants; x runs to the right, y to the front, z to the top."""
+    """Give an ellipsoid and its eight octants, with axes to the right, the front and the top."""
     affine = np.diag([size, size, size, 1.0])
     affine[:3, 3] = -size * (np.array(shape) - 1) / 2
     world = np.moveaxis(np.indices(shape), 0, -1) @ affine[:3, :3] + affine[:3, 3]

@@ -1,0 +1,1 @@
+"""How maps become claims: one stage per file, each reads and writes tables."""

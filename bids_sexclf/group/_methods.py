@@ -1,0 +1,124 @@
+"""Say how a study was done: methods paragraph, settings, software."""
+
+from importlib import metadata
+
+SOFTWARE = (
+    "bids-sexclf",
+    "torch",
+    "lightning",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "statsmodels",
+    "pandas",
+    "nibabel",
+    "nipype",
+    "antspyx",
+    "dipy",
+    "matplotlib",
+)
+
+
+SCALED = {
+    "voxel": "each voxel was centred and scaled by the training part",
+    "map": "the whole map was centred and scaled by the training part",
+    "none": "values were used as they are",
+}
+
+
+def write_methods(study):
+    """Write the methods paragraph of a study from its settings.
+
+    Parameters
+    ----------
+    study : bids_sexclf.settings.Study
+
+    Returns
+    -------
+    list of str
+        Sentences.
+    """
+    sentences = [
+        f"Maps: {', '.join(study.maps)}, at voxels of {study.voxel_size:g} mm; "
+        f"{SCALED[study.standardize]}.",
+        _say_split(study),
+        f"Models: {', '.join(study.models) or 'none'}. Networks were trained with Adam (step size "
+        f"{study.learning_rate:g}, weight decay {study.weight_decay:g}, {study.batch_size} "
+        f"participants per step) for at most {study.epochs} epochs, until the validation loss had "
+        f"not improved for {study.patience}.",
+        f"Baselines that every score stands beside: {', '.join(study.baselines) or 'none'}.",
+        "Scores are of participants a model never saw. Intervals of "
+        f"{100 * study.interval_level:g} % come from {study.bootstraps} resamples of participants "
+        "[1], families drawn as blocks; "
+        f"p-values of scores from {study.permutations} permutations of the labels within folds.",
+    ]
+    if study.attributions:
+        sentences.append(
+            f"Regions of the atlas {study.atlas} were studied by {', '.join(study.attributions)}: "
+            "a region is hidden in the volume of a test participant (replaced by "
+            f"{study.fill.replace('_', ' ')}) [2], and the fall of the probability of the correct "
+            "sex is tested above zero by a one-sided Wilcoxon signed-rank test [3], corrected over "
+            "regions after Holm [4]; the false discovery rate [5] and the maximum statistic under "
+            "sign flips [6] stand beside it."
+        )
+    return [*sentences, f"Every random step starts from the seed {study.random_seed}."]
+
+
+def _say_split(study):
+    """Say how participants were dealt into parts."""
+    if study.split == "kfold":
+        times = "" if study.repeats == 1 else f", {study.repeats} times over"
+        deal = f"dealt into {study.n_folds} folds{times}"
+    else:
+        deal = f"split once, with {100 * study.test_fraction:g} % for testing"
+    bands = f" and {study.age_bands} bands of age" if study.age_bands > 1 else ""
+    return (
+        f"Participants were {deal}, balanced over sex{bands}, with families kept together; "
+        f"{100 * study.validation_fraction:g} % of the participants outside the test part chose "
+        "when to stop."
+    )
+
+
+def list_settings(study):
+    """List every choice, what it means, and whether it differs from the default.
+
+    Parameters
+    ----------
+    study : bids_sexclf.settings.Study
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``value``, ``help`` and ``changed``.
+    """
+    values = study.provenance()
+    return [
+        {
+            "name": name,
+            "help": field.description,
+            "changed": getattr(study, name) != field.default,
+            "value": ", ".join(map(str, value)) if isinstance(value, list) else str(value),
+        }
+        for (name, field), value in zip(
+            type(study).model_fields.items(), values.values(), strict=True
+        )
+    ]
+
+
+def list_versions():
+    """List the software that this report was written with.
+
+    Returns
+    -------
+    dict
+        Name to version, ``n/a`` where it is not installed.
+    """
+    import platform
+
+    versions = {"Python": platform.python_version()}
+    for name in SOFTWARE:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "n/a"
+    return versions

@@ -1,0 +1,88 @@
+"""Write numbers, p-values and intervals as a reader expects them."""
+
+GLUE = "\u00a0"
+"""A space at which no line breaks, so that a number stays with its sign and unit."""
+
+
+def say_number(value, digits=2):
+    """Write a number with a fixed count of decimals and a true minus sign.
+
+    Parameters
+    ----------
+    value : float
+    digits : int
+        Decimals; a number too small for them keeps its first digit that is not zero.
+
+    Returns
+    -------
+    str
+        ``n/a`` where the value is unknown.
+
+    Examples
+    --------
+    >>> say_number(0.8712), say_number(float("nan")), say_number(0.0021)
+    ('0.87', 'n/a', '0.002')
+    """
+    if value is None or value != value:
+        return "n/a"
+    small = 0 < abs(value) < 0.5 * 10**-digits
+    text = f"{value:.1g}" if small else f"{value:.{digits}f}"
+    return text.replace("-", "\u2212", 1) if text.startswith("-") else text
+
+
+def say_p(p):
+    """Write a p-value to three decimals.
+
+    Parameters
+    ----------
+    p : float
+        In [0, 1].
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> say_p(0.0031), say_p(0.0004), say_p(float("nan"))
+    ('0.003', '< 0.001', 'n/a')
+    """
+    return "< 0.001" if p < 0.001 else say_number(p, 3)
+
+
+def equate_p(p, name="p"):
+    """Write a p-value behind its name.
+
+    Parameters
+    ----------
+    p : float
+        In [0, 1].
+    name : str
+        What it is called.
+
+    Returns
+    -------
+    str
+    """
+    text = f"{name} {say_p(p)}" if p < 0.001 else f"{name} = {say_p(p)}"
+    return text.replace(" ", GLUE)
+
+
+def say_interval(row, level, digits=2):
+    """Write an interval and its level.
+
+    Parameters
+    ----------
+    row : pandas.Series
+        With ``ci_low`` and ``ci_high``.
+    level : float
+        In (0, 1).
+    digits : int
+        Decimals.
+
+    Returns
+    -------
+    str
+    """
+    low, high = say_number(row["ci_low"], digits), say_number(row["ci_high"], digits)
+    return f"{100 * level:g}{GLUE}% interval {low} to {high}"

@@ -1,0 +1,158 @@
+"""Ask what each region told. Reads cohort.tsv, splits.tsv, predictions.tsv; writes attributions.tsv.
+
+Only test participants are asked, each through the model that never saw them.
+"""
+
+import json
+
+import numpy as np
+
+from bids_sexclf import attribution
+from bids_sexclf import models as catalogue
+from bids_sexclf.errors import ToolError
+from bids_sexclf.execute import processors, run_jobs
+from bids_sexclf.group.cohort import array_path
+from bids_sexclf.group.fit import list_jobs, part_rows
+from bids_sexclf.group.splits import check_splits
+from bids_sexclf.tables import read_table, read_tsv, write_json, write_table
+from bids_sexclf.volumes import Rows, load, open_cohort
+
+READS = ("cohort", "splits", "predictions")
+WRITES = ("attributions.tsv",)
+SETTINGS = ("models", "maps", "attributions", "fill", "atlas", "atlas_labels")
+
+
+def run(desk, advance):
+    """Attribute what is not attributed yet, and gather the table.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    advance : callable
+
+    Raises
+    ------
+    ToolError
+        If jobs failed; the others are kept.
+    """
+    import pandas as pd
+
+    splits = check_splits(desk.read("splits"), desk.read("cohort"))
+    jobs = [
+        (job, method)
+        for job in list_jobs(desk, splits, desk.study.models)
+        if job.map != "table"
+        for method in desk.study.attributions
+    ]
+    asked = [pair for pair in jobs if not desk.run.folds or pair[0].fold in desk.run.folds]
+    waiting = [pair for pair in asked if not is_attributed(*pair)]
+    done, total = [0] * len(waiting), [1] * len(waiting)
+
+    def tell(index, message):
+        done[index], total[index] = message or (total[index], total[index])
+        advance(sum(done), sum(total))
+
+    results = run_jobs(
+        attribute_job, waiting, desk.run.nprocs or processors(), desk.run.omp_nthreads, tell
+    )
+    failed = [
+        f"{job.model} on {job.map}, fold {job.fold}: {fault}"
+        for (job, _), fault in zip(waiting, results, strict=True)
+        if isinstance(fault, Exception)
+    ]
+    if failed:
+        raise ToolError(
+            f"Found {len(failed)} attributions failed ({'; '.join(failed)}); needed all. The "
+            "others are kept: mend the cause and run again."
+        )
+    if all(is_attributed(*pair) for pair in jobs):
+        frames = [read_tsv(_table(*pair), ("model", "map", "method", "fill")) for pair in jobs]
+        write_table(pd.concat(frames), desk.folder / "attributions.tsv", "attributions")
+
+
+def _table(job, method):
+    return job.folder / f"attributions_{method}.tsv"
+
+
+def _mark(job, method):
+    """Digest what an attribution depends on: the fitted model, the atlas, the choices."""
+    from bids_sexclf.settings import fingerprint
+
+    atlas = (job.study_folder / "grid" / "atlas.nii.gz").stat().st_mtime_ns
+    fitted = json.loads((job.folder / "job.json").read_text())
+    choices = job.study.provenance(("fill", "atlas", "atlas_labels"))
+    return fingerprint({"fit": fitted, "atlas": atlas, "choices": choices, "method": method})
+
+
+def is_attributed(job, method):
+    """Say whether a job's attribution is finished for this model, atlas and fill."""
+    path = _table(job, method).with_suffix(".mark")
+    return path.exists() and json.loads(path.read_text())["mark"] == _mark(job, method)
+
+
+def attribute_job(pair, tell):
+    """Attribute one model in one fold and save its rows; the mark comes last.
+
+    Parameters
+    ----------
+    pair : tuple
+        A `fit.Job` and the name of a method.
+    tell : callable
+        Told (done, total) participants.
+    """
+    import pandas as pd
+
+    job, method = pair
+    cohort = read_table(job.study_folder / "cohort.tsv", "cohort")
+    splits = check_splits(read_table(job.study_folder / "splits.tsv", "splits"), cohort)
+    rows = part_rows(job, cohort, splits, "test")
+    parcellation, white = (
+        load(job.study_folder / "grid" / f"{name}.nii.gz", ndim=3)[0] for name in ("atlas", "white")
+    )
+    parcellation = np.rint(parcellation).astype(int)
+    volumes = Rows(open_cohort(array_path(job.study_folder, job.map)), rows)
+    fills = fill_values(volumes, white > 0)
+    model = catalogue.find(job.model).Classifier.load(job.folder, job.study)
+    logit, occluded = attribution.find(method).attribute(
+        model.evidence,
+        volumes,
+        parcellation,
+        fills,
+        progress=lambda done, total: tell((done, total)),
+    )
+    regions = np.unique(parcellation[parcellation > 0])
+    people = cohort.loc[rows, ["participant_id", "session_id"]].reset_index(drop=True)
+    table = people.loc[people.index.repeat(len(regions))].assign(
+        **job.keys,
+        method=method,
+        fill=job.study.fill,
+        atlas=job.study.atlas,
+        target=np.repeat((cohort.loc[rows, "sex"] == "male").to_numpy(int), len(regions)),
+        region=np.tile(regions, len(rows)),
+        logit=np.repeat(logit, len(regions)),
+        logit_occluded=occluded.ravel(),
+    )
+    write_table(table[_order()], _table(job, method), "attributions")
+    write_json({"mark": _mark(job, method)}, _table(job, method).with_suffix(".mark"))
+
+
+def _order():
+    from bids_sexclf.tables import schema
+
+    return list(schema("attributions"))
+
+
+def fill_values(volumes, white):
+    """Give the mean white matter of each participant's map.
+
+    Parameters
+    ----------
+    volumes : volumes.Rows, shape (n, X, Y, Z)
+    white : ndarray of bool, shape (X, Y, Z)
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        In the unit of the map.
+    """
+    return np.array([float(volumes[row][white].mean()) for row in range(len(volumes))])

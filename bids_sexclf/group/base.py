@@ -1,0 +1,220 @@
+"""The stages of a study, in order, and the rules that hold between them.
+
+``cohort`` -> ``splits`` -> ``fit`` -> ``evaluate`` -> ``attribute`` -> ``regions`` -> ``report``
+
+A stage that has run with the same choices on the same inputs is not run again;
+one whose inputs have changed is; one whose choices have changed is refused
+unless it is asked for by ``--first``.
+"""
+
+import hashlib
+import importlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids_sexclf.errors import InputError
+from bids_sexclf.layout import versions, write_description
+from bids_sexclf.settings import Run, Study
+from bids_sexclf.tables import read_table, write_json
+
+STAGES = ("cohort", "splits", "fit", "evaluate", "attribute", "regions", "report")
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where a study is worked on, and with which choices.
+
+    Attributes
+    ----------
+    bids_dir : pathlib.Path
+        Only its participants.tsv is read.
+    derivatives : pathlib.Path
+        The participant level's output.
+    folder : pathlib.Path
+        Of the study.
+    run : settings.Run
+    study : settings.Study
+    """
+
+    bids_dir: Path
+    derivatives: Path
+    folder: Path
+    run: Run
+    study: Study
+
+    @classmethod
+    def at(cls, bids_dir, out, run, study):
+        """Lay out the desk under an output folder."""
+        out = Path(out)
+        out.mkdir(parents=True, exist_ok=True)
+        if not (out / "dataset_description.json").exists():
+            write_description(out, "bids_sexclf: a study", {"raw": bids_dir})
+        folder = out / f"study-{study.name}"
+        return cls(Path(bids_dir), Path(run.derivatives_dir or out), folder, run, study)
+
+    def read(self, table):
+        """Read one of the study's tables."""
+        return read_table(self.folder / f"{table}.tsv", table)
+
+
+def module(stage):
+    """Import a stage."""
+    return importlib.import_module(f"bids_sexclf.group.{stage}")
+
+
+def chosen(run):
+    """List the stages that a run asks for.
+
+    Parameters
+    ----------
+    run : settings.Run
+        ``first`` and ``last`` are read.
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    InputError
+        If there is no such stage, or the last comes before the first.
+    """
+    for flag, stage in (("--first", run.first), ("--last", run.last)):
+        if stage is not None and stage not in STAGES:
+            raise InputError(
+                f"Found {flag} {stage}, needed one of {', '.join(STAGES)}. Correct it."
+            )
+    first = STAGES.index(run.first) if run.first else 0
+    last = STAGES.index(run.last) if run.last else len(STAGES) - 1
+    if last < first:
+        raise InputError(
+            f"Found --first {run.first} after --last {run.last}, needed them in the order "
+            f"{', '.join(STAGES)}. Exchange them."
+        )
+    return STAGES[first : last + 1]
+
+
+def state(desk, stage):
+    """Say what a stage would do.
+
+    Parameters
+    ----------
+    desk : Desk
+    stage : str
+
+    Returns
+    -------
+    {"run", "finished", "inputs changed", "asked for"}
+
+    Raises
+    ------
+    InputError
+        If it has run with other choices and is not asked for by ``--first``.
+    """
+    path = _note(desk, stage)
+    if desk.run.first == stage:
+        return "asked for"
+    if not path.exists() or not all((desk.folder / name).exists() for name in module(stage).WRITES):
+        return "run"
+    held = json.loads(path.read_text())
+    asked = desk.study.provenance(module(stage).SETTINGS)
+    other = [key for key in asked if held["settings"].get(key) != asked[key]]
+    if other and not _asked_before(desk, stage):
+        told = "; ".join(
+            f"{key} {held['settings'].get(key)}, this run asks {asked[key]}" for key in other
+        )
+        raise InputError(
+            f"Found {module(stage).WRITES[0]} made with {told}; needed one set of choices per "
+            f"study. Run again with --first {stage}, or give the study another name."
+        )
+    return "finished" if not other and held["reads"] == _digests(desk, stage) else "inputs changed"
+
+
+def _asked_before(desk, stage):
+    return desk.run.first is not None and STAGES.index(desk.run.first) < STAGES.index(stage)
+
+
+def _note(desk, stage):
+    return desk.folder / "logs" / f"{stage}.json"
+
+
+def _digests(desk, stage):
+    """Digest what a stage reads."""
+    own = getattr(module(stage), "digest", None)
+    digests = {"own": own(desk)} if own else {}
+    for name in module(stage).READS:
+        path = desk.folder / f"{name}.tsv"
+        digests[name] = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+    return digests
+
+
+def run_stage(desk, stage, advance=None):
+    """Run a stage unless it is finished, and note what it was run with.
+
+    Parameters
+    ----------
+    desk : Desk
+    stage : str
+    advance : callable, optional
+        Called with (steps done, steps in all, a note).
+
+    Returns
+    -------
+    str
+        What `state` said.
+    """
+    found = state(desk, stage)
+    if found == "finished":
+        return found
+    missing = [name for name in module(stage).READS if not (desk.folder / f"{name}.tsv").exists()]
+    if missing:
+        raise InputError(
+            f"Found no {', '.join(f'{name}.tsv' for name in missing)} in {desk.folder}, needed by "
+            f"stage {stage}. Run the stages before it first."
+        )
+    _note(desk, stage).unlink(missing_ok=True)
+    module(stage).run(desk, advance or (lambda done, total, note=None: None))
+    if all((desk.folder / name).exists() for name in module(stage).WRITES):
+        write_json(
+            {
+                "settings": desk.study.provenance(module(stage).SETTINGS),
+                "reads": _digests(desk, stage),
+                "versions": versions(),
+            },
+            _note(desk, stage),
+        )
+    return found
+
+
+def findings(desk):
+    """Say in a few lines what a study found.
+
+    Parameters
+    ----------
+    desk : Desk
+
+    Returns
+    -------
+    list of str
+    """
+    lines = []
+    if (desk.folder / "scores.tsv").exists():
+        scores = desk.read("scores").query("score == 'auc' and part == 'test'")
+        for row in scores.itertuples():
+            where = "" if row.map == "table" else f" on {row.map}"
+            lines.append(
+                f"{row.model}{where}: AUC {row.estimate:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}], "
+                f"p {row.p:.2g}, n {row.n}"
+            )
+    if (desk.folder / "regions.tsv").exists():
+        for (model, which), rows in desk.read("regions").groupby(["model", "map"], sort=False):
+            top = rows.sort_values(["p_holm", "p", "effect_size"], ascending=[1, 1, 0]).iloc[0]
+            kept = int((rows["p_holm"] < 0.05).sum())
+            lines.append(
+                f"{model} on {which}: {kept} of {len(rows)} regions significant after Holm; top: "
+                f"{top['name']} (p {top['p_holm']:.2g} after Holm, effect {top['effect_size']:.2f})"
+            )
+    if (desk.folder / "report.html").exists():
+        lines.append(f"report: {desk.folder / 'report.html'}")
+    return lines

@@ -1,0 +1,320 @@
+"""Gather who can be studied. Reads participants.tsv and sub-*/; writes cohort.tsv, excluded.tsv."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+from bids_sexclf import layout, resources
+from bids_sexclf.errors import InputError
+from bids_sexclf.tables import read_table, write_table
+from bids_sexclf.volumes import (
+    Grid,
+    check_same_grid,
+    crop_grid,
+    load,
+    open_cohort,
+    release,
+    resample,
+    rescale_grid,
+    save,
+)
+
+READS = ()
+WRITES = ("cohort.tsv", "excluded.tsv")
+SETTINGS = ("maps", "voxel_size", "atlas", "atlas_labels")
+ENTRIES = {"T1w": "t1w_template"} | dict.fromkeys(("FA", "MD", "AD", "RD"), "tensor_template")
+ENTRIES |= dict.fromkeys(("MK", "AK", "RK", "KFA"), "kurtosis_template")
+NUMBERS = ("brain_volume_ml", "motion_mm", "registration_agreement", "snr")
+
+
+def digest(desk):
+    """Digest what the stage reads outside the study: who is there, and which files."""
+    files = [desk.bids_dir / "participants.tsv"]
+    files += [
+        desk.derivatives / entry["path"]
+        for entry in layout.find_derivatives(desk.derivatives, "quality")
+    ]
+    seen = [
+        (str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()
+    ]
+    return hashlib.sha256(repr(seen).encode()).hexdigest()
+
+
+def run(desk, advance):
+    """Gather participants, quality numbers and maps, and write the cohort arrays.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    advance : callable
+        Told (done, total).
+
+    Raises
+    ------
+    InputError
+        If no participant has every map, or only one sex is left.
+    """
+    people, faults = layout.read_participants(desk.bids_dir)
+    found, spaces = find_maps(desk)
+    space, resolution = _one_space(spaces)
+    rows, excluded = select(people, faults, found, desk.study.maps)
+    cohort = _table(rows, people, desk)
+    _check_cohort(cohort, excluded, desk)
+    grid = write_grid(desk, space, resolution)
+    bad = write_arrays(desk, cohort, grid, advance)
+    if bad:
+        excluded += [
+            (cohort["participant_id"][i], cohort["session_id"][i], "cohort", why)
+            for i, why in bad.items()
+        ]
+        cohort = cohort.drop(index=list(bad)).reset_index(drop=True)
+        _check_cohort(cohort, excluded, desk)
+        write_arrays(desk, cohort, grid, advance)
+    _write_excluded(desk, excluded)
+    write_table(cohort, desk.folder / "cohort.tsv", "cohort")
+
+
+def find_maps(desk):
+    """Find every map of the study on disk.
+
+    Parameters
+    ----------
+    desk : base.Desk
+
+    Returns
+    -------
+    found : dict
+        (participant_id, session_id) to map name to path, relative to the derivatives.
+    spaces : set of tuple
+        (space, resolution label) that the maps lie in.
+    """
+    unknown = [name for name in desk.study.maps if name not in ENTRIES]
+    if unknown:
+        raise InputError(
+            f"Found maps {', '.join(unknown)}, needed some of {', '.join(ENTRIES)}. Correct maps."
+        )
+    found, spaces = {}, set()
+    # A participant counts only once its quality file, which is written last, is there.
+    for entry in layout.find_derivatives(desk.derivatives, "quality"):
+        found[entry["participant_id"], entry["session_id"]] = {}
+    for name in desk.study.maps:
+        given = {} if name == "T1w" else {"param": name.lower()}
+        for entry in layout.find_derivatives(desk.derivatives, ENTRIES[name], **given):
+            key = (entry["participant_id"], entry["session_id"])
+            if key in found:
+                found[key][name] = entry["path"]
+                spaces.add((entry["space"], entry["res"]))
+    if not found:
+        raise InputError(
+            f"Found no prepared participant in {desk.derivatives}, needed sub-*/*_quality.json. "
+            "Run the participant level first, or give its output by --derivatives-dir."
+        )
+    return found, spaces
+
+
+def _one_space(spaces):
+    """Refuse maps of several spaces or resolutions."""
+    if len(spaces) > 1:
+        raise InputError(
+            f"Found maps in {sorted(spaces)}, needed one space and one resolution. Prepare all "
+            "participants alike, or keep the outputs in separate folders."
+        )
+    return next(iter(spaces), (None, None))
+
+
+def select(people, faults, found, maps):
+    """Decide who can be studied.
+
+    Parameters
+    ----------
+    people : pandas.DataFrame
+        As `layout.read_participants` gives it.
+    faults : dict
+        Participant to what is wrong with its row.
+    found : dict
+        (participant_id, session_id) to map name to path.
+    maps : list of str
+        Those that everyone needs.
+
+    Returns
+    -------
+    rows : list of tuple
+        (participant_id, session_id, paths by map).
+    excluded : list of tuple
+        (participant_id, session_id, stage, reason).
+    """
+    known, rows, excluded = set(people["participant_id"]), [], []
+    for (person, session), paths in sorted(
+        found.items(), key=lambda item: tuple(map(str, item[0]))
+    ):
+        reasons = list(faults.get(person, []))
+        if person not in known:
+            reasons.append("no row in participants.tsv, needed one with sex and age")
+        missing = [name for name in maps if name not in paths]
+        if missing:
+            reasons.append(f"no {', '.join(missing)} map, needed {', '.join(maps)}")
+        if reasons:
+            excluded.append((person, session, "cohort", "; ".join(reasons)))
+        else:
+            rows.append((person, session, paths))
+    return rows, excluded
+
+
+def _table(rows, people, desk):
+    """Join participants, quality numbers and paths."""
+    import pandas as pd
+
+    records = []
+    for person, session, paths in rows:
+        path = desk.derivatives / layout.derivative("quality", person, session)
+        quality = json.loads(path.read_text())
+        numbers = {name: quality.get(name) for name in NUMBERS}
+        records.append({"participant_id": person, "session_id": session} | numbers | paths)
+    columns = ["participant_id", "session_id", *NUMBERS, *desk.study.maps]
+    table = pd.DataFrame(records, columns=columns)
+    for name in NUMBERS:
+        table[name] = pd.to_numeric(table[name])
+    return table.merge(people, on="participant_id", how="left")
+
+
+def _check_cohort(cohort, excluded, desk):
+    """Refuse a cohort that cannot answer the question."""
+    counts = cohort["sex"].value_counts().to_dict()
+    if min(counts.get("female", 0), counts.get("male", 0)) < 2:
+        reasons = "; ".join(f"{row[0]}: {row[3]}" for row in excluded[:5])
+        raise InputError(
+            f"Found {counts.get('female', 0)} women and {counts.get('male', 0)} men with "
+            f"{', '.join(desk.study.maps)} ({len(excluded)} left out{': ' + reasons if reasons else ''}"
+            "), needed at least two of each. Prepare more participants, or choose other --maps."
+        )
+
+
+def write_grid(desk, space, resolution):
+    """Write the study's grid: template brain, mask, white matter and atlas, cut to the brain.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    space, resolution : str
+        Labels of the maps' space.
+
+    Returns
+    -------
+    volumes.Grid
+    """
+    folder = desk.folder / "grid"
+    (brain, affine), (mask, _), (white, _) = (
+        load(desk.derivatives / layout.reference(kind, space, resolution), ndim=3)
+        for kind in ("brain", "mask", "white")
+    )
+    whole = Grid(brain.shape, affine)
+    if desk.study.voxel_size < whole.voxel_size.min() - 1e-3:
+        raise InputError(
+            f"Found voxel_size {desk.study.voxel_size:g} for maps of {whole.voxel_size.min():g} mm, "
+            "needed at least the maps' own. Raise voxel_size, or prepare the participants finer."
+        )
+    coarse = rescale_grid(whole, desk.study.voxel_size)
+    inside = resample(mask, affine, coarse) > 0.5
+    grid, box = crop_grid(coarse, inside)
+    atlas = resources.find_atlas(
+        desk.study.atlas, grid, space, desk.study.atlas_labels, _atlas_places(desk)
+    )
+    inside = inside[box]
+    labelled = atlas.parcellation * inside
+    for name, array in (
+        ("template", resample(brain, affine, grid) * inside),
+        ("mask", inside),
+        ("white", (resample(white, affine, grid) > 0.5) & inside),
+        ("atlas", labelled),
+    ):
+        save(array, grid.affine, folder / f"{name}.nii.gz")
+    counts = np.bincount(labelled[labelled > 0], minlength=int(atlas.labels["index"].max()) + 1)
+    table = atlas.labels.assign(n_voxels=counts[atlas.labels["index"].to_numpy()])
+    write_table(table, folder / "atlas.tsv", "atlas")
+    return grid
+
+
+def _atlas_places(desk):
+    return [desk.run.atlas_dir] if desk.run.atlas_dir else []
+
+
+def write_arrays(desk, cohort, grid, advance):
+    """Write one memory-mapped array per map: participants × X × Y × Z.
+
+    T1w has no unit: each brain is centred and scaled by its own mean and standard deviation.
+    Diffusion maps keep their units. Outside the template's brain everything is 0.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    cohort : pandas.DataFrame
+    grid : volumes.Grid
+    advance : callable
+
+    Returns
+    -------
+    dict of int to str
+        Row to what is wrong with its map.
+    """
+    inside = load(desk.folder / "grid" / "mask.nii.gz", ndim=3)[0] > 0
+    bad, done, total = {}, 0, len(cohort) * len(desk.study.maps)
+    for name in desk.study.maps:
+        array = open_cohort(array_path(desk.folder, name), (len(cohort), *grid.shape))
+        first = None
+        for row, path in enumerate(cohort[name]):
+            volume, affine = load(desk.derivatives / path, ndim=3)
+            first = first or (volume.shape, affine)
+            check_same_grid(volume.shape, affine, *first, (path, cohort[name][0]))
+            volume = resample(volume, affine, grid) * inside
+            values = volume[inside]
+            if not np.isfinite(values).all() or values.std() == 0:
+                bad[row] = f"{path} is constant or not finite inside the brain"
+            elif name == "T1w":
+                volume = np.where(inside, (volume - values.mean()) / values.std(), 0)
+            array[row] = volume
+            release(array)
+            done += 1
+            advance(done, total)
+        array.flush()
+    return bad
+
+
+def array_path(folder, name):
+    """Name the cohort array of a map in a study's folder."""
+    return folder / "arrays" / f"{name}.npy"
+
+
+def _write_excluded(desk, excluded):
+    """Write who was left out, at the participant level and here."""
+    import pandas as pd
+
+    columns = ["participant_id", "session_id", "stage", "reason"]
+    table = pd.DataFrame(excluded, columns=columns, dtype=object)
+    before = Path(desk.derivatives, "excluded.tsv")
+    if before.exists():
+        table = pd.concat([read_table(before, "excluded"), table])
+    table = table.sort_values(["participant_id", "stage"]).drop_duplicates()
+    write_table(table, desk.folder / "excluded.tsv", "excluded")
+
+
+def looks_related(cohort):
+    """Say whether a cohort may hold relatives that nobody declared.
+
+    Parameters
+    ----------
+    cohort : pandas.DataFrame
+
+    Returns
+    -------
+    bool
+        True where all ids are six digits, as in the Human Connectome Project, which recruited
+        twins and siblings, and no family is known.
+    """
+    ids = cohort["participant_id"]
+    return bool(
+        cohort["family_id"].isna().all()
+        and ids.map(lambda name: bool(re.fullmatch(r"sub-\d{6}", name))).all()
+    )

@@ -1,0 +1,292 @@
+"""Fit every model in every fold. Reads cohort.tsv, splits.tsv; writes predictions.tsv, history.tsv.
+
+One job is one model on one map in one fold; a job that is finished is not fitted again.
+"""
+
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bids_sexclf.errors import InputError, ToolError
+from bids_sexclf.execute import processors, run_jobs
+from bids_sexclf.group.cohort import array_path
+from bids_sexclf.group.splits import check_splits
+from bids_sexclf.settings import Study, fingerprint
+from bids_sexclf.tables import read_table, read_tsv, write_json, write_table
+from bids_sexclf.volumes import Rows, open_cohort
+
+READS = ("cohort", "splits")
+WRITES = ("predictions.tsv", "history.tsv")
+SETTINGS = (
+    "maps",
+    "models",
+    "baselines",
+    "epochs",
+    "patience",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "standardize",
+    "random_seed",
+)
+KEYS = ["model", "map", "repeat", "fold"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model on one map in one fold.
+
+    Attributes
+    ----------
+    study_folder, folder : pathlib.Path
+        Of the study; of the job's files.
+    study : settings.Study
+    model, map : str
+        ``map`` is ``"table"`` for models that read columns of the cohort table.
+    repeat, fold : int
+    """
+
+    study_folder: Path
+    folder: Path
+    study: Study
+    model: str
+    map: str
+    repeat: int
+    fold: int
+
+    @property
+    def keys(self):
+        """The job's columns in every table."""
+        return {"model": self.model, "map": self.map, "repeat": self.repeat, "fold": self.fold}
+
+    @property
+    def seed(self):
+        """A seed of its own, made from the study's and the job's name."""
+        name = zlib.crc32(f"{self.model} {self.map}".encode())
+        entropy = [self.study.random_seed, name, self.repeat, self.fold]
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+
+def run(desk, advance):
+    """Fit what is not fitted yet, and gather the tables once every job is finished.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    advance : callable
+
+    Raises
+    ------
+    ToolError
+        If jobs failed; the others have gone on and are kept.
+    """
+    splits = check_splits(desk.read("splits"), desk.read("cohort"))
+    jobs = list_jobs(desk, splits)
+    asked = [job for job in jobs if not desk.run.folds or job.fold in desk.run.folds]
+    waiting = [job for job in asked if not is_fitted(job, splits)]
+    _fit_all(waiting, desk, advance)
+    if all((job.folder / "predictions.tsv").exists() for job in jobs):
+        gather(jobs, desk)
+
+
+def list_jobs(desk, splits, models=None):
+    """List the jobs of a study.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    splits : pandas.DataFrame
+    models : list of str, optional
+        Those of the study and its baselines by default.
+
+    Returns
+    -------
+    list of Job
+    """
+    from bids_sexclf import models as catalogue
+
+    jobs = []
+    folds = splits[["repeat", "fold"]].drop_duplicates().itertuples(index=False)
+    folds = [(int(repeat), int(fold)) for repeat, fold in folds]
+    for model in models or [*desk.study.models, *desk.study.baselines]:
+        reads_volumes = catalogue.find(model).READS == "volumes"
+        for name in desk.study.maps if reads_volumes else ["table"]:
+            for repeat, fold in folds:
+                folder = desk.folder / "models" / f"{model}_{name}" / f"repeat-{repeat}_fold-{fold}"
+                jobs.append(Job(desk.folder, folder, desk.study, model, name, repeat, fold))
+    return jobs
+
+
+def _mark(job, splits):
+    """Digest what a job's fit depends on."""
+    own = splits[(splits["repeat"] == job.repeat) & (splits["fold"] == job.fold)]
+    cohort = (job.study_folder / "cohort.tsv").read_text()
+    choices = [name for name in SETTINGS if name not in ("maps", "models", "baselines")]
+    return fingerprint(
+        {
+            "settings": job.study.provenance(choices),
+            "splits": own.to_csv(index=False),
+            "cohort": cohort,
+            "first": job.study.models[:1],
+        }
+    )
+
+
+def is_fitted(job, splits):
+    """Say whether a job is finished with these splits, this cohort and these choices."""
+    path = job.folder / "job.json"
+    return path.exists() and json.loads(path.read_text())["mark"] == _mark(job, splits)
+
+
+def _fit_all(jobs, desk, advance):
+    """Fit in a pool; tell how far the epochs are."""
+    if not jobs:
+        return
+    from bids_sexclf import models as catalogue
+
+    size = [
+        desk.study.epochs if catalogue.find(job.model).READS == "volumes" else 1 for job in jobs
+    ]
+    done = [0] * len(jobs)
+
+    def tell(index, message):
+        done[index] = size[index] if message is None else min(message["epoch"] + 1, size[index])
+        job = jobs[index]
+        note = f"{job.model} {job.map} fold {job.fold}"
+        if message is not None:
+            note += f" loss {message['validation_loss']:.3f}"
+        advance(sum(done), sum(size), note)
+
+    processes = desk.run.nprocs or processors()
+    results = run_jobs(fit_job, jobs, processes, desk.run.omp_nthreads, tell)
+    failed = [
+        f"{job.model} on {job.map}, fold {job.fold}: {type(fault).__name__}: {fault}"
+        for job, fault in zip(jobs, results, strict=True)
+        if isinstance(fault, Exception)
+    ]
+    if failed:
+        raise ToolError(
+            f"Found {len(failed)} of {len(jobs)} fits failed ({'; '.join(failed)}); needed all. "
+            "The others are kept: mend the cause and run again."
+        )
+
+
+def fit_job(job, tell):
+    """Fit one job, save its weights, history and predictions; the mark comes last.
+
+    Parameters
+    ----------
+    job : Job
+    tell : callable
+        Told a dict with ``epoch`` and ``validation_loss`` after each epoch.
+    """
+    import pandas as pd
+
+    from bids_sexclf import models as catalogue
+
+    cohort = read_table(job.study_folder / "cohort.tsv", "cohort")
+    splits = check_splits(read_table(job.study_folder / "splits.tsv", "splits"), cohort)
+    parts = {part: part_rows(job, cohort, splits, part) for part in ("train", "validation", "test")}
+    entry = catalogue.find(job.model)
+    target = (cohort["sex"] == "male").to_numpy().astype(int)
+    given = {part: inputs(job, entry, cohort, rows) for part, rows in parts.items()}
+    model = entry.Classifier(job.study).fit(
+        given["train"],
+        target[parts["train"]],
+        validation=(given["validation"], target[parts["validation"]]),
+        seed=job.seed,
+        folder=job.folder,
+        progress=lambda **message: tell(message),
+    )
+    model.save(job.folder)
+    _save_history(job, model)
+    frames = []
+    for part in ("validation", "test"):
+        rows = cohort.loc[parts[part], ["participant_id", "session_id"]]
+        frames.append(
+            rows.assign(
+                **job.keys, part=part, target=target[parts[part]], logit=model.evidence(given[part])
+            )
+        )
+    columns = [*KEYS, "participant_id", "session_id", "part", "target", "logit"]
+    write_table(pd.concat(frames)[columns], job.folder / "predictions.tsv", "predictions")
+    write_json({"mark": _mark(job, splits), "seed": job.seed}, job.folder / "job.json")
+
+
+def part_rows(job, cohort, splits, part):
+    """Give the cohort rows of one part of the job's fold.
+
+    Parameters
+    ----------
+    job : Job
+    cohort, splits : pandas.DataFrame
+    part : {"train", "validation", "test"}
+
+    Returns
+    -------
+    ndarray of int
+        All sessions of the part's participants.
+    """
+    own = splits[
+        (splits["repeat"] == job.repeat) & (splits["fold"] == job.fold) & (splits["part"] == part)
+    ]
+    return np.flatnonzero(cohort["participant_id"].isin(own["participant_id"]))
+
+
+def inputs(job, entry, cohort, rows):
+    """Give a model what it reads: rows of the cohort array, or columns of the table.
+
+    Parameters
+    ----------
+    job : Job
+    entry : module
+        Of the model catalogue.
+    cohort : pandas.DataFrame
+    rows : ndarray of int
+
+    Returns
+    -------
+    volumes.Rows or ndarray, shape (n, k)
+
+    Raises
+    ------
+    InputError
+        If a column that the model reads is unknown for some.
+    """
+    if entry.READS == "volumes":
+        return Rows(open_cohort(array_path(job.study_folder, job.map)), rows)
+    values = cohort.loc[rows, list(entry.READS)].to_numpy(float)
+    if np.isnan(values).any():
+        raise InputError(
+            f"Found {int(np.isnan(values).any(1).sum())} participants without "
+            f"{' or '.join(entry.READS)}, needed by {job.model}. Leave it out of the baselines, or "
+            "prepare the scans that tell it."
+        )
+    return values
+
+
+def _save_history(job, model):
+    import pandas as pd
+
+    columns = [*KEYS, "epoch", "train_loss", "validation_loss"]
+    rows = [job.keys | entry for entry in model.history]
+    write_table(pd.DataFrame(rows, columns=columns), job.folder / "history.tsv", "history")
+
+
+def gather(jobs, desk):
+    """Put the tables of all jobs together, in the order of the study.
+
+    Parameters
+    ----------
+    jobs : list of Job
+    desk : base.Desk
+    """
+    import pandas as pd
+
+    for name in ("history", "predictions"):
+        frames = [read_tsv(job.folder / f"{name}.tsv", ("model", "map", "part")) for job in jobs]
+        frames = [frame for frame in frames if len(frame)] or frames[:1]
+        write_table(pd.concat(frames), desk.folder / f"{name}.tsv", name)

@@ -1,0 +1,126 @@
+"""Turn attributions into claims about regions. Reads attributions.tsv; writes regions.tsv, maps/."""
+
+import numpy as np
+
+from bids_sexclf.stats import multiplicity, regional, resampling
+from bids_sexclf.tables import read_table, schema, write_table
+from bids_sexclf.volumes import load, save
+
+READS = ("attributions", "cohort")
+WRITES = ("regions.tsv",)
+SETTINGS = ("bootstraps", "permutations", "interval_level", "random_seed")
+KEYS = ["model", "map", "method", "fill", "atlas"]
+
+
+def run(desk, advance):
+    """Test every region, correct over regions, and paint the mean drops.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    advance : callable
+    """
+    import pandas as pd
+
+    cohort = desk.read("cohort").drop_duplicates("participant_id")
+    family = cohort["family_id"].fillna(cohort["participant_id"]).astype(str)
+    family.index = cohort["participant_id"]
+    labels = read_table(desk.folder / "grid" / "atlas.tsv", "atlas").set_index("index")
+    groups = list(desk.read("attributions").groupby(KEYS, sort=False))
+    tables = []
+    for step, (key, rows) in enumerate(groups, start=1):
+        drops = drop_of_correct(rows)
+        table = regions_table(drops, family[drops.index].to_numpy(str), desk.study)
+        table = table.assign(**dict(zip(KEYS, key, strict=True)))
+        table = table.join(labels[["name", "hemisphere", "n_voxels"]], on="region")
+        paint(desk, dict(zip(KEYS, key, strict=True)), drops)
+        tables.append(table)
+        advance(step, len(groups))
+    order = list(schema("regions"))
+    write_table(pd.concat(tables)[order], desk.folder / "regions.tsv", "regions")
+
+
+def drop_of_correct(rows):
+    """Give each participant's drop of the probability of the correct sex, per region.
+
+    Repeats and sessions of one participant are averaged: a participant counts once.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Attributions of one model on one map.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Participants × regions, in [-1, 1]; positive where the region spoke for the correct sex.
+    """
+    from scipy.special import expit
+
+    sign = np.where(rows["target"] == 1, 1.0, -1.0)
+    drop = expit(sign * rows["logit"]) - expit(sign * rows["logit_occluded"])
+    long = rows[["participant_id", "region"]].assign(drop=drop)
+    return long.groupby(["participant_id", "region"])["drop"].mean().unstack("region")
+
+
+def regions_table(drops, family, study):
+    """Test every region over participants, and correct for having asked so many.
+
+    Parameters
+    ----------
+    drops : pandas.DataFrame
+        Participants × regions.
+    family : ndarray of str
+        One per participant; families are resampled and flipped as blocks.
+    study : settings.Study
+
+    Returns
+    -------
+    pandas.DataFrame
+        The numbers of the ``regions`` table, one row per region.
+    """
+    import pandas as pd
+
+    values = drops.to_numpy(float)
+    tested = regional.wilcoxon_drop(values)
+    low, high = resampling.mean_interval(
+        values, family, n=study.bootstraps, level=study.interval_level, seed=study.random_seed
+    )
+    return pd.DataFrame(
+        {
+            "region": drops.columns.to_numpy(int),
+            "n_participants": len(drops),
+            "mean": tested["mean"],
+            "ci_low": low,
+            "ci_high": high,
+            "effect_size": tested["effect_size"],
+            "p": tested["p"],
+            "p_holm": multiplicity.holm(tested["p"]),
+            "q_fdr": multiplicity.benjamini_hochberg(tested["p"]),
+            "p_fwe": regional.signflip_max(
+                values, family, n=study.permutations, seed=study.random_seed
+            ),
+        }
+    )
+
+
+def paint(desk, key, drops):
+    """Write mean and standard deviation of the drops as maps on the study grid.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    key : dict
+        model, map, method, …
+    drops : pandas.DataFrame
+        Participants × regions.
+    """
+    parcellation, affine = load(desk.folder / "grid" / "atlas.nii.gz", ndim=3)
+    parcellation = np.rint(parcellation).astype(int)
+    for stat, values in (("mean", drops.mean()), ("sd", drops.std(ddof=1))):
+        painted = np.zeros(int(parcellation.max()) + 1, dtype=np.float32)
+        painted[values.index.to_numpy(int)] = values.to_numpy()
+        name = (
+            f"model-{key['model']}_map-{key['map']}_method-{key['method']}_stat-{stat}drop.nii.gz"
+        )
+        save(painted[parcellation], affine, desk.folder / "maps" / name)

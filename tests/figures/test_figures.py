@@ -1,0 +1,225 @@
+"""Every figure of the catalogue draws what a study gives it, whatever that is."""
+
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_sexclf import catalogue, figures
+
+sys.path.insert(0, str(Path(__file__).parent))
+from fake_study import make_brain, make_empty, make_study
+
+NAMES = catalogue.names(figures.PACKAGE)
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def study():
+    return make_study(n=60)
+
+
+@pytest.fixture(scope="module")
+def large_study():
+    fills = ("white_matter_mean", "blur")
+    return make_study(models=("cnn3", "resnet"), maps=("FA", "MD"), n=60, fills=fills)
+
+
+def read_texts(svg):
+    return [
+        "".join(node.itertext()).strip() for node in ElementTree.fromstring(svg).iter(f"{SVG}text")
+    ]
+
+
+def draw_texts(name, tables):
+    return read_texts(figures.draw_svg(name, tables))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figure_declares_its_contract(name):
+    entry = catalogue.find(figures.PACKAGE, name)
+    known = set(make_empty())
+    assert isinstance(entry.SECTION, str) and entry.SECTION
+    assert isinstance(entry.ORDER, int)
+    assert isinstance(entry.READS, tuple) and set(entry.READS) <= known
+    assert "Bad would be" in entry.CAPTION or "no region is shown to matter" in entry.CAPTION
+    assert callable(entry.draw)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figure_reads_only_the_tables_it_declares(name, study):
+    reads = catalogue.find(figures.PACKAGE, name).READS
+    assert figures.draw_svg(name, {key: study[key] for key in reads}) is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figure_draws_several_models_and_maps(name, large_study):
+    svg = figures.draw_svg(name, large_study)
+    ElementTree.fromstring(svg)
+    assert len(svg) < 1_500_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figure_gives_none_where_there_is_nothing_to_show(name):
+    assert figures.draw_svg(name, make_empty()) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figure_changes_none_of_its_tables(name, study):
+    before = {key: frame.copy() for key, frame in study.items() if hasattr(frame, "equals")}
+    figures.draw_svg(name, study)
+    assert all(study[key].equals(frame) for key, frame in before.items())
+
+
+@pytest.mark.parametrize("name", ["cohort", "regions_brain"])
+def test_same_tables_give_the_same_bytes(name, study):
+    assert figures.draw_svg(name, study) == figures.draw_svg(name, study)
+
+
+def test_figures_come_in_the_order_they_declare():
+    orders = [entry.ORDER for _, entry in figures.ordered()]
+    assert orders == sorted(orders) and len(set(orders)) == len(NAMES)
+
+
+def test_text_stays_text_and_images_are_embedded(study):
+    svg = figures.draw_svg("regions_brain", study)
+    assert "z = " in " ".join(read_texts(svg))
+    assert 'href="data:image/png;base64' in svg.replace("\n", "")
+
+
+def test_ids_of_two_inlined_figures_never_clash(study):
+    svg = figures.draw_svg("scores", study)
+    pages = [figures.inline_svg(svg, name, "a <label>") for name in ("one", "two")]
+    ids = [
+        {node.get("id") for node in ElementTree.fromstring(page).iter() if node.get("id")}
+        for page in pages
+    ]
+    assert ids[0] and not ids[0] & ids[1]
+    assert ElementTree.fromstring(pages[0]).get("aria-label") == "a <label>"
+
+
+def test_inlined_references_still_find_their_target(study):
+    page = figures.inline_svg(figures.draw_svg("brain_size", study), "one", "label")
+    root = ElementTree.fromstring(page)
+    ids = {node.get("id") for node in root.iter()}
+    for node in root.iter():
+        for key, value in node.attrib.items():
+            if key.endswith("href") and value.startswith("#"):
+                assert value[1:] in ids
+            if value.startswith("url(#"):
+                assert value[5:-1] in ids
+
+
+def test_cohort_without_brain_volumes_still_shows_ages(study):
+    cohort = study["cohort"].assign(brain_volume_ml=np.nan)
+    texts = draw_texts("cohort", {"cohort": cohort})
+    assert "Age" in texts and "Brain volume" not in texts
+
+
+def test_cohort_of_one_age_draws(study):
+    texts = draw_texts("cohort", {"cohort": study["cohort"].assign(age_years=25.0)})
+    assert "female (30)" in texts and "male (30)" in texts
+
+
+def test_brain_size_gives_one_point_per_participant_however_often_tested(study):
+    from bids_sexclf.figures import brain_size
+
+    again = study["predictions"].assign(repeat=2)
+    both = pd.concat([study["predictions"], again])
+    figure = brain_size.draw(study | {"predictions": both})
+    points = sum(len(cloud.get_offsets()) for cloud in figure.axes[0].collections)
+    assert points == len(study["cohort"])
+
+
+def test_roc_shows_networks_of_a_map_beside_its_own_baselines(large_study):
+    texts = draw_texts("roc", large_study)
+    for name in ("cnn3", "resnet", "brain_size", "shuffled"):
+        assert sum(text.startswith(f"{name}, AUC") for text in texts) == 2
+
+
+def test_history_marks_the_epoch_of_least_validation_loss(study):
+    from bids_sexclf.figures import history
+
+    run = study["history"].query("fold == 1").reset_index(drop=True)
+    best = run["epoch"][run["validation_loss"].to_numpy().argmin()]
+    figure = history.draw({"history": run})
+    marked = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [line.get_xdata()[0] for line in marked] == [best]
+
+
+def test_history_without_validation_loss_marks_nothing(study):
+    from bids_sexclf.figures import history
+
+    run = study["history"].assign(validation_loss=np.nan)
+    figure = history.draw({"history": run})
+    assert not [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+
+
+def test_only_regions_that_survive_holm_are_filled(study):
+    from bids_sexclf.figures import regions
+
+    rows = study["regions"].assign(p=0.01, p_holm=0.2)
+    rows.loc[2, "p_holm"] = 0.01
+    figure = regions.draw({"regions": rows})
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    filled = [dot.get_xdata()[0] for dot in dots if dot.get_markerfacecolor() != "white"]
+    assert len(dots) == 8 and filled == [rows["mean"][2]]
+
+
+def test_nothing_significant_leaves_no_outline(study):
+    sure = figures.draw_svg(
+        "regions_brain", study | {"regions": study["regions"].assign(p_holm=0.01)}
+    )
+    none = figures.draw_svg(
+        "regions_brain", study | {"regions": study["regions"].assign(p_holm=1.0)}
+    )
+    assert "QuadContourSet" in sure and "QuadContourSet" not in none
+
+
+def test_drops_of_zero_draw_a_plain_brain(study):
+    flat = study["regions"].assign(mean=0.0, p_holm=1.0)
+    assert figures.draw_svg("regions_brain", study | {"regions": flat}) is not None
+
+
+def test_left_of_the_brain_is_on_the_left_whatever_the_orientation_of_the_grid(study):
+    from bids_sexclf.figures import regions_brain
+
+    template, (atlas, affine) = make_brain()
+    flip = np.diag([-1.0, 1, 1, 1])
+    flip[0, 3] = atlas.shape[0] - 1
+    rows = study["regions"].assign(mean=0.0, p_holm=1.0)
+    rows.loc[rows["hemisphere"] == "L", "mean"] = 0.2
+    turned = {"template": (template[0][::-1], affine @ flip), "atlas": (atlas[::-1], affine @ flip)}
+    for images in ({"template": template, "atlas": (atlas, affine)}, turned):
+        figure = regions_brain.draw({"regions": rows} | images)
+        axial = next(ax for ax in figure.subfigs[0].axes if ax.get_title().startswith("z"))
+        pixels = np.asarray(axial.images[0].get_array(), int)
+        redness = pixels[..., 0] - pixels[..., 2]
+        half = redness.shape[1] // 2
+        assert redness[:, : half - 4].sum() > 1000 > abs(redness[:, half + 5 :].sum())
+
+
+@pytest.mark.parametrize(
+    ("name", "hemisphere", "label"),
+    [
+        ("Fornix", "B", "Fornix"),
+        ("Cingulum", "R", "Cingulum (right)"),
+        ("Cingulum R", "R", "Cingulum R"),
+        ("Right putamen", "R", "Right putamen"),
+        ("A8m_L", "L", "A8m_L"),
+    ],
+)
+def test_a_region_is_named_with_its_side_once(name, hemisphere, label):
+    assert figures.label_region(name, hemisphere) == label
+
+
+@pytest.mark.parametrize("name", ["regions", "regions_brain"])
+def test_what_does_not_fit_is_counted_not_dropped(name, study, monkeypatch):
+    entry = catalogue.find(figures.PACKAGE, name)
+    limit = "MOST_PANELS" if name == "regions" else "MOST_MOSAICS"
+    monkeypatch.setattr(entry, limit, 1)
+    three = pd.concat([study["regions"].assign(map=which) for which in ("FA", "MD", "MK")])
+    assert "2 more in the table" in draw_texts(name, study | {"regions": three})
