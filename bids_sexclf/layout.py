@@ -3,15 +3,15 @@
 import json
 import os
 import re
-from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 
 from bids_sexclf import __version__
+from bids_sexclf.disk import locked, whole, write_json
 from bids_sexclf.errors import InputError
-from bids_sexclf.tables import read_tsv, whole, write_json
+from bids_sexclf.tables import read_tsv
 
 ORDER = (
     "acq",
@@ -497,14 +497,3 @@ def write_ignored(out, patterns=IGNORED):
         if missing:
             with whole(path) as part:
                 part.write_text("\n".join([*present, *missing]) + "\n")
-
-
-@contextmanager
-def locked(path):
-    """Hold a lock file while the block runs; others wait."""
-    import fcntl
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

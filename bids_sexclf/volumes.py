@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_sexclf.disk import whole
 from bids_sexclf.errors import GridError, InputError
-from bids_sexclf.tables import whole
 
 CHUNK = 2**22
 

@@ -1,4 +1,4 @@
-"""Ask what each region told. Reads cohort.tsv, splits.tsv, predictions.tsv; writes attributions.tsv.
+"""Ask what each region told. Reads cohort, splits, predictions; writes attributions.tsv.
 
 Only test participants are asked, each through the model that never saw them.
 """
@@ -9,12 +9,13 @@ import numpy as np
 
 from bids_sexclf import attribution
 from bids_sexclf import models as catalogue
+from bids_sexclf.disk import write_json
 from bids_sexclf.errors import ToolError
 from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group.cohort import array_path
 from bids_sexclf.group.fit import list_jobs, part_rows
 from bids_sexclf.group.splits import check_splits
-from bids_sexclf.tables import read_table, read_tsv, write_json, write_table
+from bids_sexclf.tables import read_table, read_tsv, write_table
 from bids_sexclf.volumes import Rows, load, open_cohort
 
 READS = ("cohort", "splits", "predictions")
@@ -100,8 +101,6 @@ def attribute_job(pair, tell):
     tell : callable
         Told (done, total) participants.
     """
-    import pandas as pd
-
     job, method = pair
     cohort = read_table(job.study_folder / "cohort.tsv", "cohort")
     splits = check_splits(read_table(job.study_folder / "splits.tsv", "splits"), cohort)

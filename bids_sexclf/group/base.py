@@ -13,10 +13,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from bids_sexclf.disk import write_json
 from bids_sexclf.errors import InputError
 from bids_sexclf.layout import versions, write_description
 from bids_sexclf.settings import Run, Study
-from bids_sexclf.tables import read_table, write_json
+from bids_sexclf.tables import read_table
 
 STAGES = ("cohort", "splits", "fit", "evaluate", "attribute", "regions", "report")
 
@@ -203,9 +204,9 @@ def findings(desk):
         scores = desk.read("scores").query("score == 'auc' and part == 'test'")
         for row in scores.itertuples():
             where = "" if row.map == "table" else f" on {row.map}"
+            interval = f"[{row.ci_low:.2f}, {row.ci_high:.2f}]"
             lines.append(
-                f"{row.model}{where}: AUC {row.estimate:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}], "
-                f"p {row.p:.2g}, n {row.n}"
+                f"{row.model}{where}: AUC {row.estimate:.2f} {interval}, p {row.p:.2g}, n {row.n}"
             )
     if (desk.folder / "regions.tsv").exists():
         for (model, which), rows in desk.read("regions").groupby(["model", "map"], sort=False):

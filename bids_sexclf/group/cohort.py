@@ -184,11 +184,11 @@ def _check_cohort(cohort, excluded, desk):
     """Refuse a cohort that cannot answer the question."""
     counts = cohort["sex"].value_counts().to_dict()
     if min(counts.get("female", 0), counts.get("male", 0)) < 2:
-        reasons = "; ".join(f"{row[0]}: {row[3]}" for row in excluded[:5])
+        reasons = ": " + "; ".join(f"{row[0]}: {row[3]}" for row in excluded[:5])
         raise InputError(
             f"Found {counts.get('female', 0)} women and {counts.get('male', 0)} men with "
-            f"{', '.join(desk.study.maps)} ({len(excluded)} left out{': ' + reasons if reasons else ''}"
-            "), needed at least two of each. Prepare more participants, or choose other --maps."
+            f"{', '.join(desk.study.maps)} ({len(excluded)} left out{reasons if excluded else ''}), "
+            "needed at least two of each. Prepare more participants, or choose other --maps."
         )
 
 
@@ -213,8 +213,8 @@ def write_grid(desk, space, resolution):
     whole = Grid(brain.shape, affine)
     if desk.study.voxel_size < whole.voxel_size.min() - 1e-3:
         raise InputError(
-            f"Found voxel_size {desk.study.voxel_size:g} for maps of {whole.voxel_size.min():g} mm, "
-            "needed at least the maps' own. Raise voxel_size, or prepare the participants finer."
+            f"Found voxel_size {desk.study.voxel_size:g} for maps of {whole.voxel_size.min():g} "
+            "mm, needed at least the maps' own. Raise voxel_size, or prepare the participants finer."
         )
     coarse = rescale_grid(whole, desk.study.voxel_size)
     inside = resample(mask, affine, coarse) > 0.5

@@ -1,5 +1,6 @@
-"""Score every model, beside its baselines. Reads cohort.tsv, predictions.tsv; writes scores.tsv,
-comparisons.tsv, confounds.tsv.
+"""Score every model beside its baselines. Reads cohort, predictions; writes scores.tsv.
+
+Also comparisons.tsv (model against baseline) and confounds.tsv (association within each sex).
 """
 
 import numpy as np

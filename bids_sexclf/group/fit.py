@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_sexclf.disk import write_json
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group.cohort import array_path
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.settings import Study, fingerprint
-from bids_sexclf.tables import read_table, read_tsv, write_json, write_table
+from bids_sexclf.tables import read_table, read_tsv, write_table
 from bids_sexclf.volumes import Rows, open_cohort
 
 READS = ("cohort", "splits")

@@ -1,4 +1,4 @@
-"""Turn attributions into claims about regions. Reads attributions.tsv; writes regions.tsv, maps/."""
+"""Turn attributions into claims. Reads attributions, cohort; writes regions.tsv and maps/."""
 
 import numpy as np
 

@@ -3,10 +3,11 @@
 from importlib.resources import files
 
 from bids_sexclf import figures
+from bids_sexclf.disk import whole
 from bids_sexclf.group import _findings as say
 from bids_sexclf.group import _methods
 from bids_sexclf.group._words import say_number, say_p
-from bids_sexclf.tables import read_table, schema, whole
+from bids_sexclf.tables import read_table, schema
 from bids_sexclf.volumes import load
 
 READS = (

@@ -117,6 +117,9 @@ def _fold_of(people, strata, folds, seed):
     state = int(np.random.SeedSequence(seed).generate_state(1)[0])
     # The splitter looks at rows in the order given: sorting makes the deal independent of it.
     order = np.argsort(people["participant_id"].to_numpy(), kind="stable")
+    folds = max(2, min(folds, people.groupby("sex")["family"].nunique().min()))
+    if strata.value_counts().max() < folds:
+        strata = people["sex"]  # too few participants to balance age as well
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=state)
     fold = np.empty(len(people), dtype=int)
     with warnings.catch_warnings():

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from bids_sexclf import __version__
+from bids_sexclf.disk import write_json
 from bids_sexclf.errors import InputError
-from bids_sexclf.tables import write_json
 
 CARD = "model.json"
 

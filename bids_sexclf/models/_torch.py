@@ -17,10 +17,10 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from bids_sexclf.disk import whole
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.models import _card, _standardize
 from bids_sexclf.models._target import balance, check_target
-from bids_sexclf.tables import whole
 
 SETTINGS = (
     "epochs",

@@ -14,8 +14,8 @@ from nipype.interfaces.base import (
 )
 from nipype.interfaces.base import isdefined as _given
 
+from bids_sexclf.disk import whole, write_json
 from bids_sexclf.layout import derivative, number_label, sidecar, versions
-from bids_sexclf.tables import whole, write_json
 
 SINGLE = {
     "t1w": "t1w_preproc",

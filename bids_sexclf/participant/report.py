@@ -4,9 +4,9 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
+from bids_sexclf.disk import whole
 from bids_sexclf.layout import versions
 from bids_sexclf.participant import anat, dwi, maps, register
-from bids_sexclf.tables import whole
 
 FIGURES = {
     "t1wmask": (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_sexclf import layout, resources
+from bids_sexclf.disk import locked
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import processors, set_threads
 from bids_sexclf.participant.preflight import check_dataset
@@ -374,7 +375,7 @@ def _write_excluded(out, excluded, planned):
 
     columns = ["participant_id", "session_id", "stage", "reason"]
     path = out / "excluded.tsv"
-    with layout.locked(out / "logs" / "excluded.lock"):
+    with locked(out / "logs" / "excluded.lock"):
         kept = read_table(path, "excluded") if path.exists() else pd.DataFrame(columns=columns)
         seen = set(planned.worklist["participant_id"])
         kept = kept[~kept["participant_id"].isin(seen)]

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_sexclf.disk import whole, write_json
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import pool
 from bids_sexclf.layout import sidecar
 from bids_sexclf.phantom import anatomy, faults, population, signal, truth
 from bids_sexclf.phantom.template import make_head
 from bids_sexclf.phantom.truth import GAIN, TRUTH
-from bids_sexclf.tables import whole, write_json
 from bids_sexclf.volumes import save
 
 REFERENCE_AGE, DECADE = 20.0, 10.0

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from bids_sexclf import __version__
+from bids_sexclf.disk import whole, write_json
 from bids_sexclf.lobes import NAME, list_lobes, make_lobes
 from bids_sexclf.phantom import anatomy, faults, signal
 from bids_sexclf.phantom.template import HEAD_MM, HEAD_ORIGIN_MM
-from bids_sexclf.tables import whole, write_json, write_tsv
+from bids_sexclf.tables import write_tsv
 from bids_sexclf.volumes import save
 
 TRUTH = Path("derivatives") / "phantom"

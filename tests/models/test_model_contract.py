@@ -35,10 +35,14 @@ def parts(tmp_path_factory):
 
     def deal(entry):
         inputs = {
-            part: Rows(array, index) if entry.READS == "volumes"
+            part: Rows(array, index)
+            if entry.READS == "volumes"
             else columns[index, : len(entry.READS)]
-            for part, index in {"train": range(8), "validation": range(8, 10),
-                                "test": range(10, 14)}.items()
+            for part, index in {
+                "train": range(8),
+                "validation": range(8, 10),
+                "test": range(10, 14),
+            }.items()
         }
         return (inputs["train"], target[:8]), (inputs["validation"], target[8:10]), inputs["test"]
 
@@ -134,7 +138,8 @@ def test_without_a_fit_there_is_no_evidence_and_nothing_to_save(name, parts, bri
 def test_targets_that_cannot_be_learnt_are_refused(name, parts, brief):
     (inputs, target), validation, _ = parts(models.find(name))
     for wrong, words in [
-        (np.zeros(8, int), "8 female and 0 male"), (target[:7], "one value each"),
+        (np.zeros(8, int), "8 female and 0 male"),
+        (target[:7], "one value each"),
         (target + 1, "1 for male and 0 for female"),
     ]:
         with pytest.raises(InputError, match=words):

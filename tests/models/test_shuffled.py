@@ -35,8 +35,10 @@ def test_each_part_keeps_its_number_of_each_sex(recorded):
 
 
 def test_sexes_given_are_independent_of_the_true_ones(recorded):
-    agreement = [np.mean(np.equal(*pair)) for pair in
-                 ((target, given[0]) for target, given in map(recorded, range(400)))]
+    agreement = [
+        np.mean(np.equal(*pair))
+        for pair in ((target, given[0]) for target, given in map(recorded, range(400)))
+    ]
     # A permutation of 20 and 20: agreement has mean 1/2 and SD 1 / (2 sqrt(39)).
     assert abs(np.mean(agreement) - 0.5) < 4 * 0.5 / np.sqrt(39 * 400)
 

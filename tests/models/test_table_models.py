@@ -29,8 +29,10 @@ def test_evidence_is_that_of_scikit_learns_balanced_regression(brains):
     judge = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
     judge.fit(inputs, target)
     np.testing.assert_allclose(
-        fit("brain_size", inputs, target).evidence(inputs), judge.decision_function(inputs),
-        rtol=1e-10, atol=1e-12,
+        fit("brain_size", inputs, target).evidence(inputs),
+        judge.decision_function(inputs),
+        rtol=1e-10,
+        atol=1e-12,
     )
 
 

@@ -19,8 +19,12 @@ from bids_sexclf.models import _torch
 def build(grid, channels=1, outputs=2):
     """Every trap in one network: dropout, batch normalisation, position."""
     return nn.Sequential(
-        nn.Conv3d(channels, 3, 3, padding=1), nn.BatchNorm3d(3), nn.ReLU(), nn.Flatten(),
-        nn.Dropout(0.5), nn.Linear(3 * int(np.prod(grid)), outputs),
+        nn.Conv3d(channels, 3, 3, padding=1),
+        nn.BatchNorm3d(3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(3 * int(np.prod(grid)), outputs),
     )
 
 
@@ -108,9 +112,7 @@ def test_training_stops_when_patience_is_used_up(study, small_cohort):
 
 def test_same_seed_gives_the_same_weights_and_another_seed_others(study, small_cohort):
     train, validation = small_cohort
-    one, same, other = (
-        Classifier(study).fit(*train, validation, seed=seed) for seed in (3, 3, 4)
-    )
+    one, same, other = (Classifier(study).fit(*train, validation, seed=seed) for seed in (3, 3, 4))
     assert states_equal(one, same)
     assert one.history == same.history
     assert not states_equal(one, other)
@@ -132,12 +134,14 @@ def test_killed_run_goes_on_to_the_same_weights(study, small_cohort, tmp_path, a
     (volumes, target), validation = small_cohort
     whole = Classifier(study).fit(volumes, target, validation, seed=0)
     with pytest.raises(Interrupted):
-        Classifier(study).fit(
-            Breaking(volumes, after), target, validation, seed=0, folder=tmp_path
-        )
+        Classifier(study).fit(Breaking(volumes, after), target, validation, seed=0, folder=tmp_path)
     epochs = []
     resumed = Classifier(study).fit(
-        volumes, target, validation, seed=0, folder=tmp_path,
+        volumes,
+        target,
+        validation,
+        seed=0,
+        folder=tmp_path,
         progress=lambda epoch, **losses: epochs.append(epoch),
     )
     assert epochs[0] == after // 3
@@ -146,9 +150,7 @@ def test_killed_run_goes_on_to_the_same_weights(study, small_cohort, tmp_path, a
 
 
 @pytest.mark.parametrize("patience", [6, 2])
-def test_run_killed_after_its_last_epoch_does_not_train_on(
-    study, small_cohort, tmp_path, patience
-):
+def test_run_killed_after_its_last_epoch_does_not_train_on(study, small_cohort, tmp_path, patience):
     train, (volumes, target) = small_cohort
     validation = (volumes, 1 - target)
     study = study.model_copy(update={"patience": patience})
@@ -248,8 +250,9 @@ def test_epochs_are_shuffled_differently_and_reproducibly():
 def test_odd_participant_does_not_break_batch_normalisation(study, small_cohort):
     (volumes, target), validation = small_cohort
     flat = _torch.network(
-        lambda grid: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(int(np.prod(grid))),
-                                   nn.Linear(int(np.prod(grid)), 1))
+        lambda grid: nn.Sequential(
+            nn.Flatten(), nn.BatchNorm1d(int(np.prod(grid))), nn.Linear(int(np.prod(grid)), 1)
+        )
     )
     fitted = flat(study).fit(volumes[:9], target[:9], validation, seed=0)
     assert np.isfinite(fitted.evidence(volumes)).all()
@@ -278,9 +281,7 @@ def test_weights_and_card_say_what_they_are(study, small_cohort, tmp_path):
     fitted = Classifier(study).fit(*train, validation, seed=0)
     fitted.save(tmp_path)
     card = json.loads((tmp_path / "model.json").read_text())
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "model.json", "weights.safetensors"
-    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "weights.safetensors"]
     assert card["grid"] == [4, 5, 3]
     # Convolution 3 (27 + 1), normalisation 2 x 3, linear 2 (3 x 60 + 1).
     assert card["parameters"] == 84 + 6 + 362

@@ -1,0 +1,87 @@
+"""Hold what a study found against what was planted: ``python -m bids_sexclf.phantom.verdict``."""
+
+import json
+import sys
+from pathlib import Path
+
+from bids_sexclf.errors import REFUSALS, InputError
+from bids_sexclf.tables import read_table
+
+
+def verdict(dataset, study):
+    """Say in one line what was found and what was planted.
+
+    Parameters
+    ----------
+    dataset : path-like
+        The synthetic dataset.
+    study : path-like
+        Folder of the study made from it.
+
+    Returns
+    -------
+    str
+        AUC of the network and of brain size alone, top region, planted region, report.
+
+    Raises
+    ------
+    InputError
+        If the dataset is not synthetic, or the study is not finished.
+    """
+    path = Path(dataset, "derivatives", "phantom", "truth.json")
+    if not path.exists():
+        raise InputError(
+            f"Found no {path}, needed the truth of a synthetic dataset. Make one by "
+            "bids-sexclf-phantom."
+        )
+    truth = json.loads(path.read_text())
+    scores = read_table(Path(study, "scores.tsv"), "scores").query("score == 'auc'")
+    regions = read_table(Path(study, "regions.tsv"), "regions")
+    network, which = regions[["model", "map"]].iloc[0]
+    own = regions[(regions["model"] == network) & (regions["map"] == which)]
+    top = own.sort_values(["p_holm", "p", "effect_size"], ascending=[True, True, False]).iloc[0]
+    planted = truth["EffectRegionName"] if truth["EffectSize"] else "none"
+    found = top["name"] if top["p_holm"] < 0.05 else f"{top['name']} (not significant)"
+    return (
+        f"AUC of {network}: {_auc(scores, network, which)}; of brain size alone: "
+        f"{_auc(scores, 'brain_size', 'table')}; top region: {found}; planted: {planted}; "
+        f"report: {Path(study, 'report.html')}"
+    )
+
+
+def _auc(scores, model, which):
+    """Spell a model's AUC with its interval."""
+    rows = scores[(scores["model"] == model) & (scores["map"] == which)]
+    if rows.empty:
+        return "not studied"
+    row = rows.iloc[0]
+    spread = f" [{row.ci_low:.2f}, {row.ci_high:.2f}]" if row.ci_low == row.ci_low else ""
+    return f"{row.estimate:.2f}{spread}"
+
+
+def main(argv=None):
+    """Print the verdict.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        Dataset and study.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        if len(arguments) != 2:
+            raise InputError(f"Found {len(arguments)} arguments, needed DATASET STUDY. Give both.")
+        print(verdict(*arguments))
+    except REFUSALS as fault:
+        print(f"verdict: {fault}", file=sys.stderr)
+        return fault.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

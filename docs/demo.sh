@@ -1,0 +1,13 @@
+#!/bin/sh
+# Write a small synthetic dataset with a planted sex effect, prepare it, study it, say what was found.
+#   docs/demo.sh FOLDER        BIN: folder of the programs; PARTICIPANTS: how many
+set -eu
+folder=${1:-demo}
+bin=${BIN:+$BIN/}
+participants=${PARTICIPANTS:-40}
+"${bin}bids-sexclf-phantom" "$folder/bids" --participants "$participants" --seed 1
+"${bin}bids-sexclf" "$folder/bids" "$folder/out" participant \
+    --template Phantom --templates-dir "$folder/bids/derivatives/phantom/templates" \
+    --resolution 4 --sloppy
+"${bin}bids-sexclf" "$folder/bids" "$folder/out" group
+"${bin}python" -m bids_sexclf.phantom.verdict "$folder/bids" "$folder/out/study-default"
