@@ -174,12 +174,17 @@ def _row(dataset, participant, session, filters):
     """One row of the worklist."""
     t1w, t1w_note = _one_scan(dataset, participant, session, "T1w", filters.get("t1w", {}))
     dwi, dwi_note = _one_scan(dataset, participant, session, "dwi", filters.get("dwi", {}))
-    bval, bvec = (dataset.get_bval(dwi), dataset.get_bvec(dwi)) if dwi else (None, None)
+    bval, bvec = (_beside(dataset, dwi, suffix) for suffix in (".bval", ".bvec"))
     inside = [
         os.path.relpath(path, dataset.root) if path else None for path in (t1w, dwi, bval, bvec)
     ]
     note = "; ".join(filter(None, (t1w_note, dwi_note))) or None
     return [f"sub-{participant}", f"ses-{session}" if session else None, *inside, note]
+
+
+def _beside(dataset, path, extension):
+    """Find the file of a series by BIDS inheritance, or nothing."""
+    return dataset.get_nearest(path, extension=extension, suffix="dwi") if path else None
 
 
 def _one_scan(dataset, participant, session, suffix, filters):

@@ -148,7 +148,7 @@ class Study(Record):
     learning_rate: float = choice(3e-4, "Step size of Adam.", minimum=1e-8)
     weight_decay: float = choice(0.0, "Decoupled weight decay.", minimum=0)
     standardize: Literal["voxel", "map", "none"] = choice(
-        "voxel", "Centre and scale by the training part: each voxel, the whole map, or not."
+        "map", "Centre and scale by the training part: each voxel, the whole map, or not."
     )
     bootstraps: int = choice(2000, "Resamples behind every interval.", minimum=100)
     permutations: int = choice(2000, "Permutations behind every null.", minimum=100)

@@ -84,6 +84,7 @@ def find_regions(parcellation):
     Parameters
     ----------
     parcellation : ndarray of int, shape (X, Y, Z)
+        Atlas indices; 0 is background.
 
     Returns
     -------

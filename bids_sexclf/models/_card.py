@@ -16,6 +16,7 @@ def write_card(folder, design, content):
     Parameters
     ----------
     folder : path-like
+        Where ``model.json`` shall lie.
     design : str
         Name of the catalogue entry.
     content : dict
@@ -30,6 +31,7 @@ def read_card(folder, design):
     Parameters
     ----------
     folder : path-like
+        Where ``model.json`` lies.
     design : str
         Name of the catalogue entry it must be of.
 

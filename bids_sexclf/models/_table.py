@@ -100,6 +100,7 @@ class TableClassifier:
         Parameters
         ----------
         inputs : ndarray, shape (n, k)
+            Columns, in the units they were fitted in.
 
         Returns
         -------
@@ -124,6 +125,7 @@ class TableClassifier:
         Parameters
         ----------
         folder : path-like
+            Made where it is missing.
 
         Raises
         ------
@@ -140,7 +142,9 @@ class TableClassifier:
         Parameters
         ----------
         folder : path-like
+            What ``save`` was given.
         study : settings.Study
+            Kept, not read.
 
         Returns
         -------

@@ -45,6 +45,7 @@ def balance(target):
     Parameters
     ----------
     target : ndarray of int, shape (n,)
+        1 for male, 0 for female.
 
     Returns
     -------

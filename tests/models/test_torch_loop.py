@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from bids_sexclf.errors import InputError, ToolError
-from bids_sexclf.models import _torch
+from bids_sexclf.models import _torch, _training
 
 
 def build(grid, channels=1, outputs=2):
@@ -228,7 +228,7 @@ def test_non_finite_validation_volume_is_an_error(study, small_cohort):
 @pytest.mark.parametrize("n", range(1, 40))
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 def test_batches_hold_everyone_once_and_no_one_alone(n, size):
-    batches = _torch.Batches(n, size, lambda: [0])
+    batches = _training.Batches(n, size, lambda: [0])
     dealt = list(batches)
     assert len(dealt) == len(batches)
     assert sorted(np.concatenate(dealt)) == list(range(n))
@@ -238,7 +238,7 @@ def test_batches_hold_everyone_once_and_no_one_alone(n, size):
 
 def test_epochs_are_shuffled_differently_and_reproducibly():
     def order(*key):
-        batches = _torch.Batches(20, 4, (lambda: key) if key else None)
+        batches = _training.Batches(20, 4, (lambda: key) if key else None)
         return np.concatenate(list(batches)).tolist()
 
     assert order(0, 1) == order(0, 1)

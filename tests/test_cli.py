@@ -1,0 +1,101 @@
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bids_sexclf import cli
+from bids_sexclf.errors import USAGE
+from bids_sexclf.settings import Preparation, Run, Study
+
+
+def run(*arguments):
+    return cli.main([str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["a", "b", "participant", "--nope"],
+        ["a", "b", "c"],
+        ["a"],
+        ["a", "b", "group", "--model", "x"],
+    ],
+)
+def test_wrong_usage_exits_with_64(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == USAGE and "--help" in capsys.readouterr().err
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from bids_sexclf import cli\n"
+        "try: cli.main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'ants', 'dipy', 'nipype', 'pandas', 'bids', 'matplotlib'}\n"
+        "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--participant-label" in done.stdout
+
+
+def test_every_choice_is_a_flag_with_help():
+    text = cli.build_parser().format_help()
+    for record in (Run, Preparation, Study):
+        for name, field in record.model_fields.items():
+            assert field.description, name
+            assert name == "name" or f"--{name.replace('_', '-')}" in text
+
+
+def test_flags_win_over_the_file_and_the_file_over_the_study(tmp_path):
+    config = tmp_path / "c.toml"
+    config.write_text("n_folds = 4\nepochs = 3\nresolution = 1.5\n")
+    parsed = cli.build_parser().parse_args(
+        ["a", "b", "group", "--config-file", str(config), "--epochs", "9", "--maps", "FA", "MD"]
+    )
+    made = cli.read_settings(vars(parsed))
+    assert (made["study"].n_folds, made["study"].epochs, made["study"].maps) == (4, 9, ["FA", "MD"])
+    assert made["preparation"].resolution == 1.5
+
+
+def test_the_seed_reaches_every_record():
+    parsed = cli.build_parser().parse_args(["a", "b", "group", "--random-seed", "7"])
+    made = cli.read_settings(vars(parsed))
+    assert made["study"].random_seed == made["preparation"].random_seed == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--study", "nope"], "default"),
+        (["--n-folds", "1"], "n_folds"),
+        (["--epochs", "many"], "epochs"),
+        (["--first", "fitt"], "cohort, splits, fit"),
+    ],
+)
+def test_bad_choices_are_refused_with_what_was_needed(tmp_path, capsys, arguments, words):
+    assert run(tmp_path / "bids", tmp_path / "out", "group", *arguments) == 65
+    assert words in capsys.readouterr().err
+
+
+def test_output_into_the_dataset_is_refused(tmp_path, capsys):
+    assert run(tmp_path, tmp_path, "participant") == 65
+    assert run(tmp_path, tmp_path / "out", "participant", "-w", tmp_path / "w") == 65
+    assert "inside the BIDS folder" in capsys.readouterr().err
+
+
+def test_a_missing_dataset_is_told_before_anything_is_written(tmp_path, capsys):
+    templates = tmp_path / "t"
+    assert run(tmp_path / "no", tmp_path / "out", "participant", "--templates-dir", templates) == 69
+    assert "python -m bids_sexclf.resources" in capsys.readouterr().err
+
+
+def test_help_answers_quickly():
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "bids_sexclf.cli", "--help"], capture_output=True)
+        times.append(time.perf_counter() - start)
+    # A sum of imports, not a benchmark: torch alone takes seconds.
+    assert min(times) < 1.5

@@ -1,0 +1,121 @@
+import json
+
+import pytest
+
+from bids_sexclf import layout
+from bids_sexclf.errors import InputError
+
+PARTICIPANTS = "participant_id\tsex\tage\n"
+
+
+def write_participants(folder, *rows, header=PARTICIPANTS):
+    folder.joinpath("participants.tsv").write_text(header + "\n".join(rows) + "\n")
+    return folder
+
+
+def touch(folder, *names):
+    (folder / "dataset_description.json").write_text(
+        json.dumps({"Name": "t", "BIDSVersion": "1.10.0"})
+    )
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    return folder
+
+
+@pytest.mark.parametrize("entry", sorted(layout.names()))
+def test_what_is_written_under_a_name_is_found_under_it(tmp_path, entry):
+    spec = layout.names()[entry]["entities"]
+    given = {("from_" if k == "from" else k): "X1" for k, v in spec.items() if v == "*"}
+    for session in (None, "ses-2"):
+        path = tmp_path / layout.derivative(entry, "sub-01", session, **given)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    found = layout.find_derivatives(tmp_path, entry, **given)
+    assert {row["session_id"] for row in found} == {None, "ses-2"} and len(found) == 2
+    assert all(row["participant_id"] == "sub-01" for row in found)
+
+
+def test_an_entity_that_is_not_given_is_refused():
+    with pytest.raises(InputError, match="needed"):
+        layout.derivative("tensor_template", "sub-01", space="A")
+
+
+def test_words_for_sex_are_read_and_others_are_unknown(tmp_path):
+    rows = ["sub-1\tF\t20", "sub-2\tmale\t30", "sub-3\t2\t40", "sub-4\tn/a\t50"]
+    people, faults = layout.read_participants(write_participants(tmp_path, *rows))
+    assert people["sex"].tolist()[:2] == ["female", "male"]
+    assert people["sex"].isna().tolist() == [False, False, True, True]
+    assert set(faults) == {"sub-3", "sub-4"} and "'2'" in faults["sub-3"][0]
+
+
+@pytest.mark.parametrize("age", ["n/a", "old", "-3", "999"])
+def test_an_age_that_is_no_age_is_a_fault(tmp_path, age):
+    people, faults = layout.read_participants(write_participants(tmp_path, f"sub-1\tF\t{age}"))
+    assert "age" in faults["sub-1"][0] and people["age_years"].isna().all()
+
+
+def test_ids_without_prefix_are_the_same_people(tmp_path):
+    people, _ = layout.read_participants(write_participants(tmp_path, "01\tF\t20"))
+    assert people["participant_id"].tolist() == ["sub-01"]
+
+
+def test_rows_that_contradict_each_other_in_sex_are_a_fault(tmp_path):
+    rows = ["sub-1\tF\t20", "sub-1\tM\t20", "sub-2\tM\t30"]
+    people, faults = layout.read_participants(write_participants(tmp_path, *rows))
+    assert "contradict" in " ".join(faults["sub-1"]) and "sub-2" not in faults
+    assert people["participant_id"].is_unique
+
+
+def test_columns_that_contradict_each_other_are_a_fault(tmp_path):
+    header = "participant_id\tsex\tgender\tage\n"
+    folder = write_participants(tmp_path, "sub-1\tF\tmale\t20", header=header)
+    assert "contradict" in " ".join(layout.read_participants(folder)[1]["sub-1"])
+
+
+def test_a_table_without_sex_names_what_it_needs(tmp_path):
+    folder = write_participants(tmp_path, "sub-1\t20", header="participant_id\tage\n")
+    with pytest.raises(InputError, match="needed one for each of sex"):
+        layout.read_participants(folder)
+
+
+def test_one_row_per_session_and_plainest_scan_first(tmp_path):
+    folder = touch(
+        tmp_path,
+        "sub-1/ses-a/anat/sub-1_ses-a_T1w.nii.gz",
+        "sub-1/ses-a/anat/sub-1_ses-a_rec-norm_T1w.nii.gz",
+        "sub-1/ses-b/anat/sub-1_ses-b_T1w.nii.gz",
+        "sub-2/anat/sub-2_T1w.nii.gz",
+    )
+    rows = layout.find_scans(layout.open_dataset(folder)).to_dict("records")
+    assert [(row["participant_id"], row["session_id"]) for row in rows] == [
+        ("sub-1", "ses-a"),
+        ("sub-1", "ses-b"),
+        ("sub-2", None),
+    ]
+    assert rows[0]["t1w"].endswith("ses-a_T1w.nii.gz") and "plainest of 2" in rows[0]["note"]
+
+
+def test_a_filter_chooses_and_an_unknown_participant_is_named(tmp_path):
+    folder = touch(tmp_path, "sub-1/anat/sub-1_T1w.nii.gz", "sub-1/anat/sub-1_rec-norm_T1w.nii.gz")
+    dataset = layout.open_dataset(folder)
+    chosen = layout.find_scans(dataset, filters={"t1w": {"reconstruction": "norm"}})
+    assert chosen["t1w"][0].endswith("rec-norm_T1w.nii.gz")
+    assert len(layout.find_scans(dataset, ["sub-1"])) == len(layout.find_scans(dataset, ["1"])) == 1
+    with pytest.raises(InputError, match="sub-9"):
+        layout.find_scans(dataset, ["9"])
+
+
+def test_a_folder_that_is_no_dataset_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no BIDS dataset"):
+        layout.open_dataset(tmp_path)
+    with pytest.raises(InputError, match="no folder"):
+        layout.open_dataset(tmp_path / "absent")
+
+
+def test_ignored_patterns_are_added_once(tmp_path):
+    layout.write_ignored(tmp_path)
+    first = (tmp_path / ".bidsignore").read_text()
+    layout.write_ignored(tmp_path)
+    assert (tmp_path / ".bidsignore").read_text() == first
