@@ -275,3 +275,32 @@ def fingerprint(values):
     """
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def describe():
+    """Write every choice as a page of Markdown: what ``docs/settings.md`` holds.
+
+    Returns
+    -------
+    str
+    """
+    lines = [
+        "# Every choice",
+        "",
+        "Made by `python -m bids_sexclf.settings`. Each choice is a flag (`--n-folds 5`), and a key",
+        "of a study or configuration file (`n_folds = 5`). Flags win over the configuration file,",
+        "and that over the study.",
+    ]
+    for record in (Run, Preparation, Study):
+        title = record.__doc__.split(":")[0]
+        lines += ["", f"## {title}", "", "| choice | default | what it does |", "|---|---|---|"]
+        for name, field in record.model_fields.items():
+            shown = "" if field.default is None else json.dumps(field.default, default=str)
+            lines.append(f"| `{name}` | {f'`{shown}`' if shown else ''} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(describe())

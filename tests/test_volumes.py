@@ -1,6 +1,5 @@
 import gzip
 
-import nibabel as nib
 import numpy as np
 import pytest
 

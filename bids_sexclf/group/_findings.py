@@ -156,6 +156,32 @@ def say_against(row, level):
     )
 
 
+def say_brain_size(scores, comparisons, level):
+    """Say what brain size alone tells, where no network is shown to tell more.
+
+    Parameters
+    ----------
+    scores, comparisons : pandas.DataFrame
+    level : float
+        Level of the intervals, in (0, 1).
+
+    Returns
+    -------
+    Finding or None
+        None where brain size is no better than chance, or a network is better than it.
+    """
+    score = find_score(scores, ("brain_size", "table"))
+    held = comparisons[comparisons["baseline"] == "brain_size"]
+    if score is None or not score["p"] < CHANCE_P or (held["verdict"] == "above").any():
+        return None
+    return Finding(
+        "caution",
+        f"Brain size alone explains what is found here: it tells the sexes apart with AUC "
+        f"{say_number(score['estimate'])} ({say_interval(score, level)}), and no network is shown "
+        "to do better.",
+    )
+
+
 def say_shuffled(score, which, level, checks=1):
     """Say whether a model that can know nothing scores chance, as it should.
 
@@ -246,7 +272,7 @@ def say_regions(rows, level):
     -------
     Finding
     """
-    top = rows.sort_values(["p", "effect_size"], ascending=[True, False], kind="stable").iloc[0]
+    top = rows.sort_values(["p_holm", "mean"], ascending=[True, False], kind="stable").iloc[0]
     n, sure = len(rows), int((rows["p_holm"] < CHANCE_P).sum())
     loose = int((rows["p"] < CHANCE_P).sum())
     change = "lowers" if top["mean"] >= 0 else "raises"

@@ -187,8 +187,9 @@ def _check_cohort(cohort, excluded, desk):
         reasons = ": " + "; ".join(f"{row[0]}: {row[3]}" for row in excluded[:5])
         raise InputError(
             f"Found {counts.get('female', 0)} women and {counts.get('male', 0)} men with "
-            f"{', '.join(desk.study.maps)} ({len(excluded)} left out{reasons if excluded else ''}), "
-            "needed at least two of each. Prepare more participants, or choose other --maps."
+            f"{', '.join(desk.study.maps)} ({len(excluded)} left out"
+            f"{reasons if excluded else ''}), needed at least two of each. Prepare more "
+            "participants, or choose other --maps."
         )
 
 
@@ -214,7 +215,7 @@ def write_grid(desk, space, resolution):
     if desk.study.voxel_size < whole.voxel_size.min() - 1e-3:
         raise InputError(
             f"Found voxel_size {desk.study.voxel_size:g} for maps of {whole.voxel_size.min():g} "
-            "mm, needed at least the maps' own. Raise voxel_size, or prepare the participants finer."
+            "mm, needed at least the maps' own. Raise voxel_size, or prepare everyone finer."
         )
     coarse = rescale_grid(whole, desk.study.voxel_size)
     inside = resample(mask, affine, coarse) > 0.5

@@ -138,10 +138,9 @@ class ExtractBrain(SimpleInterface):
 
         ants = antspyx(self.inputs.seed)
         scan, head = (ants.image_read(p) for p in (self.inputs.in_file, self.inputs.head))
+        head = _coarse(ants, head) if self.inputs.sloppy else head
         prefix = str(Path(runtime.cwd, "head_"))
-        # The last level of the linear search may be left out for speed.
-        levels = {"aff_iterations": (500, 200, 0, 0)} if self.inputs.sloppy else {}
-        affine = _register(ants, head, scan, "Affine", prefix + "affine_", **levels)
+        affine = _register(ants, head, scan, "Affine", prefix + "affine_")
         affine = affine["fwdtransforms"][0]
         found = _register(
             ants,
@@ -151,7 +150,7 @@ class ExtractBrain(SimpleInterface):
             prefix + "syn_",
             initial_transform=affine,
             syn_metric="mattes",
-            reg_iterations=(30, 0, 0) if self.inputs.sloppy else (40, 20, 0),
+            reg_iterations=(20, 10, 0) if self.inputs.sloppy else (40, 20, 0),
         )
         carried = ants.apply_transforms(
             scan,
@@ -199,6 +198,7 @@ class Normalize(SimpleInterface):
 
         ants = antspyx(self.inputs.seed)
         moving, fixed = (ants.image_read(p) for p in (self.inputs.in_file, self.inputs.fixed))
+        fixed = _coarse(ants, fixed) if self.inputs.sloppy else fixed
         prefix, initial = str(Path(runtime.cwd, "brain_")), self.inputs.initial
         if not isdefined(initial):
             found = _register(ants, fixed, moving, "Affine", prefix + "affine_")
@@ -212,7 +212,7 @@ class Normalize(SimpleInterface):
             initial_transform=initial,
             syn_metric=self.inputs.metric,
             syn_sampling=32 if self.inputs.metric == "mattes" else 2,
-            reg_iterations=(30, 0, 0) if self.inputs.sloppy else (40, 20, 0),
+            reg_iterations=(20, 10, 0) if self.inputs.sloppy else (40, 20, 0),
             write_composite_transform=True,
         )
         self._results["forward"] = prefix + "Composite.h5"
@@ -291,6 +291,11 @@ def _register(ants, fixed, moving, kind, prefix, **options):
             "Needed two overlapping images of a head. Look at the scan and its orientation."
         ) from fault
     return found
+
+
+def _coarse(ants, template):
+    """Give a template at 4 mm, on which a registration takes a fraction of the time."""
+    return ants.resample_image(template, (4.0, 4.0, 4.0))
 
 
 def _inverted(transforms):

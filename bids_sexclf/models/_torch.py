@@ -10,6 +10,7 @@ from torch import nn
 from bids_sexclf.errors import InputError
 from bids_sexclf.models import _card, _standardize, _training
 from bids_sexclf.models._target import balance, check_target
+from bids_sexclf.tables import whole
 
 WEIGHTS = "weights.safetensors"
 LAST = "last.ckpt"

@@ -198,9 +198,9 @@ def train(run, part, validation):
         return
     loaders = [
         DataLoader(
-            Part(*part),
+            Part(*pair),
             batch_size=None,
-            sampler=Batches(len(part[1]), run.study.batch_size, key),
+            sampler=Batches(len(pair[1]), run.study.batch_size, key),
         )
         # Lightning forgets to tell a resumed run's sampler its epoch; the run itself knows.
         for pair, key in ((part, lambda: [run.seed, run.epoch]), (validation, None))

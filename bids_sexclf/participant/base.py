@@ -68,7 +68,7 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
     )
     workflow.connect([(quality, write, [("out_file", "quality")])])
     anat_wf = init_anat_wf(**places, **common) if has_t1w else None
-    pictures, cuts = [], 3 if preparation.sloppy else 5
+    pictures, cuts = [], 2 if preparation.sloppy else 5
     if has_t1w:
         anat_wf.inputs.inputnode.t1w = f"{root}/{row['t1w']}"
         pictures += _connect_anat(workflow, anat_wf, quality, write, references, cuts=cuts)

@@ -42,7 +42,7 @@ def mandatory_without_value(workflow):
         fed = {
             field for _, _, data in flat.in_edges(node, data=True) for _, field in data["connect"]
         }
-        for name, trait in node.inputs.traits(mandatory=True).items():
+        for name in node.inputs.traits(mandatory=True):
             if name not in fed and not isdefined(getattr(node.inputs, name)):
                 missing.append(f"{node.fullname}.{name}")
     return missing

@@ -1,0 +1,193 @@
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_sexclf.errors import InputError, LeakageError, ToolError
+from bids_sexclf.group import base, cohort
+from bids_sexclf.settings import Run
+
+
+@pytest.fixture(scope="module")
+def planted(write_derivatives, run_study, tmp_path_factory):
+    """Run a study in which one region differs strongly between the sexes."""
+    root = write_derivatives(tmp_path_factory.mktemp("planted"), effect=8.0)
+    return run_study(root, baselines=["brain_size", "age_only"])
+
+
+@pytest.fixture(scope="module")
+def sized(write_derivatives, run_study, tmp_path_factory):
+    """Run a study in which the sexes differ in brain size and nothing else."""
+    root = write_derivatives(tmp_path_factory.mktemp("sized"), size_effect=4.0, seed=1)
+    return run_study(root, epochs=3)
+
+
+def auc(desk, model):
+    scores = desk.read("scores").query("score == 'auc'")
+    return scores[scores["model"] == model].iloc[0]
+
+
+def page(desk):
+    return " ".join((desk.folder / "report.html").read_text().split())
+
+
+def test_a_planted_effect_is_found_and_placed(planted):
+    assert auc(planted, "cnn3").estimate >= 0.95
+    regions = planted.read("regions")
+    assert regions["region"][0] == 8 and regions["mean"].idxmax() == 0
+    assert regions["p_holm"][0] == regions["p_holm"].min() < 0.05
+
+
+def test_baselines_without_the_effect_score_chance(planted):
+    for model in ("brain_size", "age_only"):
+        assert auc(planted, model).p > 0.01
+    comparisons = planted.read("comparisons").set_index("baseline")["verdict"]
+    assert comparisons["brain_size"] == "above"
+
+
+def test_no_effect_gives_chance_and_no_region(sized):
+    score = auc(sized, "cnn3")
+    assert score.ci_low <= 0.5 <= score.ci_high
+    assert (sized.read("regions")["p_holm"] >= 0.05).all()
+
+
+def test_the_report_says_that_brain_size_alone_explains_the_score(sized):
+    assert auc(sized, "brain_size").estimate > 0.9
+    assert "Brain size alone explains" in page(sized)
+
+
+def test_every_table_is_there_with_its_dictionary(planted):
+    for stage in base.STAGES:
+        for name in base.module(stage).WRITES:
+            assert (planted.folder / name).exists(), name
+            if name.endswith(".tsv"):
+                assert (planted.folder / name).with_suffix(".json").exists()
+
+
+def test_everyone_is_tested_once_by_every_model(planted):
+    tested = planted.read("predictions").query("part == 'test'")
+    people = planted.read("cohort")["participant_id"]
+    for _, rows in tested.groupby(["model", "map"]):
+        assert sorted(rows["participant_id"]) == sorted(people)
+
+
+def test_whole_logits_of_attribution_are_those_of_prediction(planted):
+    told = (
+        planted.read("attributions").drop_duplicates("participant_id").set_index("participant_id")
+    )
+    tested = planted.read("predictions").query("part == 'test' and model == 'cnn3'")
+    both = tested.set_index("participant_id")["logit"].sub(told["logit"])
+    np.testing.assert_allclose(both, 0, atol=1e-4)
+
+
+def digests(desk):
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(desk.folder.glob("*.tsv"))
+    }
+
+
+def test_a_second_run_does_nothing(planted, run_study):
+    before = {path: path.stat().st_mtime_ns for path in planted.folder.rglob("*") if path.is_file()}
+    assert [base.state(planted, stage) for stage in base.STAGES] == ["finished"] * 7
+    for stage in base.STAGES:
+        base.run_stage(planted, stage)
+    after = {path: path.stat().st_mtime_ns for path in planted.folder.rglob("*") if path.is_file()}
+    assert before == after
+
+
+def test_the_same_seed_gives_the_same_tables(write_derivatives, run_study, tmp_path):
+    made = []
+    for name in ("a", "b"):
+        root = write_derivatives(tmp_path / name, n=16, effect=3.0)
+        made.append(
+            run_study(root, base.STAGES[:-1], n_folds=2, epochs=2, bootstraps=100, permutations=100)
+        )
+    assert digests(made[0]) == digests(made[1])
+
+
+def test_other_choices_are_refused_and_first_takes_them(write_derivatives, run_study, tmp_path):
+    root = write_derivatives(tmp_path, n=12)
+    run_study(root, base.STAGES[:2], n_folds=2)
+    with pytest.raises(InputError, match="n_folds 2, this run asks 3.*--first splits"):
+        run_study(root, base.STAGES[:2], n_folds=3)
+    desk = run_study(root, base.STAGES[1:2], n_folds=3, run=Run(nprocs=1, first="splits"))
+    assert desk.read("splits")["fold"].max() == 3
+
+
+def test_a_new_participant_is_taken_in(write_derivatives, run_study, tmp_path):
+    root = write_derivatives(tmp_path, n=12)
+    run_study(root, base.STAGES[:2], n_folds=2)
+    write_derivatives(tmp_path, n=14)
+    desk = run_study(root, base.STAGES[:2], n_folds=2)
+    assert len(desk.read("cohort")) == desk.read("splits")["participant_id"].nunique() == 14
+
+
+def test_folds_can_be_fitted_one_by_one(write_derivatives, run_study, tmp_path):
+    root = write_derivatives(tmp_path, n=12)
+    choices = {"n_folds": 2, "epochs": 1, "baselines": ["brain_size"]}
+    desk = run_study(root, base.STAGES[:2], **choices)
+    run_study(root, ("fit",), run=Run(nprocs=1, folds=[1]), **choices)
+    assert not (desk.folder / "predictions.tsv").exists()
+    run_study(root, ("fit",), run=Run(nprocs=1, folds=[2]), **choices)
+    assert desk.read("predictions")["fold"].nunique() == 2
+
+
+def test_splits_that_leak_are_refused_where_they_are_used(write_derivatives, run_study, tmp_path):
+    root = write_derivatives(tmp_path, n=12)
+    desk = run_study(root, base.STAGES[:2], n_folds=2)
+    path = desk.folder / "splits.tsv"
+    first = pd.read_csv(path, sep="\t")
+    first.loc[first["part"] == "train", "part"] = "test"
+    first.to_csv(path, sep="\t", index=False)
+    with pytest.raises(LeakageError, match="tested twice"):
+        run_study(root, ("fit",), n_folds=2)
+
+
+def test_a_family_is_never_split(write_derivatives, run_study, tmp_path):
+    families = [f"f{i // 4 * 2 + i % 2}" for i in range(24)]
+    desk = run_study(
+        write_derivatives(tmp_path, n=24, families=families), base.STAGES[:2], n_folds=3
+    )
+    joined = desk.read("splits").merge(desk.read("cohort"), on="participant_id")
+    assert joined.groupby(["fold", "family_id"])["part"].nunique().max() == 1
+
+
+def test_who_is_left_out_has_a_row(write_derivatives, run_study, tmp_path):
+    root = write_derivatives(tmp_path, n=14)
+    table = (root / "participants.tsv").read_text().replace("sub-003\tM", "sub-003\tn/a")
+    (root / "participants.tsv").write_text(table)
+    next((root / "derivatives/out/sub-004/anat").glob("*T1w.nii.gz")).unlink()
+    desk = run_study(root, ("cohort",), n_folds=2)
+    reasons = desk.read("excluded").set_index("participant_id")["reason"]
+    assert "sex is unknown" in reasons["sub-003"] and "no T1w map" in reasons["sub-004"]
+    assert len(desk.read("cohort")) == 12
+
+
+def test_a_map_that_nobody_has_is_refused_with_what_was_needed(
+    write_derivatives, run_study, tmp_path
+):
+    with pytest.raises(InputError, match="no FA map"):
+        run_study(write_derivatives(tmp_path, n=8), ("cohort",), maps=["FA"])
+
+
+def test_voxels_finer_than_the_maps_are_refused(write_derivatives, run_study, tmp_path):
+    with pytest.raises(InputError, match="Raise voxel_size"):
+        run_study(write_derivatives(tmp_path, n=8), ("cohort",), voxel_size=2.0)
+
+
+def test_a_baseline_that_cannot_be_asked_is_named(write_derivatives, run_study, tmp_path):
+    root = write_derivatives(tmp_path, n=12)
+    for path in root.glob("derivatives/out/sub-*/*_quality.json"):
+        path.write_text("{}")
+    with pytest.raises(ToolError, match="without brain_volume_ml"):
+        run_study(root, base.STAGES[:3], n_folds=2, epochs=1, baselines=["brain_size"])
+
+
+def test_ids_of_a_twin_study_without_families_are_noticed():
+    table = pd.DataFrame(
+        {"participant_id": ["sub-100307", "sub-100408"], "family_id": [None, None]}
+    )
+    assert cohort.looks_related(table)
+    assert not cohort.looks_related(table.assign(family_id=["a", "b"]))

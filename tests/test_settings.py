@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from bids_sexclf import settings
+from bids_sexclf.errors import InputError
+
+STUDIES = sorted(path.stem for path in settings.STUDIES.glob("*.toml"))
+
+
+def test_the_page_of_choices_is_up_to_date():
+    page = Path(__file__).parents[1] / "docs" / "settings.md"
+    assert page.read_text() == settings.describe(), (
+        "python -m bids_sexclf.settings > docs/settings.md"
+    )
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_preset_can_be_used(name):
+    study = settings.build(settings.Study, settings.find_study(name), name)
+    assert study.name == name
+
+
+def test_a_study_is_named_after_its_file(tmp_path):
+    path = tmp_path / "my-study.toml"
+    path.write_text("n_folds = 3\n")
+    assert settings.find_study(str(path)) == {"name": "mystudy", "n_folds": 3}
+
+
+def test_every_fault_of_a_study_is_told_at_once():
+    with pytest.raises(InputError) as told:
+        settings.build(settings.Study, {"epochs": 0, "nope": 1, "name": "a b"}, "x.toml")
+    assert all(word in str(told.value) for word in ("epochs", "nope", "letters", "n_folds"))
+
+
+def test_records_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        settings.Study().epochs = 3
+
+
+def test_fingerprints_tell_choices_apart():
+    first, again, other = ({"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1, "b": 3})
+    prints = [settings.fingerprint(values) for values in (first, again, other)]
+    assert prints[0] == prints[1] != prints[2]
