@@ -220,12 +220,14 @@ def read_metadata(dataset, path):
     return dataset.get_metadata(str(Path(dataset.root) / path))
 
 
-def read_participants(bids_dir):
+def read_participants(bids_dir, labelled=True):
     """Read participants.tsv into the words of this project.
 
     Parameters
     ----------
     bids_dir : path-like
+    labelled : bool
+        Call it a fault where sex or age is unknown.
 
     Returns
     -------
@@ -261,7 +263,7 @@ def read_participants(bids_dir):
         {name: raw[column] if column else None for name, column in source.items()}
     )
     people["participant_id"] = "sub-" + people["participant_id"].map(lambda i: label(i, "sub"))
-    return _clean(people, raw, source)
+    return _clean(people, raw, source, labelled)
 
 
 _COLUMNS = {
@@ -279,7 +281,7 @@ def _column(raw, options):
     return next((lower[option] for option in options if option in lower), None)
 
 
-def _clean(people, raw, source):
+def _clean(people, raw, source, labelled):
     """Normalise sex and age, and collect the faults of each participant."""
     import pandas as pd
 
@@ -289,9 +291,9 @@ def _clean(people, raw, source):
     ages = pd.to_numeric(people["age_years"], errors="coerce")
     for row, person in enumerate(people["participant_id"]):
         found = faults.setdefault(person, [])
-        if pd.isna(known.iloc[row]):
+        if labelled and pd.isna(known.iloc[row]):
             found.append(f"sex is {_shown(people['sex'].iloc[row])}, needed female or male")
-        if pd.isna(ages.iloc[row]) or not 0 <= ages.iloc[row] <= 120:
+        if labelled and not 0 <= ages.iloc[row] <= 120:
             found.append(f"age is {_shown(people['age_years'].iloc[row])}, needed years (0-120)")
         if source["sex"].lower() == "sex" and _column(raw, ("gender",)):
             other = SEX.get(str(raw[_column(raw, ("gender",))].iloc[row]).strip().lower())

@@ -69,6 +69,9 @@ class Run(Record):
         "JSON of BIDS entities that choose among several scans, e.g. "
         '{"t1w": {"reconstruction": "norm"}, "dwi": {"direction": "AP"}}.',
     )
+    allow_unlabelled: bool = choice(
+        False, "Also prepare participants whose sex or age is unknown, e.g. to predict them."
+    )
     bids_database_dir: Path | None = choice(None, "Folder that keeps pybids' index between runs.")
     skip_bids_validation: bool = choice(False, "Also index files whose names are not valid BIDS.")
     work_dir: Path | None = choice(
@@ -287,9 +290,9 @@ def describe():
     lines = [
         "# Every choice",
         "",
-        "Made by `python -m bids_sexclf.settings`. Each choice is a flag (`--n-folds 5`), and a key",
-        "of a study or configuration file (`n_folds = 5`). Flags win over the configuration file,",
-        "and that over the study.",
+        "Made by `python -m bids_sexclf.settings`. Each choice is a flag (`--n-folds 5`), and a",
+        "key of a study or configuration file (`n_folds = 5`). Flags win over the configuration",
+        "file, and that over the study.",
     ]
     for record in (Run, Preparation, Study):
         title = record.__doc__.split(":")[0]

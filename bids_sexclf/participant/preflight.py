@@ -13,7 +13,7 @@ DWI_FIELDS = ("PhaseEncodingDirection", "TotalReadoutTime")
 """What distortion correction will ask of a series; its absence is noted, and leaves nobody out."""
 
 
-def check_dataset(dataset, worklist, processes=1, advance=None):
+def check_dataset(dataset, worklist, processes=1, advance=None, labelled=True):
     """Split a worklist into what can run and what cannot.
 
     Parameters
@@ -25,6 +25,8 @@ def check_dataset(dataset, worklist, processes=1, advance=None):
         Files are read by this many processes.
     advance : callable, optional
         Called after each participant-session.
+    labelled : bool
+        Leave out participants whose sex or age is unknown.
 
     Returns
     -------
@@ -37,7 +39,7 @@ def check_dataset(dataset, worklist, processes=1, advance=None):
     import pandas as pd
 
     root = Path(dataset.root)
-    people, faults = read_participants(root)
+    people, faults = read_participants(root, labelled)
     rows = worklist.to_dict("records")
     with pool(processes) as executor:
         futures = [executor.submit(check_scans, root, row) for row in rows]
@@ -51,7 +53,7 @@ def check_dataset(dataset, worklist, processes=1, advance=None):
     for row, own in zip(rows, found, strict=True):
         person = row["participant_id"]
         own += faults.get(person, [])
-        if person not in known:
+        if labelled and person not in known:
             own.append("no row in participants.tsv, needed one with sex and age")
         row["note"] = "; ".join(filter(None, (row["note"], _missing_fields(dataset, row)))) or None
     for first, reason in _copies(rows, [prints for _, prints in checked]):

@@ -74,7 +74,9 @@ def plan(bids_dir, out, run, preparation, advance=None):
             "or sub-*/dwi/*_dwi.nii.gz. Check the names, or the labels and filters given."
         )
     tell = _counter(advance, len(worklist))
-    good, excluded = check_dataset(dataset, worklist, run.nprocs or processors(), tell)
+    good, excluded = check_dataset(
+        dataset, worklist, run.nprocs or processors(), tell, labelled=not run.allow_unlabelled
+    )
     if good.empty:
         reasons = "; ".join(excluded["participant_id"] + ": " + excluded["reason"])
         raise InputError(

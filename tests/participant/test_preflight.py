@@ -143,6 +143,13 @@ def test_a_fault_leaves_out_its_participant_and_nobody_else(dataset, spoil, word
     assert words in excluded["sub-1"]
 
 
+def test_unlabelled_participants_run_where_they_are_allowed(dataset):
+    no_sex(dataset)
+    indexed = layout.open_dataset(dataset)
+    ready, _ = check_dataset(indexed, layout.find_scans(indexed), labelled=False)
+    assert set(ready["participant_id"]) == {"sub-1", "sub-2", "sub-3"}
+
+
 def test_all_faults_of_a_participant_are_told_together(dataset):
     cut(dataset), drop_bvals(dataset), no_sex(dataset)
     reason = check(dataset)[1]["sub-1"]
