@@ -193,6 +193,12 @@ def _participant(bids_dir, out, run, preparation, study):
         for row in planned.ready:
             print("\t".join(str(row[key]) for key in row if row[key] is not None))
         return PARTIAL if planned.excluded else 0
+    if run.boilerplate_only:
+        print(level.write_boilerplate(out, planned.worklist, preparation))
+        return 0
+    if run.reports_only:
+        print(f"{level.rewrite_reports(out, planned, preparation)} reports written")
+        return PARTIAL if planned.excluded else 0
     with Bar("preparing", "step") as bar:
         excluded = level.execute(bids_dir, out, run, preparation, planned, bar.update)
     for row in excluded[len(planned.excluded) :]:
@@ -205,8 +211,14 @@ def _participant(bids_dir, out, run, preparation, study):
 def _group(bids_dir, out, run, preparation, study):
     """Run the group level, and tell what was found."""
     from bids_sexclf.group import base
+    from bids_sexclf.group.methods import write_methods
 
     _use_temporary_folder(run, out)
+    if run.reports_only:
+        run = run.model_copy(update={"first": "report", "last": "report"})
+    if run.boilerplate_only:
+        print(" ".join(write_methods(study)))
+        return 0
     desk = base.Desk.at(bids_dir, out, run, study)
     stages = base.chosen(run)
     if run.dry_run:

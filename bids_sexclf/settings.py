@@ -88,16 +88,34 @@ class Run(Record):
     use_plugin: Path | None = choice(None, "Nipype plugin file (YAML: plugin, plugin_args).")
     dry_run: bool = choice(False, "List what would run, and stop.")
     config_file: Path | None = choice(None, "TOML file with any of these choices.")
+    reports_only: bool = choice(False, "Write the reports again from what is there.")
+    boilerplate_only: bool = choice(False, "Write the methods text, and nothing else.")
     verbose: int = choice(0, "Say more; twice for everything.", "-v")
     first: str | None = choice(None, "First group stage to run, again if it has run before.")
     last: str | None = choice(None, "Last group stage to run.")
     folds: list[int] | None = choice(None, "Only these folds of the fit and attribute stages.")
-    derivatives_dir: Path | None = choice(
-        None, "Folder with the participant level's output; OUTPUT_DIR by default."
+    derivatives: list[str] | None = choice(
+        None,
+        "What others have prepared, as NAME=PATH; bids_sexclf=PATH is the participant "
+        "level's output for the group level, OUTPUT_DIR by default.",
     )
     atlas_dir: Path | None = choice(
         None, "Folder that holds atlas images and their label tables, beside the known places."
     )
+
+    @field_validator("derivatives")
+    @classmethod
+    def _named(cls, given):
+        for entry in given or []:
+            name, _, path = entry.partition("=")
+            if name != "bids_sexclf" or not path:
+                raise ValueError(f"{entry} is not of the form bids_sexclf=PATH")
+        return given
+
+    def derivatives_of(self, name):
+        """Give the path that ``--derivatives NAME=PATH`` named, or None."""
+        named = dict(entry.split("=", 1) for entry in self.derivatives or [])
+        return Path(named[name]) if name in named else None
 
 
 class Preparation(Record):

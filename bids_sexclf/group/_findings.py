@@ -272,7 +272,8 @@ def say_regions(rows, level):
     -------
     Finding
     """
-    top = rows.sort_values(["p_holm", "mean"], ascending=[True, False], kind="stable").iloc[0]
+    order = ["p_holm", "mean", "effect_size"]
+    top = rows.sort_values(order, ascending=[True, False, False], kind="stable").iloc[0]
     n, sure = len(rows), int((rows["p_holm"] < CHANCE_P).sum())
     loose = int((rows["p"] < CHANCE_P).sum())
     change = "lowers" if top["mean"] >= 0 else "raises"

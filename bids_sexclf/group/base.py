@@ -52,7 +52,7 @@ class Desk:
         if not (out / "dataset_description.json").exists():
             write_description(out, "bids_sexclf: a study", {"raw": bids_dir})
         folder = out / f"study-{study.name}"
-        return cls(Path(bids_dir), Path(run.derivatives_dir or out), folder, run, study)
+        return cls(Path(bids_dir), run.derivatives_of("bids_sexclf") or out, folder, run, study)
 
     def read(self, table):
         """Read one of the study's tables."""

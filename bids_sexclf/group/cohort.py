@@ -110,7 +110,7 @@ def find_maps(desk):
     if not found:
         raise InputError(
             f"Found no prepared participant in {desk.derivatives}, needed sub-*/*_quality.json. "
-            "Run the participant level first, or give its output by --derivatives-dir."
+            "Run the participant level first, or give its output by --derivatives bids_sexclf=PATH."
         )
     return found, spaces
 

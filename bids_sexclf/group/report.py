@@ -5,7 +5,7 @@ from importlib.resources import files
 from bids_sexclf import figures
 from bids_sexclf.disk import whole
 from bids_sexclf.group import _findings as say
-from bids_sexclf.group import _methods
+from bids_sexclf.group import methods
 from bids_sexclf.group._words import say_number, say_p
 from bids_sexclf.tables import read_table, schema
 from bids_sexclf.volumes import load
@@ -142,9 +142,9 @@ def make_page(tables, study, drawn):
         study=study.name,
         findings=gather_findings(tables, study),
         sections=_lay_out(tables, drawn),
-        methods=_methods.write_methods(study),
-        settings=_methods.list_settings(study),
-        versions=_methods.list_versions(),
+        methods=methods.write_methods(study),
+        settings=methods.list_settings(study),
+        versions=methods.list_versions(),
     )
 
 

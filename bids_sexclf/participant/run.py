@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_sexclf import layout, resources
-from bids_sexclf.disk import locked
+from bids_sexclf.disk import locked, whole
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import processors, set_threads
 from bids_sexclf.participant.preflight import check_dataset
-from bids_sexclf.participant.report import name_of, write_report
+from bids_sexclf.participant.report import methods, name_of, write_report
 from bids_sexclf.tables import read_table, write_table
 from bids_sexclf.volumes import load, resample, save
 
@@ -174,6 +174,7 @@ def execute(bids_dir, out, run, preparation, planned, advance=None):
     out.mkdir(parents=True, exist_ok=True)
     layout.write_description(out, "bids_sexclf: maps on a common grid", {"raw": bids_dir})
     write_table(planned.worklist, out / "worklist.tsv", "worklist")
+    write_boilerplate(out, planned.worklist, preparation)
     for row in planned.excluded:
         _report_failure(out, row, planned.worklist, preparation)
     template = resources.find_template(preparation.template, preparation.templates_dir)
@@ -193,6 +194,58 @@ def execute(bids_dir, out, run, preparation, planned, advance=None):
     if run.clean_workdir and not failed:
         shutil.rmtree(work, ignore_errors=True)
     return excluded
+
+
+def rewrite_reports(out, planned, preparation):
+    """Write the page of every finished participant-session again.
+
+    Parameters
+    ----------
+    out : path-like
+    planned : Plan
+    preparation : settings.Preparation
+
+    Returns
+    -------
+    int
+        How many were written.
+    """
+    for row in planned.finished:
+        path = Path(out, layout.derivative("quality", row["participant_id"], row["session_id"]))
+        numbers = json.loads(path.read_text())
+        write_report(
+            out,
+            row["participant_id"],
+            row["session_id"],
+            numbers=numbers,
+            provenance=numbers.get("GeneratedWith", preparation.provenance()),
+            sources={kind: row[kind] for kind in ("t1w", "dwi")},
+            note=row["note"],
+        )
+    for row in planned.excluded:
+        _report_failure(out, row, planned.worklist, preparation)
+    return len(planned.finished) + len(planned.excluded)
+
+
+def write_boilerplate(out, worklist, preparation):
+    """Write the methods text of the participant level to ``logs/CITATION.md``.
+
+    Parameters
+    ----------
+    out : path-like
+    worklist : pandas.DataFrame
+    preparation : settings.Preparation
+
+    Returns
+    -------
+    str
+        The text, with a sentence for every step that some participant's scans need.
+    """
+    kinds = {kind: bool(worklist[kind].notna().any()) for kind in ("t1w", "dwi")}
+    text = methods(preparation.provenance(), kinds)
+    with whole(Path(out, "logs", "CITATION.md")) as part:
+        part.write_text(text + "\n")
+    return text
 
 
 def _run_workflows(places, work, run, preparation, rows, advance):

@@ -11,7 +11,7 @@ import pytest
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import _findings as say
-from bids_sexclf.group import _methods, _words, report
+from bids_sexclf.group import _words, methods, report
 from bids_sexclf.settings import Run, Study
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
@@ -436,13 +436,13 @@ def test_a_long_table_is_cut_and_says_so(tables, monkeypatch):
     ],
 )
 def test_methods_follow_the_settings(values, words):
-    assert words in " ".join(_methods.write_methods(Study(**values)))
+    assert words in " ".join(methods.write_methods(Study(**values)))
 
 
 def test_methods_without_attribution_say_nothing_of_regions():
-    assert "region" not in " ".join(_methods.write_methods(Study(attributions=[])))
+    assert "region" not in " ".join(methods.write_methods(Study(attributions=[])))
 
 
 def test_settings_that_differ_from_the_default_are_marked():
-    changed = [row["name"] for row in _methods.list_settings(Study(epochs=3)) if row["changed"]]
+    changed = [row["name"] for row in methods.list_settings(Study(epochs=3)) if row["changed"]]
     assert changed == ["epochs"]
