@@ -216,7 +216,7 @@ def find_atlas(name, grid, template_name, labels=None, folders=()):
     table = read_labels(table_path)
     _check_labels(whole, table, image, table_path)
     parcellation = resample(whole, affine, grid, order=0)
-    table = table.assign(hemisphere=_hemispheres(table, parcellation, grid))
+    table = table.assign(hemisphere=_hemispheres(table, whole, affine))
     return Atlas(name if name in known else image.name.split(".")[0], parcellation, table)
 
 
@@ -319,12 +319,12 @@ def _check_labels(parcellation, table, image, path):
         )
 
 
-def _hemispheres(table, parcellation, grid):
+def _hemispheres(table, parcellation, affine):
     """Say on which side each region lies, by its voxels: L, R, or B for both."""
     sides = []
     for index in table["index"]:
         voxels = np.argwhere(parcellation == index)
-        x = voxels @ grid.affine[0, :3] + grid.affine[0, 3] if len(voxels) else np.zeros(1)
+        x = voxels @ affine[0, :3] + affine[0, 3]
         left = float((x < 0).mean())
         sides.append("L" if left > 0.9 else "R" if left < 0.1 else "B")
     return sides

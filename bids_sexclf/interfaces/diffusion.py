@@ -89,12 +89,23 @@ def displacement(first, second, centre):
     Returns
     -------
     float
-        Root mean square displacement over a sphere of 50 mm (Jenkinson 1999), mm.
+        Root mean square displacement over a sphere of 50 mm (Jenkinson 1999), mm. Stretch and
+        shear, as eddy currents cause, do not count.
     """
-    change = second @ np.linalg.inv(first) - np.eye(4)
+    change = _rigid_part(second, centre) @ np.linalg.inv(_rigid_part(first, centre)) - np.eye(4)
     shift = change[:3, :3] @ centre + change[:3, 3]
     square = HEAD_RADIUS**2 * np.trace(change[:3, :3].T @ change[:3, :3]) / 5 + shift @ shift
     return float(np.sqrt(square))
+
+
+def _rigid_part(matrix, centre):
+    """Give the rigid transform with the same rotation that moves the centre alike."""
+    from scipy.linalg import polar
+
+    rigid = np.eye(4)
+    rigid[:3, :3], _ = polar(matrix[:3, :3])
+    rigid[:3, 3] = matrix[:3, :3] @ centre + matrix[:3, 3] - rigid[:3, :3] @ centre
+    return rigid
 
 
 class _AlignIn(_SeriesIn):
@@ -113,9 +124,9 @@ class _AlignOut(TraitedSpec):
 class AlignVolumes(SimpleInterface):
     """Align the volumes of a diffusion series with its mean b0, and turn the gradients along.
 
-    b0 volumes are registered to the first one; each shell's mean to the mean
-    b0 by mutual information; each volume to its shell's carried mean. Every
-    volume is resampled once.
+    b0 volumes are registered rigidly to the first one, each shell's mean rigidly
+    to the mean b0, each volume to its shell's carried mean, all by mutual
+    information inside the dilated brain mask. Every volume is resampled once.
     """
 
     input_spec, output_spec = _AlignIn, _AlignOut
@@ -142,6 +153,9 @@ class AlignVolumes(SimpleInterface):
 
     def _align(self, data, bvals, affine, folder):
         """Align the volumes in place; give each one's matrix and rotation in world space."""
+        from scipy.ndimage import binary_dilation
+
+        from bids_sexclf.brain import b0_mask, ball
         from bids_sexclf.diffusion import find_shells
 
         ants = antspyx(self.inputs.seed)
@@ -149,29 +163,32 @@ class AlignVolumes(SimpleInterface):
         rotations = np.repeat(np.eye(3)[None], len(bvals), axis=0)
         low = np.flatnonzero(bvals <= max(50, bvals.min()))
         kind = self.inputs.kind.capitalize()
+        size = np.linalg.norm(affine[:3, :3], axis=0)
+        near = binary_dilation(b0_mask(data[..., low].mean(-1), size), ball(8, size))
+        mask = to_ants(near, affine)
 
-        def align(index, target, start="Identity", kind=kind):
+        def align(index, target, kind, start="Identity"):
             moving = to_ants(data[..., index], affine)
-            found = self._linear(ants, target, moving, kind, folder, start)
+            found = self._linear(ants, target, moving, kind, folder, start, mask)
             data[..., index] = ants.apply_transforms(target, moving, [found]).numpy()
             matrices[index], rotations[index] = _matrix(ants, found), rotation_of(found)
 
         first = to_ants(data[..., low[0]], affine)
         for index in low[1:]:
-            align(index, first, kind="Rigid")
+            align(index, first, "Rigid")
         b0 = to_ants(data[..., low].mean(-1), affine)
         for _, members in find_shells(bvals):
             members = np.setdiff1d(members, low)
             if not members.size:
                 continue
             mean = to_ants(data[..., members].mean(-1), affine)
-            start = self._linear(ants, b0, mean, kind, folder, "Identity", "shell_")
+            start = self._linear(ants, b0, mean, "Rigid", folder, "Identity", mask, "shell_")
             target = ants.apply_transforms(b0, mean, [start])
             for index in members:
-                align(index, target, start)
+                align(index, target, kind, start)
         return matrices, rotations
 
-    def _linear(self, ants, fixed, moving, kind, folder, start, prefix="volume_"):
+    def _linear(self, ants, fixed, moving, kind, folder, start, mask, prefix="volume_"):
         """Register two volumes of one head that nearly overlap already."""
         found = _register(
             ants,
@@ -180,9 +197,11 @@ class AlignVolumes(SimpleInterface):
             kind,
             str(Path(folder, prefix)),
             initial_transform=start,
-            aff_iterations=(50, 0, 0) if self.inputs.sloppy else (100, 50, 0),
-            aff_shrink_factors=(4, 2, 1),
-            aff_smoothing_sigmas=(2, 1, 0),
+            mask=mask,
+            mask_all_stages=True,
+            aff_iterations=(40, 0) if self.inputs.sloppy else (50, 20),
+            aff_shrink_factors=(2, 1),
+            aff_smoothing_sigmas=(1, 0),
         )
         return found["fwdtransforms"][0]
 

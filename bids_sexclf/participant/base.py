@@ -74,17 +74,11 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
         pictures += _connect_anat(workflow, anat_wf, quality, write, references, cuts=cuts)
     if has_dwi:
         series = {kind: f"{root}/{row[kind]}" for kind in ("dwi", "bval", "bvec")}
-        pictures += _connect_dwi(
-            workflow,
-            anat_wf,
-            quality,
-            write,
-            references,
-            series=series,
-            cuts=cuts,
-            register_wf=init_register_wf(through_t1w=has_t1w, **places, **common),
-            **common,
+        register_wf = init_register_wf(through_t1w=has_t1w, **places, **common)
+        dwi_wf = _connect_dwi(
+            workflow, anat_wf, quality, write, series=series, register_wf=register_wf, **common
         )
+        pictures += _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, cuts=cuts)
     gather = Node(Merge(len(pictures)), "gather", run_without_submitting=True)
     stem = name_of(row["participant_id"], row["session_id"])
     write.inputs.figure_names = [f"{stem}_desc-{key}.svg" for key, _ in pictures]
@@ -136,63 +130,45 @@ def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):
     return [("t1wmask", t1wmask), ("t1wtemplate", t1wtemplate)]
 
 
-def _connect_dwi(
-    workflow,
-    anat_wf,
-    quality,
-    write,
-    references,
-    *,
-    series,
-    register_wf,
-    cuts,
-    preparation,
-    threads,
-):
-    """Wire the diffusion series' road; give its pictures."""
+def _connect_dwi(workflow, anat_wf, quality, write, *, series, register_wf, preparation, threads):
+    """Wire the diffusion series' road; give its workflow."""
     dwi_wf = init_dwi_wf(preparation=preparation, threads=threads)
     maps_wf = init_maps_wf(preparation=preparation)
     dwi_wf.inputs.inputnode.trait_set(**series)
     maps_wf.inputs.inputnode.bval = write.inputs.bval = series["bval"]
-    dwimask = Node(DrawOutline(cuts=cuts), "dwimask", mem_gb=0.5)
-    famap = Node(DrawOutline(cuts=cuts, mask=references["mask"]), "famap", mem_gb=0.5)
+    aligned = [(f"outputnode.{field}", f"inputnode.{field}") for field in ("dwi", "bvec", "mask")]
+    masked = [(f"outputnode.{field}", f"inputnode.{field}") for field in ("b0_brain", "mask")]
+    written = [("outputnode.dwi", "dwi"), ("outputnode.bvec", "bvec")]
+    carried = [("outputnode.maps", "maps_template"), ("outputnode.transform", "dwi_transform")]
     workflow.connect(
         [
-            (
-                dwi_wf,
-                maps_wf,
-                [
-                    (f"outputnode.{field}", f"inputnode.{field}")
-                    for field in ("dwi", "bvec", "mask")
-                ],
-            ),
-            (
-                dwi_wf,
-                register_wf,
-                [
-                    ("outputnode.b0_brain", "inputnode.b0_brain"),
-                    ("outputnode.mask", "inputnode.mask"),
-                ],
-            ),
+            (dwi_wf, maps_wf, aligned),
+            (dwi_wf, register_wf, masked),
             (maps_wf, register_wf, [("outputnode.maps", "inputnode.maps")]),
             (dwi_wf, quality, [("outputnode.motion", "motion")]),
             (maps_wf, quality, [("outputnode.counts", "counts")]),
-            (
-                dwi_wf,
-                write,
-                [
-                    ("outputnode.dwi", "dwi"),
-                    ("outputnode.bvec", "bvec"),
-                    ("outputnode.mask", "dwi_mask"),
-                ],
-            ),
+            (dwi_wf, write, [*written, ("outputnode.mask", "dwi_mask")]),
             (maps_wf, write, [("outputnode.maps", "maps")]),
-            (
-                register_wf,
-                write,
-                [("outputnode.maps", "maps_template"), ("outputnode.transform", "dwi_transform")],
-            ),
-            (dwi_wf, dwimask, [("outputnode.b0", "background"), ("outputnode.mask", "mask")]),
+            (register_wf, write, carried),
+        ]
+    )
+    if anat_wf is not None:
+        through = [
+            ("outputnode.brain", "inputnode.t1w_brain"),
+            ("outputnode.forward", "inputnode.t1w_forward"),
+        ]
+        workflow.connect([(anat_wf, register_wf, through)])
+    return dwi_wf
+
+
+def _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, *, cuts):
+    """Wire the diffusion series' pictures; give them."""
+    dwimask = Node(DrawOutline(cuts=cuts), "dwimask", mem_gb=0.5)
+    famap = Node(DrawOutline(cuts=cuts, mask=references["mask"]), "famap", mem_gb=0.5)
+    outlined = [("outputnode.b0", "background"), ("outputnode.mask", "mask")]
+    workflow.connect(
+        [
+            (dwi_wf, dwimask, outlined),
             (register_wf, famap, [(("outputnode.maps", _first), "background")]),
         ]
     )
@@ -202,14 +178,6 @@ def _connect_dwi(
     dwit1w = Node(DrawFlicker(cuts=cuts, labels=("T1w", "mean b=0")), "dwit1w", mem_gb=0.5)
     workflow.connect(
         [
-            (
-                anat_wf,
-                register_wf,
-                [
-                    ("outputnode.brain", "inputnode.t1w_brain"),
-                    ("outputnode.forward", "inputnode.t1w_forward"),
-                ],
-            ),
             (dwi_wf, moved, [("outputnode.b0_brain", "in_files")]),
             (anat_wf, moved, [("outputnode.brain", "reference")]),
             (register_wf, moved, [("outputnode.transform", "transforms")]),

@@ -1,0 +1,63 @@
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from bids_sexclf.execute import run_jobs
+
+
+def double(job, tell):
+    """Double a number; refuse three."""
+    tell(f"saw {job}")
+    if job == 3:
+        raise ValueError("three")
+    return 2 * job
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_results_come_in_order_and_a_fault_stops_nobody_else(processes):
+    told = []
+    results = run_jobs(double, [1, 2, 3, 4], processes, tell=lambda i, m: told.append((i, m)))
+    assert [r for r in results if not isinstance(r, Exception)] == [2, 4, 8]
+    assert isinstance(results[2], ValueError)
+    assert {(i, f"saw {i + 1}") for i in range(4)} <= set(told)
+    assert sorted(i for i, message in told if message is None) == [0, 1, 2, 3]
+
+
+def test_no_jobs_give_no_results():
+    assert run_jobs(double, [], 4) == []
+
+
+def linger(job, tell):
+    """Write the process id, then work for a long time."""
+    with open(job, "w") as file:
+        file.write(str(os.getpid()))
+    time.sleep(60)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a feature of Linux")
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    code = (
+        f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})\n"
+        "from bids_sexclf.execute import run_jobs\nimport test_execute\n"
+        "if __name__ == '__main__':\n"
+        f"    jobs = [{str(tmp_path / 'a')!r}, {str(tmp_path / 'b')!r}]\n"
+        "    run_jobs(test_execute.linger, jobs, 2)\n"
+    )
+    script = tmp_path / "parent.py"
+    script.write_text(code)
+    parent = subprocess.Popen([sys.executable, script])
+    for _ in range(300):
+        if all((tmp_path / name).exists() and (tmp_path / name).read_text() for name in "ab"):
+            break
+        time.sleep(0.1)
+    workers = [int((tmp_path / name).read_text()) for name in "ab"]
+    parent.kill()
+    parent.wait()
+    time.sleep(1)
+    # Who ended is gone, or a zombie that nobody has collected yet.
+    running = [w for w in workers if psutil.pid_exists(w)]
+    assert all(psutil.Process(w).status() == psutil.STATUS_ZOMBIE for w in running)

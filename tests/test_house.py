@@ -1,0 +1,52 @@
+"""The rules of docs/design.md that a machine can check."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "bids_sexclf").rglob("*.py"))
+
+
+def test_imports_point_down_the_page():
+    program = Path(sys.executable).with_name("lint-imports")
+    if not program.exists():
+        pytest.skip("import-linter is not installed")
+    ended = subprocess.run(
+        [program, "--config", "setup.cfg", "--no-cache"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stdout
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_function_is_longer_than_a_screen(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+            assert lines <= 60, f"{node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_below_the_command_line_prints_or_exits(path):
+    if path.name in ("cli.py", "verdict.py"):
+        pytest.skip("it is a command")
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            assert ast.unparse(node.func) not in ("print", "sys.exit", "exit"), node.lineno
+        assert not isinstance(node, ast.Assert), node.lineno
+
+
+def test_top_level_holds_what_it_should_and_nothing_else():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout
+    if not listed:
+        pytest.skip("not a git checkout")
+    top = {line.split("/")[0] for line in listed.splitlines() if not line.startswith(".")}
+    assert top == {
+        "bids_sexclf", "tests", "docs", "Dockerfile", "singularity.def", "setup.cfg",
+        "pyproject.toml", "README.md", "Makefile", "CHANGES.md", "LICENSE", "CITATION.cff",
+        "ruff.toml",
+    }  # fmt: skip

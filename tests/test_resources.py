@@ -1,0 +1,112 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_sexclf import catalogue, resources
+from bids_sexclf.errors import InputError, ToolError
+from bids_sexclf.volumes import Grid, save
+
+GRID = Grid(
+    (20, 24, 20), np.array([[-9.0, 0, 0, 90], [0, 9, 0, -126], [0, 0, 9, -72], [0, 0, 0, 1]])
+)
+
+
+@pytest.fixture
+def home(tmp_path):
+    """Write a small TemplateFlow home with two resolutions."""
+    for res, size in (("01", 1.0), ("02", 2.0)):
+        for tail in ("T1w", "desc-brain_T1w", "desc-brain_mask"):
+            shape = (int(16 / size),) * 3
+            path = tmp_path / "tpl-X" / f"tpl-X_res-{res}_{tail}.nii.gz"
+            save(np.ones(shape), np.diag([size, size, size, 1]), path)
+    return tmp_path
+
+
+def test_the_template_at_two_millimetres_is_preferred(home):
+    assert "res-02" in resources.find_template("X", home).head.name
+
+
+def test_a_placeholder_counts_as_missing_and_the_way_to_get_it_is_told(home):
+    for path in (home / "tpl-X").glob("*desc-brain_mask*"):
+        path.write_bytes(b"")
+    with pytest.raises(ToolError, match="python -m bids_sexclf.resources X"):
+        resources.find_template("X", home)
+
+
+@pytest.mark.parametrize("size", [1.0, 2.0, 4.0])
+def test_the_group_grid_has_the_size_asked_for_and_the_templates_field_of_view(home, size):
+    grid = resources.group_grid(resources.find_template("X", home), size)
+    assert grid.shape == (int(16 / size),) * 3
+    np.testing.assert_allclose(grid.voxel_size, size)
+
+
+def write_atlas(folder, rows, values=(0, 2, 5)):
+    array = np.random.default_rng(0).choice(values, (20, 24, 20))
+    save(array.astype(np.int16), GRID.affine, folder / "a.nii.gz")
+    pd.DataFrame(rows, columns=["index", "name"]).to_csv(folder / "a.tsv", sep="\t", index=False)
+    return str(folder / "a.nii.gz")
+
+
+def test_an_atlas_is_named_by_index_and_not_by_position(tmp_path):
+    path = write_atlas(tmp_path, [(5, "five"), (2, "two")])
+    atlas = resources.find_atlas(path, GRID, "X")
+    assert dict(zip(atlas.labels["index"], atlas.labels["name"], strict=True)) == {
+        5: "five",
+        2: "two",
+    }
+    assert set(np.unique(atlas.parcellation)) == {0, 2, 5}
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([(2, "two")], r"without a name \[5\]"),
+        ([(2, "two"), (5, "five"), (7, "seven")], r"without voxels \[7\]"),
+        ([(2, "two"), (5, "five"), (5, "fifth")], r"twice \[5\]"),
+    ],
+)
+def test_an_atlas_and_a_table_that_disagree_are_refused(tmp_path, rows, words):
+    with pytest.raises(InputError, match=words):
+        resources.find_atlas(write_atlas(tmp_path, rows), GRID, "X")
+
+
+def test_label_tables_are_read_in_three_dialects(tmp_path):
+    (tmp_path / "a.txt").write_text("1\tFirst_one\n2 Second two\n")
+    (tmp_path / "zero.xml").write_text(
+        '<atlas><data><label index="0">A</label><label index="1">B</label></data></atlas>'
+    )
+    (tmp_path / "named.xml").write_text(
+        '<atlas><label index="0">Unclassified</label><label index="1">A</label></atlas>'
+    )
+    assert resources.read_labels(tmp_path / "a.txt")["name"].tolist() == ["First_one", "Second two"]
+    assert resources.read_labels(tmp_path / "zero.xml")["index"].tolist() == [1, 2]
+    assert resources.read_labels(tmp_path / "named.xml")["index"].tolist() == [1]
+
+
+def test_an_unknown_atlas_lists_the_known_ones():
+    with pytest.raises(InputError, match="HarvardOxfordCort.*Lobes"):
+        resources.find_atlas("Nope", GRID, "X")
+
+
+def test_the_builtin_atlas_knows_left_from_right():
+    atlas = resources.find_atlas("Lobes", GRID, "MNI152NLin6Asym")
+    for row in atlas.labels.itertuples():
+        voxels = np.argwhere(atlas.parcellation == row.index)
+        x = (voxels @ GRID.affine[0, :3] + GRID.affine[0, 3]).mean()
+        assert row.name.startswith("Left") == (x < 0) == (row.hemisphere == "L")
+
+
+def test_real_labels_of_the_white_matter_atlas_match_its_table(real_data, monkeypatch):
+    monkeypatch.setenv("FSLDIR", str(real_data / "fsl"))
+    atlas = resources.find_atlas("JHU", GRID, "MNI152NLin6Asym")
+    assert len(atlas.labels) == 48
+    names = dict(zip(atlas.labels["index"], atlas.labels["name"], strict=True))
+    assert names[4].startswith("Body of corpus callosum")
+    sides = atlas.labels.set_index("name")["hemisphere"]
+    assert all(side in "LB" for name, side in sides.items() if name.endswith(" L"))
+
+
+def test_a_catalogue_lists_its_entries_and_suggests_the_nearest():
+    assert "cnn3" in catalogue.names("bids_sexclf.models")
+    with pytest.raises(InputError, match="Did you mean 'cnn3'"):
+        catalogue.find("bids_sexclf.models", "cnn")
