@@ -5,6 +5,7 @@ import numpy as np
 from bids_sexclf.errors import InputError
 from bids_sexclf.stats import _bca
 from bids_sexclf.stats._evidence import check_draws, check_evidence, check_finite, check_labels
+from bids_sexclf.stats.scores import SHARES
 
 
 def block_counts(stratum, n, seed):
@@ -156,8 +157,9 @@ def bootstrap(score, target, logit, fold=None, group=None, n=2000, level=0.95, s
     -------
     low, high : float
         Both ``nan`` if there is no interval to be had: the score is undefined, or is so in
-        more than one resample in twenty, or is the same in all of them. A model without
-        a single error gets ``nan`` rather than the certainty of [1, 1].
+        more than one resample in twenty, or is the same in all of them. A share without a
+        single error (or hit) has the exact binomial bound for as many trials as the rarer class
+        has participants or families: wider than needed, never the certainty of [1, 1].
 
     Raises
     ------
@@ -183,8 +185,17 @@ def bootstrap(score, target, logit, fold=None, group=None, n=2000, level=0.95, s
         return score(target[rows], logit[rows], None if fold is None else fold[rows])
 
     draws, left_out = replicates(of, block, stratum, n, seed)
-    speed = _bca.acceleration(left_out, stratum)
-    return _bca.interval(draws, of(np.arange(target.size)), speed, level)
+    value = of(np.arange(target.size))
+    if value in (0, 1) and np.all(draws == value) and getattr(score, "__name__", "") in SHARES:
+        return _exact_bounds(value, target, block, level)
+    return _bca.interval(draws, value, _bca.acceleration(left_out, stratum), level)
+
+
+def _exact_bounds(value, target, block, level):
+    """Bound a share of 0 or 1 after Clopper and Pearson (1934), doi:10.1093/biomet/26.4.404."""
+    fewest = min(np.unique(block[target == label]).size for label in (0, 1))
+    reach = ((1 - level) / 2) ** (1 / fewest)
+    return (reach, 1.0) if value else (0.0, 1 - reach)
 
 
 def _check_units(target, unit, block):

@@ -32,6 +32,9 @@ LOWER_IS_BETTER = ("brier", "calibration_error")
 WITHOUT_NULL = ("calibration_intercept",)
 """Scores that say nothing about chance, so that no permutation p belongs beside them."""
 
+SHARES = ("auc", "accuracy", "balanced_accuracy", "precision", "recall")
+"""Scores that are a share of participants or of pairs, in [0, 1]."""
+
 WITHOUT_INTERVAL = ("calibration_error",)
 """Scores whose own bias exceeds their spread, so that a bootstrap interval would not cover."""
 

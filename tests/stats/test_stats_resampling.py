@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 from scipy import stats
-from scipy.stats import norm, t
+from scipy.stats import binomtest, norm, t
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.stats import scores
@@ -229,7 +229,11 @@ def test_interval_holds_the_estimate():
 
 def test_model_without_an_error_does_not_get_certainty():
     logit = np.arange(20.0) - 9.5
-    assert np.isnan(bootstrap(scores.auc, logit > 0, logit, n=50)).all()
+    low, high = bootstrap(scores.auc, logit > 0, logit, n=50)
+    # Ten successes of ten trials: the exact lower bound is 0.025 ** (1 / 10).
+    assert low == pytest.approx(binomtest(10, 10).proportion_ci(0.95, "exact").low) and high == 1
+    assert bootstrap(scores.auc, logit < 0, logit, n=50) == pytest.approx((0, 1 - low))
+    assert np.isnan(bootstrap(scores.calibration_slope, logit * 0 > 1, logit, n=50)).all()
 
 
 def test_undefined_score_has_no_interval_and_no_p():
