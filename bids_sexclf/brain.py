@@ -86,8 +86,9 @@ def _largest(mask):
 def b0_mask(b0, voxel_size):
     """Mask the brain on a diffusion scan's mean b0.
 
-    Otsu's threshold on the median-filtered volume, as in dipy's ``median_otsu``,
-    then the largest part with its holes filled.
+    The signal is divided by its own smooth trend (30 mm), since head coils leave the deep brain
+    dark; then Otsu's threshold on the median-filtered volume (dipy's ``median_otsu``), and the
+    largest part with its gaps and holes closed.
 
     Parameters
     ----------
@@ -107,7 +108,15 @@ def b0_mask(b0, voxel_size):
     from dipy.segment.mask import median_otsu
     from scipy import ndimage
 
-    _, mask = median_otsu(np.nan_to_num(b0), median_radius=2, numpass=2)
+    b0 = np.nan_to_num(b0)
+    head = b0 > 0.15 * np.percentile(b0, 98)
+    width = 30 / 2.3548 / np.asarray(voxel_size)
+    near = np.maximum(ndimage.gaussian_filter(head.astype(float), width), 1e-3)
+    trend = ndimage.gaussian_filter(np.where(head, b0, 0), width) / near
+    flat = np.where(head, b0 / np.maximum(trend, 1e-6), 0)
+    # Eyes and vessels must not raise the threshold.
+    top = np.percentile(flat[head], 98) if head.any() else 0
+    _, mask = median_otsu(np.minimum(flat, top), median_radius=2, numpass=2)
     step = ball(max(voxel_size) * 1.05, voxel_size)
     opened = ndimage.binary_opening(mask, step)
     mask = _largest(opened if opened.any() else mask)
@@ -116,7 +125,8 @@ def b0_mask(b0, voxel_size):
             "Found a mean b0 in which no brain stands out, needed signal well above the "
             "background. Look at the b0 volumes, and at which volumes the b-values call b0."
         )
-    return ndimage.binary_fill_holes(mask)
+    closed = ndimage.binary_closing(np.pad(mask, 8), ball(12, voxel_size))[8:-8, 8:-8, 8:-8]
+    return ndimage.binary_fill_holes(closed)
 
 
 def agreement(volume, template, mask):
