@@ -46,6 +46,7 @@ IGNORED = (
     "*_dwimap.*",
     "*_xfm.*",
     "*_quality.json",
+    "*_desc-preproc_dwi.bv*",
     "*.html",
     "study-*",
     "figures",

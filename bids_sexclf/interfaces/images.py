@@ -12,7 +12,12 @@ from nipype.interfaces.base import (
     isdefined,
 )
 
+from bids_sexclf.errors import ToolError
 from bids_sexclf.volumes import check_same_grid, load, save
+
+LEAST_AGREEMENT = 0.2
+"""Correlation with the template below which a registration counts as failed: heads that are
+registered well lie above 0.5, noise lies at 0."""
 
 
 class _ConformIn(BaseInterfaceInputSpec):
@@ -84,8 +89,15 @@ class Quality(SimpleInterface):
         )
         inside = load(self.inputs.template_mask, ndim=3)[0] > 0.5
         white = load(self.inputs.white, ndim=3)[0] > 0.5
+        agreed = agreement(registered, template, inside)
+        if agreed < LEAST_AGREEMENT:
+            raise ToolError(
+                f"Found a registered brain that correlates with the template at {agreed:.2f}, "
+                f"needed at least {LEAST_AGREEMENT}. Look at the scan: it is not a T1w of a whole "
+                "head, or its registration has failed."
+            )
         return {
             "brain_volume_ml": volume_ml(mask > 0, native),
-            "registration_agreement": agreement(registered, template, inside),
+            "registration_agreement": agreed,
             "snr": signal_to_noise(registered, white),
         }

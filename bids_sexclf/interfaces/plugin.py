@@ -1,4 +1,4 @@
-"""Nipype's process pool, with workers that end with their parent, failures kept, progress told."""
+"""Nipype's process pool, with workers that end with their parent."""
 
 import logging
 from concurrent.futures import ProcessPoolExecutor
@@ -40,15 +40,10 @@ class GuardedMultiProc(MultiProcPlugin):
     plugin_args : dict
         As for Nipype's ``MultiProc``; and ``threads`` (per process), ``silent``.
 
-    Attributes
-    ----------
-    failures : dict of str to list of str
-        Full name of a node that failed to the lines of its traceback.
     """
 
     def __init__(self, plugin_args=None):
         super().__init__(plugin_args=plugin_args)
-        self.failures = {}
         # The pool the parent class made has no worker yet; ours replaces it.
         self.pool.shutdown(wait=False)
         self.pool = ProcessPoolExecutor(
@@ -61,8 +56,3 @@ class GuardedMultiProc(MultiProcPlugin):
     def _sort_jobs(self, jobids, scheduler="tsort"):
         """Finish one participant before the next: what is done early stays done after a kill."""
         return sorted(jobids, key=lambda job: (self.procs[job].fullname.split(".")[1], job))
-
-    def _report_crash(self, node, result=None):
-        lines = (result or {}).get("traceback") or []
-        self.failures[node.fullname] = lines.splitlines() if isinstance(lines, str) else list(lines)
-        return super()._report_crash(node, result=result)

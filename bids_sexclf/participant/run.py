@@ -3,12 +3,13 @@
 import json
 import re
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from bids_sexclf import layout, resources
 from bids_sexclf.disk import locked, whole
-from bids_sexclf.errors import InputError
+from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
 from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.participant.report import methods, name_of, write_report
@@ -274,27 +275,40 @@ def _run_workflows(places, work, run, preparation, rows, advance):
             row=row, **places, preparation=preparation, threads=run.omp_nthreads
         )
         graph.add_nodes([road])
-    failures = _run_graph(graph, run, advance)
+    started = time.time() - 1
+    _run_graph(graph, run, advance)
+    traces = _read_crashes(crashes, started)
     failed = []
     for row in rows:
         if is_finished(out, row, preparation):
             continue
-        name = f".{wf_name(row['participant_id'], row['session_id'])}."
-        trace = next((lines for node, lines in failures.items() if name in node), [])
+        name = wf_name(row["participant_id"], row["session_id"])
+        trace = next((text for node, text in traces.items() if f".{name}." in node), "")
         failed.append(
             {
                 "participant_id": row["participant_id"],
                 "session_id": row["session_id"],
                 "stage": "participant",
-                "reason": reason_of(trace),
-                "trace": "\n".join(trace),
+                "reason": reason_of(trace.splitlines()),
+                "trace": trace,
             }
         )
     return failed
 
 
+def _read_crashes(folder, since):
+    """Read what Nipype wrote of the nodes that failed: full name of the node to its traceback."""
+    found = {}
+    for path in sorted(folder.glob("crash-*.txt")):
+        if path.stat().st_mtime >= since:
+            head, _, trace = path.read_text().partition("Traceback")
+            node = re.search(r"^Node: (\S+)", head, re.M)
+            found[node.group(1) if node else path.name] = "Traceback" + trace
+    return found
+
+
 def _run_graph(graph, run, advance):
-    """Run the graph with the pool, or with the plugin of the user's file; give the failures."""
+    """Run the graph with the pool, or with the plugin of the user's file."""
     from bids_sexclf.interfaces.plugin import GuardedMultiProc, quiet
 
     if run.verbose < 2:
@@ -303,13 +317,8 @@ def _run_graph(graph, run, advance):
         import yaml
 
         chosen = yaml.safe_load(Path(run.use_plugin).read_text())
-        try:
-            graph.run(**chosen)
-        except Exception as fault:  # Nipype raises one error for all nodes once all have run
-            return {"": [str(fault)]}
-        return {}
-    runner = GuardedMultiProc(
-        {
+    else:
+        arguments = {
             "n_procs": run.nprocs or processors(),
             "memory_gb": run.mem or _free_memory() * 0.9,
             "raise_insufficient": False,
@@ -317,13 +326,17 @@ def _run_graph(graph, run, advance):
             "silent": run.verbose < 2,
             "status_callback": _progress(graph, advance),
         }
-    )
+        chosen = {"plugin": GuardedMultiProc(arguments)}
     try:
-        graph.run(plugin=runner)
-    except Exception:  # raised once all nodes have run; the failures name each one
-        if not runner.failures:
-            raise
-    return runner.failures
+        graph.run(**chosen)
+    except Exception as fault:
+        # Nipype raises one error once every node that could run has run; each node that failed
+        # has left a crash file. Without any, the fault is of another kind.
+        if not any(Path(graph.config["execution"]["crashdump_dir"]).glob("crash-*.txt")):
+            raise ToolError(
+                f"Found that the workflow could not be run ({fault}); needed a working Nipype "
+                "plugin. Check --use-plugin."
+            ) from fault
 
 
 def _progress(graph, advance):

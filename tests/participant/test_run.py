@@ -187,3 +187,24 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_files(done, dataset, 
     undisturbed, resumed = contents(done[0]), contents(out)
     assert sorted(undisturbed) == sorted(resumed)
     assert [name for name in resumed if resumed[name] != undisturbed[name]] == []
+
+
+def test_a_step_that_fails_costs_its_participant_and_nobody_else(dataset, tmp_path):
+    """Noise passes the preflight, and is found out when it does not look like the template."""
+    import shutil
+
+    root = shutil.copytree(dataset, tmp_path / "bids")
+    path = root / "sub-001" / "anat" / "sub-001_T1w.nii.gz"
+    head = nib.load(path)
+    noise = np.random.default_rng(0).integers(0, 2, head.shape).astype(np.int16)
+    nib.Nifti1Image(noise, head.affine).to_filename(path)
+    plugin = tmp_path / "plugin.yml"
+    plugin.write_text("plugin: Linear\nplugin_args: {}\n")
+    ended = execute(root, tmp_path / "out", "--use-plugin", plugin)
+    assert ended.returncode == 3
+    excluded = read_table(tmp_path / "out" / "excluded.tsv", "excluded")
+    reasons = excluded.set_index("participant_id")
+    assert reasons["stage"].to_dict() == {"sub-001": "participant", "sub-003": "preflight"}
+    assert len(reasons["reason"]["sub-001"]) > 20
+    assert "a step failed" in (tmp_path / "out" / "sub-001.html").read_text()
+    assert (tmp_path / "out" / layout.derivative("quality", "sub-002")).exists()
