@@ -267,6 +267,7 @@ class Bar:
             self.bar = tqdm(
                 total=total, desc=self.title, unit=self.unit, mininterval=1, dynamic_ncols=True
             )
+        self.bar.total = total  # how much there is to do may become known on the way
         self.bar.update(done - self.bar.n)
         if isinstance(note, str):
             self.bar.set_postfix_str(note)
