@@ -57,8 +57,7 @@ def find_template(name, templates_dir=None):
     ToolError
         If a file is missing; the message says how to get it.
     """
-    home = Path(templates_dir) if templates_dir else templateflow_home()
-    folder = home if home.name == f"tpl-{name}" else home / f"tpl-{name}"
+    folder = _folder(name, templates_dir)
     kinds = {"head": "_T1w", "brain": "_desc-brain_T1w", "mask": "_desc-brain_mask"}
     found = {kind: _closest(folder, name, tail) for kind, tail in kinds.items()}
     missing = [f"tpl-{name}_res-*{kinds[kind]}.nii.gz" for kind, path in found.items() if not path]
@@ -70,6 +69,12 @@ def find_template(name, templates_dir=None):
             "give a folder that holds them with --templates-dir."
         )
     return Template(name, folder=folder, **found)
+
+
+def _folder(name, templates_dir):
+    """Give the folder of a template, absolute: steps run in folders of their own."""
+    home = (Path(templates_dir) if templates_dir else templateflow_home()).resolve()
+    return home if home.name == f"tpl-{name}" else home / f"tpl-{name}"
 
 
 def templateflow_home():
@@ -135,8 +140,7 @@ def white_matter(template_name, grid, templates_dir=None):
     ToolError
         If neither exists.
     """
-    home = Path(templates_dir) if templates_dir else templateflow_home()
-    folder = home if home.name == f"tpl-{template_name}" else home / f"tpl-{template_name}"
+    folder = _folder(template_name, templates_dir)
     path = _closest(folder, template_name, "_label-WM_probseg")
     if path:
         array, affine = load(path, ndim=3)

@@ -26,6 +26,12 @@ def test_the_template_at_two_millimetres_is_preferred(home):
     assert "res-02" in resources.find_template("X", home).head.name
 
 
+def test_a_folder_given_relative_to_here_is_found_from_anywhere(home, monkeypatch):
+    monkeypatch.chdir(home)
+    found = resources.find_template("X", ".")
+    assert found.head.is_absolute() and found.mask.is_absolute()
+
+
 def test_a_placeholder_counts_as_missing_and_the_way_to_get_it_is_told(home):
     for path in (home / "tpl-X").glob("*desc-brain_mask*"):
         path.write_bytes(b"")

@@ -408,7 +408,7 @@ def reason_of(trace):
         The message of the innermost error, on one line, at most 500 characters.
     """
     text = "\n".join(trace)
-    found = re.findall(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt)): (.*)$", text, re.M)
+    found = re.findall(r"^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt)): (.*)$", text, re.M)
     ours = [f"{kind}: {message}" for kind, message in found if kind != "NodeExecutionError"]
     if not ours:
         return (
