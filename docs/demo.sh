@@ -4,7 +4,7 @@
 set -eu
 folder=${1:-demo}
 bin=${BIN:+$BIN/}
-participants=${PARTICIPANTS:-36}
+participants=${PARTICIPANTS:-32}
 "${bin}bids-sexclf-phantom" "$folder/bids" --participants "$participants" --seed 1
 "${bin}bids-sexclf" "$folder/bids" "$folder/out" participant \
     --template Phantom --templates-dir "$folder/bids/derivatives/phantom/templates" \
