@@ -15,6 +15,9 @@ from bids_sexclf.errors import GridError
 NAME = "Lobes"
 """What the atlas is called in file names."""
 
+PURE_WHITE, PURE_GREY = 0.75, 0.5
+"""Share of a tissue from which a point belongs to it; grey matter is thin, and rarely alone."""
+
 FRONT_MM, BACK_MM, TOP_MM = 0.0, -44.0, 8.0
 """Planes between anterior and middle, middle and posterior (y), inferior and superior (z)."""
 
@@ -101,7 +104,8 @@ def assign_lobes(grey, white, world):
     Returns
     -------
     numpy.ndarray of int16, shape S
-        Index of the lobe, or 0 where neither tissue fills half of the point.
+        Index of the lobe, or 0 where no tissue is nearly alone: points that both tissues share
+        belong to no lobe, so that what is true of one lobe does not leak into its neighbour.
     """
     x, y, z = world
     right = (x >= 0).astype(np.int16)
@@ -109,7 +113,8 @@ def assign_lobes(grey, white, world):
     superior = (z >= TOP_MM).astype(np.int16)
     cell = (right * len(DEPTHS) + depth) * len(HEIGHTS) + superior
     labels = cell * len(TISSUES) + (white > grey) + 1
-    return np.where(grey + white > 0.5, labels, 0).astype(np.int16)
+    pure = (white > PURE_WHITE) | ((grey > PURE_GREY) & (white < 1 - PURE_WHITE))
+    return np.where(pure, labels, 0).astype(np.int16)
 
 
 def sample_tissues(shape, affine):

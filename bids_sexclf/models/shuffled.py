@@ -42,7 +42,7 @@ class Classifier:
         return self.network.history
 
     def fit(self, inputs, target, validation, *, seed, folder=None, progress=None):
-        """Train on sexes permuted within the training part and within the validation part.
+        """Train on sexes dealt anew within the training part and within the validation part.
 
         Parameters
         ----------
@@ -57,8 +57,8 @@ class Classifier:
             Itself.
         """
         draw = np.random.default_rng([seed, SALT])
-        target = draw.permutation(target)
-        validation = (validation[0], draw.permutation(validation[1]))
+        target = _shuffle(target, draw)
+        validation = (validation[0], _shuffle(validation[1], draw))
         self.network.fit(inputs, target, validation, seed=seed, folder=folder, progress=progress)
         return self
 
@@ -76,6 +76,23 @@ class Classifier:
         loaded = cls(study)
         loaded.network = _network(study).load(folder, study)
         return loaded
+
+
+def _shuffle(target, draw):
+    """Deal new labels so that half of each sex keeps its own.
+
+    A plain permutation goes with the truth a little, one way or the other; where the truth is easy
+    to learn, the network learns it or its opposite, and the control scatters between 0 and 1.
+    """
+    dealt, odd = np.empty_like(target), draw.integers(2)
+    for sex in (0, 1):
+        rows = draw.permutation(np.flatnonzero(target == sex))
+        # The odd one out, where a sex has an odd number, goes either way, alike in both sexes.
+        half = (len(rows) + odd) // 2
+        dealt[rows[:half]], dealt[rows[half:]] = sex, 1 - sex
+    if len(np.unique(dealt)) < 2:
+        return draw.permutation(target)
+    return dealt
 
 
 def _network(study):
