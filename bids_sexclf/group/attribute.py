@@ -3,6 +3,7 @@
 Only test participants are asked, each through the model that never saw them.
 """
 
+import hashlib
 import json
 
 import numpy as np
@@ -21,6 +22,15 @@ from bids_sexclf.volumes import Rows, load, open_cohort
 READS = ("cohort", "splits", "predictions")
 WRITES = ("attributions.tsv",)
 SETTINGS = ("models", "maps", "attributions", "fill", "atlas", "atlas_labels")
+
+
+def digest(desk):
+    """Digest the atlas and the white matter on the study grid, which the tables do not show."""
+    return [_content(desk.folder / "grid" / f"{name}.nii.gz") for name in ("atlas", "white")]
+
+
+def _content(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
 
 def run(desk, advance):
@@ -79,7 +89,7 @@ def _mark(job, method):
     """Digest what an attribution depends on: the fitted model, the atlas, the choices."""
     from bids_sexclf.settings import fingerprint
 
-    atlas = (job.study_folder / "grid" / "atlas.nii.gz").stat().st_mtime_ns
+    atlas = _content(job.study_folder / "grid" / "atlas.nii.gz")
     fitted = json.loads((job.folder / "job.json").read_text())
     choices = job.study.provenance(("fill", "atlas", "atlas_labels"))
     return fingerprint({"fit": fitted, "atlas": atlas, "choices": choices, "method": method})

@@ -71,6 +71,16 @@ class Job:
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
+def digest(desk):
+    """Digest the maps behind the cohort arrays, which the tables do not show."""
+    return maps_digest(desk.folder)
+
+
+def maps_digest(folder):
+    """Give what the cohort stage noted of the files it read."""
+    return json.loads((folder / "logs" / "cohort.json").read_text())["reads"]["own"]
+
+
 def run(desk, advance):
     """Fit what is not fitted yet, and gather the tables once every job is finished.
 
@@ -131,6 +141,7 @@ def _mark(job, splits):
             "settings": job.study.provenance(choices),
             "splits": own.to_csv(index=False),
             "cohort": cohort,
+            "maps": maps_digest(job.study_folder),
             "first": job.study.models[:1],
         }
     )

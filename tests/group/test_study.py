@@ -124,6 +124,20 @@ def test_a_new_participant_is_taken_in(write_derivatives, run_study, tmp_path):
     assert len(desk.read("cohort")) == desk.read("splits")["participant_id"].nunique() == 14
 
 
+def test_maps_that_changed_are_fitted_again(write_derivatives, run_study, tmp_path):
+    root = write_derivatives(tmp_path, n=12)
+    choices = {"n_folds": 2, "epochs": 1, "baselines": ["brain_size"]}
+    desk = run_study(root, base.STAGES[:3], **choices)
+    before = desk.read("predictions")
+    write_derivatives(tmp_path, n=12, effect=5.0)
+    assert base.state(desk, "cohort") == "inputs changed"
+    run_study(root, base.STAGES[:3], **choices)
+    after = desk.read("predictions")
+    assert (before["participant_id"] == after["participant_id"]).all()
+    network = after["model"] == "cnn3"
+    assert (before["logit"][network] != after["logit"][network]).all()
+
+
 def test_folds_can_be_fitted_one_by_one(write_derivatives, run_study, tmp_path):
     root = write_derivatives(tmp_path, n=12)
     choices = {"n_folds": 2, "epochs": 1, "baselines": ["brain_size"]}
