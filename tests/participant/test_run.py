@@ -129,7 +129,7 @@ def test_pybids_reads_the_output(done):
 
     found = BIDSLayout(done[0], validate=False, is_derivative=True)
     assert sorted(found.get_subjects()) == ["001", "002"]
-    assert len(found.get(suffix="mask", desc="brain", space="Phantom")) == 2
+    assert len(found.get(suffix="mask", desc="brain", space="Phantom", extension=".nii.gz")) == 2
 
 
 def test_a_second_run_does_no_work_twice(done, dataset):
