@@ -84,6 +84,9 @@ def _shuffle(target, draw):
     A plain permutation goes with the truth a little, one way or the other; where the truth is easy
     to learn, the network learns it or its opposite, and the control scatters between 0 and 1.
     """
+    target = np.asarray(target)
+    if set(np.unique(target)) != {0, 1}:
+        return draw.permutation(target)  # the network says what is wrong with it
     dealt, odd = np.empty_like(target), draw.integers(2)
     for sex in (0, 1):
         rows = draw.permutation(np.flatnonzero(target == sex))

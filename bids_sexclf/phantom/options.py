@@ -36,7 +36,7 @@ class PhantomOptions:
     participants: int = _option(20, "Participants.", 1, 99999)
     seed: int = _option(0, "Seed of everything random.", 0, 2**32 - 1)
     effect_region: str = _option(
-        "Left middle superior white matter", "Name or index of the lobe that differs by sex."
+        "Right posterior superior white matter", "Name or index of the lobe that differs by sex."
     )
     effect_map: str = _option("T1w", "Quantity that differs there.", choices=MAPS)
     effect_size: float = _option(
