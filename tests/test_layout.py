@@ -4,6 +4,7 @@ import pytest
 
 from bids_sexclf import layout
 from bids_sexclf.errors import InputError
+from bids_sexclf.people import read_participants
 
 PARTICIPANTS = "participant_id\tsex\tage\n"
 
@@ -44,7 +45,7 @@ def test_an_entity_that_is_not_given_is_refused():
 
 def test_words_for_sex_are_read_and_others_are_unknown(tmp_path):
     rows = ["sub-1\tF\t20", "sub-2\tmale\t30", "sub-3\t2\t40", "sub-4\tn/a\t50"]
-    people, faults = layout.read_participants(write_participants(tmp_path, *rows))
+    people, faults = read_participants(write_participants(tmp_path, *rows))
     assert people["sex"].tolist()[:2] == ["female", "male"]
     assert people["sex"].isna().tolist() == [False, False, True, True]
     assert set(faults) == {"sub-3", "sub-4"} and "'2'" in faults["sub-3"][0]
@@ -52,18 +53,18 @@ def test_words_for_sex_are_read_and_others_are_unknown(tmp_path):
 
 @pytest.mark.parametrize("age", ["n/a", "old", "-3", "999"])
 def test_an_age_that_is_no_age_is_a_fault(tmp_path, age):
-    people, faults = layout.read_participants(write_participants(tmp_path, f"sub-1\tF\t{age}"))
+    people, faults = read_participants(write_participants(tmp_path, f"sub-1\tF\t{age}"))
     assert "age" in faults["sub-1"][0] and people["age_years"].isna().all()
 
 
 def test_ids_without_prefix_are_the_same_people(tmp_path):
-    people, _ = layout.read_participants(write_participants(tmp_path, "01\tF\t20"))
+    people, _ = read_participants(write_participants(tmp_path, "01\tF\t20"))
     assert people["participant_id"].tolist() == ["sub-01"]
 
 
 def test_rows_that_contradict_each_other_in_sex_are_a_fault(tmp_path):
     rows = ["sub-1\tF\t20", "sub-1\tM\t20", "sub-2\tM\t30"]
-    people, faults = layout.read_participants(write_participants(tmp_path, *rows))
+    people, faults = read_participants(write_participants(tmp_path, *rows))
     assert "contradict" in " ".join(faults["sub-1"]) and "sub-2" not in faults
     assert people["participant_id"].is_unique
 
@@ -71,13 +72,13 @@ def test_rows_that_contradict_each_other_in_sex_are_a_fault(tmp_path):
 def test_columns_that_contradict_each_other_are_a_fault(tmp_path):
     header = "participant_id\tsex\tgender\tage\n"
     folder = write_participants(tmp_path, "sub-1\tF\tmale\t20", header=header)
-    assert "contradict" in " ".join(layout.read_participants(folder)[1]["sub-1"])
+    assert "contradict" in " ".join(read_participants(folder)[1]["sub-1"])
 
 
 def test_a_table_without_sex_names_what_it_needs(tmp_path):
     folder = write_participants(tmp_path, "sub-1\t20", header="participant_id\tage\n")
     with pytest.raises(InputError, match="needed one for each of sex"):
-        layout.read_participants(folder)
+        read_participants(folder)
 
 
 def test_one_row_per_session_and_plainest_scan_first(tmp_path):

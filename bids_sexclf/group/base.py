@@ -174,7 +174,10 @@ def run_stage(desk, stage, advance=None):
             f"Found no {', '.join(f'{name}.tsv' for name in missing)} in {desk.folder}, needed by "
             f"stage {stage}. Run the stages before it first."
         )
+    # What was made from other inputs must not stand where this run leaves a part undone.
     _note(desk, stage).unlink(missing_ok=True)
+    for name in module(stage).WRITES:
+        (desk.folder / name).unlink(missing_ok=True)
     module(stage).run(desk, advance or (lambda done, total, note=None: None))
     if all((desk.folder / name).exists() for name in module(stage).WRITES):
         write_json(

@@ -9,6 +9,7 @@ import numpy as np
 
 from bids_sexclf import layout, resources
 from bids_sexclf.errors import InputError
+from bids_sexclf.people import read_participants
 from bids_sexclf.tables import read_table, write_table
 from bids_sexclf.volumes import (
     Grid,
@@ -57,7 +58,7 @@ def run(desk, advance):
     InputError
         If no participant has every map, or only one sex is left.
     """
-    people, faults = layout.read_participants(desk.bids_dir)
+    people, faults = read_participants(desk.bids_dir)
     found, spaces = find_maps(desk)
     space, resolution = _one_space(spaces)
     rows, excluded = select(people, faults, found, desk.study.maps)
@@ -131,7 +132,7 @@ def select(people, faults, found, maps):
     Parameters
     ----------
     people : pandas.DataFrame
-        As `layout.read_participants` gives it.
+        As `people.read_participants` gives it.
     faults : dict
         Participant to what is wrong with its row.
     found : dict

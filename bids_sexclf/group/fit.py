@@ -99,7 +99,7 @@ def run(desk, advance):
     asked = [job for job in jobs if not desk.run.folds or job.fold in desk.run.folds]
     waiting = [job for job in asked if not is_fitted(job, splits)]
     _fit_all(waiting, desk, advance)
-    if all((job.folder / "predictions.tsv").exists() for job in jobs):
+    if all(is_fitted(job, splits) for job in jobs):
         gather(jobs, desk)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import pool
-from bids_sexclf.layout import read_metadata, read_participants
+from bids_sexclf.layout import read_metadata
+from bids_sexclf.people import read_participants
 from bids_sexclf.volumes import inspect
 
 DWI_FIELDS = ("PhaseEncodingDirection", "TotalReadoutTime")

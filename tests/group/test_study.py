@@ -148,6 +148,16 @@ def test_folds_can_be_fitted_one_by_one(write_derivatives, run_study, tmp_path):
     assert desk.read("predictions")["fold"].nunique() == 2
 
 
+def test_folds_of_other_maps_are_never_gathered_together(write_derivatives, run_study, tmp_path):
+    root = write_derivatives(tmp_path, n=12)
+    choices = {"n_folds": 2, "epochs": 1, "baselines": ["brain_size"]}
+    desk = run_study(root, base.STAGES[:3], **choices)
+    write_derivatives(tmp_path, n=12, effect=5.0)
+    run_study(root, base.STAGES[:3], run=Run(nprocs=1, folds=[1]), **choices)
+    assert not (desk.folder / "predictions.tsv").exists()
+    assert base.state(desk, "fit") == "run"
+
+
 def test_splits_that_leak_are_refused_where_they_are_used(write_derivatives, run_study, tmp_path):
     root = write_derivatives(tmp_path, n=12)
     desk = run_study(root, base.STAGES[:2], n_folds=2)

@@ -35,6 +35,7 @@ def test_grid_one_voxel_too_small_is_refused_with_the_minimum(axis):
 def test_smallest_grid_trains_on_a_batch_of_one():
     network = models.build("cnn3", grid=(22, 22, 22)).train()
     network(torch.randn(1, 1, 22, 22, 22)).sum().backward()
+    assert all(torch.isfinite(weight.grad).all() for weight in network.parameters())
 
 
 def test_activations_are_neither_shared_nor_in_place():
