@@ -140,8 +140,7 @@ class ExtractBrain(SimpleInterface):
         scan, head = (ants.image_read(p) for p in (self.inputs.in_file, self.inputs.head))
         head = _coarse(ants, head) if self.inputs.sloppy else head
         prefix = str(Path(runtime.cwd, "head_"))
-        affine = _register(ants, head, scan, "Affine", prefix + "affine_")
-        affine = affine["fwdtransforms"][0]
+        affine = _affine(ants, head, scan, prefix)
         found = _register(
             ants,
             head,
@@ -201,8 +200,7 @@ class Normalize(SimpleInterface):
         fixed = _coarse(ants, fixed) if self.inputs.sloppy else fixed
         prefix, initial = str(Path(runtime.cwd, "brain_")), self.inputs.initial
         if not isdefined(initial):
-            found = _register(ants, fixed, moving, "Affine", prefix + "affine_")
-            initial = found["fwdtransforms"][0]
+            initial = _affine(ants, fixed, moving, prefix)
         _register(
             ants,
             fixed,
@@ -290,6 +288,19 @@ def _register(ants, fixed, moving, kind, prefix, **options):
             f"Found that ANTs could not register ({kind}): {' '.join(str(fault).split())[:300]} "
             "Needed two overlapping images of a head. Look at the scan and its orientation."
         ) from fault
+    return found
+
+
+def _affine(ants, fixed, moving, prefix):
+    """Find a linear transform in three steps, each from the one before; give its file.
+
+    An affine search that starts from nothing can stretch a head that is tilted, or carries a long
+    neck, until its face lies on the template's brain.
+    """
+    found = None
+    for kind in ("Rigid", "Similarity", "Affine"):
+        stage = _register(ants, fixed, moving, kind, f"{prefix}{kind}_", initial_transform=found)
+        found = stage["fwdtransforms"][0]
     return found
 
 
