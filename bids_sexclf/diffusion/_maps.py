@@ -65,8 +65,8 @@ def count_impossible(maps):
             f"fitting. Call the fit with counts=True."
         )
     floored, clipped = (np.asarray(maps[key]) for key in COUNTS)
-    # Only an unfitted voxel has no signal without diffusion weighting.
-    unfitted = np.asarray(maps["S0"]) == 0
+    # Every model has a map that is positive wherever it was fitted (MD, ODI).
+    unfitted = np.logical_and.reduce([maps[key] == 0 for key in ("MD", "ODI") if key in maps])
     return {
         "floored_samples": int(floored.sum()),
         "floored_voxels": int(np.count_nonzero(floored)),

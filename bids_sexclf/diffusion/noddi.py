@@ -21,6 +21,7 @@ from bids_sexclf.diffusion._least_squares import (
 )
 from bids_sexclf.diffusion._maps import MapRecord
 from bids_sexclf.diffusion._voxels import as_sliceable, check_walk, fit_voxels
+from bids_sexclf.diffusion.tensor import MAPS as TENSOR_MAPS
 from bids_sexclf.diffusion.tensor import (
     MAX_DIFFUSIVITY,
     MIN_DIFFUSIVITY,
@@ -31,7 +32,6 @@ from bids_sexclf.diffusion.tensor import (
     decompose,
     split_tensor,
 )
-from bids_sexclf.diffusion.tensor import MAPS as TENSOR_MAPS
 from bids_sexclf.errors import InputError
 
 PARALLEL_DIFFUSIVITY = 1.7e-3
