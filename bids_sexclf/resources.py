@@ -221,6 +221,22 @@ def known_atlases():
     return json.loads((files("bids_sexclf") / "data" / "atlases.json").read_text())
 
 
+def groups_of(name):
+    """Give the regions of a known atlas that are also told as one.
+
+    Parameters
+    ----------
+    name : str
+        A known name, or anything else.
+
+    Returns
+    -------
+    dict of str to list of int
+        Name to the indices of its members; empty where the atlas has none.
+    """
+    return known_atlases().get(name, {}).get("Groups", {})
+
+
 def find_atlas(name, grid, template_name, labels=None, folders=()):
     """Find an atlas and carry it to a grid by nearest neighbour.
 

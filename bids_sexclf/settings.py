@@ -198,6 +198,9 @@ class Study(Record):
     atlas_labels: Path | None = choice(
         None, "Label table (TSV: index, name) of an atlas given as an image."
     )
+    region_means: bool = choice(
+        True, "Write region_means.tsv: every map averaged over the atlas's regions."
+    )
     random_seed: int = choice(20240, "Seed of every random step.", minimum=0)
 
     @field_validator("name")
