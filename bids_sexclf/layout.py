@@ -45,6 +45,7 @@ IGNORED = (
     "*_dwimap.*",
     "*_xfm.*",
     "*_quality.json",
+    "*_morphometry.*",
     "*_desc-preproc_dwi.bv*",
     "*.html",
     "study-*",
@@ -247,6 +248,41 @@ def reference(kind, template, resolution):
     return Path(folder, f"{folder}_res-{resolution}_{REFERENCES[kind]}.nii.gz")
 
 
+def atlas_label(name):
+    """Give the BIDS label of an atlas: its name, or its image's, without other characters."""
+    return re.sub(r"[^a-zA-Z0-9]", "", Path(name).name.split(".")[0])
+
+
+def atlas_reference(atlas, template, voxel_size):
+    """Name an atlas image in the template's space, relative to the output folder.
+
+    Parameters
+    ----------
+    atlas : str
+        Label, as `atlas_label` spells it.
+    template : str
+    voxel_size : float
+        mm.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Examples
+    --------
+    >>> atlas_of(atlas_reference("Lobes", "MNI152NLin6Asym", 1.0))
+    'Lobes'
+    """
+    folder = f"tpl-{template}"
+    name = f"{folder}_atlas-{atlas}_res-{number_label(voxel_size)}_dseg.nii.gz"
+    return Path(folder, name)
+
+
+def atlas_of(path):
+    """Give the label of the atlas that a file's name tells."""
+    return re.search(r"_atlas-([a-zA-Z0-9]+)", Path(path).name)[1]
+
+
 def number_label(value):
     """Spell a number as a BIDS label: 2.0 is ``2``, 1.25 is ``1p25``."""
     return f"{value:g}".replace(".", "p")
@@ -313,7 +349,8 @@ def find_derivatives(out, entry, **entities):
     -------
     list of dict
         ``participant_id``, ``session_id`` (None without sessions), the open entities, and
-        ``path`` relative to `out`, sorted by path.
+        ``path`` relative to `out`, sorted by path. An open entity does not match a label that
+        another entry spells out: ``space-ACPC`` is no template.
     """
     spec, given = names()[entry], {key.rstrip("_"): value for key, value in entities.items()}
     pattern = r"(?P<participant_id>sub-[a-zA-Z0-9]+)(?:_(?P<session_id>ses-[a-zA-Z0-9]+))?"
@@ -321,9 +358,8 @@ def find_derivatives(out, entry, **entities):
         value = spec["entities"][key]
         value = given.get(key, value) if value == "*" else value
         group = key + "_" if key == "from" else key
-        pattern += rf"_{key}-" + (
-            rf"(?P<{group}>[a-zA-Z0-9]+)" if value == "*" else re.escape(value)
-        )
+        free = rf"(?P<{group}>{_but(entry, key)}[a-zA-Z0-9]+)"
+        pattern += rf"_{key}-" + (free if value == "*" else re.escape(value))
     pattern = re.compile(pattern + re.escape(f"_{spec['suffix']}{spec['extension']}"))
     found = []
     for path in sorted(Path(out).glob(f"sub-*/**/*_{spec['suffix']}{spec['extension']}")):
@@ -331,6 +367,18 @@ def find_derivatives(out, entry, **entities):
         if match and spec["folder"] in ("", path.parent.name):
             found.append(match.groupdict() | {"path": path.relative_to(out).as_posix()})
     return found
+
+
+def _but(entry, key):
+    """Give a pattern that refuses labels of an open entity which other entries spell out."""
+    own = names()[entry]
+    alike = [
+        other["entities"][key]
+        for other in names().values()
+        if all(other[part] == own[part] for part in ("folder", "suffix", "extension"))
+        and list(other["entities"]) == list(own["entities"])
+    ]
+    return "".join(rf"(?!{re.escape(label)}(?![a-zA-Z0-9]))" for label in alike if label != "*")
 
 
 def sidecar(path):

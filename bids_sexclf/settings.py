@@ -21,6 +21,8 @@ except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
 STUDIES = Path(__file__).parent / "studies"
+DERIVATIVES = ("bids_sexclf", "freesurfer")
+"""Names that ``--derivatives NAME=PATH`` knows."""
 
 
 def choice(default, description, *flags, minimum=None, maximum=None):
@@ -97,7 +99,8 @@ class Run(Record):
     derivatives: list[str] | None = choice(
         None,
         "What others have prepared, as NAME=PATH; bids_sexclf=PATH is the participant "
-        "level's output for the group level, OUTPUT_DIR by default.",
+        "level's output for the group level, OUTPUT_DIR by default; freesurfer=PATH is the folder "
+        "of FreeSurfer's subjects, whose tables the group level reads.",
     )
     atlas_dir: Path | None = choice(
         None, "Folder that holds atlas images and their label tables, beside the known places."
@@ -108,8 +111,9 @@ class Run(Record):
     def _named(cls, given):
         for entry in given or []:
             name, _, path = entry.partition("=")
-            if name != "bids_sexclf" or not path:
-                raise ValueError(f"{entry} is not of the form bids_sexclf=PATH")
+            if name not in DERIVATIVES or not path:
+                known = ", ".join(f"{known}=PATH" for known in DERIVATIVES)
+                raise ValueError(f"{entry} is none of {known}")
         return given
 
     def derivatives_of(self, name):
@@ -128,6 +132,18 @@ class Preparation(Record):
         "TemplateFlow by default.",
     )
     resolution: float = choice(2.0, "Voxel size of the group grid, mm.", minimum=0.5, maximum=8)
+    native_resolution: float = choice(
+        3.14,
+        "Voxel size of the T1w in its own size (space-ACPC), mm; 3.14 covers the field of view of "
+        "MNI152 (182 x 218 x 182 mm) by 58 x 70 x 58 voxels.",
+        minimum=0.5,
+        maximum=8,
+    )
+    morphometry_atlas: list[str] = choice(
+        ["Lobes"],
+        "Atlases whose regions are measured in native space: known names, or images with their "
+        "label table (TSV) beside them; none for no such table.",
+    )
     dwi_alignment: Literal["affine", "rigid", "none"] = choice(
         "affine", "How diffusion volumes are aligned with each other; gradients turn along."
     )

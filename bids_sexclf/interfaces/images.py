@@ -49,6 +49,7 @@ class _QualityIn(BaseInterfaceInputSpec):
     template = File(exists=True, desc="brain template on the group grid")
     template_mask = File(exists=True)
     white = File(exists=True, desc="white matter of the template on the group grid")
+    volumes = File(exists=True, desc="JSON: volumes of tissues and skull's inside, mL")
     motion = File(exists=True)
     counts = File(exists=True)
 
@@ -66,6 +67,8 @@ class Quality(SimpleInterface):
         numbers = {}
         if isdefined(self.inputs.mask):
             numbers |= self._brain()
+        if isdefined(self.inputs.volumes):
+            numbers |= json.loads(Path(self.inputs.volumes).read_text())
         if isdefined(self.inputs.motion):
             moved = json.loads(Path(self.inputs.motion).read_text())["displacement_mm"]
             numbers["motion_mm"] = float(np.mean(moved[1:])) if len(moved) > 1 else 0.0

@@ -9,6 +9,8 @@ from bids_sexclf.interfaces.pictures import DrawFlicker, DrawOutline
 from bids_sexclf.participant.anat import init_anat_wf
 from bids_sexclf.participant.dwi import init_dwi_wf
 from bids_sexclf.participant.maps import init_maps_wf
+from bids_sexclf.participant.morphometry import init_morphometry_wf
+from bids_sexclf.participant.native import init_native_wf
 from bids_sexclf.participant.outputs import WriteDerivatives
 from bids_sexclf.participant.register import choose_road, init_register_wf
 from bids_sexclf.participant.report import name_of
@@ -19,7 +21,9 @@ def wf_name(participant_id, session_id=None):
     return name_of(participant_id, session_id).replace("-", "_") + "_wf"
 
 
-def init_participant_wf(*, row, root, out, template, references, preparation, threads=1):
+def init_participant_wf(
+    *, row, root, out, template, references, preparation, atlases=(), threads=1
+):
     """Build the road from one participant-session's scans to its derivatives.
 
     Parameters
@@ -34,6 +38,8 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
     references : dict of str to path-like
         Images on the group grid: ``brain``, ``mask``, ``white``.
     preparation : settings.Preparation
+    atlases : list of path-like
+        Images in the template's space, each with its label table beside it.
     threads : int
 
     Returns
@@ -73,6 +79,9 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
     if has_t1w:
         anat_wf.inputs.inputnode.t1w = f"{root}/{row['t1w']}"
         pictures += _connect_anat(workflow, anat_wf, quality, write, references, cuts=cuts)
+        _connect_native(
+            workflow, anat_wf, quality, write, row=row, template=template, atlases=atlases, **common
+        )
     if has_dwi:
         through = anat_wf if road == "t1w" else None
         series = {kind: f"{root}/{row[kind]}" for kind in ("dwi", "bval", "bvec")}
@@ -130,6 +139,41 @@ def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):
         ]
     )
     return [("t1wmask", t1wmask), ("t1wtemplate", t1wtemplate)]
+
+
+def _connect_native(
+    workflow, anat_wf, quality, write, *, row, template, atlases, preparation, threads
+):
+    """Wire what is made of the T1w in its own size: the upright brain, tissues and regions."""
+    native_wf = init_native_wf(template=template, preparation=preparation)
+    morphometry_wf = init_morphometry_wf(atlases=atlases, preparation=preparation)
+    morphometry_wf.inputs.inputnode.participant_id = row["participant_id"]
+    morphometry_wf.inputs.inputnode.session_id = row["session_id"]
+    upright = ("t1w_acpc", "mask_acpc", "acpc_transform")
+    measured = ("dseg", "probsegs", *(["tables"] if atlases else []))
+    workflow.connect(
+        [
+            (
+                anat_wf,
+                native_wf,
+                [
+                    (f"outputnode.{field}", f"inputnode.{field}")
+                    for field in ("brain", "mask", "forward")
+                ],
+            ),
+            (
+                anat_wf,
+                morphometry_wf,
+                [
+                    (f"outputnode.{field}", f"inputnode.{field}")
+                    for field in ("t1w", "mask", "inverse")
+                ],
+            ),
+            (native_wf, write, [(f"outputnode.{field}", field) for field in upright]),
+            (morphometry_wf, write, [(f"outputnode.{field}", field) for field in measured]),
+            (morphometry_wf, quality, [("outputnode.volumes", "volumes")]),
+        ]
+    )
 
 
 def _connect_dwi(workflow, anat_wf, quality, write, *, series, register_wf, preparation, threads):

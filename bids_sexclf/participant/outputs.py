@@ -24,6 +24,10 @@ SINGLE = {
     "mask_template": "t1w_template_mask",
     "forward": "t1w_to_template",
     "inverse": "template_to_t1w",
+    "t1w_acpc": "t1w_acpc",
+    "mask_acpc": "t1w_acpc_mask",
+    "acpc_transform": "t1w_to_acpc",
+    "dseg": "t1w_dseg",
     "dwi": "dwi_preproc",
     "bval": "dwi_bval",
     "bvec": "dwi_bvec",
@@ -39,6 +43,15 @@ ABOUT = {
     },
     "t1w_template": {"Description": "Brain on the group grid", "SkullStripped": True},
     "mask_template": {"Type": "Brain", "Description": "Brain mask on the group grid"},
+    "t1w_acpc": {
+        "Description": "Brain upright by anterior and posterior commissure and midline; aligned "
+        "rigidly and not scaled, so that brain size is kept",
+        "SkullStripped": True,
+        "BrainSizeKept": True,
+    },
+    "mask_acpc": {"Type": "Brain", "Description": "Brain mask, upright and not scaled"},
+    "acpc_transform": {"Description": "Rigid: T1w to ACPC, which keeps distances"},
+    "dseg": {"Description": "Tissues by T1w intensity; indices as in the table beside it"},
     "dwi": {"Description": "Aligned diffusion volumes", "SkullStripped": False},
     "dwi_mask": {"Type": "Brain", "Description": "Brain mask on the mean b=0 volume"},
 }
@@ -57,6 +70,12 @@ class _WriteIn(BaseInterfaceInputSpec):
     mask_template = File(exists=True)
     forward = File(exists=True)
     inverse = File(exists=True)
+    t1w_acpc = File(exists=True)
+    mask_acpc = File(exists=True)
+    acpc_transform = File(exists=True)
+    dseg = File(exists=True)
+    probsegs = InputMultiObject(File(exists=True), desc="LABEL.nii.gz, one per tissue")
+    tables = InputMultiObject(File(exists=True), desc="ATLAS.tsv, region measures")
     dwi = File(exists=True)
     bval = File(exists=True)
     bvec = File(exists=True)
@@ -93,6 +112,7 @@ class WriteDerivatives(SimpleInterface):
             paths = given.maps if place == "native" else given.maps_template
             for path in paths if _given(paths) else []:
                 self._put_map(Path(path), place)
+        self._put_measures()
         for path, name in zip(given.figures or [], given.figure_names or [], strict=True):
             target = Path(given.out, given.participant_id, "figures", name)
             with whole(target) as part:
@@ -108,6 +128,8 @@ class WriteDerivatives(SimpleInterface):
             "to": self.template,
             "from": self.template,
         }
+        if entry in ("t1w_acpc", "t1w_acpc_mask"):
+            space["res"] = number_label(self.inputs.provenance["native_resolution"])
         open_ = [key for key, value in names()[entry]["entities"].items() if value == "*"]
         return {("from_" if key == "from" else key): space[key] for key in open_ if key in space}
 
@@ -118,12 +140,11 @@ class WriteDerivatives(SimpleInterface):
             entry,
             given.participant_id,
             given.session_id or None,
-            **self._entities(entry),
-            **entities,
+            **(self._entities(entry) | entities),
         )
         with whole(Path(given.out, path)) as part:
             shutil.copyfile(source, part)
-        if path.name.endswith((".bval", ".bvec")):
+        if path.name.endswith((".bval", ".bvec", "_dseg.tsv")):  # an image beside it has one
             return
         kind = "dwi" if path.parent.name == "dwi" else "t1w"
         used = [
@@ -138,8 +159,26 @@ class WriteDerivatives(SimpleInterface):
         }
         if "space-" in path.name:
             content["SpatialReference"] = self.template
-            content["Resolution"] = f"{self.resolution:g} mm isotropic"
+            native = given.provenance["native_resolution"]
+            size = native if "space-ACPC" in path.name else self.resolution
+            content["Resolution"] = f"{size:g} mm isotropic"
         write_json(content, sidecar(Path(given.out, path)))
+
+    def _put_measures(self):
+        """Copy tissue probabilities and region tables."""
+        from bids_sexclf.morphometry import TISSUES, tissue_labels
+        from bids_sexclf.tables import schema, write_tsv
+
+        given = self.inputs
+        for path in given.probsegs if _given(given.probsegs) else []:
+            tissue = Path(path).name.split(".")[0]
+            about = {"Description": f"Probability of {TISSUES[tissue].lower()} by T1w intensity"}
+            self._put(path, "t1w_probseg", about, label=tissue)
+        if _given(given.dseg):
+            entry = derivative("t1w_dseg_labels", given.participant_id, given.session_id or None)
+            write_tsv(tissue_labels(), Path(given.out, entry))
+        for path in given.tables if _given(given.tables) else []:
+            self._put(path, "morphometry", schema("morphometry"), atlas=Path(path).stem)
 
     def _put_map(self, source, place):
         """Copy one diffusion map with its meaning, units, range and source."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bids_sexclf.disk import whole
 from bids_sexclf.layout import versions
-from bids_sexclf.participant import anat, dwi, maps, register
+from bids_sexclf.participant import anat, dwi, maps, morphometry, native, register
 
 FIGURES = {
     "t1wmask": (
@@ -40,6 +40,14 @@ NUMBERS = {
         "Brain volume",
         "{:.0f} mL",
         "of the mask, in native space; adults have about 1000 to 1800",
+    ),
+    "grey_volume_ml": ("Grey matter", "{:.0f} mL", "inside the mask, in native space"),
+    "white_volume_ml": ("White matter", "{:.0f} mL", "inside the mask, in native space"),
+    "csf_volume_ml": ("Fluid", "{:.0f} mL", "inside the mask; not all that lies in the skull"),
+    "intracranial_volume_ml": (
+        "Intracranial volume",
+        "{:.0f} mL",
+        "estimated: the brain mask closed over sulci and fissures",
     ),
     "registration_agreement": (
         "Agreement with the template",
@@ -76,6 +84,10 @@ def methods(provenance, sources, road=None):
     text = []
     if sources.get("t1w"):
         text.append(anat.methods(provenance))
+        text += [native.METHODS.format(**provenance), morphometry.METHODS]
+        atlases = [name for name in provenance["morphometry_atlas"] if name != morphometry.NONE]
+        if atlases:
+            text.append(morphometry.REGIONS.format(atlases=", ".join(atlases)))
     if sources.get("dwi"):
         low, high = provenance["kurtosis_clip"]
         text.append(dwi.METHODS.format(kind=provenance["dwi_alignment"]))

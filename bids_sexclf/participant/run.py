@@ -11,8 +11,10 @@ from bids_sexclf import layout, resources
 from bids_sexclf.disk import locked, whole
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
+from bids_sexclf.participant.morphometry import write_atlases
 from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.participant.report import methods, name_of, write_report
+from bids_sexclf.settings import Preparation
 from bids_sexclf.tables import read_table, write_table
 from bids_sexclf.volumes import load, resample, save
 
@@ -118,17 +120,7 @@ def _filters(path):
         ) from fault
 
 
-CHANGING = (
-    "template",
-    "resolution",
-    "dwi_alignment",
-    "dwi_normalization",
-    "fa_template",
-    "registration_engine",
-    "kurtosis_clip",
-    "sloppy",
-    "random_seed",
-)
+CHANGING = tuple(name for name in Preparation.model_fields if name != "templates_dir")
 """Choices that must agree between the runs that share an output folder."""
 
 
@@ -197,6 +189,7 @@ def execute(bids_dir, out, run, preparation, planned, advance=None):
         "out": out.resolve(),
         "template": template,
         "references": write_references(out, template, preparation),
+        "atlases": _atlases(out, template, run, preparation, planned),
     }
     failed = []
     if planned.ready:
@@ -208,6 +201,14 @@ def execute(bids_dir, out, run, preparation, planned, advance=None):
     if run.clean_workdir and not failed:
         shutil.rmtree(work, ignore_errors=True)
     return excluded
+
+
+def _atlases(out, template, run, preparation, planned):
+    """Write the atlases that some participant's T1w needs."""
+    if not any(row["t1w"] for row in planned.ready):
+        return []
+    folders = [run.atlas_dir] if run.atlas_dir else []
+    return write_atlases(out, template, preparation, folders)
 
 
 def rewrite_reports(out, planned, preparation):

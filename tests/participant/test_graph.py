@@ -14,7 +14,7 @@ KINDS = {
 
 @pytest.fixture
 def build(tmp_path):
-    def make(kind, **choices):
+    def make(kind, atlases=(), **choices):
         names = ["t1w.nii.gz", "dwi.nii.gz", "dwi.bval", "dwi.bvec", "brain", "mask", "white"]
         for name in names:
             (tmp_path / name).write_text("")
@@ -27,6 +27,7 @@ def build(tmp_path):
             template=Template("T", place, place, place, tmp_path),
             references={kind: str(tmp_path / kind) for kind in ("brain", "mask", "white")},
             preparation=Preparation(**choices),
+            atlases=atlases,
         )
 
     return make
@@ -116,3 +117,23 @@ def test_the_seed_reaches_every_random_step(build):
         if "seed" in n.inputs.copyable_trait_names()
     ]
     assert len(seeded) == 4 and all(node.inputs.seed == 77 for node in seeded)
+
+
+def test_regions_are_measured_where_an_atlas_is_given(build, tmp_path):
+    labels = [tmp_path / f"tpl-T_atlas-{name}_res-1_dseg.tsv" for name in "AB"]
+    images = [path.with_name(path.name.replace(".tsv", ".nii.gz")) for path in labels]
+    for path in (*labels, *images):
+        path.write_text("")
+    workflow = build("T1w alone", atlases=images)
+    measure = workflow.get_node("morphometry_wf.measure")
+    assert mandatory_without_value(workflow) == []
+    assert measure.inputs.labels == [str(path) for path in labels]
+    assert workflow.get_node("morphometry_wf.carry").inputs.interpolation == "nearestNeighbor"
+    without = set(build("T1w alone").list_node_names())
+    assert "morphometry_wf.segment" in without and "morphometry_wf.measure" not in without
+
+
+def test_the_upright_brain_has_the_size_that_was_asked_for(build):
+    node = build("T1w alone", native_resolution=2.5).get_node("native_wf.align")
+    assert node.inputs.voxel_size == 2.5
+    assert "native_wf.align" not in build("diffusion alone").list_node_names()
