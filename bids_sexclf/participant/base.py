@@ -1,17 +1,27 @@
 """The road of one participant-session, and the run over all of them."""
 
-from nipype.interfaces.utility import Merge
+from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_sexclf.interfaces.ants import Carry
+from bids_sexclf.interfaces.given import JoinSeries, Regrid, UniteRuns
 from bids_sexclf.interfaces.images import Quality
 from bids_sexclf.interfaces.pictures import DrawFlicker, DrawOutline
 from bids_sexclf.participant.anat import init_anat_wf
 from bids_sexclf.participant.dwi import init_dwi_wf
+from bids_sexclf.participant.given import (
+    init_given_anat_wf,
+    init_given_dwi_wf,
+    init_given_maps_wf,
+    init_given_register_wf,
+)
 from bids_sexclf.participant.maps import init_maps_wf
 from bids_sexclf.participant.outputs import WriteDerivatives
 from bids_sexclf.participant.register import init_register_wf
 from bids_sexclf.participant.report import name_of
+from bids_sexclf.prepared import about, scans_of, take_over
+
+SERIES = ("dwi", "bval", "bvec")
 
 
 def wf_name(participant_id, session_id=None):
@@ -19,13 +29,15 @@ def wf_name(participant_id, session_id=None):
     return name_of(participant_id, session_id).replace("-", "_") + "_wf"
 
 
-def init_participant_wf(*, row, root, out, template, references, preparation, threads=1):
+def init_participant_wf(
+    *, row, root, out, template, references, preparation, threads=1, derivatives=None
+):
     """Build the road from one participant-session's scans to its derivatives.
 
     Parameters
     ----------
     row : dict
-        Of the worklist; paths relative to `root`.
+        Of the worklist; paths relative to `root`, or BIDS URIs into `derivatives`.
     root : path-like
         The dataset.
     out : path-like
@@ -35,12 +47,14 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
         Images on the group grid: ``brain``, ``mask``, ``white``.
     preparation : settings.Preparation
     threads : int
+    derivatives : dict of str to path-like, optional
+        Folders of what others have prepared.
 
     Returns
     -------
     nipype.pipeline.engine.Workflow
     """
-    has_t1w, has_dwi = bool(row["t1w"]), bool(row["dwi"])
+    record = take_over(row, {"raw": root} | (derivatives or {}), preparation.template)
     workflow = Workflow(wf_name(row["participant_id"], row["session_id"]))
     common = {"preparation": preparation, "threads": threads}
     places = {"template": template, "grid_file": references["brain"]}
@@ -49,9 +63,10 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
             out=str(out),
             participant_id=row["participant_id"],
             session_id=row["session_id"],
-            sources={kind: row[kind] for kind in ("t1w", "dwi") if row[kind]},
+            sources=scans_of(row),
+            taken_over={step: about(name)["title"] for step, name in record.done.items()},
             provenance=preparation.provenance(),
-            through_t1w=has_t1w,
+            through_t1w=bool(record.t1w),
         ),
         "write",
         mem_gb=0.5,
@@ -67,18 +82,21 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
         mem_gb=0.5,
     )
     workflow.connect([(quality, write, [("out_file", "quality")])])
-    anat_wf = init_anat_wf(**places, **common) if has_t1w else None
-    pictures, cuts = [], 2 if preparation.sloppy else 5
-    if has_t1w:
-        anat_wf.inputs.inputnode.t1w = f"{root}/{row['t1w']}"
+    anat_wf, pictures, cuts = None, [], 2 if preparation.sloppy else 5
+    if record.t1w:
+        anat_wf = choose_anat_wf(record, **places, **common)
+        _feed_t1w(workflow, anat_wf, write, record, preparation)
         pictures += _connect_anat(workflow, anat_wf, quality, write, references, cuts=cuts)
-    if has_dwi:
-        series = {kind: f"{root}/{row[kind]}" for kind in ("dwi", "bval", "bvec")}
-        register_wf = init_register_wf(through_t1w=has_t1w, **places, **common)
+    if record.maps:
+        pictures += _connect_maps(workflow, anat_wf, write, record, references, cuts=cuts)
+    elif record.dwi:
+        register_wf = choose_register_wf(record, **places, **common)
         dwi_wf = _connect_dwi(
-            workflow, anat_wf, quality, write, series=series, register_wf=register_wf, **common
+            workflow, anat_wf, quality, write, record=record, register_wf=register_wf, **common
         )
-        pictures += _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, cuts=cuts)
+        pictures += _draw_dwi(
+            workflow, anat_wf, dwi_wf, register_wf, references, cuts=cuts, aligned=record.aligned
+        )
     gather = Node(Merge(len(pictures)), "gather", run_without_submitting=True)
     stem = name_of(row["participant_id"], row["session_id"])
     write.inputs.figure_names = [f"{stem}_desc-{key}.svg" for key, _ in pictures]
@@ -86,6 +104,56 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
         workflow.connect(node, "out_file", gather, f"in{index}")
     workflow.connect(gather, "out", write, "figures")
     return workflow
+
+
+def choose_anat_wf(record, *, template, grid_file, preparation, threads):
+    """Choose the T1w's road by what is done already."""
+    given = {"template": template, "grid_file": grid_file, "preparation": preparation}
+    if record.t1w_mask:
+        return init_given_anat_wf(record=record, threads=threads, **given)
+    return init_anat_wf(threads=threads, **given)
+
+
+def choose_register_wf(record, *, template, grid_file, preparation, threads):
+    """Choose the maps' road to the group grid by where they lie already."""
+    if record.aligned:
+        return init_given_register_wf(grid_file=grid_file)
+    return init_register_wf(
+        through_t1w=bool(record.t1w),
+        template=template,
+        grid_file=grid_file,
+        preparation=preparation,
+        threads=threads,
+    )
+
+
+def _feed_t1w(workflow, anat_wf, write, record, preparation):
+    """Give the T1w to its road; several runs are made one first."""
+    if len(record.t1w) == 1:
+        anat_wf.inputs.inputnode.t1w = str(record.t1w[0])
+        return
+    unite = Node(
+        UniteRuns(
+            in_files=[str(path) for path in record.t1w],
+            how=preparation.t1w_runs,
+            seed=preparation.random_seed,
+        ),
+        "unite",
+        mem_gb=1,
+    )
+    workflow.connect([(unite, anat_wf, [("out_file", "inputnode.t1w")])])
+    workflow.connect([(unite, write, [("record", "runs")])])
+
+
+def _series(record):
+    """Give a node that hands out series, b-values and b-vectors; several runs are joined."""
+    files = {kind: [str(path) for path in getattr(record, kind)] for kind in SERIES}
+    if len(record.dwi) == 1:
+        series = Node(IdentityInterface(fields=list(SERIES)), "series")
+        series.inputs.trait_set(**{kind: whole[0] for kind, whole in files.items()})
+        return series
+    join = JoinSeries(in_files=files["dwi"], bvals=files["bval"], bvecs=files["bvec"])
+    return Node(join, "series", mem_gb=3)
 
 
 def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):
@@ -130,24 +198,31 @@ def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):
     return [("t1wmask", t1wmask), ("t1wtemplate", t1wtemplate)]
 
 
-def _connect_dwi(workflow, anat_wf, quality, write, *, series, register_wf, preparation, threads):
+def _connect_dwi(workflow, anat_wf, quality, write, *, record, register_wf, preparation, threads):
     """Wire the diffusion series' road; give its workflow."""
-    dwi_wf = init_dwi_wf(preparation=preparation, threads=threads)
+    if record.dwi_done:
+        dwi_wf = init_given_dwi_wf(record=record, preparation=preparation)
+    else:
+        dwi_wf = init_dwi_wf(preparation=preparation, threads=threads)
     maps_wf = init_maps_wf(preparation=preparation)
-    dwi_wf.inputs.inputnode.trait_set(**series)
-    maps_wf.inputs.inputnode.bval = write.inputs.bval = series["bval"]
+    series = _series(record)
     aligned = [(f"outputnode.{field}", f"inputnode.{field}") for field in ("dwi", "bvec", "mask")]
     masked = [(f"outputnode.{field}", f"inputnode.{field}") for field in ("b0_brain", "mask")]
-    written = [("outputnode.dwi", "dwi"), ("outputnode.bvec", "bvec")]
+    written = [("outputnode.mask", "dwi_mask")]
+    if not record.dwi_done:  # a series that others have prepared lies on disk already
+        written += [("outputnode.dwi", "dwi"), ("outputnode.bvec", "bvec")]
+        workflow.connect([(series, write, [("bval", "bval")])])
     carried = [("outputnode.maps", "maps_template"), ("outputnode.transform", "dwi_transform")]
     workflow.connect(
         [
+            (series, dwi_wf, [(kind, f"inputnode.{kind}") for kind in SERIES]),
+            (series, maps_wf, [("bval", "inputnode.bval")]),
             (dwi_wf, maps_wf, aligned),
             (dwi_wf, register_wf, masked),
             (maps_wf, register_wf, [("outputnode.maps", "inputnode.maps")]),
             (dwi_wf, quality, [("outputnode.motion", "motion")]),
             (maps_wf, quality, [("outputnode.counts", "counts")]),
-            (dwi_wf, write, [*written, ("outputnode.mask", "dwi_mask")]),
+            (dwi_wf, write, written),
             (maps_wf, write, [("outputnode.maps", "maps")]),
             (register_wf, write, carried),
         ]
@@ -161,7 +236,28 @@ def _connect_dwi(workflow, anat_wf, quality, write, *, series, register_wf, prep
     return dwi_wf
 
 
-def _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, *, cuts):
+def _connect_maps(workflow, anat_wf, write, record, references, *, cuts):
+    """Wire the maps that another tool has fitted; give their picture."""
+    maps_wf = init_given_maps_wf(record=record, grid_file=references["brain"])
+    famap = Node(DrawOutline(cuts=cuts, mask=references["mask"]), "famap", mem_gb=0.5)
+    if record.maps_space == "template":
+        workflow.connect([(maps_wf, write, [("outputnode.maps", "maps_template")])])
+        workflow.connect([(maps_wf, famap, [(("outputnode.maps", _first), "background")])])
+        return [("famap", famap)]
+    register_wf = init_given_register_wf(grid_file=references["brain"])
+    workflow.connect(
+        [
+            (maps_wf, register_wf, [("outputnode.maps", "inputnode.maps")]),
+            (anat_wf, register_wf, [("outputnode.forward", "inputnode.t1w_forward")]),
+            (maps_wf, write, [("outputnode.maps", "maps")]),
+            (register_wf, write, [("outputnode.maps", "maps_template")]),
+            (register_wf, famap, [(("outputnode.maps", _first), "background")]),
+        ]
+    )
+    return [("famap", famap)]
+
+
+def _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, *, cuts, aligned):
     """Wire the diffusion series' pictures; give them."""
     dwimask = Node(DrawOutline(cuts=cuts), "dwimask", mem_gb=0.5)
     famap = Node(DrawOutline(cuts=cuts, mask=references["mask"]), "famap", mem_gb=0.5)
@@ -174,17 +270,18 @@ def _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, *, cuts):
     )
     if anat_wf is None:
         return [("dwimask", dwimask), ("famap", famap)]
-    moved = Node(Carry(), "b0_on_t1w", mem_gb=1)
+    moved = Node(Regrid() if aligned else Carry(), "b0_on_t1w", mem_gb=1)
     dwit1w = Node(DrawFlicker(cuts=cuts, labels=("T1w", "mean b=0")), "dwit1w", mem_gb=0.5)
     workflow.connect(
         [
-            (dwi_wf, moved, [("outputnode.b0_brain", "in_files")]),
+            (dwi_wf, moved, [("outputnode.b0_brain", "in_file" if aligned else "in_files")]),
             (anat_wf, moved, [("outputnode.brain", "reference")]),
-            (register_wf, moved, [("outputnode.transform", "transforms")]),
             (anat_wf, dwit1w, [("outputnode.brain", "fixed"), ("outputnode.mask", "outline")]),
             (moved, dwit1w, [("out_files", "moved")]),
         ]
     )
+    if not aligned:
+        workflow.connect([(register_wf, moved, [("outputnode.transform", "transforms")])])
     return [("dwimask", dwimask), ("dwit1w", dwit1w), ("famap", famap)]
 
 

@@ -15,7 +15,8 @@ from nipype.interfaces.base import (
 from nipype.interfaces.base import isdefined as _given
 
 from bids_sexclf.disk import whole, write_json
-from bids_sexclf.layout import derivative, number_label, sidecar, versions
+from bids_sexclf.layout import derivative, number_label, paths, sidecar, versions
+from bids_sexclf.prepared import as_uri
 
 SINGLE = {
     "t1w": "t1w_preproc",
@@ -43,12 +44,18 @@ ABOUT = {
     "dwi_mask": {"Type": "Brain", "Description": "Brain mask on the mean b=0 volume"},
 }
 
+ANATOMY = ("t1w", "t1w_mask", "t1w_to_template")
+USED = {"anat": ANATOMY, "dwi": (*ANATOMY, "dwi", "dwi_mask", "maps")}
+"""Folder of a file to the kinds of scans that went into it."""
+
 
 class _WriteIn(BaseInterfaceInputSpec):
     out = traits.Str(mandatory=True, desc="output folder")
     participant_id = traits.Str(mandatory=True)
     session_id = traits.Either(None, traits.Str)
-    sources = traits.Dict(desc="kind of scan to its path in the dataset")
+    sources = traits.Dict(desc="kind of scan to its paths, as the worklist spells them")
+    taken_over = traits.Dict(desc="step that others have done to who did it")
+    runs = File(exists=True, desc="JSON: what was done with several runs of the T1w")
     provenance = traits.Dict(desc="the choices this participant was prepared with")
     through_t1w = traits.Bool(True, usedefault=True)
     t1w = File(exists=True)
@@ -84,7 +91,7 @@ class WriteDerivatives(SimpleInterface):
         self.resolution = given.provenance["resolution"]
         for kind, entry in SINGLE.items():
             if _given(getattr(given, kind)):
-                self._put(getattr(given, kind), entry, ABOUT.get(kind, {}))
+                self._put(getattr(given, kind), entry, self._about(kind))
         if _given(given.dwi_transform):
             entry = "dwi_to_t1w" if given.through_t1w else "dwi_to_template"
             self._put(given.dwi_transform, entry, {})
@@ -98,6 +105,17 @@ class WriteDerivatives(SimpleInterface):
                 shutil.copyfile(path, part)
         self._results["out_file"] = str(self._finish())
         return runtime
+
+    def _about(self, kind):
+        """Say what a file holds; a mask, or a bias field removed, may be another's."""
+        content = dict(ABOUT.get(kind, {}))
+        step = {"mask": "brain mask of the T1w", "dwi_mask": "brain mask of the diffusion series"}
+        giver = self.inputs.taken_over.get(step.get(kind))
+        if giver:
+            content["Description"] = f"Brain mask as {giver} gives it"
+        if kind == "t1w" and self.inputs.sources.get("t1w", "").endswith("_brain.nii.gz"):
+            content["SkullStripped"] = True
+        return content
 
     def _entities(self, entry):
         """Fill the open entities of a name."""
@@ -126,15 +144,14 @@ class WriteDerivatives(SimpleInterface):
             shutil.copyfile(source, part)
         if path.name.endswith((".bval", ".bvec")):
             return
-        kind = "dwi" if path.parent.name == "dwi" else "t1w"
-        used = [
-            given.sources[k] for k in ("t1w", "dwi") if k in (kind, "t1w") and given.sources.get(k)
-        ]
+        used = [given.sources.get(kind) for kind in USED[path.parent.name]]
         content = dict(about) | {
-            "Sources": [f"bids:raw:{name}" for name in used],
+            "Sources": [as_uri(name) for cell in used for name in paths(cell)],
             "GeneratedWith": dict(given.provenance),
             "Versions": versions(),
         }
+        if given.taken_over:
+            content["TakenOver"] = dict(given.taken_over)
         if "space-" in path.name:
             content["SpatialReference"] = self.template
             content["Resolution"] = f"{self.resolution:g} mm isotropic"
@@ -145,6 +162,7 @@ class WriteDerivatives(SimpleInterface):
         from bids_sexclf.diffusion import kurtosis, tensor
 
         model, name = source.name.removeprefix("carried_").split(".")[0].split("_")
+        given = self.inputs
         records = {r.name: r for r in (tensor.MAPS if model == "tensor" else kurtosis.MAPS)}
         record = records[name]
         about = {
@@ -153,7 +171,7 @@ class WriteDerivatives(SimpleInterface):
             "Units": record.units,
             "Range": list(record.range),
             "Reference": f"https://doi.org/{record.source}",
-            "Fit": "weighted least squares",
+            "Fit": given.taken_over.get("diffusion maps", "weighted least squares"),
         }
         if model == "dki":
             about["Clip"] = list(self.inputs.provenance["kurtosis_clip"])
@@ -177,5 +195,8 @@ class WriteDerivatives(SimpleInterface):
         )
         path = Path(given.out, derivative("quality", given.participant_id, session))
         about = {"GeneratedWith": dict(given.provenance), "Scans": dict(given.sources)}
+        about["TakenOver"] = dict(given.taken_over)
+        if _given(given.runs):
+            about["Runs"] = json.loads(Path(given.runs).read_text())
         write_json(numbers | about | {"Versions": versions()}, path)
         return path

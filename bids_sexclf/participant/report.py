@@ -6,7 +6,8 @@ from pathlib import Path
 
 from bids_sexclf.disk import whole
 from bids_sexclf.layout import versions
-from bids_sexclf.participant import anat, dwi, maps, register
+from bids_sexclf.participant import anat, dwi, given, maps, register
+from bids_sexclf.prepared import take_over
 
 FIGURES = {
     "t1wmask": (
@@ -65,21 +66,44 @@ def methods(provenance, sources):
     provenance : dict
         The choices of `settings.Preparation`.
     sources : dict
-        Kind of scan (``t1w``, ``dwi``) to its path; those it has.
+        Kind of scan (``t1w``, ``dwi``, …) to its paths, as the worklist spells them; those it has.
 
     Returns
     -------
     str
     """
-    text = []
-    if sources.get("t1w"):
-        text.append(anat.METHODS.format(**provenance))
-    if sources.get("dwi"):
+    return " ".join(sentences(provenance, sources))
+
+
+def sentences(provenance, sources):
+    """List the parts of the methods paragraph: what others did comes first.
+
+    Parameters
+    ----------
+    provenance, sources : dict
+        As for `methods`.
+
+    Returns
+    -------
+    list of str
+    """
+    record = take_over(sources, None, provenance["template"])
+    told = given.methods(provenance, record)
+    text = [told.get("taken")]
+    if len(record.t1w) > 1:
+        text.append(given.RUNS[provenance["t1w_runs"]])
+    if record.t1w:
+        text.append(told.get("t1w", anat.METHODS.format(**provenance)))
+    if len(record.dwi) > 1:
+        text.append(given.RUNS["concatenate"])
+    if record.dwi:
         low, high = provenance["kurtosis_clip"]
-        text.append(dwi.METHODS.format(kind=provenance["dwi_alignment"]))
+        if not record.dwi_done:
+            text.append(dwi.METHODS.format(kind=provenance["dwi_alignment"]))
         text.append(maps.METHODS.format(low=low, high=high))
-        text.append(register.METHODS[bool(sources.get("t1w"))])
-    return " ".join(text)
+    if record.dwi or record.maps:
+        text.append(told.get("register", register.METHODS[bool(record.t1w)]))
+    return list(filter(None, text))
 
 
 def write_report(
