@@ -16,7 +16,15 @@ from nipype.interfaces.base import (
 )
 
 from bids_sexclf.foreign import UNITS, in_mm2_per_s, read_motion
-from bids_sexclf.volumes import Grid, check_same_grid, load, resample, save
+from bids_sexclf.volumes import (
+    Grid,
+    check_same_grid,
+    load,
+    resample,
+    same_grid,
+    save,
+    turn_axes,
+)
 
 
 class _TakeMaskIn(BaseInterfaceInputSpec):
@@ -30,25 +38,18 @@ class _TakeMaskOut(TraitedSpec):
 
 
 class TakeMask(SimpleInterface):
-    """Apply a brain mask that lies on a scan's grid; both may have been turned to other axes."""
+    """Apply a brain mask that lies on a scan's grid, whatever the order of its axes."""
 
     input_spec, output_spec = _TakeMaskIn, _TakeMaskOut
 
     def _run_interface(self, runtime):
-        import nibabel as nib
-
         scan, affine = load(self.inputs.in_file, ndim=3)
         mask, own = load(self.inputs.mask, ndim=3)
-        # The scan has been turned to RAS+: the mask follows.
-        turned = nib.as_closest_canonical(nib.Nifti1Image((mask > 0).astype(np.uint8), own))
-        if mask.shape != scan.shape or not np.allclose(own, affine, atol=1e-3):
-            mask, own = np.asarray(turned.dataobj), turned.affine
+        mask, own = turn_axes(mask > 0, own, affine)
         names = (Path(self.inputs.mask).name, Path(self.inputs.in_file).name)
-        size = np.linalg.norm(affine[:3, :3], axis=0).min()
-        if np.abs(own - affine)[:3].max() > size / 2:
+        if not same_grid((mask.shape, own), (scan.shape, affine), voxels=0.5):
             check_same_grid(mask.shape, own, scan.shape, affine, names)
-        check_same_grid(mask.shape, affine, scan.shape, affine, names)
-        for name, array in (("mask_file", mask > 0), ("out_file", scan * (mask > 0))):
+        for name, array in (("mask_file", mask), ("out_file", scan * mask)):
             file = "mask.nii.gz" if name == "mask_file" else "brain.nii.gz"
             self._results[name] = str(Path(runtime.cwd, file))
             save(array, affine, self._results[name])

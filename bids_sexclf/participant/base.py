@@ -149,11 +149,12 @@ def _series(record):
     """Give a node that hands out series, b-values and b-vectors; several runs are joined."""
     files = {kind: [str(path) for path in getattr(record, kind)] for kind in SERIES}
     if len(record.dwi) == 1:
-        series = Node(IdentityInterface(fields=list(SERIES)), "series")
-        series.inputs.trait_set(**{kind: whole[0] for kind, whole in files.items()})
-        return series
-    join = JoinSeries(in_files=files["dwi"], bvals=files["bval"], bvecs=files["bvec"])
-    return Node(join, "series", mem_gb=3)
+        inputnode = Node(IdentityInterface(fields=list(SERIES)), "inputnode")
+        inputnode.inputs.trait_set(**{kind: whole[0] for kind, whole in files.items()})
+        return inputnode
+    join = Node(JoinSeries(), "join", mem_gb=3)
+    join.inputs.trait_set(in_files=files["dwi"], bvals=files["bval"], bvecs=files["bvec"])
+    return join
 
 
 def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):

@@ -11,7 +11,7 @@ from bids_sexclf.foreign import read_motion
 from bids_sexclf.layout import paths, read_metadata
 from bids_sexclf.people import read_participants
 from bids_sexclf.prepared import locate, source_of, take_over
-from bids_sexclf.volumes import inspect, load
+from bids_sexclf.volumes import inspect, load, same_grid, turn_axes
 
 DWI_FIELDS = ("PhaseEncodingDirection", "TotalReadoutTime")
 """What distortion correction will ask of a series; its absence is noted, and leaves nobody out."""
@@ -150,7 +150,7 @@ def _grid_faults(files):
         f"{path.name} lies on another grid than {files[0].name}, needed one; choose one by "
         "--bids-filter-file, or take --dwi-runs first"
         for path, own in zip(files[1:], grids[1:], strict=True)
-        if own and grids[0] and not _same(own, grids[0])
+        if own and grids[0] and not same_grid(own, grids[0])
     ]
 
 
@@ -163,15 +163,6 @@ def _grid(path):
     except Exception:  # nibabel raises many kinds on a damaged header
         return None
     return tuple(image.shape[:3]), image.affine
-
-
-def _same(first, second, voxels=1e-3):
-    """Compare two grids: the corners may lie apart by so many voxels."""
-    if first[0] != second[0]:
-        return False
-    corners = np.array(np.meshgrid(*[[0, n - 1] for n in first[0]])).reshape(3, -1)
-    apart = (first[1] - second[1])[:3] @ np.vstack([corners, np.ones(8)])
-    return np.abs(apart).max() <= voxels * np.linalg.norm(first[1][:3, :3], axis=0).min()
 
 
 def _mask_faults(mask, scans):
@@ -188,7 +179,9 @@ def _mask_faults(mask, scans):
     if held < LEAST_BRAIN_ML:
         return [f"{mask.name} holds {held:.0f} mL, needed a brain of at least {LEAST_BRAIN_ML} mL"]
     grid = _grid(scans[0]) if scans else None
-    if grid and not _same((values.shape, affine), grid, voxels=0.5):
+    if grid:
+        values, affine = turn_axes(values, affine, grid[1])
+    if grid and not same_grid((values.shape, affine), grid, voxels=0.5):
         return [
             f"{mask.name} of shape {values.shape} does not lie on the grid of {scans[0].name} "
             f"({grid[0]}), needed the mask of that scan"
