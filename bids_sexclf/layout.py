@@ -94,7 +94,8 @@ def open_dataset(bids_dir, validate=True, database_dir=None):
         raise InputError(
             f"Found {bids_dir}, which is no BIDS dataset: {' '.join(str(fault).split())} Needed a "
             "folder with dataset_description.json and sub-* folders. Correct the first argument, "
-            "or add the file."
+            "add the file, or name a folder of HCP or CC-359 by --derivatives hcp=PATH or "
+            "cc359=PATH too."
         ) from fault
 
 

@@ -139,14 +139,17 @@ def _find_bids(folder, name, template, filters):
                 found.setdefault(key, {}).setdefault(kind, names)
     for key, cells in found.items():
         cells |= _chosen(cells, key, folder)
-    return {key: cells for key, cells in found.items() if set(cells) - {"dwi_motion"}}
+    return {key: cells for key, cells in found.items() if set(cells) - {"dwi_motion", "note"}}
 
 
 def _chosen(cells, key, folder):
     """Choose among several files of one kind; add what lies beside a series."""
-    chosen = {kind: choose_scans(names)[0] for kind, names in cells.items() if kind != "maps"}
-    for kind in ("t1w", "t1w_mask", "dwi_mask", "dwi_motion", "t1w_to_template", "template_to_t1w"):
-        chosen |= {kind: chosen[kind][:1]} if kind in chosen else {}
+    chosen, notes = {}, []
+    for kind, names in cells.items():
+        if kind != "maps":
+            chosen[kind], note = choose_scans(names, only_first=kind != "dwi")
+            notes += [note] if note else []
+    chosen["note"] = notes
     if "maps" in cells:
         chosen["maps"] = _choose_maps(cells["maps"], key, folder)
     for extension in ("bval", "bvec"):
@@ -330,7 +333,7 @@ def fill(row, offers):
         The row, with ``note`` telling what is taken over.
     """
     held = {name: _cells_of(found, row) for name, found in offers.items()}
-    filled = dict.fromkeys(SCANS) | dict(row)
+    filled, used = dict.fromkeys(SCANS) | dict(row), {}
 
     def first(kind, names=tuple(held)):
         return next((name for name in names if held[name].get(kind)), None)
@@ -340,6 +343,7 @@ def fill(row, offers):
             own = held[name].get(kind, [])
             uris = [f"bids:{name}:{path}" for path in own]
             filled[kind] = SEVERAL.join(uris) or None
+        used[name] = held[name].get("note", [])
 
     diffusion = first("maps") or first("dwi")
     if first("maps"):
@@ -356,8 +360,8 @@ def fill(row, offers):
             take(anatomy, "t1w_to_template", "template_to_t1w")
     elif filled["t1w"] and first("t1w_mask", [n for n in held if about(n)["frame"] == "raw"]):
         take("masks", "t1w_mask")
-    told = describe(filled)
-    filled["note"] = "; ".join(filter(None, (row.get("note"), told))) or None
+    notes = [row.get("note"), *(note for own in used.values() for note in own), describe(filled)]
+    filled["note"] = "; ".join(filter(None, notes)) or None
     return filled
 
 

@@ -165,7 +165,7 @@ class Regrid(SimpleInterface):
 
 class _RunsIn(BaseInterfaceInputSpec):
     in_files = InputMultiObject(File(exists=True), mandatory=True)
-    how = traits.Enum("best", "average", "first", usedefault=True)
+    how = traits.Enum("best", "average", usedefault=True)
     seed = traits.Int(1, usedefault=True)
 
 
@@ -184,12 +184,11 @@ class UniteRuns(SimpleInterface):
 
         files = self.inputs.in_files
         about = {"how": self.inputs.how, "runs": [Path(path).name for path in files]}
-        self._results["out_file"] = files[0]
         if self.inputs.how == "best":
             chosen, scores = sharpest([load(path, ndim=3)[0] for path in files])
             self._results["out_file"] = files[chosen]
             about |= {"chosen": Path(files[chosen]).name, "entropy_focus": scores}
-        elif self.inputs.how == "average":
+        else:
             self._results["out_file"] = self._average(files, runtime.cwd)
         self._results["record"] = str(Path(runtime.cwd, "runs.json"))
         Path(self._results["record"]).write_text(json.dumps(about))

@@ -41,7 +41,6 @@ RUNS = {
         "Several runs of the T1w were aligned rigidly with the first one and averaged, scaled to "
         "its level."
     ),
-    "first": "Of several runs of the T1w the first was taken.",
     "concatenate": "The runs of the diffusion series were joined, each with its own gradients.",
 }
 

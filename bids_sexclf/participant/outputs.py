@@ -16,7 +16,7 @@ from nipype.interfaces.base import isdefined as _given
 
 from bids_sexclf.disk import whole, write_json
 from bids_sexclf.layout import derivative, number_label, paths, sidecar, versions
-from bids_sexclf.prepared import as_uri
+from bids_sexclf.prepared import as_uri, describe
 
 SINGLE = {
     "t1w": "t1w_preproc",
@@ -192,6 +192,7 @@ class WriteDerivatives(SimpleInterface):
             numbers=numbers,
             provenance=given.provenance,
             sources=given.sources,
+            note=describe(given.sources),
         )
         path = Path(given.out, derivative("quality", given.participant_id, session))
         about = {"GeneratedWith": dict(given.provenance), "Scans": dict(given.sources)}
