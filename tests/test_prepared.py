@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_sexclf import layout, prepared
+from bids_sexclf import layout, offers, prepared
 from bids_sexclf.errors import InputError
 from bids_sexclf.people import read_participants
 
@@ -50,7 +50,7 @@ def raw(**cells):
 
 def record_of(row, folders, template=MNI, filters=None):
     """Find, choose and take over, as the participant level does; places as names."""
-    filled = prepared.fill(row, prepared.find_offers(folders, template, filters))
+    filled = prepared.fill(row, offers.find_offers(folders, template, filters))
     places = {name: Path(name) for name in ("raw", *folders)}
     return prepared.take_over(filled, places, template), filled
 
@@ -136,7 +136,7 @@ def test_one_map_by_two_pipelines_is_refused_and_one_folder_chooses(tmp_path):
     names = [RECON.format(tool, "ACPC", "tensor", "fa") for tool in ("DSIStudio", "TORTOISE")]
     touch(tmp_path, *names)
     with pytest.raises(InputError, match="qsirecon-DSIStudio, derivatives/qsirecon-TORTOISE"):
-        prepared.find_offers({"qsirecon": tmp_path}, MNI)
+        offers.find_offers({"qsirecon": tmp_path}, MNI)
     one = {"qsirecon": tmp_path / "derivatives" / "qsirecon-TORTOISE"}
     assert list(record_of(raw(session_id="ses-a"), one)[0].maps) == ["FA"]
 
@@ -153,8 +153,8 @@ def test_maps_replace_the_series_they_were_made_from(tmp_path):
 
 def test_hcp_folders_name_participants_and_visits(tmp_path):
     touch(tmp_path, *HCP, *[name.replace("100307", "HCA6002236_V1_MR") for name in HCP])
-    offers = prepared.find_offers({"hcp": touch(tmp_path, "unrelated/readme")}, MNI)["hcp"]
-    assert set(offers) == {("sub-100307", None), ("sub-HCA6002236", "ses-V1")}
+    found = offers.find_offers({"hcp": touch(tmp_path, "unrelated/readme")}, MNI)["hcp"]
+    assert set(found) == {("sub-100307", None), ("sub-HCA6002236", "ses-V1")}
     record, _ = record_of(raw(participant_id="sub-100307"), {"hcp": tmp_path})
     assert record.aligned and record.dwi_done and record.bias_done
     assert record.bvec == (Path("hcp/100307/T1w/Diffusion/bvecs"),)
@@ -210,9 +210,9 @@ def test_a_filter_chooses_among_what_others_have_prepared(tmp_path):
 def test_a_folder_without_anything_of_use_is_refused(tmp_path, name):
     touch(tmp_path, "sub-1/func/sub-1_task-rest_bold.nii.gz")
     with pytest.raises(InputError, match=f"Found nothing in .* --derivatives {name}=PATH"):
-        prepared.find_offers({name: tmp_path}, MNI)
+        offers.find_offers({name: tmp_path}, MNI)
     with pytest.raises(InputError, match="Found no folder"):
-        prepared.find_offers({name: tmp_path / "absent"}, MNI)
+        offers.find_offers({name: tmp_path / "absent"}, MNI)
 
 
 def test_participants_that_only_others_hold_are_in_the_worklist(tmp_path):
@@ -231,7 +231,7 @@ def test_participants_that_only_others_hold_are_in_the_worklist(tmp_path):
 
 def test_only_a_folder_named_so_may_lack_a_dataset_description(tmp_path):
     touch(tmp_path, *HCP)
-    assert prepared.is_own_folder(tmp_path, {"hcp": tmp_path})
-    assert not prepared.is_own_folder(tmp_path, {"qsiprep": tmp_path})
+    assert offers.is_own_folder(tmp_path, {"hcp": tmp_path})
+    assert not offers.is_own_folder(tmp_path, {"qsiprep": tmp_path})
     (tmp_path / "dataset_description.json").write_text("{}")
-    assert not prepared.is_own_folder(tmp_path, {"hcp": tmp_path})
+    assert not offers.is_own_folder(tmp_path, {"hcp": tmp_path})

@@ -7,6 +7,7 @@ from bids_sexclf.interfaces.ants import Carry
 from bids_sexclf.interfaces.given import JoinSeries, Regrid, UniteRuns
 from bids_sexclf.interfaces.images import Quality
 from bids_sexclf.interfaces.pictures import DrawFlicker, DrawOutline
+from bids_sexclf.offers import about
 from bids_sexclf.participant.anat import init_anat_wf
 from bids_sexclf.participant.dwi import init_dwi_wf
 from bids_sexclf.participant.given import (
@@ -19,7 +20,7 @@ from bids_sexclf.participant.maps import init_maps_wf
 from bids_sexclf.participant.outputs import WriteDerivatives
 from bids_sexclf.participant.register import init_register_wf
 from bids_sexclf.participant.report import name_of
-from bids_sexclf.prepared import about, scans_of, take_over
+from bids_sexclf.prepared import scans_of, take_over
 
 SERIES = ("dwi", "bval", "bvec")
 

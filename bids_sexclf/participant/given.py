@@ -6,7 +6,7 @@ from nipype.pipeline.engine import Node, Workflow
 from bids_sexclf.interfaces.ants import BiasCorrect, Carry, Normalize
 from bids_sexclf.interfaces.given import MeanB0, TakeMaps, TakeMask, TakeMotion
 from bids_sexclf.interfaces.images import Conform
-from bids_sexclf.prepared import about
+from bids_sexclf.offers import about
 
 METHODS = {
     "taken": "{steps} {verb} taken over from {title}{cite}.",

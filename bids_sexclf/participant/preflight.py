@@ -193,8 +193,11 @@ def _transform_faults(path):
     """Say whether a transform is a whole HDF5 file: its head tells where it must end."""
     if path is None:
         return []
-    with open(path, "rb") as stream:
-        head = stream.read(64)
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(64)
+    except OSError as fault:
+        return [f"{path.name} cannot be read ({fault})"]
     if head[:8] != b"\x89HDF\r\n\x1a\n":
         return [f"{path.name} is no HDF5 file, needed a transform as ITK writes it"]
     # Where the address of the end stands depends on the version of the superblock.
@@ -211,7 +214,7 @@ def _motion_faults(record):
         return []
     try:
         moved, _ = read_motion(record.dwi_motion)
-    except (InputError, ValueError) as fault:
+    except (InputError, OSError, ValueError) as fault:
         return [f"{record.dwi_motion.name} cannot be read ({fault})"]
     return [] if np.isfinite(moved).all() else [f"{record.dwi_motion.name} holds no numbers"]
 

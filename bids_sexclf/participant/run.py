@@ -11,9 +11,10 @@ from bids_sexclf import layout, resources
 from bids_sexclf.disk import locked, whole
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
+from bids_sexclf.offers import find_offers, is_own_folder, read_by_participant
 from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.participant.report import name_of, sentences, write_report
-from bids_sexclf.prepared import fill, find_offers, is_own_folder, read_by_participant, scans_of
+from bids_sexclf.prepared import fill, scans_of
 from bids_sexclf.tables import read_table, write_table
 from bids_sexclf.volumes import load, resample, save
 

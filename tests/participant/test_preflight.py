@@ -278,6 +278,13 @@ def no_hdf5(folder, maps):
     (folder / f"{STEM}from-T1w_to-Phantom_mode-image_xfm.h5").write_text("version https://git-lfs")
 
 
+def broken_link(folder, maps):
+    """Leave what a dataset kept by git-annex shows before its content is fetched."""
+    path = folder / f"{STEM}from-T1w_to-Phantom_mode-image_xfm.h5"
+    path.unlink()
+    path.symlink_to(folder / "absent")
+
+
 def nan_map(folder, maps):
     path = maps / "sub-1_space-Phantom_model-tensor_param-md_dwimap.nii.gz"
     array = np.asarray(nib.load(path).dataobj).copy()
@@ -300,6 +307,7 @@ def maps_apart(folder, maps):
         (shifted_mask, "does not lie on the grid"),
         (cut_transform, "is truncated: it ends after 400 of 512 bytes"),
         (no_hdf5, "is no HDF5 file"),
+        (broken_link, "cannot be read"),
         (nan_map, "non-finite values"),
         (maps_apart, "lies on another grid than"),
     ],
