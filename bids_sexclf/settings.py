@@ -21,8 +21,8 @@ except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
 STUDIES = Path(__file__).parent / "studies"
-DERIVATIVES = ("bids_sexclf", "freesurfer")
-"""Names that ``--derivatives NAME=PATH`` knows."""
+DERIVATIVES = json.loads((Path(__file__).parent / "data" / "derivatives.json").read_text())
+"""What others may have prepared: name in ``--derivatives NAME=PATH`` to what is read from it."""
 
 
 def choice(default, description, *flags, minimum=None, maximum=None):
@@ -69,7 +69,8 @@ class Run(Record):
     bids_filter_file: Path | None = choice(
         None,
         "JSON of BIDS entities that choose among several scans, e.g. "
-        '{"t1w": {"reconstruction": "norm"}, "dwi": {"direction": "AP"}}.',
+        '{"t1w": {"reconstruction": "norm"}, "dwi": {"direction": "AP"}}; also t1w_mask, dwi_mask '
+        "and maps, for what others have prepared.",
     )
     allow_unlabelled: bool = choice(
         False, "Also prepare participants whose sex or age is unknown, e.g. to predict them."
@@ -98,9 +99,11 @@ class Run(Record):
     folds: list[int] | None = choice(None, "Only these folds of the fit and attribute stages.")
     derivatives: list[str] | None = choice(
         None,
-        "What others have prepared, as NAME=PATH; bids_sexclf=PATH is the participant "
-        "level's output for the group level, OUTPUT_DIR by default; freesurfer=PATH is the folder "
-        "of FreeSurfer's subjects, whose tables the group level reads.",
+        "What others have prepared, as NAME=PATH; steps already done are not repeated. "
+        + "; ".join(f"{name}: {about['holds']}" for name, about in DERIVATIVES.items())
+        + ". HCP and CC-359 need no BIDS dataset: give their folder as BIDS_DIR too. HCP needs a "
+        "participants.tsv in it (participant_id, sex, age); CC-359 tells sex and age by its file "
+        "names.",
     )
     atlas_dir: Path | None = choice(
         None, "Folder that holds atlas images and their label tables, beside the known places."
@@ -109,17 +112,30 @@ class Run(Record):
     @field_validator("derivatives")
     @classmethod
     def _named(cls, given):
+        seen = set()
         for entry in given or []:
             name, _, path = entry.partition("=")
             if name not in DERIVATIVES or not path:
-                known = ", ".join(f"{known}=PATH" for known in DERIVATIVES)
+                known = ", ".join(f"{name}=PATH" for name in DERIVATIVES)
                 raise ValueError(f"{entry} is none of {known}")
+            if name in seen:
+                raise ValueError(f"{name} is given twice, needed one folder for each name")
+            seen.add(name)
         return given
+
+    def folders(self):
+        """Give what ``--derivatives`` named: name to path, in the order given.
+
+        Returns
+        -------
+        dict of str to pathlib.Path
+        """
+        named = (entry.split("=", 1) for entry in self.derivatives or [])
+        return {name: Path(path).expanduser() for name, path in named}
 
     def derivatives_of(self, name):
         """Give the path that ``--derivatives NAME=PATH`` named, or None."""
-        named = dict(entry.split("=", 1) for entry in self.derivatives or [])
-        return Path(named[name]) if name in named else None
+        return self.folders().get(name)
 
 
 class Preparation(Record):
@@ -143,6 +159,16 @@ class Preparation(Record):
         ["Lobes"],
         "Atlases whose regions are measured in native space: known names, or images with their "
         "label table (TSV) beside them; none for no such table.",
+    )
+    t1w_runs: Literal["best", "average", "first"] = choice(
+        "best",
+        "Which of several runs of one T1w: the sharpest one (lowest entropy focus), the average of "
+        "all after rigid alignment, or the first. One run for everybody keeps noise and sharpness "
+        "comparable; averages differ from single runs in both. Of several reconstructions the one "
+        "with the plainest name is taken; --bids-filter-file chooses another.",
+    )
+    dwi_runs: Literal["concatenate", "first"] = choice(
+        "concatenate", "Several runs of one diffusion series: join their volumes, or the first."
     )
     dwi_alignment: Literal["affine", "rigid", "none"] = choice(
         "affine", "How diffusion volumes are aligned with each other; gradients turn along."

@@ -220,6 +220,50 @@ def check_same_grid(shape, affine, other_shape, other_affine, names=("one volume
         )
 
 
+def same_grid(first, second, voxels=1e-3):
+    """Say whether two grids are one, up to a share of a voxel at the corners.
+
+    Parameters
+    ----------
+    first, second : pair
+        Shape (X, Y, Z) and affine.
+    voxels : float
+        Share of the first grid's smallest voxel size.
+
+    Returns
+    -------
+    bool
+    """
+    (shape, affine), (other, own) = first, second
+    if tuple(shape[:3]) != tuple(other[:3]):
+        return False
+    corners = np.array(np.meshgrid(*[[0, size - 1] for size in shape[:3]])).reshape(3, -1)
+    apart = (np.asarray(affine) - own)[:3] @ np.vstack([corners, np.ones(8)])
+    return bool(np.abs(apart).max() <= voxels * np.linalg.norm(affine[:3, :3], axis=0).min())
+
+
+def turn_axes(array, affine, like):
+    """Flip and permute a volume's axes to those of another, without interpolation.
+
+    Parameters
+    ----------
+    array : ndarray, shape (X, Y, Z)
+    affine : ndarray, shape (4, 4)
+    like : ndarray, shape (4, 4)
+        Affine whose axes to follow, to the nearest.
+
+    Returns
+    -------
+    array : ndarray
+    affine : ndarray, shape (4, 4)
+    """
+    from nibabel import orientations as turns
+
+    turn = turns.ornt_transform(turns.io_orientation(affine), turns.io_orientation(like))
+    turned = turns.apply_orientation(array, turn)
+    return turned, affine @ turns.inv_ornt_aff(turn, array.shape)
+
+
 @dataclass(frozen=True)
 class Grid:
     """A box of voxels in world space.

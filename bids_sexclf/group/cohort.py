@@ -277,7 +277,7 @@ def _atlas_places(desk):
 
 
 def _averager(desk, space, resolution):
-    """Give what averages maps over the atlas's regions; none where that is not asked or not known."""
+    """Give what averages maps over the atlas's regions; or None."""
     if not desk.study.region_means or space == NATIVE:
         return None
     return Averager(desk, space, resolution, _atlas_places(desk))

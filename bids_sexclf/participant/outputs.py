@@ -15,7 +15,9 @@ from nipype.interfaces.base import (
 from nipype.interfaces.base import isdefined as _given
 
 from bids_sexclf.disk import whole, write_json
-from bids_sexclf.layout import derivative, names, number_label, sidecar, versions
+from bids_sexclf.layout import derivative, names, number_label, paths, sidecar, versions
+from bids_sexclf.participant.register import ROADS
+from bids_sexclf.prepared import as_uri, describe
 
 SINGLE = {
     "t1w": "t1w_preproc",
@@ -56,14 +58,20 @@ ABOUT = {
     "dwi_mask": {"Type": "Brain", "Description": "Brain mask on the mean b=0 volume"},
 }
 
+ANATOMY = ("t1w", "t1w_mask", "t1w_to_template")
+USED = {"anat": ANATOMY, "dwi": (*ANATOMY, "dwi", "dwi_mask", "maps")}
+"""Folder of a file to the kinds of scans that went into it."""
+
 
 class _WriteIn(BaseInterfaceInputSpec):
     out = traits.Str(mandatory=True, desc="output folder")
     participant_id = traits.Str(mandatory=True)
     session_id = traits.Either(None, traits.Str)
-    sources = traits.Dict(desc="kind of scan to its path in the dataset")
+    sources = traits.Dict(desc="kind of scan to its paths, as the worklist spells them")
+    taken_over = traits.Dict(desc="step that others have done to who did it")
+    runs = File(exists=True, desc="JSON: what was done with several runs of the T1w")
     provenance = traits.Dict(desc="the choices this participant was prepared with")
-    road = traits.Enum("t1w", "fa", "b0", usedefault=True, desc="of the diffusion maps")
+    road = traits.Enum(*ROADS, usedefault=True, desc="of the diffusion maps")
     t1w = File(exists=True)
     mask = File(exists=True)
     t1w_template = File(exists=True)
@@ -104,7 +112,7 @@ class WriteDerivatives(SimpleInterface):
         for kind, entry in SINGLE.items():
             if _given(getattr(given, kind)):
                 path = getattr(given, kind)
-                self._put(path, _form(entry, path), ABOUT.get(kind, {}))
+                self._put(path, _form(entry, path), self._about(kind))
         if _given(given.dwi_transform):
             entry = "dwi_to_t1w" if given.road == "t1w" else "dwi_to_template"
             self._put(given.dwi_transform, _form(entry, given.dwi_transform), {})
@@ -119,6 +127,23 @@ class WriteDerivatives(SimpleInterface):
                 shutil.copyfile(path, part)
         self._results["out_file"] = str(self._finish())
         return runtime
+
+    def _about(self, kind):
+        """Say what a file holds; a mask, or a bias field removed, may be another's."""
+        content = dict(ABOUT.get(kind, {}))
+        step = {"mask": "brain mask of the T1w", "dwi_mask": "brain mask of the diffusion series"}
+        giver = self.inputs.taken_over.get(step.get(kind))
+        if giver:
+            content["Description"] = f"Brain mask as {giver} gives it"
+        if kind == "t1w" and self.inputs.sources.get("t1w", "").endswith("_brain.nii.gz"):
+            content["SkullStripped"] = True
+        return content
+
+    def _used(self, folder):
+        """List the kinds of scans that went into the files of a folder."""
+        kinds = USED[folder]
+        alone = folder == "dwi" and self.inputs.road in ("fa", "b0")
+        return [kind for kind in kinds if kind not in ANATOMY] if alone else kinds
 
     def _entities(self, entry):
         """Fill the open entities of a name."""
@@ -146,17 +171,14 @@ class WriteDerivatives(SimpleInterface):
             shutil.copyfile(source, part)
         if path.name.endswith((".bval", ".bvec", "_dseg.tsv")):  # an image beside it has one
             return
-        kind = "dwi" if path.parent.name == "dwi" else "t1w"
-        used = [
-            given.sources[k]
-            for k in ("t1w", "dwi")
-            if given.sources.get(k) and (k == kind or (k == "t1w" and given.road == "t1w"))
-        ]
+        used = [given.sources.get(kind) for kind in self._used(path.parent.name)]
         content = dict(about) | {
-            "Sources": [f"bids:raw:{name}" for name in used],
+            "Sources": [as_uri(name) for cell in used for name in paths(cell)],
             "GeneratedWith": dict(given.provenance),
             "Versions": versions(),
         }
+        if given.taken_over:
+            content["TakenOver"] = dict(given.taken_over)
         if "space-" in path.name:
             content["SpatialReference"] = self.template
             native = given.provenance["native_resolution"]
@@ -186,6 +208,7 @@ class WriteDerivatives(SimpleInterface):
         from bids_sexclf.participant import register
 
         model, name = source.name.removeprefix("carried_").split(".")[0].split("_")
+        given = self.inputs
         records = {r.name: r for r in (tensor.MAPS if model == "tensor" else kurtosis.MAPS)}
         record = records[name]
         about = {
@@ -194,7 +217,7 @@ class WriteDerivatives(SimpleInterface):
             "Units": record.units,
             "Range": list(record.range),
             "Reference": f"https://doi.org/{record.source}",
-            "Fit": "weighted least squares",
+            "Fit": given.taken_over.get("diffusion maps", "weighted least squares"),
         }
         if model == "dki":
             about["Clip"] = list(self.inputs.provenance["kurtosis_clip"])
@@ -219,9 +242,13 @@ class WriteDerivatives(SimpleInterface):
             numbers=numbers,
             provenance=given.provenance,
             sources=given.sources,
+            note=describe(given.sources),
         )
         path = Path(given.out, derivative("quality", given.participant_id, session))
         about = {"GeneratedWith": dict(given.provenance), "Scans": dict(given.sources)}
+        about["TakenOver"] = dict(given.taken_over)
+        if _given(given.runs):
+            about["Runs"] = json.loads(Path(given.runs).read_text())
         write_json(numbers | about | {"Versions": versions()}, path)
         return path
 

@@ -29,29 +29,35 @@ METHODS = {
         "(affine and SyN, mutual information), and the maps resampled once."
     ),
 }
+ROADS = ("t1w", "fa", "b0", "aligned", "grid")
 FA_ENGINES = {
     "ants": "affine and SyN, cross-correlation; Avants et al. 2008",
     "fsl": "FLIRT and FNIRT; Jenkinson et al. 2002, Andersson et al. 2007",
 }
 
 
-def choose_road(has_t1w, preparation):
+def choose_road(record, preparation):
     """Say how the diffusion maps of a participant reach the group grid.
 
     Parameters
     ----------
-    has_t1w : bool
+    record : prepared.Record
     preparation : dict
         The choices of `settings.Preparation`.
 
     Returns
     -------
-    {"t1w", "fa", "b0"}
+    {"t1w", "fa", "b0", "aligned", "grid"}
+        ``aligned``: in the T1w's space already; ``grid``: in the template's space already.
     """
     asked = preparation["dwi_normalization"]
-    if asked == "fa":
+    if record.maps_space == "template":
+        return "grid"
+    if asked == "fa" and record.dwi:
         return "fa"
-    if has_t1w:
+    if record.aligned:
+        return "aligned"
+    if record.t1w:
         return "t1w"
     template = find_fa_template(preparation["template"], preparation["fa_template"])
     return "fa" if asked == "auto" and template else "b0"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from bids_sexclf.disk import whole
 from bids_sexclf.layout import versions
-from bids_sexclf.participant import anat, dwi, maps, morphometry, native, register
+from bids_sexclf.participant import anat, dwi, given, maps, morphometry, native, register
+from bids_sexclf.prepared import take_over
 
 FIGURES = {
     "t1wmask": (
@@ -73,28 +74,51 @@ def methods(provenance, sources, road=None):
     provenance : dict
         The choices of `settings.Preparation`.
     sources : dict
-        Kind of scan (``t1w``, ``dwi``) to its path; those it has.
-    road : {"t1w", "fa", "b0"}, optional
+        Kind of scan (``t1w``, ``dwi``, …) to its paths, as the worklist spells them; those it has.
+    road : {"t1w", "fa", "b0", "aligned", "grid"}, optional
         That its diffusion maps have taken; the one they would take by default.
 
     Returns
     -------
     str
     """
-    text = []
-    if sources.get("t1w"):
-        text.append(anat.methods(provenance))
+    return " ".join(sentences(provenance, sources, road))
+
+
+def sentences(provenance, sources, road=None):
+    """List the parts of the methods paragraph: what others did comes first.
+
+    Parameters
+    ----------
+    provenance, sources, road
+        As for `methods`.
+
+    Returns
+    -------
+    list of str
+    """
+    record = take_over(sources, None, provenance["template"])
+    told = given.methods(provenance, record)
+    text = [told.get("taken")]
+    if len(record.t1w) > 1:
+        text.append(given.RUNS[provenance["t1w_runs"]])
+    if record.t1w:
+        text.append(told.get("t1w", anat.methods(provenance)))
         text += [native.METHODS.format(**provenance), morphometry.METHODS]
         atlases = [name for name in provenance["morphometry_atlas"] if name != morphometry.NONE]
         if atlases:
             text.append(morphometry.REGIONS.format(atlases=", ".join(atlases)))
-    if sources.get("dwi"):
+    if len(record.dwi) > 1:
+        text.append(given.RUNS["concatenate"])
+    if record.dwi:
         low, high = provenance["kurtosis_clip"]
-        text.append(dwi.METHODS.format(kind=provenance["dwi_alignment"]))
+        if not record.dwi_done:
+            text.append(dwi.METHODS.format(kind=provenance["dwi_alignment"]))
         text.append(maps.METHODS.format(low=low, high=high))
-        road = road or register.choose_road(bool(sources.get("t1w")), provenance)
-        text.append(register.methods(road, provenance))
-    return " ".join(text)
+    if record.dwi or record.maps:
+        road = road or register.choose_road(record, provenance)
+        text.append(told.get("register") or register.methods(road, provenance))
+    return list(filter(None, text))
 
 
 def write_report(

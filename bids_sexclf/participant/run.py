@@ -11,9 +11,11 @@ from bids_sexclf import layout, resources
 from bids_sexclf.disk import locked, whole
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
+from bids_sexclf.offers import find_offers, is_own_folder, read_by_participant
 from bids_sexclf.participant.morphometry import write_atlases
 from bids_sexclf.participant.preflight import check_dataset
-from bids_sexclf.participant.report import methods, name_of, write_report
+from bids_sexclf.participant.report import name_of, sentences, write_report
+from bids_sexclf.prepared import fill, scans_of
 from bids_sexclf.settings import Preparation
 from bids_sexclf.tables import read_table, write_table
 from bids_sexclf.volumes import load, resample, save
@@ -68,12 +70,14 @@ def plan(bids_dir, out, run, preparation, advance=None):
 
     resources.find_template(preparation.template, preparation.templates_dir)
     check_tools(preparation)
-    dataset = layout.open_dataset(
-        bids_dir, validate=not run.skip_bids_validation, database_dir=run.bids_database_dir
-    )
-    worklist = layout.find_scans(
-        dataset, run.participant_label, run.session_label, _filters(run.bids_filter_file)
-    )
+    folders = run.folders()
+    if is_own_folder(bids_dir, folders):
+        dataset = layout.PlainFolder(bids_dir)
+    else:
+        dataset = layout.open_dataset(
+            bids_dir, validate=not run.skip_bids_validation, database_dir=run.bids_database_dir
+        )
+    worklist = make_worklist(dataset, folders, run, preparation)
     if worklist.empty:
         raise InputError(
             f"Found no T1w and no diffusion series in {bids_dir}, needed sub-*/anat/*_T1w.nii.gz "
@@ -81,7 +85,13 @@ def plan(bids_dir, out, run, preparation, advance=None):
         )
     tell = _counter(advance, len(worklist))
     good, excluded = check_dataset(
-        dataset, worklist, run.nprocs or processors(), tell, labelled=not run.allow_unlabelled
+        dataset,
+        worklist,
+        run.nprocs or processors(),
+        tell,
+        labelled=not run.allow_unlabelled,
+        folders=folders,
+        template=preparation.template,
     )
     if good.empty:
         reasons = "; ".join(excluded["participant_id"] + ": " + excluded["reason"])
@@ -97,6 +107,37 @@ def plan(bids_dir, out, run, preparation, advance=None):
         excluded=excluded.to_dict("records"),
         worklist=worklist,
     )
+
+
+def make_worklist(dataset, folders, run, preparation):
+    """List every participant-session, with what others have prepared in place of what is raw.
+
+    Parameters
+    ----------
+    dataset : bids.BIDSLayout or layout.PlainFolder
+    folders : dict of str to path-like
+        What others have prepared.
+    run : settings.Run
+    preparation : settings.Preparation
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of the ``worklist`` table.
+    """
+    filters = _filters(run.bids_filter_file)
+    offers = find_offers(folders, preparation.template, filters)
+    first = [kind for kind in ("t1w", "dwi") if getattr(preparation, f"{kind}_runs") == "first"]
+    worklist = layout.find_scans(
+        dataset,
+        run.participant_label,
+        run.session_label,
+        filters,
+        others=[key for found in offers.values() for key in found],
+        first=first,
+    )
+    rows = [fill(row, offers) for row in worklist.to_dict("records")]
+    return worklist.__class__(rows, columns=worklist.columns, dtype=object)
 
 
 def _counter(advance, total):
@@ -155,7 +196,7 @@ def is_finished(out, row, preparation):
             f"Found {path} made with {told}; needed one set of choices per output folder. Choose "
             "another output folder, or remove the participant's."
         )
-    return held.get("Scans") in (None, {kind: row[kind] for kind in ("t1w", "dwi") if row[kind]})
+    return held.get("Scans") in (None, scans_of(row))
 
 
 def execute(bids_dir, out, run, preparation, planned, advance=None):
@@ -178,7 +219,9 @@ def execute(bids_dir, out, run, preparation, planned, advance=None):
     """
     out, work = Path(out), Path(run.work_dir or Path(out, "work")).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    layout.write_description(out, "bids_sexclf: maps on a common grid", {"raw": bids_dir})
+    folders = {n: path.resolve() for n, path in run.folders().items() if read_by_participant(n)}
+    links = {"raw": bids_dir} | folders
+    layout.write_description(out, "bids_sexclf: maps on a common grid", links)
     write_table(planned.worklist, out / "worklist.tsv", "worklist")
     write_boilerplate(out, planned.worklist, preparation)
     for row in planned.excluded:
@@ -190,6 +233,7 @@ def execute(bids_dir, out, run, preparation, planned, advance=None):
         "template": template,
         "references": write_references(out, template, preparation),
         "atlases": _atlases(out, template, run, preparation, planned),
+        "derivatives": folders,
     }
     failed = []
     if planned.ready:
@@ -234,7 +278,7 @@ def rewrite_reports(out, planned, preparation):
             row["session_id"],
             numbers=numbers,
             provenance=numbers.get("GeneratedWith", preparation.provenance()),
-            sources={kind: row[kind] for kind in ("t1w", "dwi")},
+            sources=scans_of(row),
             note=row["note"],
         )
     for row in planned.excluded:
@@ -256,8 +300,10 @@ def write_boilerplate(out, worklist, preparation):
     str
         The text, with a sentence for every step that some participant's scans need.
     """
-    kinds = {kind: bool(worklist[kind].notna().any()) for kind in ("t1w", "dwi")}
-    text = methods(preparation.provenance(), kinds)
+    told, provenance = {}, preparation.provenance()
+    for row in worklist.to_dict("records"):
+        told |= dict.fromkeys(sentences(provenance, scans_of(row)))
+    text = " ".join(told)
     with whole(Path(out, "logs", "CITATION.md")) as part:
         part.write_text(text + "\n")
     return text
@@ -446,7 +492,7 @@ def _report_failure(out, row, worklist, preparation):
         error=row["reason"],
         trace=row.get("trace"),
         provenance=preparation.provenance(),
-        sources={kind: scans.get(kind) for kind in ("t1w", "dwi")},
+        sources=scans_of(scans),
         note=scans.get("note"),
     )
 
