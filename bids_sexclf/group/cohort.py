@@ -28,6 +28,7 @@ WRITES = ("cohort.tsv", "excluded.tsv")
 SETTINGS = ("maps", "voxel_size", "atlas", "atlas_labels")
 ENTRIES = {"T1w": "t1w_template"} | dict.fromkeys(("FA", "MD", "AD", "RD"), "tensor_template")
 ENTRIES |= dict.fromkeys(("MK", "AK", "RK", "KFA"), "kurtosis_template")
+ENTRIES |= dict.fromkeys(("ICVF", "ODI", "ISOVF"), "noddi_template")
 NUMBERS = ("brain_volume_ml", "motion_mm", "registration_agreement", "snr")
 
 

@@ -133,7 +133,7 @@ def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):
 def _connect_dwi(workflow, anat_wf, quality, write, *, series, register_wf, preparation, threads):
     """Wire the diffusion series' road; give its workflow."""
     dwi_wf = init_dwi_wf(preparation=preparation, threads=threads)
-    maps_wf = init_maps_wf(preparation=preparation)
+    maps_wf = init_maps_wf(preparation=preparation, threads=threads)
     dwi_wf.inputs.inputnode.trait_set(**series)
     maps_wf.inputs.inputnode.bval = write.inputs.bval = series["bval"]
     aligned = [(f"outputnode.{field}", f"inputnode.{field}") for field in ("dwi", "bvec", "mask")]

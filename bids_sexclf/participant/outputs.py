@@ -142,23 +142,24 @@ class WriteDerivatives(SimpleInterface):
 
     def _put_map(self, source, place):
         """Copy one diffusion map with its meaning, units, range and source."""
-        from bids_sexclf.diffusion import kurtosis, tensor
+        from bids_sexclf.diffusion.families import BY_LABEL, FAMILIES, engine_of
 
-        model, name = source.name.removeprefix("carried_").split(".")[0].split("_")
-        records = {r.name: r for r in (tensor.MAPS if model == "tensor" else kurtosis.MAPS)}
-        record = records[name]
+        choices = self.inputs.provenance
+        label, name = source.name.removeprefix("carried_").split(".")[0].split("_")
+        model = BY_LABEL[label]
+        family = FAMILIES[model]
+        record = family.records[name]
         about = {
-            "Model": {"tensor": "Diffusion tensor", "dki": "Diffusion kurtosis"}[model],
+            "Model": family.title,
             "Description": record.description,
             "Units": record.units,
             "Range": list(record.range),
             "Reference": f"https://doi.org/{record.source}",
-            "Fit": "weighted least squares",
+            "Fit": family.words[engine_of(model, choices["fit_engine"])],
         }
-        if model == "dki":
-            about["Clip"] = list(self.inputs.provenance["kurtosis_clip"])
-        entry = f"{'kurtosis' if model == 'dki' else 'tensor'}_{place}"
-        self._put(source, entry, about, param=name.lower())
+        if model == "kurtosis":
+            about["Clip"] = list(choices["kurtosis_clip"])
+        self._put(source, f"{model}_{place}", about, param=name.lower())
 
     def _finish(self):
         """Write report and quality file: from now on the session counts as finished."""

@@ -75,9 +75,8 @@ def methods(provenance, sources):
     if sources.get("t1w"):
         text.append(anat.METHODS.format(**provenance))
     if sources.get("dwi"):
-        low, high = provenance["kurtosis_clip"]
         text.append(dwi.METHODS.format(kind=provenance["dwi_alignment"]))
-        text.append(maps.METHODS.format(low=low, high=high))
+        text.append(maps.methods(provenance))
         text.append(register.METHODS[bool(sources.get("t1w"))])
     return " ".join(text)
 
