@@ -18,7 +18,7 @@ def directions(n, seed=0):
 
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory):
-    """Write a series of bundles in some water, with noise, at two shells; give the node's inputs."""
+    """Write a noisy series of bundles and one voxel of water; give the node's inputs."""
     folder = tmp_path_factory.mktemp("scan")
     bvals = np.repeat([0.0, 1000, 2000], [5, 30, 30])
     bvecs = np.vstack([np.zeros((5, 3)), directions(60)])
