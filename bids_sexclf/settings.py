@@ -189,11 +189,27 @@ class Preparation(Record):
         "What registers T1w and FA to their templates: ANTs (affine and SyN), or FSL's FLIRT and "
         "FNIRT, which must be on the PATH.",
     )
+    dwi_models: list[Literal["tensor", "kurtosis", "noddi"]] = choice(
+        ["tensor", "kurtosis"],
+        "Models fitted to diffusion series, each where its shells allow it; tensor is always "
+        "among them.",
+    )
+    fit_engine: Literal["native", "dipy", "fsl"] = choice(
+        "native",
+        "What fits the models: this package, dipy (slower), or FSL's dtifit, which must be on the "
+        "PATH. A model that an engine does not have is fitted by this package.",
+    )
     kurtosis_clip: tuple[float, float] = choice(
         (-3 / 7, 10.0), "Range that kurtosis values are clipped to."
     )
     sloppy: bool = choice(False, "Coarse and fast registration, for tests.")
     random_seed: int = choice(20240, "Seed of every random step.", minimum=0)
+
+    @field_validator("dwi_models")
+    @classmethod
+    def _tensor_first(cls, given):
+        """Put the models in one order, each once: the tensor's FA is what others lean on."""
+        return [name for name in ("tensor", "kurtosis", "noddi") if name in {"tensor", *given}]
 
 
 class Study(Record):

@@ -188,7 +188,7 @@ def fit_kurtosis(
     check_walk(chunk_size, n_threads)
     gradients = limit_bvals(check_gradients(dwi, bvals, bvecs, b0_threshold), b_max)
     mask = check_mask(mask, dwi.shape[:3])
-    _check_kurtosis(gradients, b0_threshold)
+    check_kurtosis(gradients, b0_threshold)
     model = LinearModel.from_powers(gradients, KURTOSIS_POWERS)
 
     def fit_chunk(signal):
@@ -214,7 +214,7 @@ def fit_kurtosis(
     )
 
 
-def _check_kurtosis(gradients, b0_threshold):
+def check_kurtosis(gradients, b0_threshold):
     """Raise InputError if the volumes do not determine both tensors."""
     shells = find_shells(gradients.bvals, b0_threshold)
     if len(shells) < 2:

@@ -4,12 +4,10 @@ import numpy as np
 
 from bids_sexclf.diffusion._gradients import (
     Gradients,
-    check_design,
     check_gradients,
     check_mask,
     find_shells,
     limit_bvals,
-    monomials,
 )
 from bids_sexclf.diffusion._least_squares import (
     SIGNAL_FLOOR,
@@ -27,6 +25,7 @@ from bids_sexclf.diffusion.tensor import (
     MIN_DIFFUSIVITY,
     TENSOR_POWERS,
     blank,
+    check_tensor,
     choose_volumes,
     declare,
     decompose,
@@ -229,9 +228,7 @@ def _direction_finder(gradients, signal_floor):
     """Return a function from signals (n, n_voxels) to principal directions (3, n_voxels)."""
     here = gradients._replace(volumes=np.arange(gradients.bvals.size))
     low = choose_volumes(here, None)
-    check_design(
-        monomials(low, TENSOR_POWERS), "tensor", "6 non-collinear directions and b0 volumes"
-    )
+    check_tensor(low)
     model = LinearModel.from_powers(low, TENSOR_POWERS)
 
     def find_directions(signal):

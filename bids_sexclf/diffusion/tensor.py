@@ -171,8 +171,7 @@ def fit_tensor(
     check_walk(chunk_size, n_threads)
     gradients = choose_volumes(check_gradients(dwi, bvals, bvecs, b0_threshold), b_max)
     mask = check_mask(mask, dwi.shape[:3])
-    design = monomials(gradients, TENSOR_POWERS)
-    check_design(design, "tensor", "6 non-collinear directions and b0 or a second b-value")
+    check_tensor(gradients)
     model = LinearModel.from_powers(gradients, TENSOR_POWERS)
 
     def fit_chunk(signal):
@@ -193,6 +192,40 @@ def fit_tensor(
         chunk_size=chunk_size,
         n_threads=n_threads,
     )
+
+
+def check_tensor(gradients):
+    """Raise InputError if the volumes do not determine a tensor."""
+    check_design(
+        monomials(gradients, TENSOR_POWERS),
+        "tensor",
+        "6 non-collinear directions and b0 or a second b-value",
+    )
+
+
+def volumes_for_tensor(bvals, bvecs, b0_threshold=50):
+    """Give the volumes that `fit_tensor` takes where its ``b_max`` is left to it.
+
+    Parameters
+    ----------
+    bvals : array-like, shape (N,)
+        s/mm².
+    bvecs : array-like, shape (N, 3)
+    b0_threshold : float
+
+    Returns
+    -------
+    numpy.ndarray of int, ascending
+
+    Examples
+    --------
+    >>> bvecs = np.random.default_rng(0).normal(size=(40, 3))
+    >>> bvecs /= np.linalg.norm(bvecs, axis=1, keepdims=True)
+    >>> int(volumes_for_tensor(np.repeat([0, 1000, 2000], [4, 18, 18]), bvecs)[-1])
+    21
+    """
+    voxel = np.ones((1, 1, 1, len(bvals)))
+    return choose_volumes(check_gradients(voxel, bvals, bvecs, b0_threshold), None).volumes
 
 
 def choose_volumes(gradients, b_max):

@@ -37,6 +37,7 @@ ENTRIES = {"T1w": "t1w_template", "T1wACPC": "t1w_acpc"} | dict.fromkeys(
     ("FA", "MD", "AD", "RD"), "tensor_template"
 )
 ENTRIES |= dict.fromkeys(("MK", "AK", "RK", "KFA"), "kurtosis_template")
+ENTRIES |= dict.fromkeys(("ICVF", "ODI", "ISOVF"), "noddi_template")
 NUMBERS = (
     "brain_volume_ml",
     "grey_volume_ml",

@@ -1,4 +1,4 @@
-"""Diffusion series: alignment of volumes, mask, fits."""
+"""Diffusion series: alignment of volumes, mask."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,6 @@ import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
-    OutputMultiObject,
     SimpleInterface,
     TraitedSpec,
     traits,
@@ -243,64 +242,3 @@ class MaskB0(SimpleInterface):
             self._results[name] = str(Path(runtime.cwd, file))
             save(array, affine, self._results[name])
         return runtime
-
-
-class _FitIn(_SeriesIn):
-    mask = File(exists=True, mandatory=True)
-    clip = traits.Tuple(traits.Float, traits.Float, desc="range of kurtosis values")
-
-
-class _FitOut(TraitedSpec):
-    out_files = OutputMultiObject(File(exists=True), desc="one map each, named by its parameter")
-    counts = File(exists=True, desc="JSON: what the fits had to repair")
-
-
-class FitMaps(SimpleInterface):
-    """Fit the tensor always, and kurtosis where the shells allow it."""
-
-    input_spec, output_spec = _FitIn, _FitOut
-
-    def _run_interface(self, runtime):
-        from bids_sexclf.diffusion import count_impossible, fit_kurtosis, fit_tensor
-
-        data, affine = load(self.inputs.in_file, ndim=4)
-        bvals, bvecs = read_gradients(self.inputs.bval, self.inputs.bvec)
-        mask = load(self.inputs.mask, ndim=3)[0] > 0
-        fits = {"tensor": (fit_tensor(data, bvals, bvecs, mask, counts=True), "FA MD AD RD")}
-        if kurtosis_possible(bvals, bvecs):
-            low, high = self.inputs.clip
-            maps = fit_kurtosis(
-                data, bvals, bvecs, mask, counts=True, min_kurtosis=low, max_kurtosis=high
-            )
-            fits["dki"] = (maps, "MK AK RK KFA")
-        files, counts = [], {}
-        for model, (maps, kept) in fits.items():
-            counts[model] = count_impossible(maps)
-            for name in kept.split():
-                files.append(str(Path(runtime.cwd, f"{model}_{name}.nii.gz")))
-                save(maps[name], affine, files[-1])
-        self._results["out_files"] = files
-        self._results["counts"] = str(Path(runtime.cwd, "counts.json"))
-        Path(self._results["counts"]).write_text(json.dumps(counts))
-        return runtime
-
-
-def kurtosis_possible(bvals, bvecs):
-    """Say whether a series determines a kurtosis tensor.
-
-    Parameters
-    ----------
-    bvals : ndarray, shape (N,)
-        s/mm².
-    bvecs : ndarray, shape (N, 3)
-
-    Returns
-    -------
-    bool
-        True with two or more shells above b0 and at least 15 directions in all.
-    """
-    from bids_sexclf.diffusion import find_shells
-
-    shells = [value for value, _ in find_shells(bvals) if value > 50]
-    weighted = np.unique(np.round(bvecs[bvals > 50] * np.sign(bvecs[bvals > 50][:, :1]), 2), axis=0)
-    return len(shells) >= 2 and len(weighted) >= 15

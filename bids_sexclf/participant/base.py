@@ -259,7 +259,7 @@ def _connect_dwi(workflow, anat_wf, quality, write, *, record, register_wf, prep
         dwi_wf = init_given_dwi_wf(record=record, preparation=preparation)
     else:
         dwi_wf = init_dwi_wf(preparation=preparation, threads=threads)
-    maps_wf = init_maps_wf(preparation=preparation)
+    maps_wf = init_maps_wf(preparation=preparation, threads=threads)
     series = _series(record)
     aligned = [(f"outputnode.{field}", f"inputnode.{field}") for field in ("dwi", "bvec", "mask")]
     masked = [(f"outputnode.{field}", f"inputnode.{field}") for field in ("b0_brain", "mask")]

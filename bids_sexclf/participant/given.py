@@ -22,14 +22,6 @@ METHODS = {
         "The extracted brain was resampled once to {resolution} mm voxels of the {template} "
         "template through the transform taken over, by linear interpolation."
     ),
-    "aligned": (
-        "Diffusion data lie in the space of the T1w already; the maps were resampled once, through "
-        "the T1w's registration."
-    ),
-    "regrid": (
-        "The maps came in the space of the {template} template and were resampled to {resolution} "
-        "mm voxels by linear interpolation, beside the interpolation that made them."
-    ),
 }
 
 RUNS = {
@@ -57,8 +49,8 @@ def methods(provenance, record):
     Returns
     -------
     dict of str to str
-        ``taken``: who did what; ``t1w``, ``register``: what takes the place of the ordinary
-        sentences, where it does.
+        ``taken``: who did what; ``t1w``: what takes the place of the ordinary sentences, where it
+        does.
     """
     steps, told = {}, {}
     for step, name in record.done.items():
@@ -79,10 +71,6 @@ def methods(provenance, record):
         parts = [] if record.bias_done else [METHODS["n4"]]
         parts.append(METHODS["carry" if record.t1w_to_template else "normalize"])
         told["t1w"] = " ".join(parts).format(**provenance)
-    if record.maps_space == "template":
-        told["register"] = METHODS["regrid"].format(**provenance)
-    elif record.aligned:
-        told["register"] = METHODS["aligned"]
     return told
 
 

@@ -204,27 +204,29 @@ class WriteDerivatives(SimpleInterface):
 
     def _put_map(self, source, place):
         """Copy one diffusion map with its meaning, units, range and source."""
-        from bids_sexclf.diffusion import kurtosis, tensor
+        from bids_sexclf.diffusion.families import BY_LABEL, FAMILIES, engine_of
         from bids_sexclf.participant import register
 
-        model, name = source.name.removeprefix("carried_").split(".")[0].split("_")
-        given = self.inputs
-        records = {r.name: r for r in (tensor.MAPS if model == "tensor" else kurtosis.MAPS)}
-        record = records[name]
+        given, choices = self.inputs, self.inputs.provenance
+        label, name = source.name.removeprefix("carried_").split(".")[0].split("_")
+        model = BY_LABEL[label]
+        family = FAMILIES[model]
+        record = family.records[name]
         about = {
-            "Model": {"tensor": "Diffusion tensor", "dki": "Diffusion kurtosis"}[model],
+            "Model": family.title,
             "Description": record.description,
             "Units": record.units,
             "Range": list(record.range),
             "Reference": f"https://doi.org/{record.source}",
-            "Fit": given.taken_over.get("diffusion maps", "weighted least squares"),
+            "Fit": given.taken_over.get(
+                "diffusion maps", family.words[engine_of(model, choices["fit_engine"])]
+            ),
         }
-        if model == "dki":
-            about["Clip"] = list(self.inputs.provenance["kurtosis_clip"])
+        if model == "kurtosis":
+            about["Clip"] = list(choices["kurtosis_clip"])
         if place == "template":
-            about["Normalization"] = register.methods(self.inputs.road, self.inputs.provenance)
-        entry = f"{'kurtosis' if model == 'dki' else 'tensor'}_{place}"
-        self._put(source, entry, about, param=name.lower())
+            about["Normalization"] = register.methods(given.road, choices)
+        self._put(source, f"{model}_{place}", about, param=name.lower())
 
     def _finish(self):
         """Write report and quality file: from now on the session counts as finished."""

@@ -28,6 +28,14 @@ METHODS = {
         "Where no T1w exists, the mean b=0 volume was registered to the template's brain directly "
         "(affine and SyN, mutual information), and the maps resampled once."
     ),
+    "aligned": (
+        "Diffusion data lie in the space of the T1w already; the maps were resampled once, through "
+        "the T1w's registration."
+    ),
+    "grid": (
+        "The maps came in the space of the {template} template and were resampled to {resolution} "
+        "mm voxels by linear interpolation, beside the interpolation that made them."
+    ),
 }
 ROADS = ("t1w", "fa", "b0", "aligned", "grid")
 FA_ENGINES = {
@@ -91,7 +99,7 @@ def methods(road, preparation):
 
     Parameters
     ----------
-    road : {"t1w", "fa", "b0"}
+    road : {"t1w", "fa", "b0", "aligned", "grid"}
     preparation : dict
         The choices of `settings.Preparation`.
 
@@ -99,7 +107,8 @@ def methods(road, preparation):
     -------
     str
     """
-    return METHODS[road].format(how=FA_ENGINES[preparation["registration_engine"]])
+    how = FA_ENGINES[preparation["registration_engine"]]
+    return METHODS[road].format(how=how, **preparation)
 
 
 def init_register_wf(*, road, template, grid_file, preparation, threads=1, name="register_wf"):

@@ -111,13 +111,12 @@ def sentences(provenance, sources, road=None):
     if len(record.dwi) > 1:
         text.append(given.RUNS["concatenate"])
     if record.dwi:
-        low, high = provenance["kurtosis_clip"]
         if not record.dwi_done:
             text.append(dwi.METHODS.format(kind=provenance["dwi_alignment"]))
-        text.append(maps.METHODS.format(low=low, high=high))
+        text.append(maps.methods(provenance))
     if record.dwi or record.maps:
         road = road or register.choose_road(record, provenance)
-        text.append(told.get("register") or register.methods(road, provenance))
+        text.append(register.methods(road, provenance))
     return list(filter(None, text))
 
 

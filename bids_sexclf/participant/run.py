@@ -66,9 +66,11 @@ def plan(bids_dir, out, run, preparation, advance=None):
     ToolError
         If the template, or a program asked for, is not at hand.
     """
+    from bids_sexclf.participant.maps import check_fit_engine
     from bids_sexclf.participant.register import check_tools
 
     resources.find_template(preparation.template, preparation.templates_dir)
+    check_fit_engine(preparation)
     check_tools(preparation)
     folders = run.folders()
     if is_own_folder(bids_dir, folders):

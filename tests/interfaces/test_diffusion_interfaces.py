@@ -92,11 +92,3 @@ def test_alignment_finds_how_far_the_head_moved(moved_head, tmp_path, monkeypatc
     turned = np.loadtxt(out.bvec) - np.loadtxt(moved_head["bvec"])
     far = np.degrees(2 * np.arcsin(np.linalg.norm(turned, axis=0) / 2)).max()
     assert far == pytest.approx(6 if which == "moved" else 0, abs=0.7)
-
-
-def test_kurtosis_is_fitted_where_shells_allow_it_and_only_there():
-    directions = Rotation.random(20, random_state=0).as_matrix()[:, 0]
-    one, two = np.full(20, 1000.0), np.repeat([1000.0, 2000.0], 10)
-    assert not shell.kurtosis_possible(one, directions)
-    assert shell.kurtosis_possible(two, directions)
-    assert not shell.kurtosis_possible(two, np.tile(np.eye(3), (7, 1))[:20])
