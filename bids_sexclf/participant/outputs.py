@@ -68,7 +68,7 @@ class _WriteIn(BaseInterfaceInputSpec):
     participant_id = traits.Str(mandatory=True)
     session_id = traits.Either(None, traits.Str)
     sources = traits.Dict(desc="kind of scan to its paths, as the worklist spells them")
-    taken_over = traits.Dict(desc="step that others have done to who did it")
+    taken_over = traits.Dict({}, usedefault=True, desc="step that others have done to who did it")
     runs = File(exists=True, desc="JSON: what was done with several runs of the T1w")
     provenance = traits.Dict(desc="the choices this participant was prepared with")
     road = traits.Enum(*ROADS, usedefault=True, desc="of the diffusion maps")

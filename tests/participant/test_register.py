@@ -10,6 +10,7 @@ from bids_sexclf.brain import trim_rim
 from bids_sexclf.errors import ToolError
 from bids_sexclf.participant import register
 from bids_sexclf.participant.outputs import WriteDerivatives
+from bids_sexclf.prepared import Record
 from bids_sexclf.settings import Preparation
 from bids_sexclf.volumes import load, save
 
@@ -31,7 +32,8 @@ def no_fsl(tmp_path, monkeypatch):
 
 
 def road(has_t1w, **choices):
-    return register.choose_road(has_t1w, Preparation(**choices).provenance())
+    record = Record(t1w=("t1w.nii.gz",) * has_t1w, dwi=("dwi.nii.gz",))
+    return register.choose_road(record, Preparation(**choices).provenance())
 
 
 def test_fsls_template_is_taken_in_its_own_space_only(fsldir):
@@ -39,6 +41,13 @@ def test_fsls_template_is_taken_in_its_own_space_only(fsldir):
     assert road(False, template="MNI152NLin2009cAsym") == "b0"
     assert road(True, dwi_normalization="fa") == "fa"
     assert road(False, dwi_normalization="t1w") == "b0"
+
+
+def test_data_that_lie_where_they_belong_are_not_registered_again(no_fsl):
+    choices = Preparation().provenance()
+    there = Record(t1w=("t1w.nii.gz",), dwi=("dwi.nii.gz",), aligned=True)
+    assert register.choose_road(there, choices) == "aligned"
+    assert register.choose_road(Record(maps={"FA": "fa"}, maps_space="template"), choices) == "grid"
 
 
 def test_without_a_template_nothing_is_promised_that_cannot_be_kept(no_fsl, tmp_path):
