@@ -33,6 +33,11 @@ def read_by_participant(name):
     return bool({"files", "paths"} & set(about(name))) or name == "cc359"
 
 
+def holds_scans(name):
+    """Say whether such a folder brings participants of its own, and not only masks for others."""
+    return read_by_participant(name) and about(name)["frame"] != "raw"
+
+
 def find_offers(folders, template, filters=None):
     """Find what others have prepared.
 

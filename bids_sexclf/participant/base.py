@@ -256,7 +256,7 @@ def _connect_native(
 def _connect_dwi(workflow, anat_wf, quality, write, *, record, register_wf, preparation, threads):
     """Wire the diffusion series' road; give its workflow."""
     if record.dwi_done:
-        dwi_wf = init_given_dwi_wf(record=record, preparation=preparation)
+        dwi_wf = init_given_dwi_wf(record=record)
     else:
         dwi_wf = init_dwi_wf(preparation=preparation, threads=threads)
     maps_wf = init_maps_wf(preparation=preparation, threads=threads)

@@ -140,14 +140,13 @@ def init_given_anat_wf(*, record, template, grid_file, preparation, threads=1, n
     return workflow
 
 
-def init_given_dwi_wf(*, record, preparation, name="dwi_wf"):
+def init_given_dwi_wf(*, record, name="dwi_wf"):
     """Build the road from a preprocessed diffusion series to its mean b0 and mask.
 
     Parameters
     ----------
     record : prepared.Record
         Whose ``dwi_mask`` and ``dwi_motion`` are taken, where there are any.
-    preparation : settings.Preparation
     name : str
 
     Returns

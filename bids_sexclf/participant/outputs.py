@@ -235,7 +235,7 @@ class WriteDerivatives(SimpleInterface):
         given = self.inputs
         session = given.session_id or None
         numbers = json.loads(Path(given.quality).read_text())
-        if given.sources.get("dwi"):
+        if given.sources.get("dwi") or given.sources.get("maps"):
             numbers["dwi_road"] = given.road
         write_report(
             given.out,

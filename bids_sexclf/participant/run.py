@@ -11,7 +11,7 @@ from bids_sexclf import layout, resources
 from bids_sexclf.disk import locked, whole
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
-from bids_sexclf.offers import find_offers, is_own_folder, read_by_participant
+from bids_sexclf.offers import find_offers, holds_scans, is_own_folder, read_by_participant
 from bids_sexclf.participant.morphometry import write_atlases
 from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.participant.report import name_of, sentences, write_report
@@ -135,7 +135,7 @@ def make_worklist(dataset, folders, run, preparation):
         run.participant_label,
         run.session_label,
         filters,
-        others=[key for found in offers.values() for key in found],
+        others=[key for name in offers if holds_scans(name) for key in offers[name]],
         first=first,
     )
     rows = [fill(row, offers) for row in worklist.to_dict("records")]

@@ -333,6 +333,13 @@ def test_maps_in_a_t1w_space_need_that_t1w(given):
     assert "needed it, by --derivatives qsiprep=PATH" in check("fmriprep", "qsirecon")
 
 
+def test_masks_bring_no_participants_of_their_own(dataset, tmp_path):
+    save(np.ones((9, 9, 9)), BIG, tmp_path / "masks/sub-9/anat/sub-9_desc-brain_mask.nii.gz")
+    folders = {"masks": tmp_path / "masks"}
+    rows = level.make_worklist(layout.open_dataset(dataset), folders, Run(), Preparation())
+    assert rows["participant_id"].tolist() == ["sub-1", "sub-2", "sub-3"]
+
+
 def test_runs_on_different_grids_are_told(dataset):
     stem = dataset / "sub-1/dwi/sub-1_run-2_dwi"
     for end in (".bval", ".bvec"):

@@ -189,4 +189,4 @@ def test_transforms_are_named_by_what_they_join_and_the_road_is_told(tmp_path, t
     assert about["Sources"] == [
         f"bids:raw:a_{kind}.nii.gz" for kind in (("T1w", "dwi") if taken == "t1w" else ("dwi",))
     ]
-    assert ("aligned rigidly" in (out / "sub-01.html").read_text()) == (taken == "t1w")
+    assert ("volume was aligned rigidly" in (out / "sub-01.html").read_text()) == (taken == "t1w")
