@@ -1,5 +1,6 @@
 """Promises about real scans; skipped where none are at hand."""
 
+import json
 import subprocess
 import sys
 
@@ -8,17 +9,20 @@ import numpy as np
 import pytest
 
 from bids_sexclf import layout
-from bids_sexclf.brain import b0_mask
+from bids_sexclf.brain import b0_mask, volume_ml
 from bids_sexclf.diffusion import fit_tensor
 from bids_sexclf.interfaces.diffusion import read_gradients
+from bids_sexclf.tables import read_table, read_tsv
 from bids_sexclf.volumes import load
+
+PERSON = "sub-IXI013"
 
 
 @pytest.fixture(scope="module")
 def prepared(real_data, tmp_path_factory):
     """Prepare one real T1w, as a user would."""
     out = tmp_path_factory.mktemp("ixi") / "out"
-    command = [real_data / "ixi", out, "participant", "--participant-label", "IXI013",
+    command = [real_data / "ixi", out, "participant", "--participant-label", PERSON,
                "--templates-dir", real_data / "templateflow", "--nprocs", "2"]  # fmt: skip
     ended = subprocess.run(
         [sys.executable, "-m", "bids_sexclf.cli", *map(str, command)],
@@ -44,6 +48,37 @@ def test_the_registered_brain_lies_on_the_templates_grid(prepared, real_data):
     brain = nib.load(prepared / path)
     assert brain.shape == template.shape
     np.testing.assert_allclose(brain.affine, template.affine, atol=1e-4)
+
+
+def test_an_upright_brain_keeps_its_size(prepared):
+    native, affine = load(prepared / layout.derivative("t1w_mask", PERSON), ndim=3)
+    upright, own = load(prepared / layout.derivative("t1w_acpc_mask", PERSON, res="3p14"), ndim=3)
+    assert upright.shape == (58, 70, 58)
+    volumes = [volume_ml(native > 0, affine), volume_ml(upright > 0, own)]
+    assert volumes[1] == pytest.approx(volumes[0], rel=0.01)
+
+
+def test_volumes_are_near_those_of_automatic_labels(prepared, real_data):
+    labels = read_tsv(real_data / "ixi/derivatives/dlmuse/volumes.tsv")
+    labels = labels.set_index("participant_id").loc[PERSON] / 1000
+    found = json.loads((prepared / layout.derivative("quality", PERSON)).read_text())
+    assert found["white_volume_ml"] == pytest.approx(labels["604"], rel=0.1)
+    assert found["intracranial_volume_ml"] == pytest.approx(labels["702"], rel=0.08)
+    assert found["intracranial_volume_ml"] > found["brain_volume_ml"]
+    tissues = sum(found[f"{name}_volume_ml"] for name in ("csf", "grey", "white"))
+    assert tissues == pytest.approx(found["brain_volume_ml"], rel=1e-3)
+
+
+def test_regions_are_measured_on_both_sides_alike(prepared):
+    path = layout.derivative("morphometry", PERSON, atlas="Lobes")
+    table = read_table(prepared / path, "morphometry")
+    assert len(table) == 24 and (table["volume_mm3"] > 500).all()
+    sides = [table[table["hemisphere"] == side]["volume_mm3"].to_numpy() for side in "LR"]
+    np.testing.assert_allclose(sides[0], sides[1], rtol=0.25)
+    white = table["name"].str.endswith("white matter")
+    assert (table["mean_intensity"][white] > 0.9).all()
+    grey = table["grey_volume_mm3"] / table["volume_mm3"]
+    assert grey[~white].min() > grey[white].max()
 
 
 def test_one_head_has_one_anisotropy_however_it_was_scanned(real_data):
