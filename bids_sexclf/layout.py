@@ -450,6 +450,11 @@ def atlas_of(path):
     return re.search(r"_atlas-([a-zA-Z0-9]+)", Path(path).name)[1]
 
 
+def atlas_description(path):
+    """Name the file that describes the atlas of a file in ``tpl-*``: beside that folder."""
+    return Path(path).parent.parent / f"atlas-{atlas_of(path)}_description.json"
+
+
 def number_label(value):
     """Spell a number as a BIDS label: 2.0 is ``2``, 1.25 is ``1p25``."""
     return f"{value:g}".replace(".", "p")

@@ -175,6 +175,7 @@ class MeasureRegions(SimpleInterface):
                 probabilities,
                 affine,
             )
+            rows = rows.round({"volume_mm3": 3, "grey_volume_mm3": 3, "mean_intensity": 6})
             rows.insert(0, "atlas", name)
             rows.insert(0, "session_id", given.session_id or None)
             rows.insert(0, "participant_id", given.participant_id)

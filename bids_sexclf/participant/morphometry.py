@@ -150,7 +150,10 @@ def _write_atlas(path, name, template, folders):
     labels = atlas.labels[["index", "name", "hemisphere"]]
     save(atlas.parcellation.astype(np.int32), grid.affine, path)
     known = resources.known_atlases().get(name, {})
-    about = {key: known[key] for key in ("Name", "Source", "License") if key in known}
+    about = {"Name": name} | {
+        key: known[key] for key in ("Name", "Source", "License") if key in known
+    }
+    write_json(about, layout.atlas_description(path))
     about |= {"SpatialReference": template.name, "Resolution": f"{ATLAS_MM:g} mm isotropic"}
     write_json(schema("atlas") | about, layout.sidecar(path))
     write_tsv(labels.assign(n_voxels=counts[labels["index"].to_numpy(int)]), labels_of(path))
