@@ -31,7 +31,7 @@ def eigenframes(elements):
     revisited", J. Comput. Graph. Tech. 6, 1-8.
     """
     apart, above = _separate_vector(elements)
-    first, second = _basis_across(apart)
+    first, second = basis_across(apart)
     turned = [_multiply(elements, vector) for vector in (apart, first, second)]
     alone = _dot(apart, turned[0])
     along, cross, across = _dot(first, turned[1]), _dot(first, turned[2]), _dot(second, turned[2])
@@ -83,7 +83,7 @@ def _separate_vector(elements):
     return vector / np.sqrt(_dot(vector, vector)), above
 
 
-def _basis_across(vector):
+def basis_across(vector):
     """Return two unit vectors that form a frame with the given ones, each of shape (3, n)."""
     x, y, z = vector
     sign = np.copysign(1.0, z)

@@ -58,7 +58,7 @@ FAMILIES = {
         "Neurite orientation dispersion and density imaging",
         _pick(noddi.MAPS, "ICVF ODI ISOVF"),
         {"native": noddi.fit_noddi},
-        {"native": "least squares, mean direction from the tensor"},
+        {"native": "least squares"},
     ),
 }
 """Model as `settings.Preparation.dwi_models` names it, to its family of maps."""

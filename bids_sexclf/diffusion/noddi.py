@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bids_sexclf.diffusion._frames import basis_across
 from bids_sexclf.diffusion._gradients import (
     Gradients,
     check_gradients,
@@ -55,6 +56,9 @@ STARTS = np.stack(
     np.meshgrid([0.1, 0.3, 0.5, 0.7, 0.9], [0.03, 0.1, 0.2, 0.35, 0.55, 0.8], indexing="ij")
 ).reshape(2, -1)
 """ICVF and ODI that every voxel is tried with before the best of them is refined."""
+
+N_TURNS = 2
+"""Times that the mean direction is improved; it starts as that of the tensor."""
 
 N_STEPS = 25
 """Most steps of a refinement; nearly every voxel needs fewer than ten."""
@@ -154,11 +158,13 @@ def fit_noddi(
     -----
     Neurites are sticks with Watson-distributed directions, the water around
     them a tensor with the same dispersion and a tortuosity of 1 - ICVF, free
-    water a sphere. Their mean direction is that of the tensor, as in AMICO
-    (Daducci et al. 2015), which leaves a signal that depends within a shell on
-    one angle: each voxel is reduced to Legendre coefficients per shell, and the
-    fit is one of least squares to these, over all voxels at once. Unlike AMICO
-    it is not regularised and has no grid of its own.
+    water a sphere. With their mean direction given, the signal of a shell
+    depends on one angle: each voxel is reduced to Legendre coefficients per
+    shell, and ICVF, ODI and ISOVF are those of least squared error. The mean
+    direction starts as that of the tensor, where AMICO (Daducci et al. 2015)
+    leaves it, and is then improved in turn with the others. Nothing is
+    regularised, and noise is taken as Gaussian: a signal near the noise floor
+    is read as it stands.
 
     Where ISOVF is near 1 there is no tissue to determine ICVF and ODI.
 
@@ -184,7 +190,12 @@ def fit_noddi(
         directions = find_directions(signal.copy())
         signal /= np.where(empty, 1, s0)
         reduced = reduce_shells(signal, gradients.bvecs @ directions, groups, signals.orders)
-        shape, amounts = fit_shells(signals, *reduced)
+        found = fit_shells(signals, *reduced)
+        for _ in range(N_TURNS):
+            directions = turn(signals, signal, gradients.bvecs, directions, groups, *found)
+            reduced = reduce_shells(signal, gradients.bvecs @ directions, groups, signals.orders)
+            found = fit_shells(signals, *reduced, start=found[0])
+        shape, amounts = found
         total = amounts.sum(axis=0)
         maps = {
             "ICVF": shape[0],
@@ -278,6 +289,52 @@ def reduce_shells(signal, cosines, groups, orders):
     return products, projections
 
 
+def turn(signals, signal, bvecs, directions, groups, shape, amounts):
+    """Improve mean directions by one step of Gauss and Newton, all else as it is.
+
+    Parameters
+    ----------
+    signals : ShellSignals
+    signal : numpy.ndarray, shape (n, n_voxels)
+        Sorted by shell, as parts of the mean b0 signal.
+    bvecs : numpy.ndarray, shape (n, 3)
+    directions : numpy.ndarray, shape (3, n_voxels)
+    groups : list of slice
+    shape, amounts : numpy.ndarray, shape (2, n_voxels)
+        From `fit_shells`.
+
+    Returns
+    -------
+    numpy.ndarray, shape (3, n_voxels)
+    """
+    series = amounts[0] * signals.tissue(*shape)[0]
+    series += amounts[1] * signals.free[..., None]
+    cosines = bvecs @ directions
+    left, slope = np.empty_like(cosines), np.empty_like(cosines)
+    # As powers of the squared cosine, a series and its slope are two short loops.
+    powers = np.einsum("kpv,pq->kqv", series, signals.powers)
+    for k, rows in enumerate(groups):
+        square = cosines[rows] ** 2
+        value, change = np.zeros_like(square), np.zeros_like(square)
+        for q in reversed(range(powers.shape[1])):
+            change = change * square + value
+            value = value * square + powers[k, q]
+        left[rows], slope[rows] = signal[rows] - value, 2 * change * cosines[rows]
+    across = basis_across(directions)
+    first, second = (slope * (bvecs @ vector) for vector in across)
+    a, b, c = (
+        np.einsum("nv,nv->v", *pair) for pair in ((first, first), (first, second), (second, second))
+    )
+    right = [np.einsum("nv,nv->v", column, left) for column in (first, second)]
+    # Where nothing points anywhere (no slope), the small term keeps the direction.
+    numbers = np.stack([a, b, c]) + 1e-6 * np.array([[1.0], [0.0], [1.0]])
+    step = solve_positive(numbers, np.array([[0, 1], [1, 2]]), np.stack(right))
+    # A step is linear in the angle: one of more than half a radian would not be.
+    step /= np.maximum(1, np.linalg.norm(step, axis=0) / 0.5)
+    turned = directions + step[0] * across[0] + step[1] * across[1]
+    return turned / np.linalg.norm(turned, axis=0)
+
+
 class ShellSignals:
     """The model's signals in each shell, as Legendre series in the angle to the mean direction.
 
@@ -292,6 +349,8 @@ class ShellSignals:
         Even orders up to where a stick's signal has converged.
     free : numpy.ndarray, shape (k, L)
         Signal of free water.
+    powers : numpy.ndarray, shape (L, L)
+        Each polynomial's factors of the powers of the squared cosine.
 
     References
     ----------
@@ -310,6 +369,10 @@ class ShellSignals:
         kept = max(2, int(np.flatnonzero(highest > TRUNCATION)[-1]) + 1)
         self.orders = orders[:kept]
         self.basis = every[:kept]
+        legendre = np.polynomial.legendre.leg2poly
+        self.powers = np.zeros((kept, kept))
+        for row, order in enumerate(self.orders):
+            self.powers[row, : row + 1] = legendre([0] * order + [1])[::2]
         self.stick = np.exp(-np.multiply.outer(self.decay, NODES**2)) @ self.basis.T
         self.free = np.zeros((len(bvals), kept))
         self.free[:, 0] = np.exp(-np.asarray(bvals) * FREE_DIFFUSIVITY)
@@ -369,7 +432,7 @@ class ShellSignals:
         return signal, by_density, by_dispersion
 
 
-def fit_shells(signals, products, projections):
+def fit_shells(signals, products, projections, start=None):
     """Find ICVF and ODI, and how much tissue and free water, of least squared error.
 
     Parameters
@@ -377,6 +440,8 @@ def fit_shells(signals, products, projections):
     signals : ShellSignals
     products, projections : numpy.ndarray
         From `reduce_shells`.
+    start : numpy.ndarray, shape (2, n_voxels), optional
+        ICVF and ODI to start from; the best of `STARTS` by default.
 
     Returns
     -------
@@ -387,12 +452,11 @@ def fit_shells(signals, products, projections):
 
     Notes
     -----
-    Levenberg's and Marquardt's steps from the best of `STARTS`. The amounts are linear: they are
+    Levenberg's and Marquardt's steps. The amounts are linear: they are
     solved for at each step, and the step is taken in what is orthogonal to them.
     """
     free = np.broadcast_to(signals.free[..., None], projections.shape)
-    water = _measure(free, products), (free * projections).sum(axis=(0, 1))
-    shape = _best_start(signals, products, projections, water)
+    shape = _best_start(signals, products, projections, free) if start is None else start
     model = signals.tissue(*shape)
     amounts, gain = _amounts(model[0], free, products, projections)
     damping = np.full(gain.shape, 1e-3)
@@ -444,7 +508,7 @@ def _amounts(tissue, free, products, projections):
     )
 
 
-def _best_start(signals, products, projections, water):
+def _best_start(signals, products, projections, free):
     """Return the entry of `STARTS` with the least error in each voxel, shape (2, n_voxels)."""
     tissue = signals.tissue(*STARTS)[0]
     k, n_orders, n_starts = tissue.shape
@@ -453,6 +517,7 @@ def _best_start(signals, products, projections, water):
     with_free = np.einsum("kls,km->sklm", tissue, signals.free).reshape(n_starts, -1)
     flat = products.reshape(-1, n_voxels)
     seen = tissue.reshape(-1, n_starts).T @ projections.reshape(-1, n_voxels)
+    water = _measure(free, products), (free * projections).sum(axis=(0, 1))
     _, gain = _nonnegative(own @ flat, with_free @ flat, water[0], seen, water[1])
     return STARTS[:, np.argmax(gain, axis=0)]
 

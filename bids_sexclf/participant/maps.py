@@ -12,7 +12,7 @@ METHODS = {
     "or more shells allowed it (Jensen and Helpern 2010), with kurtosis clipped to "
     "[{low:.3g}, {high:.3g}].",
     "noddi": "NODDI (Zhang 2012) was fitted by least squares where two or more shells allowed it, "
-    "with the tensor's principal direction as mean direction of the neurites (Daducci 2015).",
+    "the mean direction of the neurites included.",
 }
 BY = {"native": "", "dipy": " with dipy (Garyfallidis 2014)", "fsl": " with FSL dtifit"}
 
