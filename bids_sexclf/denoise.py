@@ -94,11 +94,14 @@ def mppca(series, mask, *, out=None, run=map, at_once=1):
     out = np.zeros(shape, np.float32) if out is None else out
     out[:] = 0
     weight, variance = np.zeros(shape[:3], np.float32), np.zeros(shape[:3], np.float32)
-    rows = ((j, k) for k in z for j in y if mask[:, j : j + patch[1], k : k + patch[2]].any())
+    rows = iter(_rows(mask, (x, y, z), patch))
     while batch := list(islice(rows, at_once)):
-        jobs = [(series[:, j : j + patch[1], k : k + patch[2]], x, patch[0]) for j, k in batch]
-        for (j, k), found in zip(batch, run(_denoise_row, jobs), strict=True):
-            for start, cleaned, share, var in zip(x, *found, strict=True):
+        jobs = [
+            (series[:, j : j + patch[1], k : k + patch[2]], starts, patch[0])
+            for starts, j, k in batch
+        ]
+        for (starts, j, k), found in zip(batch, run(_denoise_row, jobs), strict=True):
+            for start, cleaned, share, var in zip(starts, *found, strict=True):
                 place = np.s_[start : start + patch[0], j : j + patch[1], k : k + patch[2]]
                 out[place] += cleaned.reshape(*patch, -1)
                 weight[place] += share
@@ -108,6 +111,17 @@ def mppca(series, mask, *, out=None, run=map, at_once=1):
         averaged = out[..., volume] / np.where(held, weight, 1)
         out[..., volume] = np.maximum(np.where(held, averaged, series[..., volume]), 0)
     return out, np.sqrt(variance / np.where(held, weight, 1))
+
+
+def _rows(mask, starts, patch):
+    """Give the rows of patches that hold some of the mask: their starts in x, and y and z."""
+    across, along, up = starts
+    for k in up:
+        for j in along:
+            near = mask[:, j : j + patch[1], k : k + patch[2]].any(axis=(1, 2))
+            held = [i for i in across if near[i : i + patch[0]].any()]
+            if held:
+                yield held, j, k
 
 
 def _denoise_row(job):

@@ -103,7 +103,8 @@ def series_writer(path, shape, affine):
     callable
     """
     header = _header(shape, affine)
-    with nib.openers.Opener(path, "wb", compresslevel=3) as stream:
+    level = {"compresslevel": 3} if str(path).endswith(".gz") else {}
+    with nib.openers.Opener(str(path), "wb", **level) as stream:
         header.write_to(stream)
         stream.write(b"\0" * (int(header["vox_offset"]) - header.sizeof_hdr - 4))
         yield lambda volume: stream.write(np.asarray(volume, "<f4").tobytes(order="F"))

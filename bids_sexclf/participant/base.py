@@ -6,6 +6,7 @@ from nipype.pipeline.engine import Node, Workflow
 from bids_sexclf.interfaces.ants import Carry
 from bids_sexclf.interfaces.images import Quality
 from bids_sexclf.interfaces.pictures import DrawFlicker, DrawOutline
+from bids_sexclf.interfaces.series import series_gb
 from bids_sexclf.participant.anat import init_anat_wf
 from bids_sexclf.participant.dwi import init_dwi_wf
 from bids_sexclf.participant.maps import init_maps_wf
@@ -74,6 +75,7 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
         pictures += _connect_anat(workflow, anat_wf, quality, write, references, cuts=cuts)
     if has_dwi:
         series = {kind: f"{root}/{row[kind]}" for kind in ("dwi", "bval", "bvec")}
+        series["metadata"] = row.get("metadata") or {}
         register_wf = init_register_wf(through_t1w=has_t1w, **places, **common)
         dwi_wf = _connect_dwi(
             workflow, anat_wf, quality, write, series=series, register_wf=register_wf, **common
@@ -132,7 +134,13 @@ def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):
 
 def _connect_dwi(workflow, anat_wf, quality, write, *, series, register_wf, preparation, threads):
     """Wire the diffusion series' road; give its workflow."""
-    dwi_wf = init_dwi_wf(preparation=preparation, threads=threads)
+    series = dict(series)
+    dwi_wf = init_dwi_wf(
+        preparation=preparation,
+        metadata=series.pop("metadata"),
+        series_gb=series_gb(series["dwi"]),
+        threads=threads,
+    )
     maps_wf = init_maps_wf(preparation=preparation)
     dwi_wf.inputs.inputnode.trait_set(**series)
     maps_wf.inputs.inputnode.bval = write.inputs.bval = series["bval"]
@@ -152,6 +160,16 @@ def _connect_dwi(workflow, anat_wf, quality, write, *, series, register_wf, prep
             (register_wf, write, carried),
         ]
     )
+    steps = [
+        step
+        for step, choice in (("noise", preparation.denoise), ("gibbs", preparation.gibbs))
+        if choice != "none"
+    ]
+    if steps:
+        records = Node(Merge(len(steps)), "records", run_without_submitting=True)
+        workflow.connect([(records, quality, [("out", "records")])])
+        for index, step in enumerate(steps, start=1):
+            workflow.connect(dwi_wf, f"outputnode.{step}_record", records, f"in{index}")
     if anat_wf is not None:
         through = [
             ("outputnode.brain", "inputnode.t1w_brain"),

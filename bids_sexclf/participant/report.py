@@ -49,6 +49,8 @@ NUMBERS = {
     "snr": ("Signal-to-noise", "{:.1f}", "mean over standard deviation inside white matter"),
     "motion_mm": ("Motion", "{:.2f} mm", "mean displacement between successive diffusion volumes"),
     "motion_max_mm": ("Largest motion", "{:.2f} mm", "between two successive volumes"),
+    "noise_sd": ("Diffusion noise", "{:.3g}", "median SD inside the brain, in the scan's unit"),
+    "b0_snr": ("Signal-to-noise of b=0", "{:.1f}", "median signal over that noise"),
 }
 
 
@@ -76,7 +78,7 @@ def methods(provenance, sources):
         text.append(anat.METHODS.format(**provenance))
     if sources.get("dwi"):
         low, high = provenance["kurtosis_clip"]
-        text.append(dwi.METHODS.format(kind=provenance["dwi_alignment"]))
+        text.append(dwi.describe(provenance))
         text.append(maps.METHODS.format(low=low, high=high))
         text.append(register.METHODS[bool(sources.get("t1w"))])
     return " ".join(text)

@@ -78,20 +78,41 @@ def plan(bids_dir, out, run, preparation, advance=None):
     good, excluded = check_dataset(
         dataset, worklist, run.nprocs or processors(), tell, labelled=not run.allow_unlabelled
     )
-    if good.empty:
-        reasons = "; ".join(excluded["participant_id"] + ": " + excluded["reason"])
+    rows, unfit = _check_engine(dataset, good.to_dict("records"), preparation)
+    excluded = excluded.to_dict("records") + unfit
+    if not rows:
+        reasons = "; ".join(f"{row['participant_id']}: {row['reason']}" for row in excluded)
         raise InputError(
             f"Found no usable participant among {len(worklist)} ({reasons}), needed at least one. "
             "Mend the scans or the tables named."
         )
-    rows = good.to_dict("records")
     done = [is_finished(out, row, preparation) for row in rows]
     return Plan(
         ready=[row for row, there in zip(rows, done, strict=True) if not there],
         finished=[row for row, there in zip(rows, done, strict=True) if there],
-        excluded=excluded.to_dict("records"),
+        excluded=excluded,
         worklist=worklist,
     )
+
+
+def _check_engine(dataset, rows, preparation):
+    """Read the sidecars; leave out what FSL's eddy, where it is asked for, cannot be told."""
+    from bids_sexclf.interfaces.eddy import encoding_row, find_eddy
+
+    with_fsl = preparation.eddy_engine == "fsl" and preparation.dwi_alignment != "none"
+    if with_fsl and any(row["dwi"] for row in rows):
+        find_eddy()
+    kept, unfit = [], []
+    for row in rows:
+        row["metadata"] = layout.read_metadata(dataset, row["dwi"]) if row["dwi"] else {}
+        try:
+            if with_fsl and row["dwi"]:
+                encoding_row(row["metadata"])
+            kept.append(row)
+        except InputError as fault:
+            who = {key: row[key] for key in ("participant_id", "session_id")}
+            unfit.append(who | {"stage": "preflight", "reason": str(fault)})
+    return kept, unfit
 
 
 def _counter(advance, total):
@@ -115,7 +136,18 @@ def _filters(path):
         ) from fault
 
 
-CHANGING = ("template", "resolution", "dwi_alignment", "kurtosis_clip", "sloppy", "random_seed")
+CHANGING = (
+    "template",
+    "resolution",
+    "denoise",
+    "gibbs",
+    "dwi_alignment",
+    "eddy_engine",
+    "dwi_bias",
+    "kurtosis_clip",
+    "sloppy",
+    "random_seed",
+)
 """Choices that must agree between the runs that share an output folder."""
 
 

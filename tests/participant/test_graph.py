@@ -72,4 +72,4 @@ def test_the_seed_reaches_every_random_step(build):
         for n in workflow._create_flat_graph().nodes()
         if "seed" in n.inputs.copyable_trait_names()
     ]
-    assert len(seeded) == 4 and all(node.inputs.seed == 77 for node in seeded)
+    assert len(seeded) == 5 and all(node.inputs.seed == 77 for node in seeded)
