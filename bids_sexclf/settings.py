@@ -170,8 +170,28 @@ class Preparation(Record):
     dwi_runs: Literal["concatenate", "first"] = choice(
         "concatenate", "Several runs of one diffusion series: join their volumes, or the first."
     )
+    denoise: Literal["mppca", "patch2self", "none"] = choice(
+        "mppca",
+        "How thermal noise is removed from diffusion series: Marchenko-Pastur PCA, Patch2Self, or "
+        "not.",
+    )
+    gibbs: Literal["dipy", "none"] = choice(
+        "dipy",
+        "Whether Gibbs ringing inside slices is suppressed in diffusion series; switch it off "
+        "where the scanner interpolated or filtered them.",
+    )
     dwi_alignment: Literal["affine", "rigid", "none"] = choice(
-        "affine", "How diffusion volumes are aligned with each other; gradients turn along."
+        "affine",
+        "How diffusion volumes are aligned with each other; gradients turn along. Affine is rigid "
+        "and what eddy currents do along the phase-encoding axis, where that is known.",
+    )
+    eddy_engine: Literal["ants", "fsl"] = choice(
+        "ants",
+        "What aligns diffusion volumes: our own registration (ANTs ties the shells), or FSL's "
+        "eddy.",
+    )
+    dwi_bias: Literal["n4", "none"] = choice(
+        "n4", "Whether N4 on the mean b=0 volume takes the bias field out of diffusion series."
     )
     dwi_normalization: Literal["auto", "t1w", "fa"] = choice(
         "auto",

@@ -7,6 +7,7 @@ import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
+    InputMultiObject,
     SimpleInterface,
     TraitedSpec,
     isdefined,
@@ -52,6 +53,7 @@ class _QualityIn(BaseInterfaceInputSpec):
     volumes = File(exists=True, desc="JSON: volumes of tissues and skull's inside, mL")
     motion = File(exists=True)
     counts = File(exists=True)
+    records = InputMultiObject(File(exists=True), desc="JSON objects of single steps, joined")
 
 
 class _QualityOut(TraitedSpec):
@@ -76,6 +78,8 @@ class Quality(SimpleInterface):
             numbers["displacement_mm"] = moved
         if isdefined(self.inputs.counts):
             numbers["repaired"] = json.loads(Path(self.inputs.counts).read_text())
+        for path in self.inputs.records if isdefined(self.inputs.records) else []:
+            numbers |= json.loads(Path(path).read_text())
         self._results["out_file"] = str(Path(runtime.cwd, "quality.json"))
         Path(self._results["out_file"]).write_text(json.dumps(numbers, indent=2))
         return runtime

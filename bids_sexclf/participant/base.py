@@ -7,9 +7,11 @@ from bids_sexclf.interfaces.ants import Carry
 from bids_sexclf.interfaces.given import JoinSeries, Regrid, UniteRuns
 from bids_sexclf.interfaces.images import Quality
 from bids_sexclf.interfaces.pictures import DrawFlicker, DrawOutline
+from bids_sexclf.interfaces.series import series_gb
 from bids_sexclf.offers import about
 from bids_sexclf.participant.anat import init_anat_wf
-from bids_sexclf.participant.dwi import init_dwi_wf
+from bids_sexclf.participant.distortion import init_correction_wf
+from bids_sexclf.participant.dwi import init_dwi_wf, list_records
 from bids_sexclf.participant.given import (
     init_given_anat_wf,
     init_given_dwi_wf,
@@ -110,8 +112,10 @@ def init_participant_wf(
     elif record.dwi:
         through = anat_wf if road in ("t1w", "aligned") else None
         register_wf = choose_register_wf(road, **places, **common)
-        dwi_wf = _connect_dwi(
-            workflow, through, quality, write, record=record, register_wf=register_wf, **common
+        dwi_wf = choose_dwi_wf(record, row=row, **common)
+        _feed_dwi(workflow, dwi_wf, quality, write, record=record, row=row, anat_wf=anat_wf)
+        _connect_dwi(
+            workflow, through, dwi_wf, quality, write, record=record, register_wf=register_wf, **common
         )
         pictures += _draw_dwi(
             workflow, through, dwi_wf, register_wf, references, cuts=cuts, aligned=road == "aligned"
@@ -142,6 +146,21 @@ def choose_register_wf(road, *, template, grid_file, preparation, threads):
         template=template,
         grid_file=grid_file,
         preparation=preparation,
+        threads=threads,
+    )
+
+
+def choose_dwi_wf(record, *, row, preparation, threads):
+    """Choose the series' road by what is done already."""
+    if record.dwi_done:
+        return init_given_dwi_wf(record=record)
+    return init_dwi_wf(
+        preparation=preparation,
+        metadata=row.get("metadata"),
+        series_gb=sum(series_gb(path) for path in record.dwi),
+        distortion_wf=init_correction_wf(
+            row.get("distortion"), preparation=preparation, threads=threads
+        ),
         threads=threads,
     )
 
@@ -253,31 +272,42 @@ def _connect_native(
     )
 
 
-def _connect_dwi(workflow, anat_wf, quality, write, *, record, register_wf, preparation, threads):
-    """Wire the diffusion series' road; give its workflow."""
-    if record.dwi_done:
-        dwi_wf = init_given_dwi_wf(record=record)
-    else:
-        dwi_wf = init_dwi_wf(preparation=preparation, threads=threads)
-    maps_wf = init_maps_wf(preparation=preparation, threads=threads)
+def _feed_dwi(workflow, dwi_wf, quality, write, *, record, row, anat_wf):
+    """Give the series to its road, and what its single steps found to the quality file."""
     series = _series(record)
-    aligned = [(f"outputnode.{field}", f"inputnode.{field}") for field in ("dwi", "bvec", "mask")]
+    workflow.connect([(series, dwi_wf, [(kind, f"inputnode.{kind}") for kind in SERIES])])
+    if record.dwi_done:  # a series that others have prepared lies on disk already
+        return
+    workflow.connect([(dwi_wf, write, [(f"outputnode.{kind}", kind) for kind in SERIES])])
+    correction = row.get("distortion")
+    if correction is not None and correction.method == "t1w":
+        workflow.connect([(anat_wf, dwi_wf, [("outputnode.brain", "inputnode.t1w_brain")])])
+    if correction is not None and correction.method != "none":
+        workflow.connect([(dwi_wf, write, [("outputnode.warp", "distortion_warp")])])
+    told = list_records(dwi_wf)
+    if told:
+        records = Node(Merge(len(told)), "records", run_without_submitting=True)
+        workflow.connect([(records, quality, [("out", "records")])])
+        for index, field in enumerate(told, start=1):
+            workflow.connect(dwi_wf, f"outputnode.{field}", records, f"in{index}")
+
+
+def _connect_dwi(
+    workflow, anat_wf, dwi_wf, quality, write, *, record, register_wf, preparation, threads
+):
+    """Wire the road from an aligned series to its maps on the group grid."""
+    maps_wf = init_maps_wf(preparation=preparation, threads=threads)
+    aligned = [(f"outputnode.{field}", f"inputnode.{field}") for field in (*SERIES, "mask")]
     masked = [(f"outputnode.{field}", f"inputnode.{field}") for field in ("b0_brain", "mask")]
-    written = [("outputnode.mask", "dwi_mask")]
-    if not record.dwi_done:  # a series that others have prepared lies on disk already
-        written += [("outputnode.dwi", "dwi"), ("outputnode.bvec", "bvec")]
-        workflow.connect([(series, write, [("bval", "bval")])])
     carried = [("outputnode.maps", "maps_template"), ("outputnode.transform", "dwi_transform")]
     workflow.connect(
         [
-            (series, dwi_wf, [(kind, f"inputnode.{kind}") for kind in SERIES]),
-            (series, maps_wf, [("bval", "inputnode.bval")]),
             (dwi_wf, maps_wf, aligned),
             (dwi_wf, register_wf, masked),
             (maps_wf, register_wf, [("outputnode.maps", "inputnode.maps")]),
             (dwi_wf, quality, [("outputnode.motion", "motion")]),
             (maps_wf, quality, [("outputnode.counts", "counts")]),
-            (dwi_wf, write, written),
+            (dwi_wf, write, [("outputnode.mask", "dwi_mask")]),
             (maps_wf, write, [("outputnode.maps", "maps")]),
             (register_wf, write, carried),
         ]
@@ -288,7 +318,6 @@ def _connect_dwi(workflow, anat_wf, quality, write, *, record, register_wf, prep
             ("outputnode.forward", "inputnode.t1w_forward"),
         ]
         workflow.connect([(anat_wf, register_wf, through)])
-    return dwi_wf
 
 
 def _connect_maps(workflow, anat_wf, write, record, references, *, cuts):

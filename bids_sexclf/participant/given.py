@@ -159,7 +159,8 @@ def init_given_dwi_wf(*, record, name="dwi_wf"):
 
     inputnode = Node(IdentityInterface(fields=["dwi", "bval", "bvec"]), "inputnode")
     outputnode = Node(
-        IdentityInterface(fields=["dwi", "bvec", "b0", "b0_brain", "mask", "motion"]), "outputnode"
+        IdentityInterface(fields=["dwi", "bval", "bvec", "b0", "b0_brain", "mask", "motion"]),
+        "outputnode",
     )
     mean = Node(MeanB0(), "mean", mem_gb=1)
     if record.dwi_mask:
@@ -171,7 +172,7 @@ def init_given_dwi_wf(*, record, name="dwi_wf"):
         [
             (inputnode, mean, [("dwi", "in_file"), ("bval", "bval")]),
             (mean, mask, [("out_file", "in_file")]),
-            (inputnode, outputnode, [("dwi", "dwi"), ("bvec", "bvec")]),
+            (inputnode, outputnode, [(kind, kind) for kind in ("dwi", "bval", "bvec")]),
             (mean, outputnode, [("out_file", "b0")]),
             (mask, outputnode, [("out_file", "b0_brain"), ("mask_file", "mask")]),
         ]

@@ -58,6 +58,8 @@ NUMBERS = {
     "snr": ("Signal-to-noise", "{:.1f}", "mean over standard deviation inside white matter"),
     "motion_mm": ("Motion", "{:.2f} mm", "mean displacement between successive diffusion volumes"),
     "motion_max_mm": ("Largest motion", "{:.2f} mm", "between two successive volumes"),
+    "noise_sd": ("Diffusion noise", "{:.3g}", "median SD inside the brain, in the scan's unit"),
+    "b0_snr": ("Signal-to-noise of b=0", "{:.1f}", "median signal over that noise"),
 }
 
 
@@ -112,7 +114,7 @@ def sentences(provenance, sources, road=None):
         text.append(given.RUNS["concatenate"])
     if record.dwi:
         if not record.dwi_done:
-            text.append(dwi.METHODS.format(kind=provenance["dwi_alignment"]))
+            text.append(dwi.describe(provenance))
         text.append(maps.methods(provenance))
     if record.dwi or record.maps:
         road = road or register.choose_road(record, provenance)

@@ -13,7 +13,7 @@ from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
 from bids_sexclf.offers import find_offers, holds_scans, is_own_folder, read_by_participant
 from bids_sexclf.participant.morphometry import write_atlases
-from bids_sexclf.participant.preflight import check_dataset
+from bids_sexclf.participant.preflight import check_dataset, plan_series
 from bids_sexclf.participant.report import name_of, sentences, write_report
 from bids_sexclf.prepared import fill, scans_of
 from bids_sexclf.settings import Preparation
@@ -93,7 +93,7 @@ def plan(bids_dir, out, run, preparation, advance=None):
         tell,
         labelled=not run.allow_unlabelled,
         folders=folders,
-        template=preparation.template,
+        preparation=preparation,
     )
     if good.empty:
         reasons = "; ".join(excluded["participant_id"] + ": " + excluded["reason"])
@@ -101,7 +101,7 @@ def plan(bids_dir, out, run, preparation, advance=None):
             f"Found no usable participant among {len(worklist)} ({reasons}), needed at least one. "
             "Mend the scans or the tables named."
         )
-    rows = good.to_dict("records")
+    rows = [row | plan_series(dataset, row, preparation) for row in good.to_dict("records")]
     done = [is_finished(out, row, preparation) for row in rows]
     return Plan(
         ready=[row for row, there in zip(rows, done, strict=True) if not there],

@@ -117,7 +117,7 @@ def test_the_seed_reaches_every_random_step(build):
         for n in workflow._create_flat_graph().nodes()
         if "seed" in n.inputs.copyable_trait_names()
     ]
-    assert len(seeded) == 4 and all(node.inputs.seed == 77 for node in seeded)
+    assert len(seeded) == 5 and all(node.inputs.seed == 77 for node in seeded)
 
 
 def test_regions_are_measured_where_an_atlas_is_given(build, tmp_path):
@@ -207,11 +207,11 @@ def test_every_kind_of_prepared_data_has_a_road_on_which_nothing_dangles(build_g
 DONE = {
     "fMRIPrep": {"n4", "extract", "normalize"},
     "fMRIPrep and a raw series": {"n4", "extract"},
-    "QSIPrep": {"n4", "extract", "align", "find"},
-    "QSIPrep without T1w": {"align"},
-    "QSIPrep and a raw T1w": {"align"},
-    "QSIRecon in ACPC": {"n4", "extract", "align", "find", "fit"},
-    "QSIRecon in the template": {"n4", "extract", "align", "find", "fit", "normalize"},
+    "QSIPrep": {"n4", "extract", "estimate", "find"},
+    "QSIPrep without T1w": {"estimate"},
+    "QSIPrep and a raw T1w": {"estimate"},
+    "QSIRecon in ACPC": {"n4", "extract", "estimate", "find", "fit"},
+    "QSIRecon in the template": {"n4", "extract", "estimate", "find", "fit", "normalize"},
     "CC-359": {"extract"},
     "runs": set(),
 }
@@ -220,9 +220,9 @@ DONE = {
 @pytest.mark.parametrize("kind", sorted(GIVEN))
 def test_what_is_done_has_no_step_and_what_is_not_done_has_one(build_given, kind):
     names = build_given(kind).list_node_names()
-    steps = {name.split(".")[-1] for name in names if not name.startswith("native_wf")}
+    steps = {name.split(".")[-1] for name in names}
     assert not steps & DONE[kind]
     anatomy = {"n4", "extract", "normalize"} if "t1w" in GIVEN[kind] else set()
-    series = {"fit", "align"} if "dwi" in GIVEN[kind] else set()
+    series = {"fit", "estimate"} if "dwi" in GIVEN[kind] else set()
     aligned = {"find"} if {"t1w", "dwi"} <= set(GIVEN[kind]) else set()
     assert steps >= (anatomy | series | aligned) - DONE[kind]
