@@ -131,6 +131,12 @@ class Preparation(Record):
     dwi_alignment: Literal["affine", "rigid", "none"] = choice(
         "affine", "How diffusion volumes are aligned with each other; gradients turn along."
     )
+    distortion: Literal["auto", "opposite", "topup", "fieldmap", "t1w", "none"] = choice(
+        "auto",
+        "How susceptibility distortion is corrected: by oppositely encoded b0 volumes (with FSL's "
+        "topup, or without FSL), a gradient-echo field map, the T1w along the phase-encoding axis, "
+        "or not; auto takes the first that the scans allow.",
+    )
     kurtosis_clip: tuple[float, float] = choice(
         (-3 / 7, 10.0), "Range that kurtosis values are clipped to."
     )

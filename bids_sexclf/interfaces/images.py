@@ -51,6 +51,7 @@ class _QualityIn(BaseInterfaceInputSpec):
     white = File(exists=True, desc="white matter of the template on the group grid")
     motion = File(exists=True)
     counts = File(exists=True)
+    distortion = File(exists=True, desc="JSON of the distortion correction")
 
 
 class _QualityOut(TraitedSpec):
@@ -71,6 +72,11 @@ class Quality(SimpleInterface):
             numbers["motion_mm"] = float(np.mean(moved[1:])) if len(moved) > 1 else 0.0
             numbers["motion_max_mm"] = float(np.max(moved))
             numbers["displacement_mm"] = moved
+        if isdefined(self.inputs.distortion):
+            record = json.loads(Path(self.inputs.distortion).read_text())
+            numbers["distortion"] = record
+            numbers["distortion_agreement_before"] = record["before"]
+            numbers["distortion_agreement_after"] = record["after"]
         if isdefined(self.inputs.counts):
             numbers["repaired"] = json.loads(Path(self.inputs.counts).read_text())
         self._results["out_file"] = str(Path(runtime.cwd, "quality.json"))

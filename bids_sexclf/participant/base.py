@@ -3,10 +3,13 @@
 from nipype.interfaces.utility import Merge
 from nipype.pipeline.engine import Node, Workflow
 
+from bids_sexclf.fieldmaps import read_encoding
 from bids_sexclf.interfaces.ants import Carry
+from bids_sexclf.interfaces.distortion import UnwarpSeries
 from bids_sexclf.interfaces.images import Quality
 from bids_sexclf.interfaces.pictures import DrawFlicker, DrawOutline
 from bids_sexclf.participant.anat import init_anat_wf
+from bids_sexclf.participant.distortion import init_distortion_wf
 from bids_sexclf.participant.dwi import init_dwi_wf
 from bids_sexclf.participant.maps import init_maps_wf
 from bids_sexclf.participant.outputs import WriteDerivatives
@@ -74,11 +77,17 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
         pictures += _connect_anat(workflow, anat_wf, quality, write, references, cuts=cuts)
     if has_dwi:
         series = {kind: f"{root}/{row[kind]}" for kind in ("dwi", "bval", "bvec")}
+        series["correction"] = row.get("distortion")
         register_wf = init_register_wf(through_t1w=has_t1w, **places, **common)
         dwi_wf = _connect_dwi(
             workflow, anat_wf, quality, write, series=series, register_wf=register_wf, **common
         )
-        pictures += _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, cuts=cuts)
+        unwarped = workflow.get_node("distortion_wf")
+        pictures += _draw_dwi(
+            workflow, anat_wf, unwarped or dwi_wf, register_wf, references, cuts=cuts
+        )
+        if unwarped:
+            pictures += _draw_distortion(workflow, dwi_wf, unwarped, cuts=cuts)
     gather = Node(Merge(len(pictures)), "gather", run_without_submitting=True)
     stem = name_of(row["participant_id"], row["session_id"])
     write.inputs.figure_names = [f"{stem}_desc-{key}.svg" for key, _ in pictures]
@@ -132,22 +141,33 @@ def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):
 
 def _connect_dwi(workflow, anat_wf, quality, write, *, series, register_wf, preparation, threads):
     """Wire the diffusion series' road; give its workflow."""
+    series = dict(series)
+    correction = series.pop("correction")
     dwi_wf = init_dwi_wf(preparation=preparation, threads=threads)
     maps_wf = init_maps_wf(preparation=preparation)
     dwi_wf.inputs.inputnode.trait_set(**series)
     maps_wf.inputs.inputnode.bval = write.inputs.bval = series["bval"]
-    aligned = [(f"outputnode.{field}", f"inputnode.{field}") for field in ("dwi", "bvec", "mask")]
+    brain_wf, brain_dwi = dwi_wf, (dwi_wf, "outputnode.dwi")
+    if correction is not None and correction.method != "none":
+        brain_wf, unwarp = _connect_distortion(
+            workflow, anat_wf, dwi_wf, quality, write, correction=correction,
+            preparation=preparation, threads=threads,
+        )  # fmt: skip
+        brain_dwi = unwarp, "out_file"
     masked = [(f"outputnode.{field}", f"inputnode.{field}") for field in ("b0_brain", "mask")]
-    written = [("outputnode.dwi", "dwi"), ("outputnode.bvec", "bvec")]
     carried = [("outputnode.maps", "maps_template"), ("outputnode.transform", "dwi_transform")]
     workflow.connect(
         [
-            (dwi_wf, maps_wf, aligned),
-            (dwi_wf, register_wf, masked),
+            (brain_dwi[0], maps_wf, [(brain_dwi[1], "inputnode.dwi")]),
+            (dwi_wf, maps_wf, [("outputnode.bvec", "inputnode.bvec")]),
+            (brain_wf, maps_wf, [("outputnode.mask", "inputnode.mask")]),
+            (brain_wf, register_wf, masked),
             (maps_wf, register_wf, [("outputnode.maps", "inputnode.maps")]),
             (dwi_wf, quality, [("outputnode.motion", "motion")]),
             (maps_wf, quality, [("outputnode.counts", "counts")]),
-            (dwi_wf, write, [*written, ("outputnode.mask", "dwi_mask")]),
+            (brain_dwi[0], write, [(brain_dwi[1], "dwi")]),
+            (dwi_wf, write, [("outputnode.bvec", "bvec")]),
+            (brain_wf, write, [("outputnode.mask", "dwi_mask")]),
             (maps_wf, write, [("outputnode.maps", "maps")]),
             (register_wf, write, carried),
         ]
@@ -159,6 +179,59 @@ def _connect_dwi(workflow, anat_wf, quality, write, *, series, register_wf, prep
         ]
         workflow.connect([(anat_wf, register_wf, through)])
     return dwi_wf
+
+
+def _connect_distortion(
+    workflow, anat_wf, dwi_wf, quality, write, *, correction, preparation, threads
+):
+    """Wire the correction of distortion; give its workflow and the node that unwarps the series."""
+    found, method = correction.inputs or {}, correction.method
+    kind = {key: found.get(key) for key in ("kind", "delay", "scale")}
+    distortion_wf = init_distortion_wf(
+        method=method, preparation=preparation, threads=threads, kind=kind
+    )
+    given = distortion_wf.inputs.inputnode
+    given.trait_set(axis=correction.axis, why=correction.why)
+    if correction.readout:
+        given.readout = correction.readout
+    if method in ("topup", "opposite"):
+        axis, sign = read_encoding(found["direction"])
+        given.trait_set(opposite=found["path"], opposite_axis=axis)
+        given.opposite_readout = sign * (found["readout"] or abs(correction.readout))
+        if found["bval"]:
+            given.opposite_bval = found["bval"]
+    elif method == "fieldmap":
+        given.trait_set(phase=found["phase"], magnitude=found["magnitude"])
+    else:
+        workflow.connect(anat_wf, "outputnode.brain", distortion_wf, "inputnode.t1w_brain")
+    unwarp = Node(UnwarpSeries(), "unwarp", mem_gb=3)
+    fields = [("outputnode.b0", "inputnode.b0"), ("outputnode.mask", "inputnode.mask")]
+    warps = [("outputnode.warp", "warp"), ("outputnode.jacobian", "jacobian")]
+    workflow.connect(
+        [
+            (dwi_wf, distortion_wf, fields),
+            (dwi_wf, unwarp, [("outputnode.dwi", "in_file")]),
+            (distortion_wf, unwarp, warps),
+            (distortion_wf, quality, [("outputnode.record", "distortion")]),
+            (distortion_wf, write, [("outputnode.warp", "distortion_warp")]),
+        ]
+    )
+    return distortion_wf, unwarp
+
+
+def _draw_distortion(workflow, dwi_wf, distortion_wf, *, cuts):
+    """Wire the picture of the mean b0 before and after its correction."""
+    dwidistortion = Node(
+        DrawFlicker(cuts=cuts, labels=("as scanned", "corrected")), "dwidistortion", mem_gb=0.5
+    )
+    after = [("outputnode.b0", "moved"), ("outputnode.mask", "outline")]
+    workflow.connect(
+        [
+            (dwi_wf, dwidistortion, [("outputnode.b0", "fixed")]),
+            (distortion_wf, dwidistortion, after),
+        ]
+    )
+    return [("dwidistortion", dwidistortion)]
 
 
 def _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, *, cuts):

@@ -28,6 +28,7 @@ SINGLE = {
     "bval": "dwi_bval",
     "bvec": "dwi_bvec",
     "dwi_mask": "dwi_mask",
+    "distortion_warp": "distortion_warp",
 }
 """Input of the node to its entry in ``data/names.json``."""
 
@@ -41,6 +42,10 @@ ABOUT = {
     "mask_template": {"Type": "Brain", "Description": "Brain mask on the group grid"},
     "dwi": {"Description": "Aligned diffusion volumes", "SkullStripped": False},
     "dwi_mask": {"Type": "Brain", "Description": "Brain mask on the mean b=0 volume"},
+    "distortion_warp": {
+        "Description": "Displacement field that ANTs applies to remove susceptibility distortion",
+        "Units": "mm",
+    },
 }
 
 
@@ -61,6 +66,7 @@ class _WriteIn(BaseInterfaceInputSpec):
     bval = File(exists=True)
     bvec = File(exists=True)
     dwi_mask = File(exists=True)
+    distortion_warp = File(exists=True)
     dwi_transform = File(exists=True)
     maps = InputMultiObject(File(exists=True))
     maps_template = InputMultiObject(File(exists=True))

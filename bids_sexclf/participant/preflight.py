@@ -1,12 +1,14 @@
 """Check every scan of every participant before any computing, and list every fault at once."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import pool
-from bids_sexclf.layout import read_metadata
+from bids_sexclf.fieldmaps import choose
+from bids_sexclf.layout import find_fieldmaps, read_metadata
 from bids_sexclf.people import read_participants
 from bids_sexclf.volumes import inspect
 
@@ -14,7 +16,7 @@ DWI_FIELDS = ("PhaseEncodingDirection", "TotalReadoutTime")
 """What distortion correction will ask of a series; its absence is noted, and leaves nobody out."""
 
 
-def check_dataset(dataset, worklist, processes=1, advance=None, labelled=True):
+def check_dataset(dataset, worklist, processes=1, advance=None, labelled=True, distortion="none"):
     """Split a worklist into what can run and what cannot.
 
     Parameters
@@ -28,6 +30,9 @@ def check_dataset(dataset, worklist, processes=1, advance=None, labelled=True):
         Called after each participant-session.
     labelled : bool
         Leave out participants whose sex or age is unknown.
+    distortion : str
+        `settings.Preparation.distortion`; a participant-session that lacks what a method named
+        there needs is left out.
 
     Returns
     -------
@@ -56,7 +61,13 @@ def check_dataset(dataset, worklist, processes=1, advance=None, labelled=True):
         own += faults.get(person, [])
         if labelled and person not in known:
             own.append("no row in participants.tsv, needed one with sex and age")
-        row["note"] = "; ".join(filter(None, (row["note"], _missing_fields(dataset, row)))) or None
+        notes = [row["note"], _missing_fields(dataset, row)]
+        try:
+            chosen = plan_distortion(dataset, row, distortion)
+            notes.append(_told(chosen) if distortion != "none" else None)
+        except InputError as fault:
+            own.append(str(fault))
+        row["note"] = "; ".join(filter(None, notes)) or None
     for first, reason in _copies(rows, [prints for _, prints in checked]):
         found[first].append(reason)
     columns = ["participant_id", "session_id", "stage", "reason"]
@@ -156,6 +167,42 @@ def check_gradient_files(root, row, count):
         except InputError as fault:
             faults.append(f"cannot determine a tensor: {fault}")
     return faults
+
+
+def plan_distortion(dataset, row, asked):
+    """Choose how the distortion of one participant-session's series will be corrected.
+
+    Parameters
+    ----------
+    dataset : bids.BIDSLayout
+    row : dict
+        Of the worklist.
+    asked : str
+        `settings.Preparation.distortion`.
+
+    Returns
+    -------
+    fieldmaps.Correction or None
+        None without a series.
+
+    Raises
+    ------
+    InputError
+        If what the method needs is absent.
+    """
+    if not row["dwi"]:
+        return None
+    found = find_fieldmaps(dataset, row) if asked != "none" else {}
+    return choose(asked, found, t1w=bool(row["t1w"]), topup=bool(shutil.which("topup")))
+
+
+def _told(chosen):
+    """Say in a note how distortion will be corrected, and why."""
+    if chosen is None:
+        return None
+    if chosen.method == "none":
+        return f"distortion stays: {chosen.why}"
+    return f"distortion corrected by {chosen.method}: {chosen.why}"
 
 
 def _missing_fields(dataset, row):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bids_sexclf.disk import whole
 from bids_sexclf.layout import versions
-from bids_sexclf.participant import anat, dwi, maps, register
+from bids_sexclf.participant import anat, distortion, dwi, maps, register
 
 FIGURES = {
     "t1wmask": (
@@ -22,6 +22,11 @@ FIGURES = {
     "dwimask": (
         "Brain mask on the mean b=0 volume",
         "The outline should hold the whole brain and little else.",
+    ),
+    "dwidistortion": (
+        "Mean b=0 volume before and after the correction of susceptibility distortion",
+        "Hover to flicker: the corrected brain should fill the outline, its frontal and temporal "
+        "poles neither stretched nor folded, and its two sides alike.",
     ),
     "dwit1w": (
         "Mean b=0 volume registered to the T1w",
@@ -47,6 +52,17 @@ NUMBERS = {
         "correlation inside the brain; compare it with the other participants",
     ),
     "snr": ("Signal-to-noise", "{:.1f}", "mean over standard deviation inside white matter"),
+    "distortion_agreement_before": (
+        "Agreement before distortion correction",
+        "{:.3f}",
+        "of two oppositely encoded b=0 volumes (correlation), or of the b=0 volume with the T1w or "
+        "the field map's magnitude (mutual information)",
+    ),
+    "distortion_agreement_after": (
+        "Agreement after distortion correction",
+        "{:.3f}",
+        "the same measure; it should have risen",
+    ),
     "motion_mm": ("Motion", "{:.2f} mm", "mean displacement between successive diffusion volumes"),
     "motion_max_mm": ("Largest motion", "{:.2f} mm", "between two successive volumes"),
 }
@@ -57,7 +73,7 @@ def name_of(participant_id, session_id=None):
     return "_".join(filter(None, (participant_id, session_id)))
 
 
-def methods(provenance, sources):
+def methods(provenance, sources, correction=None):
     """Write the methods paragraph of one participant-session.
 
     Parameters
@@ -66,6 +82,8 @@ def methods(provenance, sources):
         The choices of `settings.Preparation`.
     sources : dict
         Kind of scan (``t1w``, ``dwi``) to its path; those it has.
+    correction : str, optional
+        How distortion was corrected, where it is known; else what was asked for.
 
     Returns
     -------
@@ -77,9 +95,17 @@ def methods(provenance, sources):
     if sources.get("dwi"):
         low, high = provenance["kurtosis_clip"]
         text.append(dwi.METHODS.format(kind=provenance["dwi_alignment"]))
+        text.append(distortion.METHODS[correction or provenance.get("distortion", "none")])
         text.append(maps.METHODS.format(low=low, high=high))
         text.append(register.METHODS[bool(sources.get("t1w"))])
     return " ".join(text)
+
+
+def _correction(numbers, sources):
+    """Say how distortion was corrected, as the quality file has it; None while it is unknown."""
+    if "distortion" in numbers:
+        return numbers["distortion"]["method"]
+    return "none" if numbers and (sources or {}).get("dwi") else None
 
 
 def write_report(
@@ -140,7 +166,7 @@ def write_report(
             rows=rows,
             figures=figures,
             sources={k: v for k, v in (sources or {}).items() if v},
-            methods=methods(provenance, sources or {}),
+            methods=methods(provenance, sources or {}, _correction(numbers, sources)),
             provenance=json.dumps({"choices": provenance, "versions": versions()}, indent=2),
         )
     )

@@ -11,7 +11,7 @@ from bids_sexclf import layout, resources
 from bids_sexclf.disk import locked, whole
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
-from bids_sexclf.participant.preflight import check_dataset
+from bids_sexclf.participant.preflight import check_dataset, plan_distortion
 from bids_sexclf.participant.report import methods, name_of, write_report
 from bids_sexclf.tables import read_table, write_table
 from bids_sexclf.volumes import load, resample, save
@@ -76,7 +76,12 @@ def plan(bids_dir, out, run, preparation, advance=None):
         )
     tell = _counter(advance, len(worklist))
     good, excluded = check_dataset(
-        dataset, worklist, run.nprocs or processors(), tell, labelled=not run.allow_unlabelled
+        dataset,
+        worklist,
+        run.nprocs or processors(),
+        tell,
+        labelled=not run.allow_unlabelled,
+        distortion=preparation.distortion,
     )
     if good.empty:
         reasons = "; ".join(excluded["participant_id"] + ": " + excluded["reason"])
@@ -85,6 +90,8 @@ def plan(bids_dir, out, run, preparation, advance=None):
             "Mend the scans or the tables named."
         )
     rows = good.to_dict("records")
+    for row in rows:
+        row["distortion"] = plan_distortion(dataset, row, preparation.distortion)
     done = [is_finished(out, row, preparation) for row in rows]
     return Plan(
         ready=[row for row, there in zip(rows, done, strict=True) if not there],
@@ -115,7 +122,15 @@ def _filters(path):
         ) from fault
 
 
-CHANGING = ("template", "resolution", "dwi_alignment", "kurtosis_clip", "sloppy", "random_seed")
+CHANGING = (
+    "template",
+    "resolution",
+    "dwi_alignment",
+    "distortion",
+    "kurtosis_clip",
+    "sloppy",
+    "random_seed",
+)
 """Choices that must agree between the runs that share an output folder."""
 
 
