@@ -202,7 +202,7 @@ def phase_to_hertz(phase, mask, delay):
     return np.where(mask, flat / (2 * np.pi * delay), 0)
 
 
-def smooth_field(hertz, mask, voxel_size, width=4.0):
+def smooth_field(hertz, mask, voxel_size, width=3.0):
     """Smooth a field inside its mask and continue it outside.
 
     Parameters
@@ -225,9 +225,10 @@ def smooth_field(hertz, mask, voxel_size, width=4.0):
     voxel_size = np.asarray(voxel_size, dtype=float)
     smooth, known = np.zeros(hertz.shape), np.zeros(hertz.shape, bool)
     # Single voxels at which the unwrapping went wrong must not spread.
-    steady = np.where(mask, ndimage.median_filter(hertz, 3), 0)
-    rim = mask & ~ndimage.binary_erosion(mask)
-    steady[rim] = hertz[rim]
+    apart = np.where(mask, hertz - ndimage.median_filter(hertz, 3), 0)
+    core = ndimage.binary_erosion(mask)
+    spread = 1.4826 * np.median(np.abs(apart[core])) if core.any() else 0
+    steady = np.where(core & (np.abs(apart) > 6 * spread), hertz - apart, np.where(mask, hertz, 0))
     for scale in width * 2.0 ** np.arange(7):
         sigma = scale / 2.3548 / voxel_size
         share = ndimage.gaussian_filter(mask.astype(float), sigma)

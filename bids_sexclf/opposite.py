@@ -85,9 +85,16 @@ def estimate_shift(first, second, *, motion=True, levels=LEVELS, steps=5):
     Andersson et al. 2003, doi:10.1016/S1053-8119(03)00336-7. Ruthotto et al. 2012,
     doi:10.1088/0031-9155/57/18/5715.
     """
+    one, other = (scan.affine[:3, scan.axis] * scan.readout for scan in (first, second))
+    cosine = one @ other / max(np.linalg.norm(one) * np.linalg.norm(other), 1e-12)
+    if cosine > -PARALLEL:
+        raise InputError(
+            f"Found two scans whose phase-encoding directions have a cosine of {cosine:.2f}, "
+            "needed opposite directions (-1). Check PhaseEncodingDirection in the sidecars."
+        )
     pair, field, pose = _Pair(first, second), None, np.zeros(6)
-    for width, spacing, weight in levels:
-        level = _Level(pair, width, spacing, weight)
+    for width, spacing, rough in levels:
+        level = _Level(pair, width, spacing, rough)
         field = level.start(field)
         for _ in range(steps):
             if motion:
@@ -129,14 +136,8 @@ def unwarp_second(first, second, shift, motion):
 class _Pair:
     """Two scans on one scale, and the way between their voxels."""
 
-    def __init__(self, first, second):
-        one, other = (scan.affine[:3, scan.axis] * scan.readout for scan in (first, second))
-        cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
-        if cosine > -PARALLEL:
-            raise InputError(
-                f"Found two scans whose phase-encoding directions have a cosine of {cosine:.2f}, "
-                "needed opposite directions (-1). Check PhaseEncodingDirection in the sidecars."
-            )
+    def __init__(self, first, second, inside=None):
+        self.inside = np.ones(first.array.shape) if inside is None else inside
         self.scans, self.size = (first, second), first.size
         # Voxels by which each scan shows a displacement of one voxel, the first's readout taken
         # as positive.
@@ -169,7 +170,7 @@ class _Pair:
 class _Level:
     """One level of the pyramid: smoothed scans, the field's nodes, and the steps taken there."""
 
-    def __init__(self, pair, width, spacing, weight):
+    def __init__(self, pair, width, spacing, rough):
         from scipy import ndimage
 
         self.pair, self.axis = pair, pair.scans[0].axis
@@ -185,12 +186,13 @@ class _Level:
         ]
         self.shape = tuple(len(t) for t in ticks)
         self.points = np.stack(np.meshgrid(*ticks, indexing="ij")).reshape(3, -1)
+        self.inside = pair.inside[tuple(self.points.astype(int))]
         self.along = _on_axis(self.shape, self.axis, _first_difference) / self.stride[self.axis]
         step = pair.size * self.stride
         laplacian = sum(
             _on_axis(self.shape, k, _second_difference) / step[k] ** 2 for k in range(3)
         )
-        self.rough = (laplacian.T @ laplacian) * (weight * pair.size[self.axis] ** 2)
+        self.rough = (laplacian.T @ laplacian) * (rough * pair.size[self.axis] ** 2)
 
     def start(self, field):
         """Bring a field on the first scan's grid to this level's nodes."""
@@ -207,28 +209,27 @@ class _Level:
         order = 3 if self.stride.max() > 1 else 1
         return ndimage.map_coordinates(field.reshape(self.shape), grid, order=order, mode="nearest")
 
-    def look(self, index, field, pose):
-        """Look up a scan where the field says its signal went.
+    def look(self, index, field, pose, *volumes):
+        """Look up a scan's volumes where the field says its signal went.
 
-        Gives values, slopes along the scan's phase axis, and what the field's derivative counts
-        for in the Jacobian.
+        Gives their values, and what the field's derivative counts for in the Jacobian.
         """
         from scipy import ndimage
 
         route, axis = self.pair.route(index, pose), self.pair.scans[index].axis
         places = route[:3, :3] @ self.points + route[:3, 3:]
         places[axis] += self.pair.moves[index] * field
-        values, slopes = (
+        values = [
             ndimage.map_coordinates(volume[index], places, order=1, mode="nearest")
-            for volume in (self.volumes, self.slopes)
-        )
-        return values, slopes, self.pair.moves[index] * np.linalg.inv(route)[self.axis, axis]
+            for volume in volumes
+        ]
+        return *values, self.pair.moves[index] * np.linalg.inv(route)[self.axis, axis]
 
     def residual(self, field, pose):
         """Subtract the second unwarped scan from the first."""
         squeeze = self.along @ field
-        (one, _, first), (other, _, second) = (self.look(k, field, pose) for k in range(2))
-        return one * (1 + first * squeeze) - other * (1 + second * squeeze)
+        (one, first), (other, second) = (self.look(k, field, pose, self.volumes) for k in range(2))
+        return self.inside * (one * (1 + first * squeeze) - other * (1 + second * squeeze))
 
     def cost(self, field, pose):
         """Add the scans' difference and the field's roughness."""
@@ -253,11 +254,15 @@ class _Level:
         from scipy.sparse.linalg import cg
 
         squeeze, before = self.along @ field, self.cost(field, pose)
-        (one, left, first), (other, right, second) = (self.look(k, field, pose) for k in range(2))
+        (one, left, first), (other, right, second) = (
+            self.look(k, field, pose, self.volumes, self.slopes) for k in range(2)
+        )
         residual = one * (1 + first * squeeze) - other * (1 + second * squeeze)
+        residual, weight = self.inside * residual, sparse.diags(self.inside)
         moves = self.pair.moves
         value = moves[0] * left * (1 + first * squeeze) - moves[1] * right * (1 + second * squeeze)
         slope = sparse.diags(value) + sparse.diags(first * one - second * other) @ self.along
+        slope = weight @ slope
         normal = (slope.T @ slope + self.rough).tocsr()
         scale = sparse.diags(1 / np.maximum(normal.diagonal(), 1e-9))
         downhill = -(slope.T @ residual + self.rough @ field)

@@ -107,14 +107,14 @@ def _average(workflow, inputnode, preparation):
     return average
 
 
-OPPOSITE = [(field, field) for field in ("readout", "opposite_axis", "opposite_readout")]
+OPPOSITE = tuple((field, field) for field in ("readout", "opposite_axis", "opposite_readout"))
 
 
 def _by_opposite(workflow, inputnode, preparation, threads, kind):
     average = _average(workflow, inputnode, preparation)
     find = Node(FindByOpposite(sloppy=preparation.sloppy), "find", mem_gb=2)
     workflow.connect(
-        [(inputnode, find, OPPOSITE), (average, find, [("out_file", "opposite")])],
+        [(inputnode, find, list(OPPOSITE)), (average, find, [("out_file", "opposite")])],
     )
     return find
 
