@@ -15,7 +15,8 @@ import numpy as np
 from bids_sexclf.errors import InputError
 
 METHODS = ("topup", "opposite", "fieldmap", "t1w", "none")
-"""In the order in which ``auto`` prefers them."""
+"""In the order in which ``auto`` prefers them; it leaves ``t1w`` to be asked for, since what the T1w
+guesses may be further from the truth than what was scanned."""
 
 LPS = np.array([-1.0, -1.0, 1.0])
 
@@ -98,10 +99,10 @@ def choose(asked, found, *, t1w, topup):
             f"Found {found['name']} with {' and '.join(lacks[asked])}, needed for --distortion "
             f"{asked}. Add it, or choose another method (auto takes what there is)."
         )
-    methods = METHODS[:-1] if asked == "auto" else (asked,)
+    methods = [name for name in METHODS[:-1] if name != "t1w"] if asked == "auto" else [asked]
     method = next((name for name in methods if not lacks[name]), "none")
     missed = "; ".join(
-        f"{name}: {' and '.join(lacks[name])}" for name in METHODS[:-1] if lacks[name]
+        f"{name}: {' and '.join(lacks[name]) or 'only where asked for'}" for name in METHODS[:-1]
     )
     if method == "none":
         return Correction("none", f"nothing allows one ({missed})")
@@ -112,7 +113,7 @@ def choose(asked, found, *, t1w, topup):
         time = 0.05
     return Correction(
         method=method,
-        why=_reason(method, found, asked),
+        why=_reason(method, found),
         axis=axis,
         readout=sign * time if time else None,
         inputs=found["inputs"].get("opposite" if method == "topup" else method),
@@ -134,7 +135,7 @@ def _lacks(found, *, t1w, topup):
     }
 
 
-def _reason(method, found, asked):
+def _reason(method, found):
     """Say in words what a method rests on."""
     inputs, words = found["inputs"], []
     if method in ("topup", "opposite"):
@@ -144,7 +145,7 @@ def _reason(method, found, asked):
     elif method == "fieldmap":
         words.append(f"field map {inputs['fieldmap']['name']}")
     else:
-        words.append("the T1w, since no field was measured" if asked == "auto" else "the T1w")
+        words.append("the T1w")
         if not found["direction"]:
             words.append(f"phase-encoding axis {found['axis']} known without its sign")
     return "; ".join(words)
@@ -323,6 +324,49 @@ def shift_of(field, affine, axis):
         Voxels; displacement along other axes is left out.
     """
     return (field * LPS) @ np.linalg.inv(affine[:3, :3])[axis]
+
+
+def flatten(volume, mask, voxel_size, width=30.0):
+    """Divide a volume by its own smooth trend inside a mask.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (X, Y, Z)
+    mask : ndarray of bool, shape (X, Y, Z)
+    voxel_size : array-like, shape (3,)
+        mm.
+    width : float
+        Of the trend, full width at half maximum, mm.
+
+    Returns
+    -------
+    ndarray, shape (X, Y, Z)
+        About 1 inside, 0 outside.
+    """
+    from scipy import ndimage
+
+    sigma = width / 2.3548 / np.asarray(voxel_size)
+    trend = ndimage.gaussian_filter(np.where(mask, volume, 0), sigma)
+    share = ndimage.gaussian_filter(mask.astype(float), sigma)
+    return np.where(mask, volume * share / np.maximum(trend, 1e-6 * max(trend.max(), 1e-6)), 0)
+
+
+def invert(t1w):
+    """Turn the contrast of a T1w's brain to that of a b0 volume: fluid bright, white matter dark.
+
+    Parameters
+    ----------
+    t1w : ndarray, shape (X, Y, Z)
+        0 outside the brain.
+
+    Returns
+    -------
+    ndarray, shape (X, Y, Z)
+        0.1 to 1 inside the brain, 0 outside.
+    """
+    brain = t1w > 0
+    low, high = np.percentile(t1w[brain], [2, 98])
+    return np.where(brain, 1 - 0.9 * ((t1w - low) / max(high - low, 1e-6)).clip(0, 1), 0)
 
 
 def shared_information(first, second, mask, bins=32):

@@ -135,7 +135,7 @@ class Preparation(Record):
         "auto",
         "How susceptibility distortion is corrected: by oppositely encoded b0 volumes (with FSL's "
         "topup, or without FSL), a gradient-echo field map, the T1w along the phase-encoding axis, "
-        "or not; auto takes the first that the scans allow.",
+        "or not; auto takes opposite encodings, else a field map, else nothing.",
     )
     kurtosis_clip: tuple[float, float] = choice(
         (-3 / 7, 10.0), "Range that kurtosis values are clipped to."

@@ -315,8 +315,10 @@ class _T1wIn(_FindIn):
 class FindByT1w(_Find):
     """Find the shift that makes the b0 follow the T1w.
 
-    The T1w's brain is carried rigidly to the b0's grid, and the b0 registered to it by SyN with
-    the deformation held to the phase-encoding axis. Both are given to ANTs as if their grid lay
+    The T1w's brain is carried rigidly to the b0's grid, its contrast inverted, and the b0
+    registered to it by SyN (cross-correlation) with the deformation held to the phase-encoding
+    axis. The rigid step looks inside the b0's brain mask alone, with the coil's trend divided out:
+    where the b0 ends inside the head, outlines would pull the two apart. Both are given to ANTs as if their grid lay
     along the world's axes, so that this axis is one of ANTs' own however the slices were tilted.
 
     References
@@ -327,15 +329,28 @@ class FindByT1w(_Find):
     input_spec = _T1wIn
 
     def _run_interface(self, runtime):
-        from bids_sexclf.fieldmaps import shared_information, shift_of, unwarp
+        from bids_sexclf.fieldmaps import flatten, invert, shared_information, shift_of, unwarp
 
         given, ants = self.inputs, antspyx(self.inputs.seed)
         b0, affine = load(given.b0, ndim=3)
         inside = load(given.mask, ndim=3)[0] > 0
-        grid, t1w = to_ants(b0 * inside, affine), to_ants(*load(given.t1w_brain, ndim=3))
+        flat = flatten(b0, inside, np.linalg.norm(affine[:3, :3], axis=0))
+        grid, t1w = to_ants(flat, affine), to_ants(*load(given.t1w_brain, ndim=3))
         prefix = str(Path(runtime.cwd, "t1w_"))
-        found = _register(ants, t1w, grid, "Rigid", prefix)["fwdtransforms"]
-        target = ants.apply_transforms(grid, t1w, found, whichtoinvert=[True]).numpy()
+        found = _register(
+            ants,
+            grid,
+            t1w,
+            "Rigid",
+            prefix,
+            initial_transform="Identity",
+            mask=to_ants(inside, affine),
+            mask_all_stages=True,
+            aff_iterations=(60, 40, 20),
+            aff_shrink_factors=(4, 2, 1),
+            aff_smoothing_sigmas=(2, 1, 0),
+        )["fwdtransforms"]
+        target = ants.apply_transforms(grid, t1w, found).numpy()
         if not (target > 0).any():
             raise ToolError(
                 "Found that the T1w's brain and the b0's do not overlap once aligned, needed one "
@@ -344,14 +359,14 @@ class FindByT1w(_Find):
         plain = np.diag([*np.linalg.norm(affine[:3, :3], axis=0), 1.0])
         found = _register(
             ants,
-            to_ants(target, plain),
-            to_ants(b0 * inside, plain),
+            to_ants(invert(target), plain),
+            to_ants(flat, plain),
             "SyNOnly",
             prefix,
             initial_transform="Identity",
-            syn_metric="mattes",
-            syn_sampling=32,
-            reg_iterations=(20, 10, 0) if given.sloppy else (40, 20, 10),
+            syn_metric="CC",
+            syn_sampling=3,
+            reg_iterations=(10, 0, 0) if given.sloppy else (30, 20, 0),
             restrict_transformation=tuple(int(k == given.axis) for k in range(3)),
         )
         warps = [path for path in found["fwdtransforms"] if path.endswith(".nii.gz")]

@@ -32,12 +32,11 @@ METHODS = {
     ),
     "t1w": (
         "Susceptibility distortion was estimated by registering the mean b=0 volume to the T1w "
-        "(SyN, mutual information) along the phase-encoding axis alone (Wang et al. 2017)."
+        "with inverted contrast (SyN, cross-correlation) along the phase-encoding axis alone (Wang et al. 2017)."
     ),
     "auto": (
         "Susceptibility distortion was corrected by what each dataset allows: opposite phase "
-        "encodings, a field map, or the T1w along the phase-encoding axis; each participant's "
-        "quality file names the method."
+        "encodings or a field map; each participant's quality file names the method."
     ),
     "none": "Susceptibility distortion was not corrected.",
 }
