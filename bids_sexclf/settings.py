@@ -219,6 +219,12 @@ class Preparation(Record):
         "What fits the models: this package, dipy (slower), or FSL's dtifit, which must be on the "
         "PATH. A model that an engine does not have is fitted by this package.",
     )
+    distortion: Literal["auto", "opposite", "topup", "fieldmap", "t1w", "none"] = choice(
+        "auto",
+        "How susceptibility distortion is corrected: by oppositely encoded b0 volumes (with FSL's "
+        "topup, or without FSL), a gradient-echo field map, the T1w along the phase-encoding axis, "
+        "or not; auto takes opposite encodings, else a field map, else nothing.",
+    )
     kurtosis_clip: tuple[float, float] = choice(
         (-3 / 7, 10.0), "Range that kurtosis values are clipped to."
     )

@@ -115,11 +115,20 @@ def init_participant_wf(
         dwi_wf = choose_dwi_wf(record, row=row, **common)
         _feed_dwi(workflow, dwi_wf, quality, write, record=record, row=row, anat_wf=anat_wf)
         _connect_dwi(
-            workflow, through, dwi_wf, quality, write, record=record, register_wf=register_wf, **common
+            workflow,
+            through,
+            dwi_wf,
+            quality,
+            write,
+            record=record,
+            register_wf=register_wf,
+            **common,
         )
         pictures += _draw_dwi(
             workflow, through, dwi_wf, register_wf, references, cuts=cuts, aligned=road == "aligned"
         )
+        if "distortion_record" in list_records(dwi_wf):
+            pictures += _draw_distortion(workflow, dwi_wf, cuts=cuts)
     gather = Node(Merge(len(pictures)), "gather", run_without_submitting=True)
     stem = name_of(row["participant_id"], row["session_id"])
     write.inputs.figure_names = [f"{stem}_desc-{key}.svg" for key, _ in pictures]
@@ -339,6 +348,16 @@ def _connect_maps(workflow, anat_wf, write, record, references, *, cuts):
         ]
     )
     return [("famap", famap)]
+
+
+def _draw_distortion(workflow, dwi_wf, *, cuts):
+    """Wire the picture of the mean b0 before and after its correction."""
+    dwidistortion = Node(
+        DrawFlicker(cuts=cuts, labels=("as scanned", "corrected")), "dwidistortion", mem_gb=0.5
+    )
+    drawn = [("b0_distorted", "fixed"), ("b0", "moved"), ("mask", "outline")]
+    workflow.connect([(dwi_wf, dwidistortion, [(f"outputnode.{n}", field) for n, field in drawn])])
+    return [("dwidistortion", dwidistortion)]
 
 
 def _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, *, cuts, aligned):

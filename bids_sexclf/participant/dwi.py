@@ -14,7 +14,13 @@ from bids_sexclf.interfaces.diffusion import (
     MeanB0,
     ResampleSeries,
 )
-from bids_sexclf.interfaces.eddy import EddyFiles, FoundEddy, ReadEddyMotion, encoding_row
+from bids_sexclf.interfaces.eddy import (
+    EddyFiles,
+    FoundEddy,
+    ReadEddyMotion,
+    encoding_row,
+    find_eddy,
+)
 
 DENOISED = {
     "mppca": (
@@ -135,7 +141,7 @@ def init_dwi_wf(
     resample = Node(
         ResampleSeries(threads=threads), "resample", mem_gb=0.5 + series_gb / 4, n_procs=threads
     )
-    connect = _connect_eddy if _with_fsl(preparation) else _connect_estimate
+    connect = _connect_eddy if uses_eddy(preparation) else _connect_estimate
     aligned = connect(workflow, series, resample, preparation, metadata, series_gb, threads)
     mask = Node(MaskB0(), "mask", mem_gb=0.5)
     mean, field = aligned
@@ -160,6 +166,22 @@ def init_dwi_wf(
     return workflow
 
 
+def check_tools(preparation):
+    """Refuse an engine that this machine has no program for.
+
+    Parameters
+    ----------
+    preparation : settings.Preparation
+
+    Raises
+    ------
+    ToolError
+        If FSL's eddy is asked for and not on the PATH.
+    """
+    if uses_eddy(preparation):
+        find_eddy()
+
+
 def list_records(workflow):
     """List the outputs of a `init_dwi_wf` that tell the quality file about a single step.
 
@@ -175,7 +197,8 @@ def list_records(workflow):
     return [field for step, field in RECORDS.items() if any(n.startswith(step) for n in steps)]
 
 
-def _with_fsl(preparation):
+def uses_eddy(preparation):
+    """Say whether FSL's eddy is asked for."""
     return preparation.eddy_engine == "fsl" and preparation.dwi_alignment != "none"
 
 

@@ -38,7 +38,7 @@ def methods(provenance):
     )
 
 
-def check_fit_engine(preparation):
+def check_tools(preparation):
     """Refuse an engine whose program is not on the PATH, by ToolError."""
     if preparation.fit_engine == "fsl":
         check_fsl("dtifit")

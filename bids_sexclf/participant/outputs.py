@@ -34,6 +34,7 @@ SINGLE = {
     "bval": "dwi_bval",
     "bvec": "dwi_bvec",
     "dwi_mask": "dwi_mask",
+    "distortion_warp": "distortion_warp",
 }
 """Input of the node to its entry in ``data/names.json``."""
 
@@ -56,6 +57,10 @@ ABOUT = {
     "dseg": {"Description": "Tissues by T1w intensity; indices as in the table beside it"},
     "dwi": {"Description": "Aligned diffusion volumes", "SkullStripped": False},
     "dwi_mask": {"Type": "Brain", "Description": "Brain mask on the mean b=0 volume"},
+    "distortion_warp": {
+        "Description": "Displacement field that ANTs applies to remove susceptibility distortion",
+        "Units": "mm",
+    },
 }
 
 ANATOMY = ("t1w", "t1w_mask", "t1w_to_template")
@@ -88,6 +93,7 @@ class _WriteIn(BaseInterfaceInputSpec):
     bval = File(exists=True)
     bvec = File(exists=True)
     dwi_mask = File(exists=True)
+    distortion_warp = File(exists=True)
     dwi_transform = File(exists=True)
     maps = InputMultiObject(File(exists=True))
     maps_template = InputMultiObject(File(exists=True))

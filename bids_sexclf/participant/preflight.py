@@ -9,8 +9,10 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.execute import pool
 from bids_sexclf.foreign import read_motion
 from bids_sexclf.layout import paths, read_metadata
+from bids_sexclf.participant.series import plan_series, tell_series
 from bids_sexclf.people import read_participants
 from bids_sexclf.prepared import locate, source_of, take_over
+from bids_sexclf.settings import Preparation
 from bids_sexclf.volumes import inspect, load, same_grid, turn_axes
 
 DWI_FIELDS = ("PhaseEncodingDirection", "TotalReadoutTime")
@@ -22,7 +24,7 @@ LEAST_BRAIN_ML = 200
 
 
 def check_dataset(
-    dataset, worklist, processes=1, advance=None, labelled=True, folders=None, template=None
+    dataset, worklist, processes=1, advance=None, labelled=True, folders=None, preparation=None
 ):
     """Split a worklist into what can run and what cannot.
 
@@ -39,8 +41,8 @@ def check_dataset(
         Leave out participants whose sex or age is unknown.
     folders : dict of str to path-like, optional
         What others have prepared.
-    template : str, optional
-        Name of the template space.
+    preparation : settings.Preparation, optional
+        A participant-session that lacks what a method named there needs is left out.
 
     Returns
     -------
@@ -54,6 +56,8 @@ def check_dataset(
 
     root = Path(dataset.root)
     people, faults = read_participants(root, labelled)
+    preparation = preparation or Preparation()
+    template = preparation.template
     rows = worklist.to_dict("records")
     with pool(processes) as executor:
         futures = [executor.submit(check_scans, root, row, folders, template) for row in rows]
@@ -69,7 +73,12 @@ def check_dataset(
         own += faults.get(person, [])
         if labelled and person not in known:
             own.append("no row in participants.tsv, needed one with sex and age")
-        row["note"] = "; ".join(filter(None, (row["note"], _missing_fields(dataset, row)))) or None
+        notes = [row["note"], _missing_fields(dataset, row)]
+        try:
+            notes.append(tell_series(plan_series(dataset, row, preparation)))
+        except InputError as fault:
+            own.append(str(fault))
+        row["note"] = "; ".join(filter(None, notes)) or None
     for first, reason in _copies(rows, [prints for _, prints in checked]):
         found[first].append(reason)
     columns = ["participant_id", "session_id", "stage", "reason"]

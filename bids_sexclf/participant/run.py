@@ -13,8 +13,9 @@ from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
 from bids_sexclf.offers import find_offers, holds_scans, is_own_folder, read_by_participant
 from bids_sexclf.participant.morphometry import write_atlases
-from bids_sexclf.participant.preflight import check_dataset, plan_series
+from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.participant.report import name_of, sentences, write_report
+from bids_sexclf.participant.series import plan_series
 from bids_sexclf.prepared import fill, scans_of
 from bids_sexclf.settings import Preparation
 from bids_sexclf.tables import read_table, write_table
@@ -66,11 +67,7 @@ def plan(bids_dir, out, run, preparation, advance=None):
     ToolError
         If the template, or a program asked for, is not at hand.
     """
-    from bids_sexclf.participant.maps import check_fit_engine
-    from bids_sexclf.participant.register import check_tools
-
     resources.find_template(preparation.template, preparation.templates_dir)
-    check_fit_engine(preparation)
     check_tools(preparation)
     folders = run.folders()
     if is_own_folder(bids_dir, folders):
@@ -109,6 +106,23 @@ def plan(bids_dir, out, run, preparation, advance=None):
         excluded=excluded.to_dict("records"),
         worklist=worklist,
     )
+
+
+def check_tools(preparation):
+    """Refuse choices that this machine has no programs or templates for.
+
+    Parameters
+    ----------
+    preparation : settings.Preparation
+
+    Raises
+    ------
+    ToolError
+    """
+    from bids_sexclf.participant import dwi, maps, register
+
+    for step in (dwi, maps, register):
+        step.check_tools(preparation)
 
 
 def make_worklist(dataset, folders, run, preparation):

@@ -231,7 +231,9 @@ def given(dataset, tmp_path):
         folders = {name: tmp_path / name for name in names}
         indexed = layout.open_dataset(dataset)
         planned = level.make_worklist(indexed, folders, Run(), Preparation(template="Phantom"))
-        ready, excluded = check_dataset(indexed, planned, folders=folders, template="Phantom")
+        ready, excluded = check_dataset(
+            indexed, planned, folders=folders, preparation=Preparation(template="Phantom")
+        )
         assert {"sub-2", "sub-3"} <= set(ready["participant_id"])
         return "; ".join(excluded["reason"])
 
