@@ -1,6 +1,9 @@
 import pytest
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import Node, Workflow
 
 from bids_sexclf.participant.base import init_participant_wf
+from bids_sexclf.participant.dwi import init_dwi_wf
 from bids_sexclf.resources import Template
 from bids_sexclf.settings import Preparation
 
@@ -226,3 +229,47 @@ def test_what_is_done_has_no_step_and_what_is_not_done_has_one(build_given, kind
     series = {"fit", "estimate"} if "dwi" in GIVEN[kind] else set()
     aligned = {"find"} if {"t1w", "dwi"} <= set(GIVEN[kind]) else set()
     assert steps >= (anatomy | series | aligned) - DONE[kind]
+
+
+def road(**choices):
+    """Build the diffusion road alone."""
+    told = {"PhaseEncodingDirection": "j-", "TotalReadoutTime": 0.05, "PartialFourier": 0.75}
+    return init_dwi_wf(
+        preparation=Preparation(**choices), metadata=told, distortion_wf=stand_in(), series_gb=2
+    )
+
+
+def stand_in():
+    """Stand in for a correction of distortion: its inputs and outputs, and no step."""
+    workflow = Workflow("distortion_wf")
+    given, found = ["b0", "mask", "t1w_brain"], ["warp", "jacobian", "b0", "record"]
+    ends = {"inputnode": given, "outputnode": found}
+    workflow.add_nodes([Node(IdentityInterface(fields=f), name) for name, f in ends.items()])
+    return workflow
+
+
+@pytest.mark.parametrize("denoise", ["mppca", "patch2self", "none"])
+@pytest.mark.parametrize("gibbs", ["dipy", "none"])
+@pytest.mark.parametrize("engine", ["ants", "fsl"])
+def test_every_choice_of_the_diffusion_road_can_be_built(denoise, gibbs, engine):
+    workflow = road(denoise=denoise, gibbs=gibbs, eddy_engine=engine)
+    steps = set(workflow.list_node_names())
+    assert ("denoise" in steps) == (denoise != "none") and ("degibbs" in steps) == (gibbs != "none")
+    assert ("eddy" in steps) == (engine == "fsl") and ("estimate" in steps) == (engine == "ants")
+    assert "bias" in steps and "bias" not in road(dwi_bias="none").list_node_names()
+
+
+def test_the_warp_is_found_between_estimate_and_resampling_and_both_meet_once():
+    edges = road()._graph.edges(data=True)
+    held = {(a.name, b.name): [to for _, to in data["connect"]] for a, b, data in edges}
+    assert held[("estimate", "distortion_wf")] == ["inputnode.b0"]
+    assert held[("distortion_wf", "resample")] == ["warp", "jacobian"]
+    assert held[("estimate", "resample")] == ["matrices"]
+    assert held[("degibbs", "resample")] == ["in_file"]
+
+
+def test_memory_is_planned_by_the_size_of_the_series():
+    small = init_dwi_wf(preparation=Preparation(), series_gb=0.1)
+    large = init_dwi_wf(preparation=Preparation(), series_gb=4)
+    for name in ("denoise", "estimate"):
+        assert large.get_node(name).mem_gb > 4 > small.get_node(name).mem_gb
