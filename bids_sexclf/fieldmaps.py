@@ -351,24 +351,6 @@ def flatten(volume, mask, voxel_size, width=30.0):
     return np.where(mask, volume * share / np.maximum(trend, 1e-6 * max(trend.max(), 1e-6)), 0)
 
 
-def invert(t1w):
-    """Turn the contrast of a T1w's brain to that of a b0 volume: fluid bright, white matter dark.
-
-    Parameters
-    ----------
-    t1w : ndarray, shape (X, Y, Z)
-        0 outside the brain.
-
-    Returns
-    -------
-    ndarray, shape (X, Y, Z)
-        0.1 to 1 inside the brain, 0 outside.
-    """
-    brain = t1w > 0
-    low, high = np.percentile(t1w[brain], [2, 98])
-    return np.where(brain, 1 - 0.9 * ((t1w - low) / max(high - low, 1e-6)).clip(0, 1), 0)
-
-
 def shared_information(first, second, mask, bins=32):
     """Measure how much two volumes of different contrast say of each other.
 

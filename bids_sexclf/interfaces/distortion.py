@@ -320,8 +320,8 @@ class _T1wIn(_FindIn):
 class FindByT1w(_Find):
     """Find the shift that makes the b0 follow the T1w.
 
-    The T1w's brain is carried rigidly to the b0's grid, its contrast inverted, and the b0
-    registered to it by SyN (cross-correlation) with the deformation held to the phase-encoding
+    The T1w's brain is carried rigidly to the b0's grid, and the b0
+    registered to it by SyN (mutual information) with the deformation held to the phase-encoding
     axis. The rigid step looks inside the b0's brain mask alone, with the coil's trend divided out:
     where the b0 ends inside the head, outlines would pull the two apart. Both are given to ANTs as
     if their grid lay along the world's axes, so that this axis is one of ANTs' own however the
@@ -335,7 +335,7 @@ class FindByT1w(_Find):
     input_spec = _T1wIn
 
     def _run_interface(self, runtime):
-        from bids_sexclf.fieldmaps import flatten, invert, shared_information, shift_of, unwarp
+        from bids_sexclf.fieldmaps import flatten, shared_information, shift_of, unwarp
 
         given, ants = self.inputs, antspyx(self.inputs.seed)
         b0, affine = load(given.b0, ndim=3)
@@ -365,14 +365,15 @@ class FindByT1w(_Find):
         plain = np.diag([*np.linalg.norm(affine[:3, :3], axis=0), 1.0])
         found = _register(
             ants,
-            to_ants(invert(target), plain),
+            to_ants(target, plain),
             to_ants(flat, plain),
             "SyNOnly",
             prefix,
             initial_transform="Identity",
-            syn_metric="CC",
-            syn_sampling=3,
-            reg_iterations=(10, 0, 0) if given.sloppy else (30, 20, 0),
+            syn_metric="mattes",
+            syn_sampling=32,
+            flow_sigma=6,
+            reg_iterations=(20, 10, 0) if given.sloppy else (40, 20, 0),
             restrict_transformation=tuple(int(k == given.axis) for k in range(3)),
         )
         warps = [path for path in found["fwdtransforms"] if path.endswith(".nii.gz")]

@@ -32,8 +32,7 @@ METHODS = {
     ),
     "t1w": (
         "Susceptibility distortion was estimated by registering the mean b=0 volume to the T1w "
-        "with inverted contrast (SyN, cross-correlation) along the phase-encoding axis alone (Wang "
-        "et al. 2017)."
+        "(SyN, mutual information) along the phase-encoding axis alone (Wang et al. 2017)."
     ),
     "auto": (
         "Susceptibility distortion was corrected by what each dataset allows: opposite phase "
