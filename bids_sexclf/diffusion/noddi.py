@@ -19,7 +19,7 @@ from bids_sexclf.diffusion._least_squares import (
     solve_positive,
 )
 from bids_sexclf.diffusion._maps import MapRecord
-from bids_sexclf.diffusion._voxels import as_sliceable, check_walk, fit_voxels
+from bids_sexclf.diffusion._voxels import alone, as_sliceable, check_walk, fit_voxels
 from bids_sexclf.diffusion.tensor import MAPS as TENSOR_MAPS
 from bids_sexclf.diffusion.tensor import (
     MAX_DIFFUSIVITY,
@@ -99,6 +99,7 @@ MAPS = (
 """What `fit_noddi` computes, one record per map."""
 
 
+@alone
 def fit_noddi(
     dwi,
     bvals,
