@@ -1,16 +1,33 @@
 """Walk through the voxels of a scan, slab by slab and chunk by chunk, whatever holds it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 
 import numpy as np
 
 from bids_sexclf.errors import InputError
 
-CHUNK_SIZE = 1000
+CHUNK_SIZE = 2000
 """Voxels fitted at once: small enough for the cache, large enough for matrix products."""
 
 SLAB_BYTES = 2**27
 """Memory that one slab of a scan on disk may take, as float64; one plane at least."""
+
+
+def alone(fit):
+    """Make a fit keep its matrix products to one thread each; its chunks have threads of theirs.
+
+    Small products gain nothing from more, whose threads would wait for each other busily.
+    """
+
+    @wraps(fit)
+    def fit_alone(*args, **options):
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1, "blas"):
+            return fit(*args, **options)
+
+    return fit_alone
 
 
 def check_walk(chunk_size, n_threads):
@@ -49,8 +66,6 @@ def fit_voxels(fit_chunk, dwi, mask, volumes, outputs, *, chunk_size, n_threads)
     dict of numpy.ndarray, shape (X, Y, Z) or (X, Y, Z, k)
         0 outside the mask.
     """
-    from threadpoolctl import threadpool_limits
-
     by_voxel = _runs_along_volumes(dwi)
     wanted = mask.ravel("C" if by_voxel else "F")
     maps = {name: np.zeros((mask.size, k), dtype) for name, (dtype, k) in outputs.items()}
@@ -60,9 +75,8 @@ def fit_voxels(fit_chunk, dwi, mask, volumes, outputs, *, chunk_size, n_threads)
         for name, values in maps.items():
             values[there] = np.atleast_2d(fitted[name]).T
 
-    # numpy releases the interpreter lock in its loops, so threads share the scan for free; more
-    # threads within each matrix product would only get in their way.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(n_threads) as pool:
+    # numpy releases the interpreter lock in its loops, so threads share the scan for free.
+    with ThreadPoolExecutor(n_threads) as pool:
         for samples, start in _slabs(dwi, wanted, by_voxel):
             size = samples.shape[0 if by_voxel else 1]
             inside = np.flatnonzero(wanted[start : start + size])

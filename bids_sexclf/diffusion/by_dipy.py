@@ -5,7 +5,7 @@ import numpy as np
 from bids_sexclf.diffusion import kurtosis, tensor
 from bids_sexclf.diffusion._gradients import check_gradients, check_mask
 from bids_sexclf.diffusion._least_squares import SIGNAL_FLOOR, log_signal
-from bids_sexclf.diffusion._voxels import CHUNK_SIZE, as_sliceable, fit_voxels
+from bids_sexclf.diffusion._voxels import CHUNK_SIZE, alone, as_sliceable, fit_voxels
 from bids_sexclf.diffusion.kurtosis import KURTOSIS_RANGE, check_kurtosis
 from bids_sexclf.diffusion.tensor import (
     MAX_DIFFUSIVITY,
@@ -21,6 +21,7 @@ B0_THRESHOLD = 50
 """Volumes up to this b-value, s/mm², are b0 volumes."""
 
 
+@alone
 def fit_tensor(dwi, bvals, bvecs, mask=None, *, counts=False, n_threads=1):
     """Fit one diffusion tensor per voxel by dipy's weighted least squares.
 
@@ -48,6 +49,7 @@ def fit_tensor(dwi, bvals, bvecs, mask=None, *, counts=False, n_threads=1):
     return _fit(model, lambda fit: {}, tensor.MAPS, dwi, gradients, mask, counts, n_threads)
 
 
+@alone
 def fit_kurtosis(
     dwi,
     bvals,

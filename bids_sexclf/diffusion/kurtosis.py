@@ -21,7 +21,7 @@ from bids_sexclf.diffusion._least_squares import (
     solve,
 )
 from bids_sexclf.diffusion._maps import MapRecord
-from bids_sexclf.diffusion._voxels import CHUNK_SIZE, as_sliceable, check_walk, fit_voxels
+from bids_sexclf.diffusion._voxels import CHUNK_SIZE, alone, as_sliceable, check_walk, fit_voxels
 from bids_sexclf.diffusion.tensor import MAPS as TENSOR_MAPS
 from bids_sexclf.diffusion.tensor import (
     MAX_DIFFUSIVITY,
@@ -101,6 +101,7 @@ _DIAGONAL = [_ELEMENTS[index] for index in [(0, 0, 0, 0), (1, 1, 1, 1), (2, 2, 2
 _CROSS = [_ELEMENTS[index] for index in [(0, 0, 1, 1), (0, 0, 2, 2), (1, 1, 2, 2)]]
 
 
+@alone
 def fit_kurtosis(
     dwi,
     bvals,
@@ -153,7 +154,7 @@ def fit_kurtosis(
         Add ``"n_floored"`` and ``"n_clipped"``, how many samples and
         estimates of each voxel were pushed to a limit (int32); see
         `count_impossible`.
-    chunk_size : int, default 1000
+    chunk_size : int, default 2000
         Voxels held at once per thread; changes memory, not maps.
     n_threads : int, default 1
         Chunks fitted at the same time.

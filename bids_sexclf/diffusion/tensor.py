@@ -21,7 +21,7 @@ from bids_sexclf.diffusion._least_squares import (
     solve,
 )
 from bids_sexclf.diffusion._maps import COUNTS, MapRecord
-from bids_sexclf.diffusion._voxels import CHUNK_SIZE, as_sliceable, check_walk, fit_voxels
+from bids_sexclf.diffusion._voxels import CHUNK_SIZE, alone, as_sliceable, check_walk, fit_voxels
 
 MIN_DIFFUSIVITY = 1e-9
 """Lowest eigenvalue, mm²/s: positive, and far below what a scan can resolve (as in dipy)."""
@@ -90,6 +90,7 @@ MAPS = (
 """What `fit_tensor` computes, one record per map."""
 
 
+@alone
 def fit_tensor(
     dwi,
     bvals,
@@ -144,7 +145,7 @@ def fit_tensor(
         Add ``"n_floored"`` and ``"n_clipped"``, how many samples and
         eigenvalues of each voxel were pushed to a limit (int32); see
         `count_impossible`.
-    chunk_size : int, default 1000
+    chunk_size : int, default 2000
         Voxels held at once per thread; changes memory, not maps.
     n_threads : int, default 1
         Chunks fitted at the same time.

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from bids_sexclf.diffusion import count_impossible, fit_noddi
-from bids_sexclf.diffusion.noddi import MAPS, ShellSignals
+from bids_sexclf.diffusion._neurites import ShellSignals
+from bids_sexclf.diffusion.noddi import MAPS
 from bids_sexclf.errors import InputError
 
 PARALLEL, FREE = 1.7e-3, 3.0e-3

@@ -28,10 +28,9 @@ def scan(tmp_path_factory):
     part = rng.uniform(0.3, 0.7, (len(axes), 1))
     signal = part * np.exp(-bvals * (0.2e-3 + 1.8e-3 * square))
     signal += (1 - part) * np.exp(-bvals * (0.7e-3 + 0.6e-3 * square))
-    signal = 500 * np.hypot(
-        signal + rng.normal(scale=0.02, size=signal.shape),
-        rng.normal(scale=0.02, size=signal.shape),
-    )
+    signal[-1] = np.exp(-bvals * 3e-3)
+    noise = rng.normal(scale=0.02, size=(2, *signal.shape))
+    signal = 500 * np.hypot(signal + noise[0], noise[1])
     given = {"in_file": "dwi.nii.gz", "mask": "mask.nii.gz", "bval": "dwi.bval", "bvec": "dwi.bvec"}
     given = {field: str(folder / name) for field, name in given.items()}
     affine = np.diag([-2.0, 2, 2, 1])
