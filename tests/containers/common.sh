@@ -8,7 +8,7 @@ chmod -R a+rX "$folder/bids"
 
 # level COMMAND...: run both levels through the command that starts the container
 levels() {
-    "$@" /bids /out participant -w /work --template Phantom --resolution 4 --sloppy --nprocs 2 \
+    "$@" /bids /out participant -w /work --template Phantom --resolution 4 --sloppy --gibbs none --nprocs 2 \
         --templates-dir /bids/derivatives/phantom/templates
     "$@" /bids /out group -w /work --n-folds 2 --epochs 2 --bootstraps 100 --permutations 100 \
         --nprocs 2
