@@ -72,7 +72,7 @@ def deal(cohort, study):
     Raises
     ------
     InputError
-        If a sex has fewer families than there are folds.
+        If a sex has fewer families than there are folds, or fewer than two outside a test part.
     """
     import pandas as pd
 
@@ -92,6 +92,7 @@ def deal(cohort, study):
         for fold in tested:
             rest = np.flatnonzero(dealt != fold)
             parts = np.where(dealt == fold, "test", "train").astype(object)
+            _check_enough(people.iloc[rest], folds)
             inner = max(2, round(1 / study.validation_fraction))
             held = _fold_of(
                 people.iloc[rest], strata.iloc[rest], inner, [study.random_seed, repeat, fold + 1]
@@ -102,6 +103,17 @@ def deal(cohort, study):
                 for person, part in zip(people["participant_id"], parts, strict=True)
             ]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _check_enough(people, folds):
+    """Refuse to train where a sex has nobody left for either training or validation."""
+    fewest = people.groupby("sex")["family"].nunique()
+    fewest = fewest.min() if len(fewest) == 2 else 0
+    if fewest < 2:
+        raise InputError(
+            f"Found {fewest} families of the rarer sex outside a test part ({folds} folds), needed "
+            "two: one to train on and one to validate on. Add participants."
+        )
 
 
 def _bands(ages, count):

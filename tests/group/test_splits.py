@@ -78,6 +78,12 @@ def test_more_folds_than_families_is_refused():
         splits.deal(cohort(8), Study(n_folds=5))
 
 
+def test_a_sex_needs_somebody_to_train_on_and_somebody_to_validate_on():
+    with pytest.raises(InputError, match="Found 1 families of the rarer sex outside a test part"):
+        splits.deal(cohort(4), Study(n_folds=2))
+    splits.deal(cohort(8), Study(n_folds=2))
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [

@@ -8,7 +8,7 @@ from bids_sexclf import layout
 from bids_sexclf.diffusion.families import BY_LABEL, FAMILIES
 from bids_sexclf.errors import ToolError
 from bids_sexclf.group.cohort import ENTRIES
-from bids_sexclf.participant.maps import check_fit_engine, init_maps_wf, methods
+from bids_sexclf.participant.maps import check_tools, init_maps_wf, methods
 from bids_sexclf.participant.outputs import WriteDerivatives
 from bids_sexclf.settings import Preparation
 
@@ -70,6 +70,6 @@ def test_choices_reach_the_fits_and_the_methods_text():
 
 def test_fsl_that_is_absent_is_refused_before_anything_runs(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    check_fit_engine(Preparation())
+    check_tools(Preparation())
     with pytest.raises(ToolError, match="dtifit.*Install FSL"):
-        check_fit_engine(Preparation(fit_engine="fsl"))
+        check_tools(Preparation(fit_engine="fsl"))
