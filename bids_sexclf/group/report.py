@@ -3,6 +3,7 @@
 from importlib.resources import files
 
 from bids_sexclf import figures
+from bids_sexclf.citations import to_html
 from bids_sexclf.disk import whole
 from bids_sexclf.group import _findings as say
 from bids_sexclf.group import methods
@@ -135,6 +136,7 @@ def make_page(tables, study, drawn):
     str
     """
     import jinja2
+    from markupsafe import Markup
 
     template = (files("bids_sexclf") / "data" / "report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -142,7 +144,7 @@ def make_page(tables, study, drawn):
         study=study.name,
         findings=gather_findings(tables, study),
         sections=_lay_out(tables, drawn),
-        methods=methods.write_methods(study),
+        methods=Markup(to_html(" ".join(methods.write_methods(study)))),  # noqa: S704
         settings=methods.list_settings(study),
         versions=methods.list_versions(),
     )

@@ -51,6 +51,7 @@ class _QualityIn(BaseInterfaceInputSpec):
     white = File(exists=True, desc="white matter of the template on the group grid")
     motion = File(exists=True)
     counts = File(exists=True)
+    slices = File(exists=True, desc="JSON: slices of the diffusion series that stand out")
 
 
 class _QualityOut(TraitedSpec):
@@ -73,6 +74,8 @@ class Quality(SimpleInterface):
             numbers["displacement_mm"] = moved
         if isdefined(self.inputs.counts):
             numbers["repaired"] = json.loads(Path(self.inputs.counts).read_text())
+        if isdefined(self.inputs.slices):
+            numbers |= json.loads(Path(self.inputs.slices).read_text())
         self._results["out_file"] = str(Path(runtime.cwd, "quality.json"))
         Path(self._results["out_file"]).write_text(json.dumps(numbers, indent=2))
         return runtime

@@ -5,13 +5,19 @@ from nipype.pipeline.engine import Node, Workflow
 
 from bids_sexclf.interfaces.ants import Carry
 from bids_sexclf.interfaces.images import Quality
-from bids_sexclf.interfaces.pictures import DrawFlicker, DrawOutline
+from bids_sexclf.interfaces.pictures import (
+    DrawFlicker,
+    DrawGradients,
+    DrawMaps,
+    DrawOutline,
+    DrawSeries,
+)
 from bids_sexclf.participant.anat import init_anat_wf
 from bids_sexclf.participant.dwi import init_dwi_wf
 from bids_sexclf.participant.maps import init_maps_wf
 from bids_sexclf.participant.outputs import WriteDerivatives
 from bids_sexclf.participant.register import init_register_wf
-from bids_sexclf.participant.report import name_of
+from bids_sexclf.participant.report import figure_name, name_of
 
 
 def wf_name(participant_id, session_id=None):
@@ -68,7 +74,7 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
     )
     workflow.connect([(quality, write, [("out_file", "quality")])])
     anat_wf = init_anat_wf(**places, **common) if has_t1w else None
-    pictures, cuts = [], 2 if preparation.sloppy else 5
+    pictures, cuts = [], 4 if preparation.sloppy else 7
     if has_t1w:
         anat_wf.inputs.inputnode.t1w = f"{root}/{row['t1w']}"
         pictures += _connect_anat(workflow, anat_wf, quality, write, references, cuts=cuts)
@@ -79,9 +85,11 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
             workflow, anat_wf, quality, write, series=series, register_wf=register_wf, **common
         )
         pictures += _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, cuts=cuts)
+        maps_wf = workflow.get_node("maps_wf")
+        pictures += _draw_series(workflow, dwi_wf, maps_wf, quality, series=series, cuts=cuts)
     gather = Node(Merge(len(pictures)), "gather", run_without_submitting=True)
-    stem = name_of(row["participant_id"], row["session_id"])
-    write.inputs.figure_names = [f"{stem}_desc-{key}.svg" for key, _ in pictures]
+    who = (row["participant_id"], row["session_id"])
+    write.inputs.figure_names = [figure_name(*who, key) for key, _ in pictures]
     for index, (_, node) in enumerate(pictures, start=1):
         workflow.connect(node, "out_file", gather, f"in{index}")
     workflow.connect(gather, "out", write, "figures")
@@ -186,6 +194,31 @@ def _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, *, cuts):
         ]
     )
     return [("dwimask", dwimask), ("dwit1w", dwit1w), ("famap", famap)]
+
+
+def _draw_series(workflow, dwi_wf, maps_wf, quality, *, series, cuts):
+    """Wire the pictures of gradients, volumes and maps; give them."""
+    gradients = Node(DrawGradients(bval=series["bval"]), "gradients", mem_gb=0.5)
+    volumes = Node(DrawSeries(bval=series["bval"]), "series", mem_gb=3)
+    tensormaps = Node(DrawMaps(cuts=cuts, model="tensor"), "tensormaps", mem_gb=0.5)
+    kurtosismaps = Node(DrawMaps(cuts=cuts, model="dki"), "kurtosismaps", mem_gb=0.5)
+    read = [("dwi", "in_file"), ("bvec", "bvec"), ("mask", "mask"), ("motion", "motion")]
+    workflow.connect(
+        [
+            (dwi_wf, gradients, [("outputnode.bvec", "bvec")]),
+            (dwi_wf, volumes, [(f"outputnode.{field}", name) for field, name in read]),
+            (volumes, quality, [("counts", "slices")]),
+        ]
+    )
+    for node in (tensormaps, kurtosismaps):
+        workflow.connect(maps_wf, "outputnode.maps", node, "in_files")
+        workflow.connect(dwi_wf, "outputnode.mask", node, "mask")
+    return [
+        ("gradients", gradients),
+        ("series", volumes),
+        ("tensormaps", tensormaps),
+        ("kurtosismaps", kurtosismaps),
+    ]
 
 
 def _first(paths):

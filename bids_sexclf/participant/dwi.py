@@ -11,8 +11,8 @@ from bids_sexclf.interfaces.diffusion import AlignVolumes, MaskB0
 
 METHODS = (
     "Diffusion volumes were aligned with the mean b=0 volume ({kind} registration by mutual "
-    "information, each shell through its mean) and b-vectors turned along (Leemans and Jones "
-    "2009). The brain was masked on the mean b=0 volume (median Otsu)."
+    "information, each shell through its mean) and b-vectors turned along "
+    "[@leemans2009]. The brain was masked on the mean b=0 volume (median Otsu)."
 )
 
 

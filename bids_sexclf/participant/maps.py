@@ -6,9 +6,9 @@ from nipype.pipeline.engine import Node, Workflow
 from bids_sexclf.interfaces.diffusion import FitMaps
 
 METHODS = (
-    "The diffusion tensor was fitted by weighted least squares, and the diffusion kurtosis tensor "
-    "where two or more shells allowed it (Jensen and Helpern 2010), with kurtosis clipped to "
-    "[{low:.3g}, {high:.3g}]."
+    "The diffusion tensor was fitted by weighted least squares [@chung2006], and the "
+    "diffusion kurtosis tensor where two or more shells allowed it [@jensen2010], with kurtosis "
+    "clipped to [{low:.3g}, {high:.3g}]."
 )
 
 

@@ -16,6 +16,7 @@ from nipype.interfaces.base import isdefined as _given
 
 from bids_sexclf.disk import whole, write_json
 from bids_sexclf.layout import derivative, number_label, sidecar, versions
+from bids_sexclf.volumes import check_written
 
 SINGLE = {
     "t1w": "t1w_preproc",
@@ -124,6 +125,7 @@ class WriteDerivatives(SimpleInterface):
         )
         with whole(Path(given.out, path)) as part:
             shutil.copyfile(source, part)
+            check_written(part)
         if path.name.endswith((".bval", ".bvec")):
             return
         kind = "dwi" if path.parent.name == "dwi" else "t1w"

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_sexclf import layout, resources
+from bids_sexclf.citations import to_markdown, write_citations
 from bids_sexclf.disk import locked, whole
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
 from bids_sexclf.participant.preflight import check_dataset
-from bids_sexclf.participant.report import methods, name_of, write_report
+from bids_sexclf.participant.report import FIGURES, figure_name, methods, name_of, write_report
 from bids_sexclf.tables import read_table, write_table
 from bids_sexclf.volumes import load, resample, save
 
@@ -229,7 +230,7 @@ def rewrite_reports(out, planned, preparation):
 
 
 def write_boilerplate(out, worklist, preparation):
-    """Write the methods text of the participant level to ``logs/CITATION.md``.
+    """Write the methods text of the participant level to ``logs/CITATION.{md,html,tex,bib}``.
 
     Parameters
     ----------
@@ -244,9 +245,8 @@ def write_boilerplate(out, worklist, preparation):
     """
     kinds = {kind: bool(worklist[kind].notna().any()) for kind in ("t1w", "dwi")}
     text = methods(preparation.provenance(), kinds)
-    with whole(Path(out, "logs", "CITATION.md")) as part:
-        part.write_text(text + "\n")
-    return text
+    write_citations(text, Path(out, "logs"))
+    return to_markdown(text)
 
 
 def _run_workflows(places, work, run, preparation, rows, advance):
@@ -275,8 +275,8 @@ def _run_workflows(places, work, run, preparation, rows, advance):
             row=row, **places, preparation=preparation, threads=run.omp_nthreads
         )
         graph.add_nodes([road])
-    started = time.time() - 1
-    _run_graph(graph, run, advance)
+    started, ended = time.time() - 1, set()
+    _run_graph(graph, run, advance, ended)
     traces = _read_crashes(crashes, started)
     failed = []
     for row in rows:
@@ -284,6 +284,7 @@ def _run_workflows(places, work, run, preparation, rows, advance):
             continue
         name = wf_name(row["participant_id"], row["session_id"])
         trace = next((text for node, text in traces.items() if f".{name}." in node), "")
+        _keep_pictures(out, work / graph.name / name, row, ended)
         failed.append(
             {
                 "participant_id": row["participant_id"],
@@ -307,7 +308,21 @@ def _read_crashes(folder, since):
     return found
 
 
-def _run_graph(graph, run, advance):
+def _keep_pictures(out, folder, row, ended):
+    """Put the pictures that were drawn before a step failed where the page looks for them."""
+    who = (row["participant_id"], row["session_id"])
+    for section in FIGURES.values():
+        for key in section:
+            target = Path(out, who[0], "figures", figure_name(*who, key))
+            target.unlink(missing_ok=True)  # of an earlier run
+            source = folder / key / "picture.svg"
+            # What this run has neither drawn nor found up to date shows something else.
+            if f"{folder.parent.name}.{folder.name}.{key}" in ended and source.exists():
+                with whole(target) as part:
+                    shutil.copyfile(source, part)
+
+
+def _run_graph(graph, run, advance, ended):
     """Run the graph with the pool, or with the plugin of the user's file."""
     from bids_sexclf.interfaces.plugin import GuardedMultiProc, quiet
 
@@ -317,6 +332,8 @@ def _run_graph(graph, run, advance):
         import yaml
 
         chosen = yaml.safe_load(Path(run.use_plugin).read_text())
+        tell = {"status_callback": _progress(graph, advance, ended)}
+        chosen["plugin_args"] = (chosen.get("plugin_args") or {}) | tell
     else:
         arguments = {
             "n_procs": run.nprocs or processors(),
@@ -324,7 +341,7 @@ def _run_graph(graph, run, advance):
             "raise_insufficient": False,
             "threads": run.omp_nthreads,
             "silent": run.verbose < 2,
-            "status_callback": _progress(graph, advance),
+            "status_callback": _progress(graph, advance, ended),
         }
         chosen = {"plugin": GuardedMultiProc(arguments)}
     try:
@@ -339,10 +356,10 @@ def _run_graph(graph, run, advance):
             ) from fault
 
 
-def _progress(graph, advance):
-    """Count finished steps and finished participant-sessions."""
+def _progress(graph, advance, seen):
+    """Count finished steps and finished participant-sessions; add their names to `seen`."""
     steps = [name for name in graph.list_node_names() if not name.endswith("putnode")]
-    total, seen, done = len(steps), set(), [0]
+    total, done = len(steps), [0]
 
     def tell(node, status):
         if status != "end" or node.fullname in seen:
@@ -394,6 +411,12 @@ def write_references(out, template, preparation):
     return {kind: str(path) for kind, path in paths.items()}
 
 
+NO_SPACE = (
+    r"\[Errno (?:28|27|122)\]|No space left|File too large|quota exceeded|written only in part"
+)
+"""What ENOSPC, EFBIG and EDQUOT are called in messages."""
+
+
 def reason_of(trace):
     """Find the sentence that says what went wrong in a traceback.
 
@@ -418,6 +441,12 @@ def reason_of(trace):
                 "killed for memory: give --mem, or fewer --nprocs"
             ]
         )[-1][:500]
+    if re.search(NO_SPACE, ours[0]):
+        return (
+            f"Found no space left to write ({ours[0][:200]}), needed room for the output and work "
+            "folders. Free some, or give another work folder by -w or a higher file size limit, "
+            "and run again: finished steps are kept."
+        )
     return ours[0][:500]
 
 

@@ -1,0 +1,103 @@
+"""What a tensor leaves of a series, slice by slice and volume by volume."""
+
+import numpy as np
+
+from bids_sexclf.diffusion._gradients import find_shells
+
+LEAST_VOXELS = 20
+"""Voxels of brain that a slice needs to be judged."""
+
+FLAG_AT = 5.0
+"""Robust standard deviations from the other volumes of the shell at which a slice stands out."""
+
+LEAST_CHANGE = 0.05
+"""Share of the signal that a slice must at least differ by to stand out."""
+
+
+def slice_residuals(dwi, bvals, bvecs, mask):
+    """Compare each slice of each volume with what a tensor predicts for it.
+
+    A tensor is fitted to the logarithms by ordinary least squares. The mean residual of a
+    slice's brain is divided by its mean predicted signal; what a shell's volumes share, since
+    a tensor misses it (kurtosis, noise floor), is taken off by their median.
+
+    Parameters
+    ----------
+    dwi : ndarray, shape (X, Y, Z, N)
+    bvals : ndarray, shape (N,)
+        s/mm².
+    bvecs : ndarray, shape (N, 3)
+        Unit vectors; zero for b0 volumes.
+    mask : ndarray of bool, shape (X, Y, Z)
+
+    Returns
+    -------
+    ndarray, shape (Z, N)
+        A share of the signal: -0.3 is a slice that lost 30 %. Not a number where a slice holds
+        fewer than 20 voxels of brain. With few directions the fit follows a fault in part, so
+        shares are lower bounds; the only volume of its kind has nothing to differ from, and 0.
+    """
+    bvals, bvecs = np.asarray(bvals, float), np.asarray(bvecs, float)
+    solve, design = _tensor_projector(bvals, bvecs)
+    found = np.full((dwi.shape[2], len(bvals)), np.nan)
+    for index in range(dwi.shape[2]):
+        signal = np.asarray(dwi[:, :, index][mask[:, :, index]], float)
+        if len(signal) < LEAST_VOXELS:
+            continue
+        floor = max(float(signal.mean()) * 1e-3, 1e-12)
+        logs = np.log(np.maximum(signal, floor))
+        predicted = np.exp(np.clip(logs @ solve.T @ design.T, -50, 50))
+        found[index] = (signal - predicted).mean(0) / np.maximum(predicted.mean(0), floor)
+    for members in _groups(bvals):
+        found[:, members] -= np.median(found[:, members], axis=1, keepdims=True)
+    return found
+
+
+def _tensor_projector(bvals, bvecs):
+    """Give the matrix that takes log signals to a tensor, and the one that takes it back."""
+    x, y, z = bvecs.T
+    design = np.stack(
+        [np.ones_like(bvals)]
+        + [
+            -bvals * product
+            for product in (x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z)
+        ],
+        axis=1,
+    )  # fmt: skip
+    scale = np.maximum(np.abs(design).max(0), 1e-12)
+    return np.linalg.pinv(design / scale) / scale[:, None], design
+
+
+def _groups(bvals):
+    """Group volumes that look alike: b0, and each shell."""
+    groups = [members for _, members in find_shells(bvals)]
+    low = np.setdiff1d(np.arange(len(bvals)), np.concatenate([*groups, np.array([], int)]))
+    return [members for members in (low, *groups) if len(members)]
+
+
+def flag_slices(residuals, bvals):
+    """Say which slices stand out from the same slices of their shell.
+
+    Parameters
+    ----------
+    residuals : ndarray, shape (Z, N)
+        As `slice_residuals` gives them.
+    bvals : ndarray, shape (N,)
+        s/mm².
+
+    Returns
+    -------
+    ndarray of bool, shape (Z, N)
+        True where a slice lies more than five robust standard deviations (of all slices of the
+        shell's volumes) and 5 % of the signal off, in either direction.
+    """
+    flagged = np.zeros(residuals.shape, bool)
+    for members in _groups(np.asarray(bvals, float)):
+        part = residuals[:, members]
+        known = part[np.isfinite(part)]
+        if known.size < 8:
+            continue
+        spread = 1.4826 * np.median(np.abs(known - np.median(known)))
+        far = np.abs(part - np.median(known)) > max(FLAG_AT * spread, LEAST_CHANGE)
+        flagged[:, members] = far & np.isfinite(part)
+    return flagged
