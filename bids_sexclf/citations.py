@@ -20,6 +20,10 @@ CITED = re.compile(r"\s*\[(@[\w:-]+(?:;\s*@[\w:-]+)*)\]")
 ESCAPES = {"&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}"}
 
 
+SIGNS = {"²": "$^2$", "⁻³": "$^{-3}$", "×": r"$\times$", "–": "--", "μ": r"$\mu$"}
+"""What LaTeX calls characters and signs of a sentence."""
+
+
 @dataclass(frozen=True)
 class Reference:
     """One entry of the library.
@@ -59,8 +63,8 @@ class Reference:
     def long(self):
         """The whole reference in one line, without its address."""
         held = self.fields
-        people = ", ".join(" ".join(reversed(name.split(", "))) for name in
-                           held["author"].replace(" and others", " and et al.").split(" and "))  # fmt: skip
+        names = held["author"].replace(" and others", " and et al.").split(" and ")
+        people = ", ".join(" ".join(reversed(name.split(", "))) for name in names)
         place = held.get("journal") or held.get("booktitle", "")
         numbers = ", ".join(held[key] for key in ("volume", "pages") if key in held)
         text = f"{people} ({held['year']}). {held['title']}. {place} {numbers}."
@@ -194,7 +198,7 @@ def to_latex(text):
         lambda found: r"~\citep{" + ",".join(re.findall(r"@([\w:-]+)", found.group(1))) + "}",
         safe,
     )
-    for sign, code in (("²", r"\textsuperscript{2}"), ("⁻³", r"\textsuperscript{-3}"), ("×", r"$\times$"), ("–", "--")):  # fmt: skip
+    for sign, code in SIGNS.items():
         body = body.replace(sign, code)
     return "\n".join(
         [

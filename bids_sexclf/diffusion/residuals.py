@@ -7,6 +7,9 @@ from bids_sexclf.diffusion._gradients import find_shells
 LEAST_VOXELS = 20
 """Voxels of brain that a slice needs to be judged."""
 
+ROUNDS = 6
+"""Fits with new weights."""
+
 FLAG_AT = 5.0
 """Robust standard deviations from the other volumes of the shell at which a slice stands out."""
 
@@ -17,9 +20,10 @@ LEAST_CHANGE = 0.05
 def slice_residuals(dwi, bvals, bvecs, mask):
     """Compare each slice of each volume with what a tensor predicts for it.
 
-    A tensor is fitted to the logarithms by ordinary least squares. The mean residual of a
-    slice's brain is divided by its mean predicted signal; what a shell's volumes share, since
-    a tensor misses it (kurtosis, noise floor), is taken off by their median.
+    A tensor is fitted to the logarithms by least squares, each slice's volumes weighted down
+    the more they stand out (Geman and McClure), so that a fault does not hide in the fit. The
+    mean residual of a slice's brain is divided by its mean predicted signal; what a shell's
+    volumes share, since a tensor misses it (kurtosis, noise floor), is taken off by their median.
 
     Parameters
     ----------
@@ -34,38 +38,47 @@ def slice_residuals(dwi, bvals, bvecs, mask):
     -------
     ndarray, shape (Z, N)
         A share of the signal: -0.3 is a slice that lost 30 %. Not a number where a slice holds
-        fewer than 20 voxels of brain. With few directions the fit follows a fault in part, so
-        shares are lower bounds; the only volume of its kind has nothing to differ from, and 0.
+        fewer than 20 voxels of brain with finite values. With few directions the fit follows a
+        fault in part, so shares are lower bounds; the only volume of its kind has nothing to
+        differ from, and 0.
     """
     bvals, bvecs = np.asarray(bvals, float), np.asarray(bvecs, float)
-    solve, design = _tensor_projector(bvals, bvecs)
+    design = _tensor_design(bvals, bvecs)
+    groups = _groups(bvals)
     found = np.full((dwi.shape[2], len(bvals)), np.nan)
     for index in range(dwi.shape[2]):
         signal = np.asarray(dwi[:, :, index][mask[:, :, index]], float)
+        signal = signal[np.isfinite(signal).all(1)]
         if len(signal) < LEAST_VOXELS:
             continue
         floor = max(float(signal.mean()) * 1e-3, 1e-12)
         logs = np.log(np.maximum(signal, floor))
-        predicted = np.exp(np.clip(logs @ solve.T @ design.T, -50, 50))
-        found[index] = (signal - predicted).mean(0) / np.maximum(predicted.mean(0), floor)
-    for members in _groups(bvals):
-        found[:, members] -= np.median(found[:, members], axis=1, keepdims=True)
+        weights = np.ones(len(bvals))
+        for _ in range(ROUNDS):
+            predicted = np.exp(np.clip(_predict(logs, design, weights), -50, 50))
+            share = (signal - predicted).mean(0) / np.maximum(predicted.mean(0), floor)
+            for members in groups:
+                share[members] -= np.median(share[members])
+            spread = max(1.4826 * np.median(np.abs(share)), 1e-3)
+            weights = 1 / (1 + (share / (2 * spread)) ** 2) ** 2
+        found[index] = share
     return found
 
 
-def _tensor_projector(bvals, bvecs):
-    """Give the matrix that takes log signals to a tensor, and the one that takes it back."""
+def _tensor_design(bvals, bvecs):
+    """Give the matrix that takes a tensor to log signals, its columns of one scale."""
     x, y, z = bvecs.T
-    design = np.stack(
-        [np.ones_like(bvals)]
-        + [
-            -bvals * product
-            for product in (x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z)
-        ],
-        axis=1,
-    )  # fmt: skip
-    scale = np.maximum(np.abs(design).max(0), 1e-12)
-    return np.linalg.pinv(design / scale) / scale[:, None], design
+    products = (x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z)
+    columns = [np.ones_like(bvals), *(-bvals * product for product in products)]
+    design = np.stack(columns, axis=1)
+    return design / np.maximum(np.abs(design).max(0), 1e-12)
+
+
+def _predict(logs, design, weights):
+    """Predict log signals by least squares with one weight per volume."""
+    root = np.sqrt(weights)[:, None]
+    solve = np.linalg.pinv(design * root) * root.T
+    return logs @ solve.T @ design.T
 
 
 def _groups(bvals):

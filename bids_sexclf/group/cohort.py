@@ -1,4 +1,7 @@
-"""Gather who can be studied. Reads participants.tsv and sub-*/; writes cohort.tsv, excluded.tsv."""
+"""Gather who can be studied.
+
+Reads participants.tsv and sub-*/; writes cohort.tsv, excluded.tsv, quality.tsv.
+"""
 
 import hashlib
 import json
@@ -9,6 +12,7 @@ import numpy as np
 
 from bids_sexclf import layout, resources
 from bids_sexclf.errors import InputError
+from bids_sexclf.group._quality import gather_quality
 from bids_sexclf.people import read_participants
 from bids_sexclf.tables import read_table, write_table
 from bids_sexclf.volumes import (
@@ -24,7 +28,7 @@ from bids_sexclf.volumes import (
 )
 
 READS = ()
-WRITES = ("cohort.tsv", "excluded.tsv")
+WRITES = ("cohort.tsv", "excluded.tsv", "quality.tsv")
 SETTINGS = ("maps", "voxel_size", "atlas", "atlas_labels")
 ENTRIES = {"T1w": "t1w_template"} | dict.fromkeys(("FA", "MD", "AD", "RD"), "tensor_template")
 ENTRIES |= dict.fromkeys(("MK", "AK", "RK", "KFA"), "kurtosis_template")
@@ -75,6 +79,10 @@ def run(desk, advance):
         _check_cohort(cohort, excluded, desk)
         write_arrays(desk, cohort, grid, advance)
     _write_excluded(desk, excluded)
+    sessions = cohort["session_id"].where(cohort["session_id"].notna(), None)
+    studied = set(zip(cohort["participant_id"], sessions, strict=True))
+    quality = gather_quality(desk.derivatives, studied)
+    write_table(quality, desk.folder / "quality.tsv", "quality")
     write_table(cohort, desk.folder / "cohort.tsv", "cohort")
 
 

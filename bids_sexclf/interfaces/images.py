@@ -80,6 +80,12 @@ class Quality(SimpleInterface):
         Path(self._results["out_file"]).write_text(json.dumps(numbers, indent=2))
         return runtime
 
+    def _on_grid(self, path, shape, affine):
+        """Load a mask that must lie on the template's grid."""
+        mask, other = load(path, ndim=3)
+        check_same_grid(mask.shape, other, shape, affine, (path, "the template"))
+        return mask > 0.5
+
     def _brain(self):
         """Brain volume, agreement with the template, signal-to-noise."""
         from bids_sexclf.brain import agreement, signal_to_noise, volume_ml
@@ -90,8 +96,8 @@ class Quality(SimpleInterface):
         check_same_grid(
             registered.shape, affine, template.shape, other, ("the registered T1w", "the template")
         )
-        inside = load(self.inputs.template_mask, ndim=3)[0] > 0.5
-        white = load(self.inputs.white, ndim=3)[0] > 0.5
+        inside, white = (self._on_grid(path, template.shape, other)
+                         for path in (self.inputs.template_mask, self.inputs.white))  # fmt: skip
         agreed = agreement(registered, template, inside)
         if agreed < LEAST_AGREEMENT:
             raise ToolError(

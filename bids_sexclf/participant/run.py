@@ -10,7 +10,7 @@ from pathlib import Path
 from bids_sexclf import layout, resources
 from bids_sexclf.citations import to_markdown, write_citations
 from bids_sexclf.disk import locked, whole
-from bids_sexclf.errors import InputError, ToolError
+from bids_sexclf.errors import REFUSALS, InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
 from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.participant.report import FIGURES, figure_name, methods, name_of, write_report
@@ -283,14 +283,14 @@ def _run_workflows(places, work, run, preparation, rows, advance):
         if is_finished(out, row, preparation):
             continue
         name = wf_name(row["participant_id"], row["session_id"])
-        trace = next((text for node, text in traces.items() if f".{name}." in node), "")
+        node, trace = next((each for each in traces.items() if f".{name}." in each[0]), ("", ""))
         _keep_pictures(out, work / graph.name / name, row, ended)
         failed.append(
             {
                 "participant_id": row["participant_id"],
                 "session_id": row["session_id"],
                 "stage": "participant",
-                "reason": reason_of(trace.splitlines()),
+                "reason": reason_of(trace.splitlines(), node.partition(f".{name}.")[2]),
                 "trace": trace,
             }
         )
@@ -411,19 +411,22 @@ def write_references(out, template, preparation):
     return {kind: str(path) for kind, path in paths.items()}
 
 
+NAMED = tuple(kind.__name__ for kind in REFUSALS)
 NO_SPACE = (
     r"\[Errno (?:28|27|122)\]|No space left|File too large|quota exceeded|written only in part"
 )
-"""What ENOSPC, EFBIG and EDQUOT are called in messages."""
+"""Errors that say themselves what to do; what ENOSPC, EFBIG and EDQUOT are called in messages."""
 
 
-def reason_of(trace):
+def reason_of(trace, step=""):
     """Find the sentence that says what went wrong in a traceback.
 
     Parameters
     ----------
     trace : list of str
         Lines.
+    step : str
+        Name of the step that failed.
 
     Returns
     -------
@@ -443,9 +446,14 @@ def reason_of(trace):
         )[-1][:500]
     if re.search(NO_SPACE, ours[0]):
         return (
-            f"Found no space left to write ({ours[0][:200]}), needed room for the output and work "
-            "folders. Free some, or give another work folder by -w or a higher file size limit, "
-            "and run again: finished steps are kept."
+            f"ToolError: Found no space left to write ({ours[0][:200]}), needed room for the "
+            "output and work folders. Free some, or give another work folder by -w or a higher "
+            "file size limit, and run again: finished steps are kept."
+        )
+    if step and ours[0].split(":")[0] not in NAMED:
+        return (
+            f"ToolError: Found that step {step} ended with {ours[0][:300]}; needed it to finish. "
+            "Look at the scans, and at this participant's page for where it failed."
         )
     return ours[0][:500]
 
