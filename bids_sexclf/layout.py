@@ -35,7 +35,7 @@ TOOLS = (
     "nibabel",
     "numpy",
     "pybids",
-    "nireports",
+    "matplotlib",
     "torch",
     "lightning",
     "nilearn",

@@ -7,7 +7,7 @@ from bids_sexclf.diffusion._gradients import find_shells
 LEAST_VOXELS = 20
 """Voxels of brain that a slice needs to be judged."""
 
-ROUNDS = 6
+ROUNDS = 5
 """Fits with new weights."""
 
 FLAG_AT = 5.0
@@ -21,7 +21,7 @@ def slice_residuals(dwi, bvals, bvecs, mask):
     """Compare each slice of each volume with what a tensor predicts for it.
 
     A tensor is fitted to the logarithms by least squares, each slice's volumes weighted down
-    the more they stand out (Geman and McClure), so that a fault does not hide in the fit. The
+    the more they stand out (Huber), so that a fault hides less in the fit. The
     mean residual of a slice's brain is divided by its mean predicted signal; what a shell's
     volumes share, since a tensor misses it (kurtosis, noise floor), is taken off by their median.
 
@@ -43,26 +43,40 @@ def slice_residuals(dwi, bvals, bvecs, mask):
         differ from, and 0.
     """
     bvals, bvecs = np.asarray(bvals, float), np.asarray(bvecs, float)
-    design = _tensor_design(bvals, bvecs)
-    groups = _groups(bvals)
+    design, groups = _tensor_design(bvals, bvecs), _groups(bvals)
     found = np.full((dwi.shape[2], len(bvals)), np.nan)
-    for index in range(dwi.shape[2]):
-        signal = np.asarray(dwi[:, :, index][mask[:, :, index]], float)
-        signal = signal[np.isfinite(signal).all(1)]
-        if len(signal) < LEAST_VOXELS:
-            continue
-        floor = max(float(signal.mean()) * 1e-3, 1e-12)
-        logs = np.log(np.maximum(signal, floor))
-        weights = np.ones(len(bvals))
-        for _ in range(ROUNDS):
-            predicted = np.exp(np.clip(_predict(logs, design, weights), -50, 50))
-            share = (signal - predicted).mean(0) / np.maximum(predicted.mean(0), floor)
-            for members in groups:
-                share[members] -= np.median(share[members])
-            spread = max(1.4826 * np.median(np.abs(share)), 1e-3)
-            weights = 1 / (1 + (share / (2 * spread)) ** 2) ** 2
-        found[index] = share
+    spread = None
+    # The first round finds how far slices usually lie off, the second holds that against each.
+    for _ in range(2):
+        for index in range(dwi.shape[2]):
+            signal = np.asarray(dwi[:, :, index][mask[:, :, index]], float)
+            signal = signal[np.isfinite(signal).all(1)]
+            if len(signal) >= LEAST_VOXELS:
+                found[index] = _judge(signal, design, groups, spread)
+        spread = np.ones(len(bvals))
+        for members in groups:
+            known = found[:, members][np.isfinite(found[:, members])]
+            spread[members] = _spread(known) if known.size else 1.0
     return found
+
+
+def _judge(signal, design, groups, spread):
+    """Give the share by which each volume of one slice, shape (V, N), lies off its prediction."""
+    floor = max(float(signal.mean()) * 1e-3, 1e-12)
+    logs, weights = np.log(np.maximum(signal, floor)), np.ones(len(design))
+    for _ in range(1 if spread is None else ROUNDS):
+        predicted = np.exp(np.clip(_predict(logs, design, weights), -50, 50))
+        share = (signal - predicted).mean(0) / np.maximum(predicted.mean(0), floor)
+        for members in groups:
+            share[members] -= np.median(share[members])
+        if spread is not None:
+            weights = np.minimum(1, 2 * spread / np.maximum(np.abs(share), 1e-12))
+    return share
+
+
+def _spread(values):
+    """Give the robust standard deviation of values, a thousandth at least."""
+    return max(1.4826 * float(np.median(np.abs(values - np.median(values)))), 1e-3)
 
 
 def _tensor_design(bvals, bvecs):
@@ -110,7 +124,6 @@ def flag_slices(residuals, bvals):
         known = part[np.isfinite(part)]
         if known.size < 8:
             continue
-        spread = 1.4826 * np.median(np.abs(known - np.median(known)))
-        far = np.abs(part - np.median(known)) > max(FLAG_AT * spread, LEAST_CHANGE)
+        far = np.abs(part - np.median(known)) > max(FLAG_AT * _spread(known), LEAST_CHANGE)
         flagged[:, members] = far & np.isfinite(part)
     return flagged

@@ -3,7 +3,7 @@
 from importlib.resources import files
 
 from bids_sexclf import figures
-from bids_sexclf.citations import to_html
+from bids_sexclf.citations import to_html, write_citations
 from bids_sexclf.disk import whole
 from bids_sexclf.group import _findings as say
 from bids_sexclf.group import methods
@@ -78,6 +78,7 @@ def run(desk, advance=None):
                 part.write_text(drawn[name], encoding="utf-8")
         if advance:
             advance(done, len(entries), name)
+    write_citations(" ".join(methods.write_methods(desk.study)), desk.folder / "logs")
     with whole(desk.folder / "report.html") as part:
         part.write_text(make_page(tables, desk.study, drawn), encoding="utf-8")
 

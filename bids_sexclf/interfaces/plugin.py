@@ -129,8 +129,8 @@ class GuardedMultiProc(MultiProcPlugin):
         if isinstance(fault, BrokenProcessPool):
             told = (
                 f"ToolError: Found that the process of {name} {cell.epitaph()}; needed it to "
-                "finish. Give less memory by --mem or fewer processes by --nprocs, or a machine "
-                "with more memory, and run again: finished steps are kept."
+                "finish. Plan for less memory by --mem or fewer processes by --nprocs, or use a "
+                "machine with more memory, and run again: finished steps are kept."
             )
         else:
             told = f"ToolError: Found that {name} could not be handed to its process ({fault})."
