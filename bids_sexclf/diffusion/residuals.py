@@ -103,7 +103,7 @@ def _groups(bvals):
 
 
 def flag_slices(residuals, bvals):
-    """Say which slices stand out from the same slices of their shell.
+    """Say which slices stand out from their neighbours and from their shell.
 
     Parameters
     ----------
@@ -116,14 +116,25 @@ def flag_slices(residuals, bvals):
     -------
     ndarray of bool, shape (Z, N)
         True where a slice lies more than five robust standard deviations (of all slices of the
-        shell's volumes) and 5 % of the signal off, in either direction.
+        shell's volumes) and 5 % of the signal off, in either direction, both from the shell's
+        median and from that of the slices around it (two to either side): what a tensor misses
+        in one direction changes little from slice to slice, and is no fault of a slice.
     """
+    local = residuals - _around(residuals)
     flagged = np.zeros(residuals.shape, bool)
     for members in _groups(np.asarray(bvals, float)):
-        part = residuals[:, members]
-        known = part[np.isfinite(part)]
-        if known.size < 8:
+        part, known = residuals[:, members], np.isfinite(residuals[:, members])
+        if known.sum() < 8:
             continue
-        far = np.abs(part - np.median(known)) > max(FLAG_AT * _spread(known), LEAST_CHANGE)
-        flagged[:, members] = far & np.isfinite(part)
+        limit = max(FLAG_AT * _spread(part[known]), LEAST_CHANGE)
+        far = np.abs(np.nan_to_num(part - np.median(part[known]))) > limit
+        flagged[:, members] = far & (np.abs(np.nan_to_num(local[:, members])) > limit) & known
     return flagged
+
+
+def _around(residuals):
+    """Give the median of each slice and the two to either side; unknown ones do not count."""
+    padded = np.pad(residuals, ((2, 2), (0, 0)), constant_values=np.nan)
+    near = np.stack([padded[shift : shift + len(residuals)] for shift in range(5)])
+    known = np.isfinite(near).any(0)
+    return np.where(known, np.nanmedian(np.where(known, near, 0), axis=0), np.nan)
