@@ -7,6 +7,9 @@ from bids_sexclf.diffusion._gradients import find_shells
 LEAST_VOXELS = 20
 """Voxels of brain that a slice needs to be judged."""
 
+LEAST_SPARE = 3
+"""Volumes beyond the seven unknowns of a tensor that a series needs to be judged."""
+
 ROUNDS = 5
 """Fits with new weights."""
 
@@ -38,7 +41,8 @@ def slice_residuals(dwi, bvals, bvecs, mask):
     -------
     ndarray, shape (Z, N)
         A share of the signal: -0.3 is a slice that lost 30 %. Not a number where a slice holds
-        fewer than 20 voxels of brain with finite values. With few directions the fit follows a
+        fewer than 20 voxels of brain with finite values, and everywhere for a series of fewer
+        than ten volumes, which a tensor fits almost exactly. With few directions the fit follows a
         fault in part, so shares are lower bounds; the only volume of its kind has nothing to
         differ from, and 0.
     """
@@ -46,6 +50,8 @@ def slice_residuals(dwi, bvals, bvecs, mask):
     design, groups = _tensor_design(bvals, bvecs), _groups(bvals)
     found = np.full((dwi.shape[2], len(bvals)), np.nan)
     spread = None
+    if len(bvals) < design.shape[1] + LEAST_SPARE:
+        return found
     # The first round finds how far slices usually lie off, the second holds that against each.
     for _ in range(2):
         for index in range(dwi.shape[2]):

@@ -224,9 +224,9 @@ class DrawSeries(_Picture):
         residuals = slice_residuals(data, bvals, bvecs, mask)
         flagged = flag_slices(residuals, bvals)
         judged = int(np.isfinite(residuals).sum())
-        share = 100 * float(flagged.sum()) / judged if judged else 0.0
+        told = {"slice_outliers_percent": 100 * float(flagged.sum()) / judged} if judged else {}
         counts = Path(runtime.cwd, "slices.json")
-        counts.write_text(json.dumps({"slice_outliers_percent": share}))
+        counts.write_text(json.dumps(told))
         self._results["counts"] = str(counts)
         return self._save(
             runtime, series.draw_series, bvals, find_shells(bvals), moved, residuals, flagged

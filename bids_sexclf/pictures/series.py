@@ -187,7 +187,13 @@ def _draw_carpet(figure, ax, residuals, flagged):
     )  # fmt: skip
     rows, columns = np.nonzero(flagged)
     ax.scatter(columns, rows, 34, "none", marker="s", edgecolors=WARNING, linewidths=1.1)
-    told = "no slice stands out" if not len(rows) else f"{len(rows)} slices stand out (framed)"
+    told = (
+        "too few volumes to judge"
+        if not known.size
+        else "no slice stands out"
+        if not len(rows)
+        else f"{len(rows)} slices stand out (framed)"
+    )
     ax.set(xlabel="volume", ylabel="slice")
     ax.set_title(f"Signal beside the tensor's prediction: {told}", color=INK)
     bar = figure.colorbar(image, ax=ax, pad=0.01, fraction=0.03)
