@@ -173,8 +173,7 @@ def to_html(text):
 
     paragraphs = [f"<p>{part}</p>" for part in _replace(escape(text, False), link).split("\n\n")]
     listed = "".join(
-        f'<li id="ref-{key}">{escape(library()[key].long)} '
-        f'<a href="{escape(library()[key].address)}">{escape(library()[key].address)}</a></li>\n'
+        f'<li id="ref-{key}">{escape(library()[key].long)} {escape(library()[key].address)}</li>\n'
         for key in sorted(keys_of(text))
     )
     tail = f'\n<ol class="references">\n{listed}</ol>' if listed else ""
