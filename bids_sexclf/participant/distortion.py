@@ -27,7 +27,8 @@ METHODS = {
         "between them."
     ),
     "fieldmap": (
-        "Susceptibility distortion was computed from a gradient-echo field map, unwrapped [@herraez2002], smoothed, and aligned rigidly with the mean b=0 volume."
+        "Susceptibility distortion was computed from a gradient-echo field map, unwrapped "
+        "[@herraez2002], smoothed, and aligned rigidly with the mean b=0 volume."
     ),
     "t1w": (
         "Susceptibility distortion was estimated by registering the mean b=0 volume to the T1w "

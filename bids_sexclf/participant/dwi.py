@@ -35,16 +35,19 @@ DENOISED = {
 }
 UNRUNG = {
     "dipy": (
-        "Gibbs ringing inside slices was suppressed by local subvoxel shifts [@kellner2016], which presumes k-space without partial Fourier or zero filling and removes "
-        "such ringing in part only."
+        "Gibbs ringing inside slices was suppressed by local subvoxel shifts [@kellner2016], "
+        "which presumes k-space without partial Fourier or zero filling and removes such ringing "
+        "in part only."
     ),
     "none": "Gibbs ringing was left as it was.",
 }
 ALIGNED = {
     "ants": (
         "Each diffusion-weighted volume was registered ({kind}) with its prediction from all "
-        "others by a Gaussian process over directions and b-values [@andersson2015; @andersson2016], b=0 volumes rigidly with their mean, and the mean of each shell rigidly with "
-        "that of b=0 by mutual information; b-vectors were turned along [@leemans2009]."
+        "others by a Gaussian process over directions and b-values "
+        "[@andersson2015; @andersson2016], b=0 volumes rigidly with their mean, and the mean of "
+        "each shell rigidly with that of b=0 by mutual information; b-vectors were turned along "
+        "[@leemans2009]."
     ),
     "fsl": (
         "Head motion and eddy currents were corrected by FSL's eddy with outlier replacement "

@@ -11,10 +11,12 @@ from bids_sexclf.offers import about
 METHODS = {
     "taken": "{steps} {verb} taken over from {title}{cite}.",
     "n4": (
-        "T1-weighted scans were corrected for intensity non-uniformity with N4 [@tustison2010], and the brain was extracted with the mask that came with them."
+        "T1-weighted scans were corrected for intensity non-uniformity with N4 [@tustison2010], "
+        "and the brain was extracted with the mask that came with them."
     ),
     "normalize": (
-        "The extracted brain was registered to the brain of the {template} template by SyN [@avants2008] and resampled once to {resolution} mm voxels by linear interpolation."
+        "The extracted brain was registered to the brain of the {template} template by SyN "
+        "[@avants2008] and resampled once to {resolution} mm voxels by linear interpolation."
     ),
     "carry": (
         "The extracted brain was resampled once to {resolution} mm voxels of the {template} "

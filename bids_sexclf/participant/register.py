@@ -21,7 +21,8 @@ METHODS = {
         "T1w's registration were applied to the maps together, in one linear interpolation."
     ),
     "fa": (
-        "FA, its outermost voxels left out [@smith2006], was registered to an FA template by {how}; all maps were resampled once, by linear interpolation."
+        "FA, its outermost voxels left out [@smith2006], was registered to an FA template by "
+        "{how}; all maps were resampled once, by linear interpolation."
     ),
     "b0": (
         "Where no T1w exists, the mean b=0 volume was registered to the template's brain directly "
