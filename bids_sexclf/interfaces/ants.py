@@ -220,7 +220,8 @@ class Normalize(SimpleInterface):
 
 
 class _AlignIn(_In):
-    fixed = File(exists=True, mandatory=True)
+    fixed = File(exists=True, mandatory=True, desc="the T1w's brain")
+    mask = File(exists=True, mandatory=True, desc="the brain on the mean b0")
     seed = traits.Int(1, usedefault=True)
 
 
@@ -229,16 +230,69 @@ class _AlignOut(TraitedSpec):
 
 
 class AlignRigid(SimpleInterface):
-    """Find the rigid transform between two scans of one head by mutual information."""
+    """Find the rigid transform that carries a mean b0 to the T1w of the same head."""
 
     input_spec, output_spec = _AlignIn, _AlignOut
 
     def _run_interface(self, runtime):
+        from bids_sexclf.volumes import load
+
         ants = antspyx(self.inputs.seed)
-        fixed, moving = (ants.image_read(p) for p in (self.inputs.fixed, self.inputs.in_file))
-        found = _register(ants, fixed, moving, "Rigid", str(Path(runtime.cwd, "rigid_")))
-        self._results["transform"] = found["fwdtransforms"][0]
+        b0, affine = load(self.inputs.in_file, ndim=3)
+        inside = load(self.inputs.mask, ndim=3)[0] > 0
+        t1w = ants.image_read(self.inputs.fixed)
+        found, _ = align_t1w(ants, t1w, b0, inside, affine, str(Path(runtime.cwd, "t1w_")))
+        self._results["transform"] = str(Path(runtime.cwd, "rigid.mat"))
+        ants.write_transform(ants.read_transform(found).invert(), self._results["transform"])
         return runtime
+
+
+def align_t1w(ants, t1w, b0, inside, affine, prefix):
+    """Align a T1w's brain rigidly with the mean b0 of the same head, by mutual information.
+
+    It looks inside the b0's brain mask alone, with the coil's trend divided out: where the b0 ends
+    inside the head, outlines would pull the two apart. It starts from where the scanner says both
+    lie, and from the centres of mass only where the two brains would miss each other.
+
+    Parameters
+    ----------
+    ants : module
+        As `antspyx` gives it.
+    t1w : ants.ANTsImage
+        0 outside the brain.
+    b0 : ndarray, shape (X, Y, Z)
+    inside : ndarray of bool, shape (X, Y, Z)
+        The brain on the b0.
+    affine : ndarray, shape (4, 4)
+        Of the b0.
+    prefix : str
+        Of the files that ANTs writes.
+
+    Returns
+    -------
+    transform : str
+        Path; carries images from the T1w to the b0.
+    flat : ants.ANTsImage
+        The b0 that the T1w was aligned with.
+    """
+    from bids_sexclf.fieldmaps import flatten
+
+    flat = to_ants(flatten(b0, inside, np.linalg.norm(affine[:3, :3], axis=0)), affine)
+    met = ants.apply_transforms(flat, t1w, []).numpy()[inside] > 0
+    found = _register(
+        ants,
+        flat,
+        t1w,
+        "Rigid",
+        prefix,
+        initial_transform="Identity" if met.mean() > 0.5 else None,
+        mask=to_ants(inside, affine),
+        mask_all_stages=True,
+        aff_iterations=(60, 40, 20),
+        aff_shrink_factors=(4, 2, 1),
+        aff_smoothing_sigmas=(2, 1, 0),
+    )
+    return found["fwdtransforms"][0], flat
 
 
 class _CarryIn(BaseInterfaceInputSpec):

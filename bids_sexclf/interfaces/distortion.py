@@ -18,7 +18,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_sexclf.errors import ToolError
-from bids_sexclf.interfaces.ants import _register, antspyx, to_ants
+from bids_sexclf.interfaces.ants import _register, align_t1w, antspyx, to_ants
 from bids_sexclf.volumes import load, save
 
 
@@ -320,12 +320,10 @@ class _T1wIn(_FindIn):
 class FindByT1w(_Find):
     """Find the shift that makes the b0 follow the T1w.
 
-    The T1w's brain is carried rigidly to the b0's grid, and the b0
-    registered to it by SyN (mutual information) with the deformation held to the phase-encoding
-    axis. The rigid step looks inside the b0's brain mask alone, with the coil's trend divided out:
-    where the b0 ends inside the head, outlines would pull the two apart. Both are given to ANTs as
-    if their grid lay along the world's axes, so that this axis is one of ANTs' own however the
-    slices were tilted.
+    The T1w's brain is carried rigidly to the b0's grid, and the b0 registered to it by SyN (mutual
+    information) with the deformation held to the phase-encoding axis. Both are given to SyN as if
+    their grid lay along the world's axes, so that this axis is one of ANTs' own however the slices
+    were tilted.
 
     References
     ----------
@@ -335,28 +333,15 @@ class FindByT1w(_Find):
     input_spec = _T1wIn
 
     def _run_interface(self, runtime):
-        from bids_sexclf.fieldmaps import flatten, shared_information, shift_of, unwarp
+        from bids_sexclf.fieldmaps import shared_information, shift_of, unwarp
 
         given, ants = self.inputs, antspyx(self.inputs.seed)
         b0, affine = load(given.b0, ndim=3)
         inside = load(given.mask, ndim=3)[0] > 0
-        flat = flatten(b0, inside, np.linalg.norm(affine[:3, :3], axis=0))
-        grid, t1w = to_ants(flat, affine), to_ants(*load(given.t1w_brain, ndim=3))
+        t1w = to_ants(*load(given.t1w_brain, ndim=3))
         prefix = str(Path(runtime.cwd, "t1w_"))
-        found = _register(
-            ants,
-            grid,
-            t1w,
-            "Rigid",
-            prefix,
-            initial_transform="Identity",
-            mask=to_ants(inside, affine),
-            mask_all_stages=True,
-            aff_iterations=(60, 40, 20),
-            aff_shrink_factors=(4, 2, 1),
-            aff_smoothing_sigmas=(2, 1, 0),
-        )["fwdtransforms"]
-        target = ants.apply_transforms(grid, t1w, found).numpy()
+        found, flat = align_t1w(ants, t1w, b0, inside, affine, prefix)
+        target = ants.apply_transforms(flat, t1w, [found]).numpy()
         if not (target > 0).any():
             raise ToolError(
                 "Found that the T1w's brain and the b0's do not overlap once aligned, needed one "
@@ -366,7 +351,7 @@ class FindByT1w(_Find):
         found = _register(
             ants,
             to_ants(target, plain),
-            to_ants(flat, plain),
+            to_ants(flat.numpy(), plain),
             "SyNOnly",
             prefix,
             initial_transform="Identity",

@@ -67,12 +67,13 @@ def resample_volume(volume, affine, matrix, places=None):
     voxels = np.linalg.inv(affine) @ matrix @ affine
     if places is None and np.allclose(voxels, np.eye(4), atol=1e-9):
         return np.asarray(volume, np.float32)
-    # Splines are not interpolated across the edge of the field of view.
-    options = {"order": 3, "mode": "grid-constant", "cval": 0.0, "output": np.float32}
     if places is None:
-        moved = affine_transform(volume, voxels[:3, :3], voxels[:3, 3], **options)
+        carry, where = affine_transform, (voxels[:3, :3], voxels[:3, 3])
     else:
         through = np.tensordot(voxels[:3, :3].astype(np.float32), places, axes=1)
         through += voxels[:3, 3].astype(np.float32)[:, None, None, None]
-        moved = map_coordinates(volume, through, **options)
-    return np.maximum(moved, 0, out=moved)
+        carry, where = map_coordinates, (through,)
+    # Mirrored at the edge: a fall to zero there would ring into the head where it is cut off.
+    moved = carry(volume, *where, order=3, mode="mirror", output=np.float32)
+    seen = carry(np.ones(volume.shape, np.uint8), *where, order=0, mode="grid-constant")
+    return np.maximum(moved, 0, out=moved) * seen

@@ -160,7 +160,7 @@ def init_register_wf(*, road, template, grid_file, preparation, threads=1, name=
         ]
     )
     if road == "t1w":
-        through = [("t1w_brain", "fixed")]
+        through = [("t1w_brain", "fixed"), ("mask", "mask")]
         workflow.connect([(inputnode, find, through), (inputnode, chain, [("t1w_forward", "in1")])])
     return workflow
 
