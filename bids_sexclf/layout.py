@@ -36,6 +36,7 @@ TOOLS = (
     "numpy",
     "pybids",
     "nireports",
+    "matplotlib",
     "torch",
     "lightning",
     "nilearn",

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bids_sexclf.disk import whole
-from bids_sexclf.errors import GridError, InputError
+from bids_sexclf.errors import GridError, InputError, ToolError
 
 CHUNK = 2**22
 
@@ -272,6 +272,47 @@ def save_volumes(volumes, count, affine, path):
                 header.write_to(file)
                 file.seek(header.single_vox_offset)
             file.write(np.asarray(volume, dtype=np.float32).tobytes(order="F"))
+
+
+def check_written(path):
+    """Return the path of a compressed image if it holds all its header promises.
+
+    Libraries that close a file on a full disk may say nothing. The last four bytes of a gzip
+    file are the length of what it holds, so this reads no voxel.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    path-like
+        The same.
+
+    Raises
+    ------
+    ToolError
+        If the file is cut off.
+    """
+    import nibabel as nib
+
+    if not str(path).endswith(".nii.gz"):
+        return path
+    try:
+        image = nib.load(path)
+        count = int(np.prod(image.shape, dtype=np.int64))
+        needed = int(image.dataobj.offset) + count * image.get_data_dtype().itemsize
+        with open(path, "rb") as file:
+            file.seek(-4, 2)
+            held = int.from_bytes(file.read(), "little")
+    except Exception as fault:  # nibabel and gzip raise many kinds on a damaged file
+        needed, held = fault, None
+    if held is None or held != needed % 2**32:
+        raise ToolError(
+            f"Found {path} written only in part ({held} of {needed} bytes), needed all of it. "
+            "Make room on its disk and run again."
+        )
+    return path
 
 
 def check_same_grid(shape, affine, other_shape, other_affine, names=("one volume", "the other")):

@@ -49,10 +49,12 @@ class Desk:
         """Lay out the desk under an output folder."""
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
+        prepared = run.derivatives_of("bids_sexclf") or out
         if not (out / "dataset_description.json").exists():
-            write_description(out, "bids_sexclf: a study", {"raw": bids_dir})
+            elsewhere = {"prepared": prepared} if prepared.resolve() != out.resolve() else {}
+            write_description(out, "bids_sexclf: a study", {"raw": bids_dir} | elsewhere)
         folder = out / f"study-{study.name}"
-        return cls(Path(bids_dir), run.derivatives_of("bids_sexclf") or out, folder, run, study)
+        return cls(Path(bids_dir), prepared, folder, run, study)
 
     def read(self, table):
         """Read one of the study's tables."""

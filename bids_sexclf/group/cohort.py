@@ -1,7 +1,7 @@
-"""Gather who can be studied. Reads participants.tsv and sub-*/; writes cohort.tsv and three more.
+"""Gather who can be studied. Reads participants.tsv and sub-*/; writes cohort.tsv and four more.
 
-The others are excluded.tsv, morphometry.tsv and, where asked, region_means.tsv: every map averaged
-over the regions of the atlas.
+The others are excluded.tsv, quality.tsv, morphometry.tsv and, where asked, region_means.tsv: every
+map averaged over the regions of the atlas.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from bids_sexclf import layout, resources
 from bids_sexclf.acpc import SPACE as NATIVE
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import _morphometry, _native
+from bids_sexclf.group._quality import gather_quality
 from bids_sexclf.group._region_means import TABLE, Averager
 from bids_sexclf.people import read_participants
 from bids_sexclf.tables import read_table, write_table
@@ -31,7 +32,7 @@ from bids_sexclf.volumes import (
 )
 
 READS = ()
-WRITES = ("cohort.tsv", "excluded.tsv", "morphometry.tsv")
+WRITES = ("cohort.tsv", "excluded.tsv", "quality.tsv", "morphometry.tsv")
 SETTINGS = ("maps", "voxel_size", "atlas", "atlas_labels", "region_means")
 ENTRIES = {"T1w": "t1w_template", "T1wACPC": "t1w_acpc"} | dict.fromkeys(
     ("FA", "MD", "AD", "RD"), "tensor_template"
@@ -109,6 +110,10 @@ def run(desk, advance):
     if intracranial is not None:
         cohort["intracranial_volume_ml"] = intracranial
     write_table(morphometry, desk.folder / "morphometry.tsv", "morphometry")
+    sessions = cohort["session_id"].where(cohort["session_id"].notna(), None)
+    studied = set(zip(cohort["participant_id"], sessions, strict=True))
+    quality = gather_quality(desk.derivatives, studied)
+    write_table(quality, desk.folder / "quality.tsv", "quality")
     write_table(cohort, desk.folder / "cohort.tsv", "cohort")
 
 

@@ -49,17 +49,18 @@ def write_methods(study):
         f"Baselines that every score stands beside: {', '.join(study.baselines) or 'none'}.",
         "Scores are of participants a model never saw. Intervals of "
         f"{100 * study.interval_level:g} % come from {study.bootstraps} resamples of participants "
-        "[1], families drawn as blocks; "
+        "[@efron1987], families drawn as blocks; "
         f"p-values of scores from {study.permutations} permutations of the labels within folds.",
     ]
     if study.attributions:
         sentences.append(
             f"Regions of the atlas {study.atlas} were studied by {', '.join(study.attributions)}: "
             "a region is hidden in the volume of a test participant (replaced by "
-            f"{study.fill.replace('_', ' ')}) [2], and the fall of the probability of the correct "
-            "sex is tested above zero by a one-sided Wilcoxon signed-rank test [3], corrected over "
-            "regions after Holm [4]; the false discovery rate [5] and the maximum statistic under "
-            "sign flips [6] stand beside it."
+            f"{study.fill.replace('_', ' ')}) [@zeiler2014], and the fall of the probability of "
+            "the correct sex is tested above zero by a one-sided Wilcoxon signed-rank test "
+            "[@wilcoxon1945], corrected over regions after Holm [@holm1979]; the false discovery "
+            "rate [@benjamini1995] and the maximum statistic under sign flips [@nichols2002] stand "
+            "beside it."
         )
     return [*sentences, f"Every random step starts from the seed {study.random_seed}."]
 

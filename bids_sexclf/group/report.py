@@ -3,9 +3,11 @@
 from importlib.resources import files
 
 from bids_sexclf import figures
+from bids_sexclf.citations import to_html, write_citations
 from bids_sexclf.disk import whole
 from bids_sexclf.group import _findings as say
 from bids_sexclf.group import methods
+from bids_sexclf.group._quality import limit_quality
 from bids_sexclf.group._words import say_number, say_p
 from bids_sexclf.tables import read_table, schema
 from bids_sexclf.volumes import load
@@ -20,12 +22,13 @@ READS = (
     "regions",
     "history",
     "excluded",
+    "quality",
 )
 WRITES = ("report.html",)
 SETTINGS = ()
 
 TABLES = {
-    "Participants": ("folds", "excluded"),
+    "Participants": ("folds", "quality", "excluded"),
     "How surely sex can be told": ("scores", "comparisons"),
     "What else could explain it": ("confounds",),
     "Where the sexes differ": ("regions",),
@@ -35,6 +38,7 @@ TABLES = {
 TITLES = {
     "folds": "Participants in each part of each fold",
     "excluded": "Participants left out, and why",
+    "quality": "Participants whose quality stands out (quality.tsv holds everyone)",
     "scores": "Scores",
     "comparisons": "Networks against baselines",
     "confounds": "Association of the logit with other things, within each sex",
@@ -61,6 +65,7 @@ def run(desk, advance=None):
         If a table is missing or damaged.
     """
     tables = {name: read_table(desk.folder / f"{name}.tsv", name) for name in READS}
+    tables["quality_limits"] = limit_quality(tables["quality"])
     tables |= trace_curves(tables["predictions"], desk.study.interval_level)
     for name in ("template", "atlas"):
         path = desk.folder / "grid" / f"{name}.nii.gz"
@@ -73,6 +78,7 @@ def run(desk, advance=None):
                 part.write_text(drawn[name], encoding="utf-8")
         if advance:
             advance(done, len(entries), name)
+    write_citations(" ".join(methods.write_methods(desk.study)), desk.folder / "logs")
     with whole(desk.folder / "report.html") as part:
         part.write_text(make_page(tables, desk.study, drawn), encoding="utf-8")
 
@@ -135,6 +141,7 @@ def make_page(tables, study, drawn):
     str
     """
     import jinja2
+    from markupsafe import Markup
 
     template = (files("bids_sexclf") / "data" / "report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -142,7 +149,7 @@ def make_page(tables, study, drawn):
         study=study.name,
         findings=gather_findings(tables, study),
         sections=_lay_out(tables, drawn),
-        methods=methods.write_methods(study),
+        methods=Markup(to_html(" ".join(methods.write_methods(study)))),  # noqa: S704
         settings=methods.list_settings(study),
         versions=methods.list_versions(),
     )
@@ -213,6 +220,8 @@ def _lay_out(tables, drawn):
 def _make_table(name, tables):
     """Turn a table into the words of its HTML."""
     frame = count_folds(tables) if name == "folds" else tables[name]
+    if name == "quality":
+        frame = frame[frame["outlier"] == "yes"]
     columns = {} if name == "folds" else schema(name)
     if "p_holm" in frame:
         frame = frame.sort_values(["p_holm", "p"], kind="stable")

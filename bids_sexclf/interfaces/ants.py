@@ -18,6 +18,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_sexclf.errors import ToolError
+from bids_sexclf.volumes import check_written
 
 LPS = np.diag([-1.0, -1.0, 1.0])
 
@@ -371,4 +372,4 @@ def _write(image, folder, name, kind="float"):
     """Write an ANTs image into a node's folder."""
     path = str(Path(folder, name))
     image.clone(kind).to_filename(path)
-    return path
+    return check_written(path)

@@ -351,6 +351,11 @@ class MaskB0(SimpleInterface):
         from bids_sexclf.brain import b0_mask
 
         b0, affine = load(self.inputs.in_file, ndim=3)
+        if not np.isfinite(b0).all():
+            raise InputError(
+                f"Found {int((~np.isfinite(b0)).sum())} voxels of the mean b0 that are not finite, "
+                "needed a number in each. Look at the b0 volumes, and at the steps before."
+            )
         mask = b0_mask(b0, np.linalg.norm(affine[:3, :3], axis=0))
         for name, array, file in (
             ("mask_file", mask, "mask.nii.gz"),

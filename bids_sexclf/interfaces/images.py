@@ -54,6 +54,7 @@ class _QualityIn(BaseInterfaceInputSpec):
     motion = File(exists=True)
     counts = File(exists=True)
     records = InputMultiObject(File(exists=True), desc="JSON objects of single steps, joined")
+    slices = File(exists=True, desc="JSON: slices of the diffusion series that stand out")
 
 
 class _QualityOut(TraitedSpec):
@@ -80,9 +81,17 @@ class Quality(SimpleInterface):
             numbers["repaired"] = json.loads(Path(self.inputs.counts).read_text())
         for path in self.inputs.records if isdefined(self.inputs.records) else []:
             numbers |= json.loads(Path(path).read_text())
+        if isdefined(self.inputs.slices):
+            numbers |= json.loads(Path(self.inputs.slices).read_text())
         self._results["out_file"] = str(Path(runtime.cwd, "quality.json"))
         Path(self._results["out_file"]).write_text(json.dumps(numbers, indent=2))
         return runtime
+
+    def _on_grid(self, path, shape, affine):
+        """Load a mask that must lie on the template's grid."""
+        mask, other = load(path, ndim=3)
+        check_same_grid(mask.shape, other, shape, affine, (path, "the template"))
+        return mask > 0.5
 
     def _brain(self):
         """Brain volume, agreement with the template, signal-to-noise."""
@@ -94,8 +103,8 @@ class Quality(SimpleInterface):
         check_same_grid(
             registered.shape, affine, template.shape, other, ("the registered T1w", "the template")
         )
-        inside = load(self.inputs.template_mask, ndim=3)[0] > 0.5
-        white = load(self.inputs.white, ndim=3)[0] > 0.5
+        inside, white = (self._on_grid(path, template.shape, other)
+                         for path in (self.inputs.template_mask, self.inputs.white))  # fmt: skip
         agreed = agreement(registered, template, inside)
         if agreed < LEAST_AGREEMENT:
             raise ToolError(

@@ -1,20 +1,54 @@
-"""Pictures of masks and registrations, drawn by nireports."""
+"""Pictures of masks, registrations, series and maps for the participant's page.
 
+Outlines and flickering pairs are drawn by nireports; what it has no drawing for, by `pictures`.
+"""
+
+import json
 import re
 from pathlib import Path
 
+import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
+    InputMultiObject,
     SimpleInterface,
     TraitedSpec,
     isdefined,
     traits,
 )
 
+from bids_sexclf.pictures import save_svg, series, slices
+from bids_sexclf.volumes import check_same_grid, load
+
+ROOMS = {"dki": "kurtosis"}
+"""Model of a map, as files name it, to its module in `diffusion` where they differ."""
+
+
+class _PictureIn(BaseInterfaceInputSpec):
+    cuts = traits.Int(7, usedefault=True, desc="slices along each axis")
+
 
 class _PictureOut(TraitedSpec):
     out_file = File(exists=True)
+
+
+class _Picture(SimpleInterface):
+    """Write one figure into the node's folder."""
+
+    output_spec = _PictureOut
+
+    def _save(self, runtime, draw, *arguments, **options):
+        path = Path(runtime.cwd, "picture.svg")
+        self._results["out_file"] = save_svg(draw, path, *arguments, **options)
+        return runtime
+
+
+def _mask(path, shape, affine, name):
+    """Load a mask that must lie on the grid of what it is drawn on."""
+    mask, other = load(path, ndim=3)
+    check_same_grid(shape, affine, mask.shape, other, (name, "its mask"))
+    return mask > 0.5
 
 
 class _OutlineIn(BaseInterfaceInputSpec):
@@ -65,6 +99,124 @@ class DrawFlicker(SimpleInterface):
         ]
         self._results["out_file"] = _compose(runtime.cwd, *pictures)
         return runtime
+
+
+class _ResidualIn(_PictureIn):
+    residual = File(exists=True, mandatory=True, desc="3-D or 4-D: before minus after")
+    mask = File(exists=True, mandatory=True)
+
+
+class DrawResidual(_Picture):
+    """Draw what a step (denoising, Gibbs ringing) took away from a series."""
+
+    input_spec = _ResidualIn
+
+    def _run_interface(self, runtime):
+        residual, affine = load(self.inputs.residual)
+        mask = _mask(self.inputs.mask, residual.shape[:3], affine, "the residual")
+        return self._save(runtime, slices.draw_residual, residual, affine, mask, self.inputs.cuts)
+
+
+class _MapsIn(_PictureIn):
+    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="MODEL_NAME.nii.gz each")
+    mask = File(exists=True, mandatory=True)
+    model = traits.Str(mandatory=True, desc="the maps of this model are drawn: tensor, dki, …")
+
+
+class DrawMaps(_Picture):
+    """Draw all maps of one model with their ranges and units."""
+
+    input_spec = _MapsIn
+
+    def _run_interface(self, runtime):
+        told, grid = [], None
+        for path in map(Path, self.inputs.in_files):
+            model, _, name = path.name.split(".")[0].removeprefix("carried_").partition("_")
+            if model != self.inputs.model:
+                continue
+            volume, affine = load(path, ndim=3)
+            grid = grid or (volume.shape, affine)
+            about, units = _meaning(model, name)
+            told.append((name, about, units, volume))
+        if not told:
+            self._results["out_file"] = save_svg(_say_none, Path(runtime.cwd, "picture.svg"))
+            return runtime
+        mask = _mask(self.inputs.mask, *grid, "the map")
+        return self._save(runtime, slices.draw_maps, told, grid[1], mask, self.inputs.cuts)
+
+
+def _say_none():
+    """Draw the word that there is nothing to draw."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 0.5))
+    figure.text(0, 0.5, "The shells of this series do not allow these maps.", color="#5b6676")
+    return figure
+
+
+def _meaning(model, name):
+    """Find what a map means, in a few words, and its units."""
+    from importlib import import_module
+
+    room = import_module(f"bids_sexclf.diffusion.{ROOMS.get(model, model)}")
+    record = next(record for record in room.MAPS if record.name == name)
+    return record.description.split(":")[0], record.units
+
+
+class _GradientsIn(BaseInterfaceInputSpec):
+    bval = File(exists=True, mandatory=True)
+    bvec = File(exists=True, mandatory=True)
+
+
+class DrawGradients(_Picture):
+    """Draw b-values, and each shell's directions on the sphere with their antipodes."""
+
+    input_spec = _GradientsIn
+
+    def _run_interface(self, runtime):
+        from bids_sexclf.diffusion import find_shells
+        from bids_sexclf.interfaces.diffusion import read_gradients
+
+        bvals, bvecs = read_gradients(self.inputs.bval, self.inputs.bvec)
+        return self._save(runtime, series.draw_gradients, bvals, bvecs, find_shells(bvals))
+
+
+class _SeriesIn(_GradientsIn):
+    in_file = File(exists=True, mandatory=True, desc="aligned series")
+    mask = File(exists=True, mandatory=True)
+    motion = File(exists=True, desc="JSON with displacement_mm; unknown without it")
+
+
+class _SeriesOut(_PictureOut):
+    counts = File(exists=True, desc="JSON: how many slices stand out")
+
+
+class DrawSeries(_Picture):
+    """Draw motion and slice residuals over the volumes, and count slices that stand out."""
+
+    input_spec, output_spec = _SeriesIn, _SeriesOut
+
+    def _run_interface(self, runtime):
+        from bids_sexclf.diffusion import find_shells
+        from bids_sexclf.diffusion.residuals import flag_slices, slice_residuals
+        from bids_sexclf.interfaces.diffusion import read_gradients
+
+        data, affine = load(self.inputs.in_file, ndim=4)
+        mask = _mask(self.inputs.mask, data.shape[:3], affine, "the series")
+        bvals, bvecs = read_gradients(self.inputs.bval, self.inputs.bvec)
+        moved = np.full(len(bvals), np.nan)
+        if isdefined(self.inputs.motion):
+            moved = np.array(json.loads(Path(self.inputs.motion).read_text())["displacement_mm"])
+        residuals = slice_residuals(data, bvals, bvecs, mask)
+        flagged = flag_slices(residuals, bvals)
+        judged = int(np.isfinite(residuals).sum())
+        told = {"slice_outliers_percent": 100 * float(flagged.sum()) / judged} if judged else {}
+        counts = Path(runtime.cwd, "slices.json")
+        counts.write_text(json.dumps(told))
+        self._results["counts"] = str(counts)
+        return self._save(
+            runtime, series.draw_series, bvals, find_shells(bvals), moved, residuals, flagged
+        )
 
 
 def _draw(volume, box, outline, name, label, cuts):

@@ -8,16 +8,16 @@ from bids_sexclf.interfaces.fsl import NormalizeFsl
 from bids_sexclf.interfaces.images import Conform
 
 METHODS = (
-    "T1-weighted scans were corrected for intensity non-uniformity with N4 (Tustison et al. 2010). "
+    "T1-weighted scans were corrected for intensity non-uniformity with N4 [@tustison2010]. "
     "The brain mask of the {template} template was carried to each scan by registering the whole "
-    "head (affine and SyN, mutual information; Avants et al. 2008), and was then fitted to the "
-    "scan's own intensities. The extracted brain was registered to the template's brain ({how}) "
-    "and resampled once to {resolution} mm voxels by linear interpolation."
+    "head (affine and SyN, mutual information) [@avants2008], and was then fitted to the scan's "
+    "own intensities. The extracted brain was registered to the template's brain by {how} and "
+    "resampled once to {resolution} mm voxels by linear interpolation."
 )
 
 ENGINES = {
     "ants": "SyN",
-    "fsl": "FLIRT and, with the whole head, FNIRT; Jenkinson et al. 2002, Andersson et al. 2007",
+    "fsl": "FLIRT [@jenkinson2002] and, with the whole head, FNIRT [@andersson2007]",
 }
 
 

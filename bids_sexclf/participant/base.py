@@ -3,10 +3,18 @@
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
+from bids_sexclf.diffusion.families import FAMILIES
 from bids_sexclf.interfaces.ants import Carry
 from bids_sexclf.interfaces.given import JoinSeries, Regrid, UniteRuns
 from bids_sexclf.interfaces.images import Quality
-from bids_sexclf.interfaces.pictures import DrawFlicker, DrawOutline
+from bids_sexclf.interfaces.pictures import (
+    DrawFlicker,
+    DrawGradients,
+    DrawMaps,
+    DrawOutline,
+    DrawResidual,
+    DrawSeries,
+)
 from bids_sexclf.interfaces.series import series_gb
 from bids_sexclf.offers import about
 from bids_sexclf.participant.anat import init_anat_wf
@@ -23,7 +31,7 @@ from bids_sexclf.participant.morphometry import init_morphometry_wf
 from bids_sexclf.participant.native import init_native_wf
 from bids_sexclf.participant.outputs import WriteDerivatives
 from bids_sexclf.participant.register import choose_road, init_register_wf
-from bids_sexclf.participant.report import name_of
+from bids_sexclf.participant.report import figure_name, name_of
 from bids_sexclf.prepared import scans_of, take_over
 
 SERIES = ("dwi", "bval", "bvec")
@@ -110,28 +118,14 @@ def init_participant_wf(
     if record.maps:
         pictures += _connect_maps(workflow, anat_wf, write, record, references, cuts=cuts)
     elif record.dwi:
-        through = anat_wf if road in ("t1w", "aligned") else None
         register_wf = choose_register_wf(road, **places, **common)
-        dwi_wf = choose_dwi_wf(record, row=row, **common)
-        _feed_dwi(workflow, dwi_wf, quality, write, record=record, row=row, anat_wf=anat_wf)
-        _connect_dwi(
-            workflow,
-            through,
-            dwi_wf,
-            quality,
-            write,
-            record=record,
-            register_wf=register_wf,
-            **common,
-        )
-        pictures += _draw_dwi(
-            workflow, through, dwi_wf, register_wf, references, cuts=cuts, aligned=road == "aligned"
-        )
-        if "distortion_record" in list_records(dwi_wf):
-            pictures += _draw_distortion(workflow, dwi_wf, cuts=cuts)
+        pictures += _connect_series(
+            workflow, anat_wf, quality, write, record=record, row=row, references=references,
+            cuts=cuts, register_wf=register_wf, road=road, **common,
+        )  # fmt: skip
     gather = Node(Merge(len(pictures)), "gather", run_without_submitting=True)
-    stem = name_of(row["participant_id"], row["session_id"])
-    write.inputs.figure_names = [f"{stem}_desc-{key}.svg" for key, _ in pictures]
+    who = (row["participant_id"], row["session_id"])
+    write.inputs.figure_names = [figure_name(*who, key) for key, _ in pictures]
     for index, (_, node) in enumerate(pictures, start=1):
         workflow.connect(node, "out_file", gather, f"in{index}")
     workflow.connect(gather, "out", write, "figures")
@@ -281,6 +275,25 @@ def _connect_native(
     )
 
 
+def _connect_series(
+    workflow, anat_wf, quality, write, *, record, row, references, cuts, register_wf, road,
+    preparation, threads,
+):  # fmt: skip
+    """Wire the diffusion series' road, from what was scanned to its maps; give its pictures."""
+    through = anat_wf if road in ("t1w", "aligned") else None
+    dwi_wf = choose_dwi_wf(record, row=row, preparation=preparation, threads=threads)
+    maps_wf = init_maps_wf(preparation=preparation, threads=threads)
+    _feed_dwi(workflow, dwi_wf, quality, write, record=record, row=row, anat_wf=anat_wf)
+    _connect_dwi(workflow, through, dwi_wf, maps_wf, register_wf, quality, write)
+    aligned = road == "aligned"
+    pictures = _draw_dwi(
+        workflow, through, dwi_wf, register_wf, references, cuts=cuts, aligned=aligned
+    )
+    return pictures + _draw_series(
+        workflow, dwi_wf, maps_wf, quality, models=preparation.dwi_models, cuts=cuts
+    )
+
+
 def _feed_dwi(workflow, dwi_wf, quality, write, *, record, row, anat_wf):
     """Give the series to its road, and what its single steps found to the quality file."""
     series = _series(record)
@@ -301,11 +314,8 @@ def _feed_dwi(workflow, dwi_wf, quality, write, *, record, row, anat_wf):
             workflow.connect(dwi_wf, f"outputnode.{field}", records, f"in{index}")
 
 
-def _connect_dwi(
-    workflow, anat_wf, dwi_wf, quality, write, *, record, register_wf, preparation, threads
-):
+def _connect_dwi(workflow, anat_wf, dwi_wf, maps_wf, register_wf, quality, write):
     """Wire the road from an aligned series to its maps on the group grid."""
-    maps_wf = init_maps_wf(preparation=preparation, threads=threads)
     aligned = [(f"outputnode.{field}", f"inputnode.{field}") for field in (*SERIES, "mask")]
     masked = [(f"outputnode.{field}", f"inputnode.{field}") for field in ("b0_brain", "mask")]
     carried = [("outputnode.maps", "maps_template"), ("outputnode.transform", "dwi_transform")]
@@ -386,6 +396,35 @@ def _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, *, cuts, align
     if not aligned:
         workflow.connect([(register_wf, moved, [("outputnode.transform", "transforms")])])
     return [("dwimask", dwimask), ("dwit1w", dwit1w), ("famap", famap)]
+
+
+def _draw_series(workflow, dwi_wf, maps_wf, quality, *, models, cuts):
+    """Wire the pictures of gradients, steps, volumes and maps; give them."""
+    gradients = Node(DrawGradients(), "gradients", mem_gb=0.5)
+    volumes = Node(DrawSeries(), "series", mem_gb=3)
+    read = [("dwi", "in_file"), *((name, name) for name in ("bval", "bvec", "mask", "motion"))]
+    workflow.connect(
+        [
+            (dwi_wf, gradients, [(f"outputnode.{name}", name) for name in ("bval", "bvec")]),
+            (dwi_wf, volumes, [(f"outputnode.{field}", name) for field, name in read]),
+            (volumes, quality, [("counts", "slices")]),
+        ]
+    )
+    pictures = [("gradients", gradients), ("series", volumes)]
+    for key, field in (("denoised", "noise_residual"), ("unrung", "gibbs_residual")):
+        if field.replace("residual", "record") in list_records(dwi_wf):
+            node = Node(DrawResidual(cuts=cuts), key, mem_gb=0.5)
+            drawn = [(f"outputnode.{field}", "residual"), ("outputnode.mask", "mask")]
+            workflow.connect([(dwi_wf, node, drawn)])
+            pictures.append((key, node))
+    if "distortion_record" in list_records(dwi_wf):
+        pictures += _draw_distortion(workflow, dwi_wf, cuts=cuts)
+    for model in models:
+        node = Node(DrawMaps(cuts=cuts, model=FAMILIES[model].label), f"{model}maps", mem_gb=0.5)
+        workflow.connect([(maps_wf, node, [("outputnode.maps", "in_files")])])
+        workflow.connect([(dwi_wf, node, [("outputnode.mask", "mask")])])
+        pictures.append((f"{model}maps", node))
+    return pictures
 
 
 def _first(paths):

@@ -18,21 +18,21 @@ from bids_sexclf.interfaces.distortion import (
 METHODS = {
     "topup": (
         "Susceptibility distortion was estimated from two b=0 volumes of opposite phase encoding "
-        "with FSL's topup (Andersson et al. 2003)."
+        "with FSL's topup [@andersson2003]."
     ),
     "opposite": (
         "Susceptibility distortion was estimated from two b=0 volumes of opposite phase encoding, "
         "as the field that makes them alike once each is unwarped and modulated by its Jacobian "
-        "(after Andersson et al. 2003 and Ruthotto et al. 2012), in turn with the rigid motion "
+        "[@andersson2003; @ruthotto2012], in turn with the rigid motion "
         "between them."
     ),
     "fieldmap": (
-        "Susceptibility distortion was computed from a gradient-echo field map, unwrapped (Herráez "
-        "et al. 2002), smoothed, and aligned rigidly with the mean b=0 volume."
+        "Susceptibility distortion was computed from a gradient-echo field map, unwrapped "
+        "[@herraez2002], smoothed, and aligned rigidly with the mean b=0 volume."
     ),
     "t1w": (
         "Susceptibility distortion was estimated by registering the mean b=0 volume to the T1w "
-        "(SyN, mutual information) along the phase-encoding axis alone (Wang et al. 2017)."
+        "(SyN, mutual information) along the phase-encoding axis alone [@wang2017]."
     ),
     "auto": (
         "Susceptibility distortion was corrected by what each dataset allows: opposite phase "

@@ -25,32 +25,33 @@ from bids_sexclf.interfaces.eddy import (
 DENOISED = {
     "mppca": (
         "Thermal noise of diffusion series of ten volumes or more was removed by Marchenko-Pastur "
-        "PCA (Veraart et al. 2016)."
+        "PCA [@veraart2016]."
     ),
     "patch2self": (
         "Thermal noise of diffusion series of ten volumes or more was removed by Patch2Self "
-        "(Fadnavis et al. 2020; dipy)."
+        "[@fadnavis2020]."
     ),
     "none": "Diffusion series were not denoised.",
 }
 UNRUNG = {
     "dipy": (
-        "Gibbs ringing inside slices was suppressed by local subvoxel shifts (Kellner et al. "
-        "2016; dipy), which presumes k-space without partial Fourier or zero filling and removes "
-        "such ringing in part only."
+        "Gibbs ringing inside slices was suppressed by local subvoxel shifts [@kellner2016], "
+        "which presumes k-space without partial Fourier or zero filling and removes such ringing "
+        "in part only."
     ),
     "none": "Gibbs ringing was left as it was.",
 }
 ALIGNED = {
     "ants": (
         "Each diffusion-weighted volume was registered ({kind}) with its prediction from all "
-        "others by a Gaussian process over directions and b-values (Andersson and Sotiropoulos "
-        "2015, 2016), b=0 volumes rigidly with their mean, and the mean of each shell rigidly with "
-        "that of b=0 by mutual information; b-vectors were turned along (Leemans and Jones 2009)."
+        "others by a Gaussian process over directions and b-values "
+        "[@andersson2015; @andersson2016], b=0 volumes rigidly with their mean, and the mean of "
+        "each shell rigidly with that of b=0 by mutual information; b-vectors were turned along "
+        "[@leemans2009]."
     ),
     "fsl": (
         "Head motion and eddy currents were corrected by FSL's eddy with outlier replacement "
-        "(Andersson and Sotiropoulos 2016), which turns b-vectors along."
+        "[@andersson2016], which turns b-vectors along."
     ),
     "none": "Diffusion volumes were not aligned with each other.",
 }
@@ -63,7 +64,7 @@ ONCE = {
 }
 UNBIASED = {
     "n4": (
-        "The bias field that N4 found on the mean b=0 volume (Tustison et al. 2010) was divided "
+        "The bias field that N4 found on the mean b=0 volume [@tustison2010] was divided "
         "out of all volumes."
     ),
     "none": "",

@@ -11,12 +11,12 @@ from bids_sexclf.offers import about
 METHODS = {
     "taken": "{steps} {verb} taken over from {title}{cite}.",
     "n4": (
-        "T1-weighted scans were corrected for intensity non-uniformity with N4 (Tustison et al. "
-        "2010), and the brain was extracted with the mask that came with them."
+        "T1-weighted scans were corrected for intensity non-uniformity with N4 [@tustison2010], "
+        "and the brain was extracted with the mask that came with them."
     ),
     "normalize": (
-        "The extracted brain was registered to the brain of the {template} template (SyN; Avants "
-        "et al. 2008) and resampled once to {resolution} mm voxels by linear interpolation."
+        "The extracted brain was registered to the brain of the {template} template by SyN "
+        "[@avants2008] and resampled once to {resolution} mm voxels by linear interpolation."
     ),
     "carry": (
         "The extracted brain was resampled once to {resolution} mm voxels of the {template} "
@@ -27,7 +27,7 @@ METHODS = {
 RUNS = {
     "best": (
         "Of several runs of the T1w the sharpest was taken: that with the lowest entropy focus "
-        "(Atkinson et al. 1997)."
+        "[@atkinson1997]."
     ),
     "average": (
         "Several runs of the T1w were aligned rigidly with the first one and averaged, scaled to "
@@ -60,7 +60,7 @@ def methods(provenance, record):
         entry = about(name)
         listed = " and ".join(filter(None, (", ".join(own[:-1]), own[-1])))
         listed = listed[0].upper() + listed[1:]
-        cite = f" ({entry['cite']})" if "cite" in entry else ""
+        cite = f" [@{entry['cite']}]" if "cite" in entry else ""
         verb = "were" if len(own) > 1 else "was"
         taken.append(
             METHODS["taken"].format(steps=listed, verb=verb, title=entry["title"], cite=cite)

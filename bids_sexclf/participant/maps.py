@@ -7,14 +7,14 @@ from bids_sexclf.interfaces.fits import FitMaps
 from bids_sexclf.interfaces.fsl import check_fsl
 
 METHODS = {
-    "tensor": "The diffusion tensor was fitted by weighted least squares{by}.",
+    "tensor": "The diffusion tensor was fitted by weighted least squares{by} [@chung2006].",
     "kurtosis": "The diffusion kurtosis tensor was fitted by weighted least squares{by} where two "
-    "or more shells allowed it (Jensen and Helpern 2010), with kurtosis clipped to "
+    "or more shells allowed it [@jensen2010], with kurtosis clipped to "
     "[{low:.3g}, {high:.3g}].",
-    "noddi": "NODDI (Zhang 2012) was fitted by least squares where two or more shells allowed it, "
+    "noddi": "NODDI [@zhang2012] was fitted by least squares where two or more shells allowed it, "
     "the mean direction of the neurites included.",
 }
-BY = {"native": "", "dipy": " with dipy (Garyfallidis 2014)", "fsl": " with FSL dtifit"}
+BY = {"native": "", "dipy": " with dipy", "fsl": " with FSL dtifit"}
 
 
 def methods(provenance):

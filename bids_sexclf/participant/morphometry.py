@@ -13,7 +13,7 @@ from bids_sexclf.interfaces.tissues import MeasureRegions, SegmentTissues
 
 METHODS = (
     "Inside the brain mask, cerebrospinal fluid, grey and white matter were told apart by a "
-    "three-class Gaussian mixture with a Markov random field prior (Atropos; Avants et al. 2011), "
+    "three-class Gaussian mixture with a Markov random field prior by Atropos [@avants2011], "
     "and their volumes added up by probability. Intracranial volume was estimated as the brain "
     "mask closed over sulci and fissures by a ball of 15 mm radius."
 )

@@ -18,6 +18,7 @@ from bids_sexclf.disk import whole, write_json
 from bids_sexclf.layout import derivative, names, number_label, paths, sidecar, versions
 from bids_sexclf.participant.register import ROADS
 from bids_sexclf.prepared import as_uri, describe
+from bids_sexclf.volumes import check_written
 
 SINGLE = {
     "t1w": "t1w_preproc",
@@ -175,6 +176,7 @@ class WriteDerivatives(SimpleInterface):
         )
         with whole(Path(given.out, path)) as part:
             shutil.copyfile(source, part)
+            check_written(part)
         if path.name.endswith((".bval", ".bvec", "_dseg.tsv")):  # an image beside it has one
             return
         used = [given.sources.get(kind) for kind in self._used(path.parent.name)]

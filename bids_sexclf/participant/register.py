@@ -21,8 +21,8 @@ METHODS = {
         "T1w's registration were applied to the maps together, in one linear interpolation."
     ),
     "fa": (
-        "FA, its outermost voxels left out (Smith et al. 2006), was registered to an FA template "
-        "({how}); all maps were resampled once, by linear interpolation."
+        "FA, its outermost voxels left out [@smith2006], was registered to an FA template by "
+        "{how}; all maps were resampled once, by linear interpolation."
     ),
     "b0": (
         "Where no T1w exists, the mean b=0 volume was registered to the template's brain directly "
@@ -39,8 +39,8 @@ METHODS = {
 }
 ROADS = ("t1w", "fa", "b0", "aligned", "grid")
 FA_ENGINES = {
-    "ants": "affine and SyN, cross-correlation; Avants et al. 2008",
-    "fsl": "FLIRT and FNIRT; Jenkinson et al. 2002, Andersson et al. 2007",
+    "ants": "affine and SyN, cross-correlation [@avants2008]",
+    "fsl": "FLIRT [@jenkinson2002] and FNIRT [@andersson2007]",
 }
 
 

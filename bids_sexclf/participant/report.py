@@ -4,6 +4,8 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
+from bids_sexclf import __version__
+from bids_sexclf.citations import to_html
 from bids_sexclf.disk import whole
 from bids_sexclf.layout import versions
 from bids_sexclf.participant import (
@@ -19,36 +21,82 @@ from bids_sexclf.participant import (
 from bids_sexclf.prepared import take_over
 
 FIGURES = {
-    "t1wmask": (
-        "Brain mask on the T1w",
-        "The outline should follow the brain's surface: no skull, eyes or neck inside, no cortex "
-        "or cerebellum outside.",
-    ),
-    "t1wtemplate": (
-        "T1w registered to the template",
-        "Hover (or wait) to flicker between the template and the registered brain: ventricles, "
-        "sulci and the outer edge should stay in place.",
-    ),
-    "dwimask": (
-        "Brain mask on the mean b=0 volume",
-        "The outline should hold the whole brain and little else.",
-    ),
-    "dwidistortion": (
-        "Mean b=0 volume before and after the correction of susceptibility distortion",
-        "Hover to flicker: the corrected brain should fill the outline, its frontal and temporal "
-        "poles neither stretched nor folded, and its two sides alike.",
-    ),
-    "dwit1w": (
-        "Mean b=0 volume registered to the T1w",
-        "Hover to flicker: ventricles and the outer edge should agree but for the stretch along "
-        "the phase-encoding axis that no correction has removed.",
-    ),
-    "famap": (
-        "FA on the group grid",
-        "The outline is the template's brain. White matter should be bright and symmetric, the "
-        "corpus callosum on the midline; no bright rim.",
-    ),
+    "T1w": {
+        "t1wmask": (
+            "Brain mask",
+            "The outline should follow the brain's surface: no skull, eyes or neck inside, "
+            "no cortex or cerebellum outside.",
+        ),
+        "t1wtemplate": (
+            "Registration to the template",
+            "Hover (or wait) to flicker between the template and the registered brain: ventricles, "
+            "sulci and the outer edge should stay in place; the outline is the template's brain.",
+        ),
+    },
+    "Diffusion series": {
+        "gradients": (
+            "b-values and gradient directions",
+            "Each sphere is one shell, seen from the side: filled points are directions as "
+            "measured, rings their antipodes, which measure the same. Points and rings together "
+            "should cover the sphere evenly; a bare half or a cluster means a wrong or incomplete "
+            "table.",
+        ),
+        "series": (
+            "Volume by volume: motion and slices",
+            "Above, how far the head moved before each volume: below about 1 mm is good, a few "
+            "spikes can be mended, a restless trace cannot. Below, the signal of each slice beside "
+            "what the tensor predicts: it should be pale all over. A blue line is a slice that "
+            "lost signal to motion, a striped volume moved while it was measured, a red one has a "
+            "spike or leftover misalignment.",
+        ),
+        "denoised": (
+            "What denoising took away",
+            "It should look like noise: no anatomy, no edges. Anatomy here is signal lost.",
+        ),
+        "unrung": (
+            "What the removal of Gibbs ringing took away",
+            "Thin bands beside sharp edges, and noise; nothing of the brain's own pattern.",
+        ),
+        "dwidistortion": (
+            "Susceptibility distortion, before and after",
+            "Hover to flicker between the mean b=0 volume as scanned and corrected: the corrected "
+            "brain should fill the outline, its frontal and temporal poles neither stretched nor "
+            "folded, and its two sides alike.",
+        ),
+        "dwimask": (
+            "Brain mask on the mean b=0 volume",
+            "The outline should hold the whole brain and little else.",
+        ),
+        "dwit1w": (
+            "Mean b=0 volume registered to the T1w",
+            "Hover to flicker: ventricles and the outer edge should agree but for what stretch "
+            "along the phase-encoding axis is left.",
+        ),
+    },
+    "Maps": {
+        "tensormaps": (
+            "Tensor maps",
+            "In the scan's own space. White matter should be bright in FA and symmetric, with no "
+            "bright rim; MD even over the brain and high (bright) in fluid only. The window is the "
+            "same for everyone, so pages compare.",
+        ),
+        "kurtosismaps": (
+            "Kurtosis maps",
+            "MK should be highest in white matter, about 1, without black holes: holes are voxels "
+            "whose fit was driven to its limit by noise.",
+        ),
+        "noddimaps": (
+            "NODDI maps",
+            "ICVF high in white matter, ODI high in grey matter, ISOVF high in fluid only.",
+        ),
+        "famap": (
+            "FA on the group grid",
+            "The outline is the template's brain. The corpus callosum should lie on the midline, "
+            "and tracts where the outline leads one to expect them.",
+        ),
+    },
 }
+"""Section of the page to its pictures: key to heading and what right looks like."""
 
 NUMBERS = {
     "brain_volume_ml": (
@@ -85,7 +133,19 @@ NUMBERS = {
     "motion_max_mm": ("Largest motion", "{:.2f} mm", "between two successive volumes"),
     "noise_sd": ("Diffusion noise", "{:.3g}", "median SD inside the brain, in the scan's unit"),
     "b0_snr": ("Signal-to-noise of b=0", "{:.1f}", "median signal over that noise"),
+    "slice_outliers_percent": (
+        "Slices that stand out",
+        "{:.2f} %",
+        "of the slices of all diffusion volumes; 0 to 1 % is usual",
+    ),
 }
+
+
+SOFTWARE = (
+    f"Scans in BIDS layout [@gorgolewski2016] were prepared with bids_sexclf {__version__}, a "
+    "Nipype workflow [@gorgolewski2011] that uses ANTs [@tustison2021] and DIPY "
+    "[@garyfallidis2014]."
+)
 
 
 def name_of(participant_id, session_id=None):
@@ -109,6 +169,7 @@ def methods(provenance, sources, numbers=None):
     Returns
     -------
     str
+        Sentences that cite keys of ``data/citations.bib``.
     """
     return " ".join(sentences(provenance, sources, numbers))
 
@@ -127,7 +188,7 @@ def sentences(provenance, sources, numbers=None):
     """
     record = take_over(sources, None, provenance["template"])
     told = given.methods(provenance, record)
-    text = [told.get("taken")]
+    text = [SOFTWARE, told.get("taken")]
     if len(record.t1w) > 1:
         text.append(given.RUNS[provenance["t1w_runs"]])
     if record.t1w:
@@ -190,6 +251,7 @@ def write_report(
     pathlib.Path
     """
     from jinja2 import Environment
+    from markupsafe import Markup
 
     stem, numbers = name_of(participant_id, session_id), numbers or {}
     rows = [
@@ -197,24 +259,21 @@ def write_report(
         for key, (label, text, meaning) in NUMBERS.items()
         if key in numbers
     ]
-    figures = [
-        (title, caption, f"{participant_id}/figures/{stem}_desc-{key}.svg")
-        for key, (title, caption) in FIGURES.items()
-        if Path(out, participant_id, "figures", f"{stem}_desc-{key}.svg").exists()
-    ]
+    text = methods(provenance, sources or {}, numbers)
     source = (files("bids_sexclf") / "data" / "participant.html").read_text()
     page = (
         Environment(autoescape=True)
         .from_string(source)
         .render(
             name=stem,
+            version=__version__,
             error=error,
             trace=trace,
             note=note,
             rows=rows,
-            figures=figures,
+            sections=_find_figures(out, participant_id, stem),
             sources={k: v for k, v in (sources or {}).items() if v},
-            methods=methods(provenance, sources or {}, numbers),
+            methods=Markup(to_html(text)),  # noqa: S704
             provenance=json.dumps({"choices": provenance, "versions": versions()}, indent=2),
         )
     )
@@ -222,3 +281,30 @@ def write_report(
     with whole(path) as part:
         part.write_text(page)
     return path
+
+
+def figure_name(participant_id, session_id, key):
+    """Name a picture of the page, relative to the participant's ``figures``.
+
+    Parameters
+    ----------
+    participant_id, session_id : str
+    key : str
+        Of `FIGURES`; also the name of the node that draws it.
+
+    Returns
+    -------
+    str
+    """
+    return f"{name_of(participant_id, session_id)}_desc-{key}.svg"
+
+
+def _find_figures(out, participant_id, stem):
+    """List the pictures that exist, by section."""
+    sections = {}
+    for section, entries in FIGURES.items():
+        for key, (title, caption) in entries.items():
+            path = f"{participant_id}/figures/{stem}_desc-{key}.svg"
+            if Path(out, path).exists():
+                sections.setdefault(section, []).append((key, title, caption, path))
+    return sections

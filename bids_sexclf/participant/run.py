@@ -8,13 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_sexclf import layout, resources
+from bids_sexclf.citations import to_markdown, write_citations
 from bids_sexclf.disk import locked, whole
-from bids_sexclf.errors import InputError, ToolError
+from bids_sexclf.errors import REFUSALS, InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
 from bids_sexclf.offers import find_offers, holds_scans, is_own_folder, read_by_participant
 from bids_sexclf.participant.morphometry import write_atlases
 from bids_sexclf.participant.preflight import check_dataset
-from bids_sexclf.participant.report import name_of, sentences, write_report
+from bids_sexclf.participant.report import (
+    FIGURES,
+    figure_name,
+    name_of,
+    sentences,
+    write_report,
+)
 from bids_sexclf.participant.series import plan_series
 from bids_sexclf.prepared import fill, scans_of
 from bids_sexclf.settings import Preparation
@@ -303,7 +310,7 @@ def rewrite_reports(out, planned, preparation):
 
 
 def write_boilerplate(out, worklist, preparation):
-    """Write the methods text of the participant level to ``logs/CITATION.md``.
+    """Write the methods text of the participant level to ``logs/CITATION.{md,html,tex,bib}``.
 
     Parameters
     ----------
@@ -320,9 +327,8 @@ def write_boilerplate(out, worklist, preparation):
     for row in worklist.to_dict("records"):
         told |= dict.fromkeys(sentences(provenance, scans_of(row)))
     text = " ".join(told)
-    with whole(Path(out, "logs", "CITATION.md")) as part:
-        part.write_text(text + "\n")
-    return text
+    write_citations(text, Path(out, "logs"))
+    return to_markdown(text)
 
 
 def _run_workflows(places, work, run, preparation, rows, advance):
@@ -351,21 +357,22 @@ def _run_workflows(places, work, run, preparation, rows, advance):
             row=row, **places, preparation=preparation, threads=run.omp_nthreads
         )
         graph.add_nodes([road])
-    started = time.time() - 1
-    _run_graph(graph, run, advance)
+    started, ended = time.time() - 1, set()
+    _run_graph(graph, run, advance, ended)
     traces = _read_crashes(crashes, started)
     failed = []
     for row in rows:
         if is_finished(out, row, preparation):
             continue
         name = wf_name(row["participant_id"], row["session_id"])
-        trace = next((text for node, text in traces.items() if f".{name}." in node), "")
+        node, trace = next((each for each in traces.items() if f".{name}." in each[0]), ("", ""))
+        _keep_pictures(out, work / graph.name / name, row, ended)
         failed.append(
             {
                 "participant_id": row["participant_id"],
                 "session_id": row["session_id"],
                 "stage": "participant",
-                "reason": reason_of(trace.splitlines()),
+                "reason": reason_of(trace.splitlines(), node.partition(f".{name}.")[2]),
                 "trace": trace,
             }
         )
@@ -383,7 +390,21 @@ def _read_crashes(folder, since):
     return found
 
 
-def _run_graph(graph, run, advance):
+def _keep_pictures(out, folder, row, ended):
+    """Put the pictures that were drawn before a step failed where the page looks for them."""
+    who = (row["participant_id"], row["session_id"])
+    for section in FIGURES.values():
+        for key in section:
+            target = Path(out, who[0], "figures", figure_name(*who, key))
+            target.unlink(missing_ok=True)  # of an earlier run
+            source = folder / key / "picture.svg"
+            # What this run has neither drawn nor found up to date shows something else.
+            if f"{folder.parent.name}.{folder.name}.{key}" in ended and source.exists():
+                with whole(target) as part:
+                    shutil.copyfile(source, part)
+
+
+def _run_graph(graph, run, advance, ended):
     """Run the graph with the pool, or with the plugin of the user's file."""
     from bids_sexclf.interfaces.plugin import GuardedMultiProc, quiet
 
@@ -393,6 +414,8 @@ def _run_graph(graph, run, advance):
         import yaml
 
         chosen = yaml.safe_load(Path(run.use_plugin).read_text())
+        tell = {"status_callback": _progress(graph, advance, ended)}
+        chosen["plugin_args"] = (chosen.get("plugin_args") or {}) | tell
     else:
         arguments = {
             "n_procs": run.nprocs or processors(),
@@ -400,7 +423,7 @@ def _run_graph(graph, run, advance):
             "raise_insufficient": False,
             "threads": run.omp_nthreads,
             "silent": run.verbose < 2,
-            "status_callback": _progress(graph, advance),
+            "status_callback": _progress(graph, advance, ended),
         }
         chosen = {"plugin": GuardedMultiProc(arguments)}
     try:
@@ -415,10 +438,10 @@ def _run_graph(graph, run, advance):
             ) from fault
 
 
-def _progress(graph, advance):
-    """Count finished steps and finished participant-sessions."""
+def _progress(graph, advance, seen):
+    """Count finished steps and finished participant-sessions; add their names to `seen`."""
     steps = [name for name in graph.list_node_names() if not name.endswith("putnode")]
-    total, seen, done = len(steps), set(), [0]
+    total, done = len(steps), [0]
 
     def tell(node, status):
         if status != "end" or node.fullname in seen:
@@ -470,13 +493,22 @@ def write_references(out, template, preparation):
     return {kind: str(path) for kind, path in paths.items()}
 
 
-def reason_of(trace):
+NAMED = tuple(kind.__name__ for kind in REFUSALS)
+NO_SPACE = (
+    r"\[Errno (?:28|27|122)\]|No space left|File too large|quota exceeded|written only in part"
+)
+"""Errors that say themselves what to do; what ENOSPC, EFBIG and EDQUOT are called in messages."""
+
+
+def reason_of(trace, step=""):
     """Find the sentence that says what went wrong in a traceback.
 
     Parameters
     ----------
     trace : list of str
         Lines.
+    step : str
+        Name of the step that failed.
 
     Returns
     -------
@@ -494,6 +526,17 @@ def reason_of(trace):
                 "killed for memory: give --mem, or fewer --nprocs"
             ]
         )[-1][:500]
+    if re.search(NO_SPACE, ours[0]):
+        return (
+            f"ToolError: Found no space left to write ({ours[0][:200]}), needed room for the "
+            "output and work folders. Free some, or give another work folder by -w or a higher "
+            "file size limit, and run again: finished steps are kept."
+        )
+    if step and ours[0].split(":")[0] not in NAMED:
+        return (
+            f"ToolError: Found that step {step} ended with {ours[0][:300]}; needed it to finish. "
+            "Look at the scans, and at this participant's page for where it failed."
+        )
     return ours[0][:500]
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from bids_sexclf.group._quality import limit_quality
 from bids_sexclf.tables import schema, write_table
 
 LEVEL = 1.96
@@ -38,6 +39,7 @@ def make_study(
     tables = {
         "cohort": cohort,
         "excluded": make_excluded(),
+        "quality": make_quality(cohort),
         "splits": make_splits(cohort, folds),
         "predictions": make_predictions(cohort, folds, target, logits),
         "scores": make_scores(target, logits, separation),
@@ -48,6 +50,7 @@ def make_study(
         "template": template,
         "atlas": atlas,
     }
+    tables["quality_limits"] = limit_quality(tables["quality"])
     return tables | make_curves(target, logits)
 
 
@@ -56,6 +59,7 @@ def make_empty():
     names = (
         "cohort",
         "excluded",
+        "quality",
         "splits",
         "predictions",
         "scores",
@@ -65,6 +69,8 @@ def make_empty():
         "regions",
     )
     tables = {name: pd.DataFrame(columns=list(schema(name))) for name in names}
+    columns = ["number", "bad", "median", "low", "high"]
+    tables["quality_limits"] = pd.DataFrame(columns=columns)
     tables["roc"] = pd.DataFrame(columns=["model", "map", "fpr", "tpr"])
     columns = ["model", "map", "predicted", "observed", "low", "high", "n"]
     tables["calibration"] = pd.DataFrame(columns=columns)
@@ -76,7 +82,7 @@ def save_study(tables, folder):
     from bids_sexclf.volumes import save
 
     for name, content in tables.items():
-        if name in ("roc", "calibration") or content is None:
+        if name in ("roc", "calibration", "quality_limits") or content is None:
             continue
         if name in ("template", "atlas"):
             save(*content, folder / "grid" / f"{name}.nii.gz")
@@ -101,6 +107,18 @@ def make_cohort(draw, n):
             "snr": draw.normal(22, 3, n).round(2),
         }
     )
+
+
+def make_quality(cohort):
+    """Give the same numbers, and one head that moved far more than the others."""
+    numbers = [column for column in schema("quality") if column in cohort]
+    table = cohort[numbers].assign(studied="yes", outlier="no", reason=np.nan)
+    table["motion_max_mm"] = table["motion_mm"] * 2
+    table["slice_outliers_percent"] = np.nan
+    table.loc[3, ["motion_mm", "motion_max_mm"]] = 9.0
+    table.loc[3, "outlier"] = "yes"
+    table["reason"] = np.where(table["outlier"] == "yes", "motion_mm 9 mm, far above", None)
+    return table[list(schema("quality"))]
 
 
 def make_excluded():

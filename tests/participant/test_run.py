@@ -112,10 +112,25 @@ def test_fractional_anisotropy_is_high_in_white_matter_and_low_elsewhere(done):
 
 def test_the_report_shows_every_picture_and_its_files_exist(done):
     page = (done[0] / "sub-001.html").read_text()
-    for key in ("t1wmask", "t1wtemplate", "dwimask", "dwit1w", "famap"):
+    keys = "t1wmask t1wtemplate gradients series dwimask dwit1w tensormaps kurtosismaps famap"
+    for key in keys.split():
         path = f"sub-001/figures/sub-001_desc-{key}.svg"
         assert path in page and (done[0] / path).stat().st_size > 10_000
     assert "Tustison" in page and "Brain volume" in page
+
+
+def test_every_sidecar_names_sources_that_exist_and_what_made_it(done, dataset):
+    about = json.loads((done[0] / "dataset_description.json").read_text())
+    assert about["GeneratedBy"][0]["Name"] == "bids_sexclf" and about["GeneratedBy"][0]["Version"]
+    assert about["DatasetLinks"] == {"raw": dataset.resolve().as_uri()}
+    paths = [path for path in (done[0] / "sub-001").rglob("*.nii.gz")]
+    for path in paths:
+        told = json.loads(layout.sidecar(path).read_text())
+        assert told["Sources"], path
+        for source in told["Sources"]:
+            assert (dataset / source.removeprefix("bids:raw:")).exists()
+        assert {"template", "random_seed", "resolution"} <= set(told["GeneratedWith"])
+        assert {"bids-sexclf", "antspyx"} <= set(told["Versions"])
 
 
 def test_the_validator_finds_no_error(done):

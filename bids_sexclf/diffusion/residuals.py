@@ -1,0 +1,146 @@
+"""What a tensor leaves of a series, slice by slice and volume by volume."""
+
+import numpy as np
+
+from bids_sexclf.diffusion._gradients import find_shells
+
+LEAST_VOXELS = 20
+"""Voxels of brain that a slice needs to be judged."""
+
+LEAST_SPARE = 3
+"""Volumes beyond the seven unknowns of a tensor that a series needs to be judged."""
+
+ROUNDS = 5
+"""Fits with new weights."""
+
+FLAG_AT = 5.0
+"""Robust standard deviations from the other volumes of the shell at which a slice stands out."""
+
+LEAST_CHANGE = 0.05
+"""Share of the signal that a slice must at least differ by to stand out."""
+
+
+def slice_residuals(dwi, bvals, bvecs, mask):
+    """Compare each slice of each volume with what a tensor predicts for it.
+
+    A tensor is fitted to the logarithms by least squares, each slice's volumes weighted down
+    the more they stand out (Huber), so that a fault hides less in the fit. The
+    mean residual of a slice's brain is divided by its mean predicted signal; what a shell's
+    volumes share, since a tensor misses it (kurtosis, noise floor), is taken off by their median.
+
+    Parameters
+    ----------
+    dwi : ndarray, shape (X, Y, Z, N)
+    bvals : ndarray, shape (N,)
+        s/mm².
+    bvecs : ndarray, shape (N, 3)
+        Unit vectors; zero for b0 volumes.
+    mask : ndarray of bool, shape (X, Y, Z)
+
+    Returns
+    -------
+    ndarray, shape (Z, N)
+        A share of the signal: -0.3 is a slice that lost 30 %. Not a number where a slice holds
+        fewer than 20 voxels of brain with finite values, and everywhere for a series of fewer
+        than ten volumes, which a tensor fits almost exactly. With few directions the fit follows a
+        fault in part, so shares are lower bounds; the only volume of its kind has nothing to
+        differ from, and 0.
+    """
+    bvals, bvecs = np.asarray(bvals, float), np.asarray(bvecs, float)
+    design, groups = _tensor_design(bvals, bvecs), _groups(bvals)
+    found = np.full((dwi.shape[2], len(bvals)), np.nan)
+    spread = None
+    if len(bvals) < design.shape[1] + LEAST_SPARE:
+        return found
+    # The first round finds how far slices usually lie off, the second holds that against each.
+    for _ in range(2):
+        for index in range(dwi.shape[2]):
+            signal = np.asarray(dwi[:, :, index][mask[:, :, index]], float)
+            signal = signal[np.isfinite(signal).all(1)]
+            if len(signal) >= LEAST_VOXELS:
+                found[index] = _judge(signal, design, groups, spread)
+        spread = np.ones(len(bvals))
+        for members in groups:
+            known = found[:, members][np.isfinite(found[:, members])]
+            spread[members] = _spread(known) if known.size else 1.0
+    return found
+
+
+def _judge(signal, design, groups, spread):
+    """Give the share by which each volume of one slice, shape (V, N), lies off its prediction."""
+    floor = max(float(signal.mean()) * 1e-3, 1e-12)
+    logs, weights = np.log(np.maximum(signal, floor)), np.ones(len(design))
+    for _ in range(1 if spread is None else ROUNDS):
+        predicted = np.exp(np.clip(_predict(logs, design, weights), -50, 50))
+        share = (signal - predicted).mean(0) / np.maximum(predicted.mean(0), floor)
+        for members in groups:
+            share[members] -= np.median(share[members])
+        if spread is not None:
+            weights = np.minimum(1, 2 * spread / np.maximum(np.abs(share), 1e-12))
+    return share
+
+
+def _spread(values):
+    """Give the robust standard deviation of values, a thousandth at least."""
+    return max(1.4826 * float(np.median(np.abs(values - np.median(values)))), 1e-3)
+
+
+def _tensor_design(bvals, bvecs):
+    """Give the matrix that takes a tensor to log signals, its columns of one scale."""
+    x, y, z = bvecs.T
+    products = (x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z)
+    columns = [np.ones_like(bvals), *(-bvals * product for product in products)]
+    design = np.stack(columns, axis=1)
+    return design / np.maximum(np.abs(design).max(0), 1e-12)
+
+
+def _predict(logs, design, weights):
+    """Predict log signals by least squares with one weight per volume."""
+    root = np.sqrt(weights)[:, None]
+    solve = np.linalg.pinv(design * root) * root.T
+    return logs @ solve.T @ design.T
+
+
+def _groups(bvals):
+    """Group volumes that look alike: b0, and each shell."""
+    groups = [members for _, members in find_shells(bvals)]
+    low = np.setdiff1d(np.arange(len(bvals)), np.concatenate([*groups, np.array([], int)]))
+    return [members for members in (low, *groups) if len(members)]
+
+
+def flag_slices(residuals, bvals):
+    """Say which slices stand out from their neighbours and from their shell.
+
+    Parameters
+    ----------
+    residuals : ndarray, shape (Z, N)
+        As `slice_residuals` gives them.
+    bvals : ndarray, shape (N,)
+        s/mm².
+
+    Returns
+    -------
+    ndarray of bool, shape (Z, N)
+        True where a slice lies more than five robust standard deviations (of all slices of the
+        shell's volumes) and 5 % of the signal off, in either direction, both from the shell's
+        median and from that of the slices around it (two to either side): what a tensor misses
+        in one direction changes little from slice to slice, and is no fault of a slice.
+    """
+    local = residuals - _around(residuals)
+    flagged = np.zeros(residuals.shape, bool)
+    for members in _groups(np.asarray(bvals, float)):
+        part, known = residuals[:, members], np.isfinite(residuals[:, members])
+        if known.sum() < 8:
+            continue
+        limit = max(FLAG_AT * _spread(part[known]), LEAST_CHANGE)
+        far = np.abs(np.nan_to_num(part - np.median(part[known]))) > limit
+        flagged[:, members] = far & (np.abs(np.nan_to_num(local[:, members])) > limit) & known
+    return flagged
+
+
+def _around(residuals):
+    """Give the median of each slice and the two to either side; unknown ones do not count."""
+    padded = np.pad(residuals, ((2, 2), (0, 0)), constant_values=np.nan)
+    near = np.stack([padded[shift : shift + len(residuals)] for shift in range(5)])
+    known = np.isfinite(near).any(0)
+    return np.where(known, np.nanmedian(np.where(known, near, 0), axis=0), np.nan)

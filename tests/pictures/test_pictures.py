@@ -1,0 +1,96 @@
+"""Pictures show what they are given: left on the left, one window, the same bytes twice."""
+
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from bids_sexclf.diffusion import find_shells
+from bids_sexclf.pictures import save_svg, series, slices
+from bids_sexclf.pictures.slices import Mosaic
+
+AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
+BOX = np.zeros((20, 24, 18), bool)
+BOX[4:16, 4:20, 4:14] = True
+
+
+@pytest.fixture
+def head():
+    volume = np.random.default_rng(0).random(BOX.shape).astype(np.float32)
+    return np.where(BOX, volume + 1, 0)
+
+
+def test_left_is_left_whatever_the_storage_order(head):
+    marked = head.copy()
+    marked[4:8, 10:14, 8:11] = 50  # low x: the participant's left
+    straight = Mosaic(AFFINE, BOX, 1, "z").lay(marked)[0]
+    flipped_affine = AFFINE @ np.diag([-1.0, 1, 1, 1])
+    flipped_affine[0, 3] = 2.0 * (BOX.shape[0] - 1)
+    flipped = Mosaic(flipped_affine, BOX[::-1], 1, "z").lay(marked[::-1])[0]
+    np.testing.assert_allclose(straight, flipped, equal_nan=True)
+    columns = np.nonzero(straight > 25)[1]
+    assert columns.size and columns.mean() < straight.shape[1] / 2
+
+
+def test_front_is_up_and_tiles_say_where_they_are(head):
+    marked = head.copy()
+    marked[8:12, 16:20, 8:11] = 50  # high y: front
+    picture, corners = Mosaic(AFFINE, BOX, 3, "z").lay(marked)
+    rows = np.nonzero(np.nan_to_num(picture) > 25)[0]
+    assert rows.size and rows.mean() < picture.shape[0] / 2
+    assert [text for text, _, _ in corners] == ["z 12", "z 16", "z 22"]
+
+
+def test_an_oblong_voxel_is_drawn_square():
+    volume = np.ones((10, 10, 5))
+    mosaic = Mosaic(np.diag([2.0, 2.0, 4.0, 1.0]), volume > 0, 1, "y")
+    height, width = mosaic.lay(volume)[0].shape
+    assert abs(height - width) <= 1
+
+
+def draw(tmp_path, name, function, *arguments):
+    path = save_svg(function, tmp_path / f"{name}.svg", *arguments)
+    text = (tmp_path / f"{name}.svg").read_text()
+    ElementTree.fromstring(text)
+    return path, text
+
+
+@pytest.fixture
+def scheme():
+    directions = np.random.default_rng(1).normal(size=(12, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    bvals = np.array([0] + [1000] * 6 + [2000] * 6)
+    return bvals, np.vstack([np.zeros(3), directions])
+
+
+def test_every_picture_is_light_sound_and_the_same_twice(tmp_path, head, scheme):
+    bvals, bvecs = scheme
+    residuals = np.random.default_rng(0).normal(0, 0.02, (18, 13))
+    maps = [("FA", "anisotropy", "1", head / 2), ("MD", "diffusivity", "mm²/s", head * 1e-3)]
+    drawings = {
+        "maps": (slices.draw_maps, maps, AFFINE, BOX),
+        "residual": (slices.draw_residual, np.stack([head] * 3, -1) - 1, AFFINE, BOX),
+        "gradients": (series.draw_gradients, bvals, bvecs, find_shells(bvals)),
+        "series": (series.draw_series, bvals, find_shells(bvals), np.ones(13), residuals,
+                   residuals > 0.05),
+    }  # fmt: skip
+    for name, parts in drawings.items():
+        once, again = (draw(tmp_path, name, *parts)[1] for _ in range(2))
+        assert once == again, name
+        assert 3_000 < len(once) < 600_000, name
+
+
+def test_each_axis_shows_once_on_the_half_sphere(scheme):
+    bvals, bvecs = scheme
+    figure = series.draw_gradients(bvals, bvecs, find_shells(bvals))
+    for ax, (_, members) in zip(figure.axes[1:], find_shells(bvals), strict=True):
+        points = [cloud.get_offsets() for cloud in ax.collections]
+        assert sum(len(cloud) for cloud in points) == len(members)
+        assert all((np.linalg.norm(cloud, axis=1) <= 1 + 1e-9).all() for cloud in points)
+
+
+def test_the_nearest_two_axes_of_an_octahedron_are_at_right_angles():
+    assert series.nearest_axes(np.eye(3)) == pytest.approx(90)
+    assert series.nearest_axes(np.array([[1.0, 0, 0], [0.5, np.sqrt(0.75), 0]])) == pytest.approx(
+        60
+    )
