@@ -104,8 +104,8 @@ def test_imposed_motion_is_found_beside_eddy_currents(moved_head, found):
         shift = matrix[:3, :3] @ centre + matrix[:3, 3] - centre
         far.append(np.linalg.norm(truth - points, axis=1).mean())
         errors.append(np.linalg.norm(truth - places(matrix[:3, :3], shift), axis=1).mean())
-    # Voxels of 5 mm: a fifth of one.
-    assert np.mean(far[1:]) > 2 and np.mean(errors[1:]) < 1.0
+    # Voxels of 5 mm: a fifth of one at most, and at most a third of what was imposed.
+    assert np.mean(errors[1:]) < min(1.0, np.mean(far[1:]) / 3)
     # A turn by an angle about the middle moves the sphere by 2 sin(angle / 2) 50 mm sqrt(2 / 5).
     steps = [
         angle(a, b) for a, b in zip(moved_head["turns"], moved_head["turns"][1:], strict=False)
@@ -259,11 +259,3 @@ def test_a_bias_field_is_found_and_divided_out(tmp_path):
     data = np.repeat((tissue * field)[..., None], 2, axis=-1).astype(np.float32)
     out = load(resample(tmp_path, data, affine, bias=bias).out_file)[0]
     np.testing.assert_allclose(out[..., 1], data[..., 1] / load(bias)[0], rtol=1e-5)
-
-
-def test_kurtosis_is_fitted_where_shells_allow_it_and_only_there():
-    directions = Rotation.random(20, random_state=0).as_matrix()[:, 0]
-    one, two = np.full(20, 1000.0), np.repeat([1000.0, 2000.0], 10)
-    assert not shell.kurtosis_possible(one, directions)
-    assert shell.kurtosis_possible(two, directions)
-    assert not shell.kurtosis_possible(two, np.tile(np.eye(3), (7, 1))[:20])

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bids_sexclf.diffusion.families import FAMILIES
+from bids_sexclf.diffusion.families import FAMILIES, why_not
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.interfaces.fits import FitMaps
 from bids_sexclf.volumes import load, open_series, save, save_volumes
@@ -162,3 +162,14 @@ def test_volumes_saved_one_by_one_are_the_series(tmp_path):
     read, found = load(tmp_path / "a.nii", ndim=4)
     np.testing.assert_array_equal(read, values)
     np.testing.assert_array_equal(found, affine)
+
+
+def test_kurtosis_is_fitted_where_shells_allow_it_and_only_there():
+    from scipy.spatial.transform import Rotation
+
+    directions = np.vstack([np.zeros(3), Rotation.random(40, random_state=0).as_matrix()[:, 0]])
+    one, two = np.r_[0, np.full(40, 1000.0)], np.r_[0, np.repeat([1000.0, 2000.0], 20)]
+    assert "shell" in why_not("kurtosis", one, directions)
+    assert why_not("kurtosis", two, directions) is None
+    # Three directions, again and again.
+    assert why_not("kurtosis", two, np.vstack([np.zeros(3), np.tile(np.eye(3), (14, 1))[:40]]))
