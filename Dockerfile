@@ -1,7 +1,20 @@
 # bids_sexclf as a BIDS App. Build:  docker build -t bids_sexclf .
 # The templates are fetched while building, so that no run needs a network;
 # leave them out with  --build-arg TEMPLATES=  and give --templates-dir instead.
+# FSL (non-commercial licence; several GB) comes in with  --build-arg FSL=6.0.7.16 , or another
+# release that its own installer knows; without it everything runs on ANTs.
 FROM python:3.11-slim-bookworm
+
+ARG FSL=
+RUN if [ -n "$FSL" ]; then \
+        apt-get update && apt-get install -y --no-install-recommends bc bzip2 dc file libgomp1 \
+        && rm -rf /var/lib/apt/lists/* \
+        && python -c "from urllib.request import urlretrieve as get; get('https://fsl.fmrib.ox.ac.uk/fsldownloads/fslconda/releases/fslinstaller.py', '/tmp/fslinstaller.py')" \
+        && python /tmp/fslinstaller.py --dest /opt/fsl --fslversion "$FSL" --skip_registration \
+        && rm -rf /tmp/fslinstaller.py /opt/fsl/pkgs && chmod -R a+rX /opt/fsl; \
+    fi
+# Both stay as they were where FSL is left out.
+ENV FSLDIR=${FSL:+/opt/fsl} PATH=${FSL:+/opt/fsl/share/fsl/bin:}$PATH
 
 ENV PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 COPY bids_sexclf/data/constraints.txt /src/constraints.txt

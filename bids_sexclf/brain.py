@@ -129,6 +129,34 @@ def b0_mask(b0, voxel_size):
     return ndimage.binary_fill_holes(closed)
 
 
+def trim_rim(fa):
+    """Set the outermost voxels of an FA map to zero.
+
+    Noise and partial volume with what lies outside the brain give a bright rim, which would be
+    registered as if it were white matter.
+
+    Parameters
+    ----------
+    fa : ndarray, shape (X, Y, Z)
+        0 outside the brain.
+
+    Returns
+    -------
+    ndarray, shape (X, Y, Z)
+        Zero in every voxel of which one of the 26 neighbours lies outside, or off the image; holes
+        inside the brain do not count as outside.
+
+    References
+    ----------
+    Smith et al. 2006, doi:10.1016/j.neuroimage.2006.02.024.
+    """
+    from scipy import ndimage
+
+    fa = np.nan_to_num(fa)
+    inside = ndimage.binary_fill_holes(fa > 0)
+    return np.where(ndimage.binary_erosion(inside, np.ones((3, 3, 3))), fa, 0)
+
+
 def agreement(volume, template, mask):
     """Correlate a registered volume with its template inside a mask.
 

@@ -71,6 +71,43 @@ def find_template(name, templates_dir=None):
     return Template(name, folder=folder, **found)
 
 
+FMRIB58 = Path("data", "standard", "FMRIB58_FA_1mm.nii.gz")
+"""FSL's mean FA of 58 people, under $FSLDIR; in MNI152NLin6Asym space."""
+
+
+def find_fa_template(template_name, given=None):
+    """Find an FA template in a template's space.
+
+    Parameters
+    ----------
+    template_name : str
+        TemplateFlow name.
+    given : path-like, optional
+        An image of one's own.
+
+    Returns
+    -------
+    pathlib.Path or None
+        None where none was given and FSL's is not at hand, or lies in another space.
+
+    Raises
+    ------
+    ToolError
+        If the one given does not exist.
+    """
+    if given is not None:
+        if not Path(given).is_file():
+            raise ToolError(
+                f"Found no FA template {given}, needed an image of FA in the space of "
+                f"{template_name}. Correct --fa-template."
+            )
+        return Path(given).resolve()
+    held = Path(os.environ.get("FSLDIR", ""), FMRIB58)
+    if template_name != "MNI152NLin6Asym" or not os.environ.get("FSLDIR") or not held.is_file():
+        return None
+    return held.resolve()
+
+
 def _folder(name, templates_dir):
     """Give the folder of a template, absolute: steps run in folders of their own."""
     home = (Path(templates_dir) if templates_dir else templateflow_home()).resolve()
@@ -182,6 +219,22 @@ def known_atlases():
     import json
 
     return json.loads((files("bids_sexclf") / "data" / "atlases.json").read_text())
+
+
+def groups_of(name):
+    """Give the regions of a known atlas that are also told as one.
+
+    Parameters
+    ----------
+    name : str
+        A known name, or anything else.
+
+    Returns
+    -------
+    dict of str to list of int
+        Name to the indices of its members; empty where the atlas has none.
+    """
+    return known_atlases().get(name, {}).get("Groups", {})
 
 
 def find_atlas(name, grid, template_name, labels=None, folders=()):

@@ -131,6 +131,22 @@ class Preparation(Record):
     dwi_alignment: Literal["affine", "rigid", "none"] = choice(
         "affine", "How diffusion volumes are aligned with each other; gradients turn along."
     )
+    dwi_normalization: Literal["auto", "t1w", "fa"] = choice(
+        "auto",
+        "How diffusion maps reach the template: through the T1w, or by registering FA to an FA "
+        "template. auto: through the T1w where there is one, by FA where a template is at hand, "
+        "else (as t1w without a T1w) by the mean b0 volume.",
+    )
+    fa_template: Path | None = choice(
+        None,
+        "FA template in the template's space; FMRIB58_FA_1mm of $FSLDIR by default, where the "
+        "template is MNI152NLin6Asym.",
+    )
+    registration_engine: Literal["ants", "fsl"] = choice(
+        "ants",
+        "What registers T1w and FA to their templates: ANTs (affine and SyN), or FSL's FLIRT and "
+        "FNIRT, which must be on the PATH.",
+    )
     kurtosis_clip: tuple[float, float] = choice(
         (-3 / 7, 10.0), "Range that kurtosis values are clipped to."
     )
@@ -181,6 +197,9 @@ class Study(Record):
     atlas: str = choice("Lobes", "Atlas of the regional statistics: a known name, or an image.")
     atlas_labels: Path | None = choice(
         None, "Label table (TSV: index, name) of an atlas given as an image."
+    )
+    region_means: bool = choice(
+        True, "Write region_means.tsv: every map averaged over the atlas's regions."
     )
     random_seed: int = choice(20240, "Seed of every random step.", minimum=0)
 

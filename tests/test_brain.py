@@ -73,3 +73,19 @@ def test_volume_counts_the_size_of_voxels_whatever_their_axes():
 def test_the_ball_is_a_ball_in_millimetres():
     assert brain.ball(2, (1, 1, 1)).sum() == 33
     assert brain.ball(4, (2, 2, 4)).shape == (5, 5, 3)
+
+
+def test_the_rim_leaves_and_holes_inside_stay_harmless():
+    fa = np.where(sphere(20), 0.5, 0.0)
+    fa[30, 30, 30] = 0
+    trimmed = brain.trim_rim(fa)
+    lost = (fa > 0) & (trimmed == 0)
+    radius = np.sqrt(sum((np.indices(fa.shape) - 29.5) ** 2))
+    # One voxel, counted along a diagonal at most the root of three.
+    assert lost.any() and radius[lost].min() > 20 - np.sqrt(3) - 0.5
+    assert trimmed[fa > 0].max() == 0.5 and not trimmed[fa == 0].any()
+
+
+def test_the_edge_of_the_image_counts_as_outside():
+    trimmed = brain.trim_rim(np.full((5, 5, 5), 0.3))
+    assert np.count_nonzero(trimmed) == 27

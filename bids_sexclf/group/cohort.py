@@ -1,4 +1,7 @@
-"""Gather who can be studied. Reads participants.tsv and sub-*/; writes cohort.tsv, excluded.tsv."""
+"""Gather who can be studied. Reads participants.tsv and sub-*/; writes cohort.tsv, excluded.tsv.
+
+Where asked, also region_means.tsv: every map averaged over the regions of the atlas.
+"""
 
 import hashlib
 import json
@@ -9,6 +12,7 @@ import numpy as np
 
 from bids_sexclf import layout, resources
 from bids_sexclf.errors import InputError
+from bids_sexclf.group._region_means import TABLE, Averager
 from bids_sexclf.people import read_participants
 from bids_sexclf.tables import read_table, write_table
 from bids_sexclf.volumes import (
@@ -25,7 +29,7 @@ from bids_sexclf.volumes import (
 
 READS = ()
 WRITES = ("cohort.tsv", "excluded.tsv")
-SETTINGS = ("maps", "voxel_size", "atlas", "atlas_labels")
+SETTINGS = ("maps", "voxel_size", "atlas", "atlas_labels", "region_means")
 ENTRIES = {"T1w": "t1w_template"} | dict.fromkeys(("FA", "MD", "AD", "RD"), "tensor_template")
 ENTRIES |= dict.fromkeys(("MK", "AK", "RK", "KFA"), "kurtosis_template")
 NUMBERS = ("brain_volume_ml", "motion_mm", "registration_agreement", "snr")
@@ -65,7 +69,9 @@ def run(desk, advance):
     cohort = _table(rows, people, desk)
     _check_cohort(cohort, excluded, desk)
     grid = write_grid(desk, space, resolution)
-    bad = write_arrays(desk, cohort, grid, advance)
+    places = (space, resolution, _atlas_places(desk))
+    averager = Averager(desk, *places) if desk.study.region_means else None
+    bad = write_arrays(desk, cohort, grid, advance, averager)
     if bad:
         excluded += [
             (cohort["participant_id"][i], cohort["session_id"][i], "cohort", why)
@@ -73,8 +79,14 @@ def run(desk, advance):
         ]
         cohort = cohort.drop(index=list(bad)).reset_index(drop=True)
         _check_cohort(cohort, excluded, desk)
-        write_arrays(desk, cohort, grid, advance)
+        averager = Averager(desk, *places) if averager else None
+        write_arrays(desk, cohort, grid, advance, averager)
     _write_excluded(desk, excluded)
+    if averager:
+        averager.write(desk.folder)
+    else:
+        for path in (desk.folder / TABLE, (desk.folder / TABLE).with_suffix(".json")):
+            path.unlink(missing_ok=True)
     write_table(cohort, desk.folder / "cohort.tsv", "cohort")
 
 
@@ -243,7 +255,7 @@ def _atlas_places(desk):
     return [desk.run.atlas_dir] if desk.run.atlas_dir else []
 
 
-def write_arrays(desk, cohort, grid, advance):
+def write_arrays(desk, cohort, grid, advance, averager=None):
     """Write one memory-mapped array per map: participants × X × Y × Z.
 
     T1w has no unit: each brain is centred and scaled by its own mean and standard deviation.
@@ -255,6 +267,8 @@ def write_arrays(desk, cohort, grid, advance):
     cohort : pandas.DataFrame
     grid : volumes.Grid
     advance : callable
+    averager : Averager, optional
+        Given every map on the grid it was prepared on.
 
     Returns
     -------
@@ -270,14 +284,18 @@ def write_arrays(desk, cohort, grid, advance):
             volume, affine = load(desk.derivatives / path, ndim=3)
             first = first or (volume.shape, affine)
             check_same_grid(volume.shape, affine, *first, (path, cohort[name][0]))
-            volume = resample(volume, affine, grid) * inside
+            whole, volume = volume, resample(volume, affine, grid) * inside
             values = volume[inside]
             if not np.isfinite(values).all() or values.std() == 0:
                 bad[row] = f"{path} is constant or not finite inside the brain"
             elif name == "T1w":
                 volume = np.where(inside, (volume - values.mean()) / values.std(), 0)
+                whole = np.where(whole != 0, (whole - values.mean()) / values.std(), 0)
             array[row] = volume
             release(array)
+            if averager and row not in bad:
+                who = cohort.loc[row, ["participant_id", "session_id"]]
+                averager.add(*who, name, whole)
             done += 1
             advance(done, total)
         array.flush()

@@ -10,7 +10,7 @@ from bids_sexclf.participant.anat import init_anat_wf
 from bids_sexclf.participant.dwi import init_dwi_wf
 from bids_sexclf.participant.maps import init_maps_wf
 from bids_sexclf.participant.outputs import WriteDerivatives
-from bids_sexclf.participant.register import init_register_wf
+from bids_sexclf.participant.register import choose_road, init_register_wf
 from bids_sexclf.participant.report import name_of
 
 
@@ -41,6 +41,7 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
     nipype.pipeline.engine.Workflow
     """
     has_t1w, has_dwi = bool(row["t1w"]), bool(row["dwi"])
+    road = choose_road(has_t1w, preparation.provenance())
     workflow = Workflow(wf_name(row["participant_id"], row["session_id"]))
     common = {"preparation": preparation, "threads": threads}
     places = {"template": template, "grid_file": references["brain"]}
@@ -51,7 +52,7 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
             session_id=row["session_id"],
             sources={kind: row[kind] for kind in ("t1w", "dwi") if row[kind]},
             provenance=preparation.provenance(),
-            through_t1w=has_t1w,
+            road=road,
         ),
         "write",
         mem_gb=0.5,
@@ -73,12 +74,13 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
         anat_wf.inputs.inputnode.t1w = f"{root}/{row['t1w']}"
         pictures += _connect_anat(workflow, anat_wf, quality, write, references, cuts=cuts)
     if has_dwi:
+        through = anat_wf if road == "t1w" else None
         series = {kind: f"{root}/{row[kind]}" for kind in ("dwi", "bval", "bvec")}
-        register_wf = init_register_wf(through_t1w=has_t1w, **places, **common)
+        register_wf = init_register_wf(road=road, **places, **common)
         dwi_wf = _connect_dwi(
-            workflow, anat_wf, quality, write, series=series, register_wf=register_wf, **common
+            workflow, through, quality, write, series=series, register_wf=register_wf, **common
         )
-        pictures += _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, cuts=cuts)
+        pictures += _draw_dwi(workflow, through, dwi_wf, register_wf, references, cuts=cuts)
     gather = Node(Merge(len(pictures)), "gather", run_without_submitting=True)
     stem = name_of(row["participant_id"], row["session_id"])
     write.inputs.figure_names = [f"{stem}_desc-{key}.svg" for key, _ in pictures]

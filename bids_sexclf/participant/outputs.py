@@ -15,7 +15,7 @@ from nipype.interfaces.base import (
 from nipype.interfaces.base import isdefined as _given
 
 from bids_sexclf.disk import whole, write_json
-from bids_sexclf.layout import derivative, number_label, sidecar, versions
+from bids_sexclf.layout import derivative, names, number_label, sidecar, versions
 
 SINGLE = {
     "t1w": "t1w_preproc",
@@ -50,7 +50,7 @@ class _WriteIn(BaseInterfaceInputSpec):
     session_id = traits.Either(None, traits.Str)
     sources = traits.Dict(desc="kind of scan to its path in the dataset")
     provenance = traits.Dict(desc="the choices this participant was prepared with")
-    through_t1w = traits.Bool(True, usedefault=True)
+    road = traits.Enum("t1w", "fa", "b0", usedefault=True, desc="of the diffusion maps")
     t1w = File(exists=True)
     mask = File(exists=True)
     t1w_template = File(exists=True)
@@ -84,10 +84,11 @@ class WriteDerivatives(SimpleInterface):
         self.resolution = given.provenance["resolution"]
         for kind, entry in SINGLE.items():
             if _given(getattr(given, kind)):
-                self._put(getattr(given, kind), entry, ABOUT.get(kind, {}))
+                path = getattr(given, kind)
+                self._put(path, _form(entry, path), ABOUT.get(kind, {}))
         if _given(given.dwi_transform):
-            entry = "dwi_to_t1w" if given.through_t1w else "dwi_to_template"
-            self._put(given.dwi_transform, entry, {})
+            entry = "dwi_to_t1w" if given.road == "t1w" else "dwi_to_template"
+            self._put(given.dwi_transform, _form(entry, given.dwi_transform), {})
         for place in ("native", "template"):
             paths = given.maps if place == "native" else given.maps_template
             for path in paths if _given(paths) else []:
@@ -101,8 +102,6 @@ class WriteDerivatives(SimpleInterface):
 
     def _entities(self, entry):
         """Fill the open entities of a name."""
-        from bids_sexclf.layout import names
-
         space = {
             "space": self.template,
             "res": number_label(self.resolution),
@@ -128,7 +127,9 @@ class WriteDerivatives(SimpleInterface):
             return
         kind = "dwi" if path.parent.name == "dwi" else "t1w"
         used = [
-            given.sources[k] for k in ("t1w", "dwi") if k in (kind, "t1w") and given.sources.get(k)
+            given.sources[k]
+            for k in ("t1w", "dwi")
+            if given.sources.get(k) and (k == kind or (k == "t1w" and given.road == "t1w"))
         ]
         content = dict(about) | {
             "Sources": [f"bids:raw:{name}" for name in used],
@@ -143,6 +144,7 @@ class WriteDerivatives(SimpleInterface):
     def _put_map(self, source, place):
         """Copy one diffusion map with its meaning, units, range and source."""
         from bids_sexclf.diffusion import kurtosis, tensor
+        from bids_sexclf.participant import register
 
         model, name = source.name.removeprefix("carried_").split(".")[0].split("_")
         records = {r.name: r for r in (tensor.MAPS if model == "tensor" else kurtosis.MAPS)}
@@ -157,6 +159,8 @@ class WriteDerivatives(SimpleInterface):
         }
         if model == "dki":
             about["Clip"] = list(self.inputs.provenance["kurtosis_clip"])
+        if place == "template":
+            about["Normalization"] = register.methods(self.inputs.road, self.inputs.provenance)
         entry = f"{'kurtosis' if model == 'dki' else 'tensor'}_{place}"
         self._put(source, entry, about, param=name.lower())
 
@@ -167,6 +171,8 @@ class WriteDerivatives(SimpleInterface):
         given = self.inputs
         session = given.session_id or None
         numbers = json.loads(Path(given.quality).read_text())
+        if given.sources.get("dwi"):
+            numbers["dwi_road"] = given.road
         write_report(
             given.out,
             given.participant_id,
@@ -179,3 +185,9 @@ class WriteDerivatives(SimpleInterface):
         about = {"GeneratedWith": dict(given.provenance), "Scans": dict(given.sources)}
         write_json(numbers | about | {"Versions": versions()}, path)
         return path
+
+
+def _form(entry, path):
+    """Give the entry of a transform in the form it was found in: composite, or a field."""
+    field = f"{entry}_field"
+    return field if field in names() and str(path).endswith(".nii.gz") else entry

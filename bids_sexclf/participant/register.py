@@ -1,31 +1,108 @@
-"""Diffusion maps to the group grid in one interpolation, through the T1w where there is one."""
+"""Diffusion maps to the group grid in one interpolation, by one of three roads.
+
+``t1w`` leads through the participant's T1w, ``fa`` registers FA to an FA template, ``b0`` registers
+the mean b=0 volume to the template's brain.
+"""
+
+import os
 
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
+from bids_sexclf.errors import ToolError
 from bids_sexclf.interfaces.ants import AlignRigid, Carry, Normalize
+from bids_sexclf.interfaces.fa import NormalizeFa
+from bids_sexclf.interfaces.fsl import NormalizeFsl, check_fsl
+from bids_sexclf.resources import find_fa_template
 
 METHODS = {
-    True: (
+    "t1w": (
         "The mean b=0 volume was aligned rigidly with the T1w by mutual information; this and the "
         "T1w's registration were applied to the maps together, in one linear interpolation."
     ),
-    False: (
+    "fa": (
+        "FA, its outermost voxels left out (Smith et al. 2006), was registered to an FA template "
+        "({how}); all maps were resampled once, by linear interpolation."
+    ),
+    "b0": (
         "Where no T1w exists, the mean b=0 volume was registered to the template's brain directly "
         "(affine and SyN, mutual information), and the maps resampled once."
     ),
 }
+FA_ENGINES = {
+    "ants": "affine and SyN, cross-correlation; Avants et al. 2008",
+    "fsl": "FLIRT and FNIRT; Jenkinson et al. 2002, Andersson et al. 2007",
+}
 
 
-def init_register_wf(
-    *, through_t1w, template, grid_file, preparation, threads=1, name="register_wf"
-):
+def choose_road(has_t1w, preparation):
+    """Say how the diffusion maps of a participant reach the group grid.
+
+    Parameters
+    ----------
+    has_t1w : bool
+    preparation : dict
+        The choices of `settings.Preparation`.
+
+    Returns
+    -------
+    {"t1w", "fa", "b0"}
+    """
+    asked = preparation["dwi_normalization"]
+    if asked == "fa":
+        return "fa"
+    if has_t1w:
+        return "t1w"
+    template = find_fa_template(preparation["template"], preparation["fa_template"])
+    return "fa" if asked == "auto" and template else "b0"
+
+
+def check_tools(preparation):
+    """Refuse choices that this machine has no programs or templates for.
+
+    Parameters
+    ----------
+    preparation : settings.Preparation
+
+    Raises
+    ------
+    ToolError
+        If FSL is asked for and not on the PATH, or FA and no template of it is at hand.
+    """
+    if preparation.registration_engine == "fsl":
+        check_fsl("flirt", "fnirt", "invwarp", "convertwarp")
+    held = find_fa_template(preparation.template, preparation.fa_template)
+    if preparation.dwi_normalization == "fa" and held is None:
+        raise ToolError(
+            f"Found no FA template for {preparation.template} (FSLDIR is "
+            f"{os.environ.get('FSLDIR', 'not set')}), needed one for --dwi-normalization fa. Set "
+            "FSLDIR for FSL's own in MNI152NLin6Asym, or give an image with --fa-template."
+        )
+
+
+def methods(road, preparation):
+    """Write the sentence of a road.
+
+    Parameters
+    ----------
+    road : {"t1w", "fa", "b0"}
+    preparation : dict
+        The choices of `settings.Preparation`.
+
+    Returns
+    -------
+    str
+    """
+    return METHODS[road].format(how=FA_ENGINES[preparation["registration_engine"]])
+
+
+def init_register_wf(*, road, template, grid_file, preparation, threads=1, name="register_wf"):
     """Build the road from diffusion maps to the group grid.
 
     Parameters
     ----------
-    through_t1w : bool
-        Go through the participant's T1w; else straight from the mean b0 to the template.
+    road : {"t1w", "fa", "b0"}
+        As `choose_road` gives it.
     template : resources.Template
     grid_file : path-like
     preparation : settings.Preparation
@@ -43,39 +120,22 @@ def init_register_wf(
         "inputnode",
     )
     outputnode = Node(IdentityInterface(fields=["maps", "mask", "transform"]), "outputnode")
+    chain = Node(Merge(2 if road == "t1w" else 1), "chain", run_without_submitting=True)
     carry = Node(Carry(reference=str(grid_file)), "carry", mem_gb=1)
     carry_mask = Node(Carry(reference=str(grid_file), threshold=True), "carry_mask", mem_gb=1)
+    shell = _find(road, template, preparation)
+    find = Node(shell, "find", mem_gb=2, n_procs=threads)
+    found = "transform" if road == "t1w" else "forward"
     workflow = Workflow(name)
-    if through_t1w:
-        find = Node(AlignRigid(seed=preparation.random_seed), "find", mem_gb=1, n_procs=threads)
-        chain = Node(Merge(2), "chain", run_without_submitting=True)
-        workflow.connect(
-            [
-                (inputnode, find, [("b0_brain", "in_file"), ("t1w_brain", "fixed")]),
-                (inputnode, chain, [("t1w_forward", "in1")]),
-                (find, chain, [("transform", "in2")]),
-                (find, outputnode, [("transform", "transform")]),
-            ]
-        )
-    else:
-        find = Node(
-            Normalize(
-                fixed=str(template.brain), sloppy=preparation.sloppy, seed=preparation.random_seed
-            ),
-            "find",
-            mem_gb=2,
-            n_procs=threads,
-        )
-        chain = Node(Merge(1), "chain", run_without_submitting=True)
-        workflow.connect(
-            [
-                (inputnode, find, [("b0_brain", "in_file")]),
-                (find, chain, [("forward", "in1")]),
-                (find, outputnode, [("forward", "transform")]),
-            ]
-        )
     workflow.connect(
         [
+            (
+                inputnode,
+                find,
+                [(("maps", _fa), "in_file") if road == "fa" else ("b0_brain", "in_file")],
+            ),
+            (find, chain, [(found, "in2" if road == "t1w" else "in1")]),
+            (find, outputnode, [(found, "transform")]),
             (inputnode, carry, [("maps", "in_files")]),
             (inputnode, carry_mask, [("mask", "in_files")]),
             (chain, carry, [("out", "transforms")]),
@@ -84,4 +144,27 @@ def init_register_wf(
             (carry_mask, outputnode, [("out_files", "mask")]),
         ]
     )
+    if road == "t1w":
+        through = [("t1w_brain", "fixed")]
+        workflow.connect([(inputnode, find, through), (inputnode, chain, [("t1w_forward", "in1")])])
     return workflow
+
+
+def _find(road, template, preparation):
+    """Give the interface that finds the transform of a road."""
+    seeds = {"sloppy": preparation.sloppy, "seed": preparation.random_seed}
+    if road == "t1w":
+        return AlignRigid(seed=preparation.random_seed)
+    if road == "b0":
+        return Normalize(fixed=str(template.brain), **seeds)
+    fixed = str(find_fa_template(preparation.template, preparation.fa_template))
+    if preparation.registration_engine == "fsl":
+        return NormalizeFsl(fixed=fixed, config="FA_2_FMRIB58_1mm", trim=True)
+    return NormalizeFa(fixed=fixed, **seeds)
+
+
+def _fa(paths):
+    """Give the tensor's FA among maps; stands alone, as Nipype carries it to the node as text."""
+    from pathlib import Path
+
+    return next(path for path in paths if Path(path).name.startswith("tensor_FA."))

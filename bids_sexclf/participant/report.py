@@ -57,7 +57,7 @@ def name_of(participant_id, session_id=None):
     return "_".join(filter(None, (participant_id, session_id)))
 
 
-def methods(provenance, sources):
+def methods(provenance, sources, road=None):
     """Write the methods paragraph of one participant-session.
 
     Parameters
@@ -66,6 +66,8 @@ def methods(provenance, sources):
         The choices of `settings.Preparation`.
     sources : dict
         Kind of scan (``t1w``, ``dwi``) to its path; those it has.
+    road : {"t1w", "fa", "b0"}, optional
+        That its diffusion maps have taken; the one they would take by default.
 
     Returns
     -------
@@ -73,12 +75,13 @@ def methods(provenance, sources):
     """
     text = []
     if sources.get("t1w"):
-        text.append(anat.METHODS.format(**provenance))
+        text.append(anat.methods(provenance))
     if sources.get("dwi"):
         low, high = provenance["kurtosis_clip"]
         text.append(dwi.METHODS.format(kind=provenance["dwi_alignment"]))
         text.append(maps.METHODS.format(low=low, high=high))
-        text.append(register.METHODS[bool(sources.get("t1w"))])
+        road = road or register.choose_road(bool(sources.get("t1w")), provenance)
+        text.append(register.methods(road, provenance))
     return " ".join(text)
 
 
@@ -140,7 +143,7 @@ def write_report(
             rows=rows,
             figures=figures,
             sources={k: v for k, v in (sources or {}).items() if v},
-            methods=methods(provenance, sources or {}),
+            methods=methods(provenance, sources or {}, numbers.get("dwi_road")),
             provenance=json.dumps({"choices": provenance, "versions": versions()}, indent=2),
         )
     )

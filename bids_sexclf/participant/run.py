@@ -60,9 +60,12 @@ def plan(bids_dir, out, run, preparation, advance=None):
         If the dataset, a label or a filter cannot be used, no participant is usable, or the output
         was made with other choices.
     ToolError
-        If the template is not at hand.
+        If the template, or a program asked for, is not at hand.
     """
+    from bids_sexclf.participant.register import check_tools
+
     resources.find_template(preparation.template, preparation.templates_dir)
+    check_tools(preparation)
     dataset = layout.open_dataset(
         bids_dir, validate=not run.skip_bids_validation, database_dir=run.bids_database_dir
     )
@@ -115,7 +118,17 @@ def _filters(path):
         ) from fault
 
 
-CHANGING = ("template", "resolution", "dwi_alignment", "kurtosis_clip", "sloppy", "random_seed")
+CHANGING = (
+    "template",
+    "resolution",
+    "dwi_alignment",
+    "dwi_normalization",
+    "fa_template",
+    "registration_engine",
+    "kurtosis_clip",
+    "sloppy",
+    "random_seed",
+)
 """Choices that must agree between the runs that share an output folder."""
 
 

@@ -65,6 +65,49 @@ def test_steps_follow_the_scans_at_hand(build):
     assert steps["T1w alone"] < steps["T1w and diffusion"]
 
 
+ROADS = {
+    ("T1w and diffusion", "auto", False): "AlignRigid",
+    ("T1w and diffusion", "auto", True): "AlignRigid",
+    ("T1w and diffusion", "fa", True): "NormalizeFa",
+    ("diffusion alone", "auto", True): "NormalizeFa",
+    ("diffusion alone", "auto", False): "Normalize",
+    ("diffusion alone", "t1w", True): "Normalize",
+}
+
+
+@pytest.mark.parametrize("kind, asked, at_hand", sorted(ROADS))
+def test_maps_take_the_road_asked_for_or_the_best_there_is(build, kind, asked, at_hand, tmp_path):
+    template = tmp_path / "fa.nii.gz"
+    template.write_text("")
+    choices = {"fa_template": template} if at_hand else {}
+    workflow = build(kind, dwi_normalization=asked, **choices)
+    assert mandatory_without_value(workflow) == []
+    find = workflow.get_node("register_wf.find").interface
+    assert type(find).__name__ == ROADS[kind, asked, at_hand]
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("asked", ["auto", "fa"])
+def test_fsl_finds_what_ants_would_on_the_same_road(build, kind, asked, tmp_path):
+    template = tmp_path / "fa.nii.gz"
+    template.write_text("")
+    choices = {"fa_template": template, "dwi_normalization": asked}
+    usual, fsl = build(kind, **choices), build(kind, registration_engine="fsl", **choices)
+    assert mandatory_without_value(fsl) == []
+    assert fsl.list_node_names() == usual.list_node_names()
+    shells = {
+        name: type(fsl.get_node(name).interface).__name__
+        for name in fsl.list_node_names()
+        if type(fsl.get_node(name).interface) is not type(usual.get_node(name).interface)
+    }
+    through_fa = "register_wf.find" in usual.list_node_names() and (
+        asked == "fa" or kind == "diffusion alone"
+    )
+    expected = {"anat_wf.normalize"} if KINDS[kind]["t1w"] else set()
+    assert set(shells) == expected | ({"register_wf.find"} if through_fa else set())
+    assert set(shells.values()) <= {"NormalizeFsl"}
+
+
 def test_the_seed_reaches_every_random_step(build):
     workflow = build("T1w and diffusion", random_seed=77)
     seeded = [

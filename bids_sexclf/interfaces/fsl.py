@@ -1,0 +1,231 @@
+"""FSL's programs where they are installed, behind the same fields as their ANTs counterparts."""
+
+import os
+from pathlib import Path
+from shutil import which
+
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+
+from bids_sexclf.disk import whole
+from bids_sexclf.errors import ToolError
+from bids_sexclf.volumes import Grid, load, resample, save
+from bids_sexclf.warps import displacements
+
+NIFTI = {"output_type": "NIFTI_GZ"}
+"""Asked of every program: what FSLOUTPUTTYPE says must not decide the names of files."""
+
+
+def check_fsl(*programs):
+    """Refuse to start where programs of FSL are not on the PATH.
+
+    Parameters
+    ----------
+    *programs : str
+        E.g. ``"flirt"``.
+
+    Raises
+    ------
+    ToolError
+        It names every program that is missing.
+    """
+    missing = [name for name in programs if which(name) is None]
+    if missing:
+        raise ToolError(
+            f"Found no {', '.join(missing)} on the PATH (FSLDIR is "
+            f"{os.environ.get('FSLDIR', 'not set')}), needed FSL's programs "
+            f"{', '.join(programs)}. Install FSL and put its bin folder on the PATH, or choose "
+            "the way without FSL."
+        )
+
+
+def _call(interface, folder):
+    """Run one program in a folder; give its outputs, or say in one sentence why there are none."""
+    check_fsl(interface.cmd)
+    interface.terminal_output = "allatonce"
+    # Nipype looks at the outputs and not at the exit code: what the program said would be lost.
+    done = interface.run(cwd=str(folder), ignore_exception=True)
+    if done.outputs is None or done.runtime.returncode:
+        told = done.runtime.stderr or done.runtime.stdout or str(done.runtime.traceback)
+        raise ToolError(
+            f"Found that FSL's {interface.cmd} failed: {' '.join(told.split())[-400:]} "
+            "Needed an image of a head, and an installation of FSL that is whole. Run the command "
+            f"by hand, and look at the scan: {done.runtime.cmdline}"
+        )
+    return done.outputs
+
+
+class _BetIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="T1w with skull, axes near RAS+")
+    frac = traits.Range(0.0, 1.0, value=0.5, usedefault=True, desc="lower keeps more")
+
+
+class _BetOut(TraitedSpec):
+    out_file = File(exists=True, desc="the brain on the scan's grid")
+    mask_file = File(exists=True)
+
+
+class Bet(SimpleInterface):
+    """Extract a brain with FSL: ``robustfov`` cuts the neck off, then ``bet -R``.
+
+    References
+    ----------
+    Smith 2002, doi:10.1002/hbm.10062.
+    """
+
+    input_spec, output_spec = _BetIn, _BetOut
+
+    def _run_interface(self, runtime):
+        from nipype.interfaces import fsl
+
+        check_fsl("robustfov", "bet")
+        folder = Path(runtime.cwd)
+        crop = fsl.RobustFOV(
+            in_file=self.inputs.in_file,
+            out_roi=str(folder / "head.nii.gz"),
+            out_transform=str(folder / "head.mat"),
+            **NIFTI,
+        )
+        _call(crop, folder)
+        # `robust` is -R: the centre is searched for again and again.
+        cut = fsl.BET(
+            in_file=str(folder / "head.nii.gz"),
+            out_file=str(folder / "cut.nii.gz"),
+            mask=True,
+            robust=True,
+            frac=self.inputs.frac,
+            **NIFTI,
+        )
+        found = _call(cut, folder)
+        scan, affine = load(self.inputs.in_file, ndim=3)
+        # The crop keeps whole voxels, so nearest neighbour puts every one back where it was.
+        inside = resample(*load(found.mask_file, ndim=3), Grid(scan.shape, affine), order=0) > 0.5
+        if not inside.any():
+            raise ToolError(
+                f"Found that bet left no brain in {self.inputs.in_file}, needed a T1w of a whole "
+                "head. Look at the scan, or choose the template's brain extraction."
+            )
+        for field, array in (("mask_file", inside), ("out_file", np.where(inside, scan, 0))):
+            self._results[field] = str(folder / f"{field.split('_')[0]}.nii.gz")
+            save(array, affine, self._results[field])
+        return runtime
+
+
+def save_field(field, affine, path):
+    """Save displacements as ANTs reads them.
+
+    Parameters
+    ----------
+    field : ndarray, shape (X, Y, Z, 3)
+        mm, LPS+.
+    affine : ndarray, shape (4, 4)
+    path : path-like
+    """
+    import nibabel as nib
+
+    image = nib.Nifti1Image(np.asarray(field, dtype=np.float32)[:, :, :, None, :], affine)
+    image.header.set_intent("vector")
+    image.header.set_xyzt_units("mm")
+    with whole(path) as part:
+        nib.save(image, part)
+
+
+class _NormalizeIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="brain, or FA")
+    fixed = File(exists=True, mandatory=True, desc="brain template, or FA template")
+    head = File(exists=True, desc="with skull: what FNIRT registers where it is given")
+    fixed_head = File(exists=True, desc="template with skull")
+    fixed_mask = File(exists=True, desc="the template's brain mask")
+    config = traits.Enum("T1_2_MNI152_2mm", "FA_2_FMRIB58_1mm", usedefault=True)
+    trim = traits.Bool(False, usedefault=True, desc="leave the outer rim out of the registration")
+
+
+class _NormalizeOut(TraitedSpec):
+    forward = File(exists=True, desc="carries images to the template (displacements, ITK)")
+    inverse = File(exists=True, desc="carries images from the template (displacements, ITK)")
+
+
+class NormalizeFsl(SimpleInterface):
+    """Register to a template with FLIRT, then FNIRT; give the transforms as ANTs reads them.
+
+    One kind of transform leaves, whatever found it, so that everything after it is carried in one
+    interpolation by one program.
+
+    References
+    ----------
+    Jenkinson et al. 2002, doi:10.1006/nimg.2002.1132. Andersson et al. 2007, FMRIB technical
+    report TR07JA2.
+    """
+
+    input_spec, output_spec = _NormalizeIn, _NormalizeOut
+
+    def _run_interface(self, runtime):
+        from nipype.interfaces import fsl
+
+        given, folder = self.inputs, Path(runtime.cwd)
+        moving = self._moving(folder)
+        heads = isdefined(given.head) and isdefined(given.fixed_head)
+        matrix, warp = str(folder / "affine.mat"), str(folder / "coefficients.nii.gz")
+        align = {"in_file": moving, "reference": given.fixed, "out_matrix_file": matrix}
+        unused = str(folder / "affine.nii.gz")
+        _call(fsl.FLIRT(**align, out_file=unused, dof=12, cost="corratio", **NIFTI), folder)
+        bend = fsl.FNIRT(
+            in_file=given.head if heads else moving,
+            ref_file=given.fixed_head if heads else given.fixed,
+            affine_file=matrix,
+            config_file=given.config,
+            fieldcoeff_file=warp,
+            **NIFTI,
+        )
+        if isdefined(given.fixed_mask):
+            bend.inputs.refmask_file = self._wide_mask(folder)
+        _call(bend, folder)
+        back = str(folder / "back.nii.gz")
+        _call(fsl.InvWarp(warp=warp, reference=moving, inverse_warp=back, **NIFTI), folder)
+        self._results["forward"] = self._field(warp, moving, given.fixed, folder, "forward")
+        self._results["inverse"] = self._field(back, given.fixed, moving, folder, "inverse")
+        return runtime
+
+    def _moving(self, folder):
+        """Give what is registered: as it is, or without its outer rim."""
+        from bids_sexclf.brain import trim_rim
+
+        if not self.inputs.trim:
+            return self.inputs.in_file
+        array, affine = load(self.inputs.in_file, ndim=3)
+        save(trim_rim(array), affine, folder / "trimmed.nii.gz")
+        return str(folder / "trimmed.nii.gz")
+
+    def _wide_mask(self, folder):
+        """Dilate the template's mask by 4 mm: the brain's edge must take part."""
+        from scipy.ndimage import binary_dilation
+
+        from bids_sexclf.brain import ball
+
+        mask, affine = load(self.inputs.fixed_mask, ndim=3)
+        wide = binary_dilation(mask > 0.5, ball(4, np.linalg.norm(affine[:3, :3], axis=0)))
+        save(wide, affine, folder / "mask.nii.gz")
+        return str(folder / "mask.nii.gz")
+
+    def _field(self, warp, moving, fixed, folder, name):
+        """Turn one of FSL's warps into a field of displacements in world space."""
+        from nipype.interfaces import fsl
+
+        points = str(folder / f"{name}_absolute.nii.gz")
+        convert = fsl.ConvertWarp(
+            reference=fixed, warp1=warp, out_abswarp=True, out_file=points, **NIFTI
+        )
+        _call(convert, folder)
+        grids = [Grid(array.shape, affine) for array, affine in (load(moving, 3), load(fixed, 3))]
+        values = load(points, ndim=4)[0]
+        Path(points).unlink()  # large, and the field holds the same
+        path = str(folder / f"{name}.nii.gz")
+        save_field(displacements(values, *grids), grids[1].affine, path)
+        return path
