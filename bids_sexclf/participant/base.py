@@ -122,6 +122,7 @@ def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):
                         "mask_template",
                         "forward",
                         "inverse",
+                        "about",
                     )
                 ],
             ),

@@ -71,6 +71,8 @@ def check_tools(preparation):
     """
     if preparation.registration_engine == "fsl":
         check_fsl("flirt", "fnirt", "invwarp", "convertwarp")
+    if preparation.brain_extraction == "bet":
+        check_fsl("robustfov", "bet")
     held = find_fa_template(preparation.template, preparation.fa_template)
     if preparation.dwi_normalization == "fa" and held is None:
         raise ToolError(

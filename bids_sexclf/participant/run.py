@@ -121,6 +121,9 @@ def _filters(path):
 CHANGING = (
     "template",
     "resolution",
+    "skull_strip",
+    "brain_extraction",
+    "registration",
     "dwi_alignment",
     "dwi_normalization",
     "fa_template",
