@@ -46,7 +46,7 @@ def test_top_level_holds_what_it_should_and_nothing_else():
         pytest.skip("not a git checkout")
     top = {line.split("/")[0] for line in listed.splitlines() if not line.startswith(".")}
     assert top == {
-        "bids_sexclf", "tests", "docs", "Dockerfile", "singularity.def", "setup.cfg",
+        "benchmarks", "bids_sexclf", "tests", "docs", "Dockerfile", "singularity.def", "setup.cfg",
         "pyproject.toml", "README.md", "Makefile", "CHANGES.md", "LICENSE", "CITATION.cff",
         "ruff.toml",
     }  # fmt: skip

@@ -71,15 +71,11 @@ class ExtractBrain(SimpleInterface):
         if way == "template":
             about["mask"] |= {"MarginOutsideTemplateMask_mm": MARGIN}
             about["mask"] |= {"Registration": describe(given.recipe)}
-        for name, array in (("mask_file", mask), ("out_file", t1w * mask)):
-            self._results[name] = str(
-                Path(runtime.cwd, "mask.nii.gz" if name == "mask_file" else "brain.nii.gz")
-            )
-            save(array, affine, self._results[name])
-        self._results["affine"], self._results["about"] = (
-            linear,
-            str(Path(runtime.cwd, "about.json")),
-        )
+        files = {"mask_file": "mask.nii.gz", "out_file": "brain.nii.gz", "about": "about.json"}
+        self._results |= {key: str(Path(runtime.cwd, name)) for key, name in files.items()}
+        self._results["affine"] = linear
+        save(mask, affine, self._results["mask_file"])
+        save(t1w * mask, affine, self._results["out_file"])
         Path(self._results["about"]).write_text(json.dumps(about))
         return runtime
 
