@@ -120,9 +120,9 @@ def is_stripped(t1w, voxel_size):
         return False
     around = ndimage.binary_dilation(region, ball(6, voxel_size)) & ~region
     inner = ndimage.binary_erosion(region, ball(3, voxel_size))
-    empty = t1w <= t1w.min()
-    rim = t1w[region & ~inner]
-    return bool(empty[around].mean() > 0.9 and np.median(rim) > 0.2 * np.median(t1w[inner]))
+    signal = t1w - t1w.min()
+    rim = np.median(signal[region & ~inner])
+    return bool((signal[around] == 0).mean() > 0.9 and rim > 0.2 * np.median(signal[inner]))
 
 
 def stripped_mask(t1w):
