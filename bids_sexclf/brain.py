@@ -119,7 +119,7 @@ def is_stripped(t1w, voxel_size):
     if not 0 < volume <= LARGEST_BRAIN_ML:
         return False
     around = ndimage.binary_dilation(region, ball(6, voxel_size)) & ~region
-    inner = ndimage.binary_erosion(region, ball(3, voxel_size))
+    inner = ndimage.binary_erosion(region, ball(max(3, 1.05 * max(voxel_size)), voxel_size))
     signal = t1w - t1w.min()
     rim = np.median(signal[region & ~inner])
     return bool((signal[around] == 0).mean() > 0.9 and rim > 0.2 * np.median(signal[inner]))

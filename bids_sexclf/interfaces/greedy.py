@@ -52,7 +52,7 @@ class Recipe:
 
 
 RECIPES = {
-    "accurate": Recipe("100x100x30", "1.732vox 0.7071vox", stationary=False),
+    "accurate": Recipe("100x100x30", "1.732vox 0.85vox", stationary=False),
     "fast": Recipe("100x50x10", "2vox 1vox", stationary=True),
     "sloppy": Recipe("30x10", "2vox 1vox", stationary=True),
 }
