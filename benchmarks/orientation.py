@@ -111,20 +111,22 @@ def prepare(dwi, bval, bvec, folder, preparation):
     -------
     Fitted
     """
-    from nipype.interfaces.utility import IdentityInterface
+    from nipype.interfaces.utility import Merge
     from nipype.pipeline.engine import Node, Workflow
 
     from bids_sexclf.participant.dwi import init_dwi_wf
 
-    fields = ["dwi", "bvec", "mask"]
     road = Workflow("road", base_dir=str(folder))
     dwi_wf = init_dwi_wf(preparation=preparation)
     given = {"dwi": dwi, "bval": bval, "bvec": bvec}
     dwi_wf.inputs.inputnode.trait_set(**{key: str(path) for key, path in given.items()})
-    prepared = Node(IdentityInterface(fields=fields), "prepared")
-    road.connect([(dwi_wf, prepared, [(f"outputnode.{name}", name) for name in fields])])
+    # A node that only hands on would not be in the graph that has run.
+    prepared = Node(Merge(3), "prepared")
+    outputs = [f"outputnode.{name}" for name in ("dwi", "bvec", "mask")]
+    road.connect([(dwi_wf, prepared, list(zip(outputs, ("in1", "in2", "in3"), strict=True)))])
     done = next(node for node in road.run().nodes() if node.name == "prepared").result.outputs
-    return fit(done.dwi, bval, done.bvec, done.mask)
+    dwi, bvec, mask = done.out
+    return fit(dwi, bval, bvec, mask)
 
 
 def compare(series, reference):

@@ -79,6 +79,8 @@ def _add_flag(group, name, field):
         options["choices"] = get_args(kind)
     elif get_origin(kind) in (list, tuple):
         options |= {"nargs": "+", "metavar": name.upper()}
+        if get_origin(kind) is list:
+            options["action"] = "extend"  # the flag may be repeated
     else:
         options["metavar"] = name.upper()
     group.add_argument(*flags, **options)

@@ -45,6 +45,7 @@ IGNORED = (
     "*_dwimap.*",
     "*_xfm.*",
     "*_quality.json",
+    "*_morphometry.*",
     "*_desc-preproc_dwi.bv*",
     "*.html",
     "study-*",
@@ -94,8 +95,31 @@ def open_dataset(bids_dir, validate=True, database_dir=None):
         raise InputError(
             f"Found {bids_dir}, which is no BIDS dataset: {' '.join(str(fault).split())} Needed a "
             "folder with dataset_description.json and sub-* folders. Correct the first argument, "
-            "or add the file."
+            "add the file, or name a folder of HCP or CC-359 by --derivatives hcp=PATH or "
+            "cc359=PATH too."
         ) from fault
+
+
+class PlainFolder:
+    """Stand for a folder that is no BIDS dataset: it holds no scan under a BIDS name.
+
+    Parameters
+    ----------
+    root : path-like
+    """
+
+    def __init__(self, root):
+        self.root = str(Path(root).resolve())
+
+    def get(self, **_):
+        """Find nothing."""
+        return []
+
+    get_subjects = get_sessions = get
+
+    def get_metadata(self, _):
+        """Know nothing."""
+        return {}
 
 
 def label(text, entity):
@@ -103,21 +127,58 @@ def label(text, entity):
     return re.sub(rf"^{entity}-", "", str(text))
 
 
-def find_scans(dataset, participants=None, sessions=None, filters=None):
+SEVERAL = ";"
+"""What stands between the paths of one cell of the worklist."""
+
+SCANS = (
+    "t1w",
+    "dwi",
+    "bval",
+    "bvec",
+    "t1w_mask",
+    "t1w_to_template",
+    "template_to_t1w",
+    "dwi_mask",
+    "dwi_motion",
+    "maps",
+)
+"""Columns of the worklist that hold paths; the last six are only what others have prepared."""
+
+FILTERED = ("t1w", "dwi", "t1w_mask", "dwi_mask", "maps")
+
+
+def paths(cell):
+    """List the paths of one cell of the worklist.
+
+    Examples
+    --------
+    >>> paths("run-1.nii.gz;run-2.nii.gz"), paths(None)
+    (['run-1.nii.gz', 'run-2.nii.gz'], [])
+    """
+    return cell.split(SEVERAL) if cell else []
+
+
+def find_scans(dataset, participants=None, sessions=None, filters=None, others=(), first=()):
     """List what there is to prepare: one row is one participant-session.
 
     Parameters
     ----------
-    dataset : bids.BIDSLayout
+    dataset : bids.BIDSLayout or PlainFolder
     participants, sessions : list of str, optional
         Labels, with or without their prefix; all by default.
     filters : dict, optional
-        BIDS entities per kind of scan, keys ``t1w`` and ``dwi``.
+        BIDS entities per kind of scan, keys ``t1w``, ``dwi``, ``t1w_mask``, ``dwi_mask``, ``maps``.
+    others : iterable of tuple
+        (participant_id, session_id) that others have prepared, in the dataset or not; a session
+        of None stands for all of the participant's.
+    first : iterable of str
+        Kinds, ``t1w`` or ``dwi``, of which only the first run is taken.
 
     Returns
     -------
     pandas.DataFrame
-        The columns of the ``worklist`` table; paths relative to the dataset.
+        The columns of the ``worklist`` table; paths relative to the dataset, those of several runs
+        joined by a semicolon.
 
     Raises
     ------
@@ -127,22 +188,34 @@ def find_scans(dataset, participants=None, sessions=None, filters=None):
     import pandas as pd
 
     filters = filters or {}
-    if set(filters) - {"t1w", "dwi"}:
+    if set(filters) - set(FILTERED):
         raise InputError(
-            f"Found filters for {sorted(set(filters) - {'t1w', 'dwi'})}, needed 't1w' or 'dwi'. "
-            "Correct --bids-filter-file."
+            f"Found filters for {sorted(set(filters) - set(FILTERED))}, needed some of "
+            f"{', '.join(FILTERED)}. Correct --bids-filter-file."
         )
-    chosen = _existing(participants, dataset.get_subjects(), "sub", "--participant-label")
-    known = _existing(sessions, dataset.get_sessions(), "ses", "--session-label")
+    held = _participants(dataset, others)
+    chosen = _existing(participants, held, "sub", "--participant-label")
+    every = {session for own in held.values() for session in own}
+    known = _existing(sessions, every, "ses", "--session-label")
     rows = []
     for participant in chosen:
-        own = [s for s in dataset.get_sessions(subject=participant) if s in known]
+        own = sorted(set(held[participant]) & set(known))
         if sessions and not own:
             continue
         for session in own or [None]:
-            rows.append(_row(dataset, participant, session, filters))
-    columns = ["participant_id", "session_id", "t1w", "dwi", "bval", "bvec", "note"]
+            rows.append(_row(dataset, participant, session, filters, first))
+    columns = ["participant_id", "session_id", *SCANS, "note"]
     return pd.DataFrame(rows, columns=columns, dtype=object)
+
+
+def _participants(dataset, others):
+    """Give every participant's sessions, in the dataset and in what others have prepared."""
+    held = {name: set(dataset.get_sessions(subject=name)) for name in dataset.get_subjects()}
+    for participant, session in others:
+        own = held.setdefault(label(participant, "sub"), set())
+        if session:
+            own.add(label(session, "ses"))
+    return held
 
 
 def _existing(asked, known, entity, flag):
@@ -161,38 +234,133 @@ def _existing(asked, known, entity, flag):
     return [entry for entry in known if entry in asked]
 
 
-def _row(dataset, participant, session, filters):
-    """One row of the worklist."""
-    t1w, t1w_note = _one_scan(dataset, participant, session, "T1w", filters.get("t1w", {}))
-    dwi, dwi_note = _one_scan(dataset, participant, session, "dwi", filters.get("dwi", {}))
-    bval, bvec = (_beside(dataset, dwi, suffix) for suffix in (".bval", ".bvec"))
-    inside = [
-        os.path.relpath(path, dataset.root) if path else None for path in (t1w, dwi, bval, bvec)
-    ]
-    note = "; ".join(filter(None, (t1w_note, dwi_note))) or None
-    return [f"sub-{participant}", f"ses-{session}" if session else None, *inside, note]
+def _row(dataset, participant, session, filters, first):
+    """One row of the worklist, of what lies in the dataset."""
+    found = {kind: [] for kind in ("t1w", "dwi")}
+    notes = []
+    for kind, suffix in (("t1w", "T1w"), ("dwi", "dwi")):
+        given = filters.get(kind, {})
+        scans = _scans(dataset, participant, session, suffix, given)
+        found[kind], note = choose_scans(scans, _together(given), kind in first)
+        notes.append(note)
+    found["dwi"], note = _alike(dataset, found["dwi"])
+    for extension in ("bval", "bvec"):
+        beside = [dataset.get_nearest(path, extension=f".{extension}", suffix="dwi")
+                  for path in found["dwi"]]  # fmt: skip
+        found[extension] = beside if all(beside) else []
+    cells = {
+        kind: SEVERAL.join(os.path.relpath(path, dataset.root) for path in whole) or None
+        for kind, whole in found.items()
+    }
+    row = {"participant_id": f"sub-{participant}", "session_id": session and f"ses-{session}"}
+    row |= dict.fromkeys(SCANS) | cells
+    return row | {"note": "; ".join(filter(None, (*notes, note))) or None}
 
 
-def _beside(dataset, path, extension):
-    """Find the file of a series by BIDS inheritance, or nothing."""
-    return dataset.get_nearest(path, extension=extension, suffix="dwi") if path else None
-
-
-def _one_scan(dataset, participant, session, suffix, filters):
-    """Choose one scan: what the filter says, else the plainest name, and say so."""
+def _scans(dataset, participant, session, suffix, filters):
+    """List the scans of one kind that the filter lets pass."""
     query = {"suffix": suffix, "extension": [".nii.gz", ".nii"], "subject": participant}
     if session:
         query["session"] = session
-    found = dataset.get(**(query | filters), invalid_filters="allow")
-    scans = sorted((scan for scan in found), key=lambda scan: (_plainness(scan), scan.filename))
-    if not scans:
-        return None, None
-    note = f"{scans[0].filename}, the plainest of {len(scans)}" if len(scans) > 1 else None
-    return scans[0].path, note
+    return [scan.path for scan in dataset.get(**(query | filters), invalid_filters="allow")]
 
 
-def _plainness(scan):
-    return len(scan.filename.split("_"))
+def _together(filters):
+    """Name the entities of which a filter asks several labels at once: these belong together."""
+    return [
+        ENTITIES.get(key, key)
+        for key, value in filters.items()
+        if isinstance(value, list) and len(value) > 1
+    ]
+
+
+def choose_scans(scans, together=(), only_first=False):
+    """Choose one scan, with all its runs: that with the plainest name.
+
+    Parameters
+    ----------
+    scans : iterable of path-like
+    together : iterable of str
+        Entities whose labels may differ between the parts of one scan, beside ``run``.
+    only_first : bool
+        Leave the further runs.
+
+    Returns
+    -------
+    list
+        The runs in the order of their names; empty without any scan.
+    str or None
+        What was chosen, where there was a choice.
+    """
+    groups = {}
+    for path in sorted(scans, key=lambda path: (len(Path(path).name.split("_")), str(path))):
+        entities, _, _ = parse_name(path)
+        key = tuple(pair for pair in entities.items() if pair[0] not in ("run", *together))
+        groups.setdefault(key, []).append(path)
+    if not groups:
+        return [], None
+    runs = groups[min(groups, key=lambda key: (len(key), key))]
+    # A name without run stands before run-2.
+    runs.sort(key=lambda path: (int("0" + re.sub(r"\D", "", _run(path))), str(path)))
+    chosen = runs[:1] if only_first else runs
+    notes = []
+    if len(groups) > 1:
+        notes.append(f"{Path(runs[0]).name}, the plainest of {len(groups)}")
+    if len(runs) > 1:
+        notes.append(f"{len(chosen)} of {len(runs)} runs of {Path(runs[0]).name}")
+    return chosen, "; ".join(notes) or None
+
+
+def _run(path):
+    return parse_name(path)[0].get("run", "")
+
+
+def _alike(dataset, series):
+    """Keep the runs whose sidecars tell the same phase encoding as the first one's."""
+    if len(series) < 2:
+        return series, None
+    fields = ("PhaseEncodingDirection", "TotalReadoutTime", "EchoTime")
+    told = [[dataset.get_metadata(path).get(field) for field in fields] for path in series]
+    alike = [path for path, own in zip(series, told, strict=True) if own == told[0]]
+    if len(alike) == len(series):
+        return series, None
+    others = ", ".join(Path(path).name for path in series if path not in alike)
+    return alike, f"without {others}, whose sidecar tells another {', '.join(fields)}"
+
+
+ENTITIES = {
+    "subject": "sub",
+    "session": "ses",
+    "acquisition": "acq",
+    "ceagent": "ce",
+    "reconstruction": "rec",
+    "direction": "dir",
+    "description": "desc",
+}
+"""Entities as pybids calls them, where that is not what stands in a name."""
+
+
+def parse_name(path):
+    """Split a BIDS name.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    entities : dict of str to str
+        In the order of the name.
+    suffix, extension : str
+
+    Examples
+    --------
+    >>> parse_name("sub-1/dwi/sub-1_space-ACPC_desc-preproc_dwi.nii.gz")
+    ({'sub': '1', 'space': 'ACPC', 'desc': 'preproc'}, 'dwi', '.nii.gz')
+    """
+    stem, dot, extension = Path(path).name.partition(".")
+    *pairs, suffix = stem.split("_")
+    return dict(pair.split("-", 1) for pair in pairs if "-" in pair), suffix, dot + extension
 
 
 def read_metadata(dataset, path):
@@ -209,6 +377,150 @@ def read_metadata(dataset, path):
     dict
     """
     return dataset.get_metadata(str(Path(dataset.root) / path))
+
+
+def find_fieldmaps(dataset, row):
+    """Find what can correct the distortion of one diffusion series.
+
+    Parameters
+    ----------
+    dataset : bids.BIDSLayout
+    row : dict
+        Of the worklist, with a ``dwi``.
+
+    Returns
+    -------
+    dict
+        ``name`` of the series; its ``direction`` (None without a sign), ``axis`` and ``readout``
+        (s); ``inputs``: ``opposite`` (name, path, bval, direction, readout) and ``fieldmap``
+        (name, kind, phase, magnitude, delay, scale), None where there is none.
+
+    Notes
+    -----
+    Scans of the same session count: those that share a B0FieldIdentifier with the series'
+    B0FieldSource where it has one, else those whose IntendedFor names the series, else, if no
+    field map of the session is intended for anything, all.
+    """
+    path = Path(dataset.root, row["dwi"])
+    about = dataset.get_metadata(str(path))
+    where = {"subject": label(row["participant_id"], "sub"), "extension": [".nii.gz", ".nii"]}
+    if row["session_id"]:
+        where["session"] = label(row["session_id"], "ses")
+    scans = dataset.get(datatype=["fmap", "dwi"], **where)
+    scans = [(Path(s.path), dataset.get_metadata(s.path)) for s in scans if Path(s.path) != path]
+    scans = _meant_for(path, about, sorted(scans, key=lambda scan: str(scan[0])))
+    direction = about.get("PhaseEncodingDirection")
+    return {
+        "name": path.name,
+        "direction": direction,
+        "axis": direction or about.get("PhaseEncodingAxis"),
+        "readout": about.get("TotalReadoutTime"),
+        "inputs": {
+            "opposite": _opposite(dataset, direction, scans),
+            "fieldmap": _gradient_echo(scans),
+        },
+    }
+
+
+def _meant_for(path, about, scans):
+    """Keep the scans that are meant for a series, by what the sidecars say."""
+
+    def listed(values):
+        return [values] if isinstance(values, str) else list(values or [])
+
+    fields = set(listed(about.get("B0FieldSource")))
+    if fields:
+        named = [s for s in scans if fields & set(listed(s[1].get("B0FieldIdentifier")))]
+        # Magnitude images often carry no identifier of their own.
+        folders = {p.parent for p, _ in named}
+        return named + [
+            s for s in scans if "_magnitude" in s[0].name and s[0].parent in folders
+            and s not in named
+        ]  # fmt: skip
+    maps = [s for s in scans if s[0].parent.name == "fmap"]
+    if not any(s[1].get("IntendedFor") for s in maps):
+        return scans
+    meant = [s for s in maps if any(e.endswith(path.name) for e in listed(s[1].get("IntendedFor")))]
+    return meant + [s for s in scans if s not in maps]
+
+
+def _opposite(dataset, direction, scans):
+    """Choose the scan that was encoded against a direction: a field map's first."""
+    other = direction and (direction[0] if direction.endswith("-") else direction + "-")
+    kinds = ("epi", "sbref", "dwi")
+    found = [
+        (kinds.index(kind), path, about)
+        for path, about in scans
+        for kind in [path.name.split(".")[0].rsplit("_", 1)[-1]]
+        if kind in kinds and direction and about.get("PhaseEncodingDirection") == other
+    ]
+    if not found:
+        return None
+    kind, path, about = min(found, key=lambda entry: entry[0])
+    beside = {"extension": ".bval", "suffix": "dwi"}
+    bval = dataset.get_nearest(str(path), **beside) if kinds[kind] == "dwi" else None
+    return {
+        "name": path.name,
+        "path": str(path),
+        "bval": str(bval) if bval else None,
+        "direction": about["PhaseEncodingDirection"],
+        "readout": about.get("TotalReadoutTime"),
+    }
+
+
+def _gradient_echo(scans):
+    """Choose the gradient-echo field map: a phase difference, both phases, or a field."""
+    held = {p.name.split(".")[0]: (p, about) for p, about in scans if p.parent.name == "fmap"}
+
+    def beside(stem, suffix, *others):
+        names = [f"{stem}_{kind}" for kind in others]
+        if f"{stem}_{suffix}" in held and all(name in held for name in names):
+            return [held[f"{stem}_{suffix}"], *(held[name] for name in names)]
+        return None
+
+    for stem in sorted({name.rsplit("_", 1)[0] for name in held}):
+        size = next(
+            (held[n][0] for n in (f"{stem}_magnitude1", f"{stem}_magnitude") if n in held), None
+        )
+        if size is None:
+            continue
+        for kind, found in (
+            ("phasediff", beside(stem, "phasediff")),
+            ("phases", beside(stem, "phase1", "phase2")),
+            ("field", beside(stem, "fieldmap")),
+        ):
+            made = found and _field_entry(kind, found, str(size))
+            if made:
+                return made
+    return None
+
+
+HERTZ = {"hz": 1.0, "rad/s": 0.15915494309189535, "t": 42577478.518}
+"""What makes Hz of the units a field map may have (tesla: by the proton's gyromagnetic ratio)."""
+
+
+def _field_entry(kind, found, magnitude):
+    """Describe one field map, or nothing if its sidecar lacks what reading it takes."""
+    path, about = found[0]
+    entry = {
+        "name": path.name,
+        "kind": kind,
+        "phase": [str(p) for p, _ in found],
+        "magnitude": magnitude,
+        "delay": None,
+        "scale": HERTZ.get(str(about.get("Units", "")).lower()),
+    }
+    if kind == "field":
+        return entry if entry["scale"] else None
+    times = (
+        (about.get("EchoTime1"), about.get("EchoTime2"))
+        if kind == "phasediff"
+        else tuple(other.get("EchoTime") for _, other in found)
+    )
+    if None in times or times[0] == times[1]:
+        return None
+    # A difference is second minus first; were the echo times swapped, so would be its sign.
+    return entry | {"delay": times[1] - times[0], "scale": 1.0}
 
 
 # -- outputs ------------------------------------------------------------------------------------
@@ -245,6 +557,46 @@ def reference(kind, template, resolution):
     """
     folder = f"tpl-{template}"
     return Path(folder, f"{folder}_res-{resolution}_{REFERENCES[kind]}.nii.gz")
+
+
+def atlas_label(name):
+    """Give the BIDS label of an atlas: its name, or its image's, without other characters."""
+    return re.sub(r"[^a-zA-Z0-9]", "", Path(name).name.split(".")[0])
+
+
+def atlas_reference(atlas, template, voxel_size):
+    """Name an atlas image in the template's space, relative to the output folder.
+
+    Parameters
+    ----------
+    atlas : str
+        Label, as `atlas_label` spells it.
+    template : str
+    voxel_size : float
+        mm.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Examples
+    --------
+    >>> atlas_of(atlas_reference("Lobes", "MNI152NLin6Asym", 1.0))
+    'Lobes'
+    """
+    folder = f"tpl-{template}"
+    name = f"{folder}_atlas-{atlas}_res-{number_label(voxel_size)}_dseg.nii.gz"
+    return Path(folder, name)
+
+
+def atlas_of(path):
+    """Give the label of the atlas that a file's name tells."""
+    return re.search(r"_atlas-([a-zA-Z0-9]+)", Path(path).name)[1]
+
+
+def atlas_description(path):
+    """Name the file that describes the atlas of a file in ``tpl-*``: beside that folder."""
+    return Path(path).parent.parent / f"atlas-{atlas_of(path)}_description.json"
 
 
 def number_label(value):
@@ -313,7 +665,8 @@ def find_derivatives(out, entry, **entities):
     -------
     list of dict
         ``participant_id``, ``session_id`` (None without sessions), the open entities, and
-        ``path`` relative to `out`, sorted by path.
+        ``path`` relative to `out`, sorted by path. An open entity does not match a label that
+        another entry spells out: ``space-ACPC`` is no template.
     """
     spec, given = names()[entry], {key.rstrip("_"): value for key, value in entities.items()}
     pattern = r"(?P<participant_id>sub-[a-zA-Z0-9]+)(?:_(?P<session_id>ses-[a-zA-Z0-9]+))?"
@@ -321,9 +674,8 @@ def find_derivatives(out, entry, **entities):
         value = spec["entities"][key]
         value = given.get(key, value) if value == "*" else value
         group = key + "_" if key == "from" else key
-        pattern += rf"_{key}-" + (
-            rf"(?P<{group}>[a-zA-Z0-9]+)" if value == "*" else re.escape(value)
-        )
+        free = rf"(?P<{group}>{_but(entry, key)}[a-zA-Z0-9]+)"
+        pattern += rf"_{key}-" + (free if value == "*" else re.escape(value))
     pattern = re.compile(pattern + re.escape(f"_{spec['suffix']}{spec['extension']}"))
     found = []
     for path in sorted(Path(out).glob(f"sub-*/**/*_{spec['suffix']}{spec['extension']}")):
@@ -331,6 +683,18 @@ def find_derivatives(out, entry, **entities):
         if match and spec["folder"] in ("", path.parent.name):
             found.append(match.groupdict() | {"path": path.relative_to(out).as_posix()})
     return found
+
+
+def _but(entry, key):
+    """Give a pattern that refuses labels of an open entity which other entries spell out."""
+    own = names()[entry]
+    alike = [
+        other["entities"][key]
+        for other in names().values()
+        if all(other[part] == own[part] for part in ("folder", "suffix", "extension"))
+        and list(other["entities"]) == list(own["entities"])
+    ]
+    return "".join(rf"(?!{re.escape(label)}(?![a-zA-Z0-9]))" for label in alike if label != "*")
 
 
 def sidecar(path):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.layout import label
+from bids_sexclf.offers import cc359_people
 from bids_sexclf.tables import read_tsv
 
 SEX = {
@@ -19,6 +20,8 @@ SEX = {
 
 def read_participants(bids_dir, labelled=True):
     """Read participants.tsv into the words of this project.
+
+    Where there is none, the file names of CC-359 tell sex, age and scanner.
 
     Parameters
     ----------
@@ -42,12 +45,15 @@ def read_participants(bids_dir, labelled=True):
     import pandas as pd
 
     path = Path(bids_dir) / "participants.tsv"
-    if not path.exists():
+    if path.exists():
+        raw = read_tsv(path, text=("sex", "gender", "family", "site_id"))
+    else:
+        raw = pd.DataFrame(cc359_people(bids_dir) if Path(bids_dir).is_dir() else [])
+    if raw.empty and not path.exists():
         raise InputError(
             f"Found no {path}, needed a table with participant_id, sex and age. Write one: BIDS "
             "describes it under 'participants file'."
         )
-    raw = read_tsv(path, text=("sex", "gender", "family", "site_id"))
     raw.columns = [column.strip() for column in raw.columns]
     source = {name: _column(raw, options) for name, options in _COLUMNS.items()}
     missing = [name for name in ("participant_id", "sex", "age_years") if source[name] is None]

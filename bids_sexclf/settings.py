@@ -21,6 +21,8 @@ except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
 STUDIES = Path(__file__).parent / "studies"
+DERIVATIVES = json.loads((Path(__file__).parent / "data" / "derivatives.json").read_text())
+"""What others may have prepared: name in ``--derivatives NAME=PATH`` to what is read from it."""
 
 
 def choice(default, description, *flags, minimum=None, maximum=None):
@@ -67,7 +69,8 @@ class Run(Record):
     bids_filter_file: Path | None = choice(
         None,
         "JSON of BIDS entities that choose among several scans, e.g. "
-        '{"t1w": {"reconstruction": "norm"}, "dwi": {"direction": "AP"}}.',
+        '{"t1w": {"reconstruction": "norm"}, "dwi": {"direction": "AP"}}; also t1w_mask, dwi_mask '
+        "and maps, for what others have prepared.",
     )
     allow_unlabelled: bool = choice(
         False, "Also prepare participants whose sex or age is unknown, e.g. to predict them."
@@ -96,8 +99,11 @@ class Run(Record):
     folds: list[int] | None = choice(None, "Only these folds of the fit and attribute stages.")
     derivatives: list[str] | None = choice(
         None,
-        "What others have prepared, as NAME=PATH; bids_sexclf=PATH is the participant "
-        "level's output for the group level, OUTPUT_DIR by default.",
+        "What others have prepared, as NAME=PATH; steps already done are not repeated. "
+        + "; ".join(f"{name}: {about['holds']}" for name, about in DERIVATIVES.items())
+        + ". HCP and CC-359 need no BIDS dataset: give their folder as BIDS_DIR too. HCP needs a "
+        "participants.tsv in it (participant_id, sex, age); CC-359 tells sex and age by its file "
+        "names.",
     )
     atlas_dir: Path | None = choice(
         None, "Folder that holds atlas images and their label tables, beside the known places."
@@ -106,16 +112,30 @@ class Run(Record):
     @field_validator("derivatives")
     @classmethod
     def _named(cls, given):
+        seen = set()
         for entry in given or []:
             name, _, path = entry.partition("=")
-            if name != "bids_sexclf" or not path:
-                raise ValueError(f"{entry} is not of the form bids_sexclf=PATH")
+            if name not in DERIVATIVES or not path:
+                known = ", ".join(f"{name}=PATH" for name in DERIVATIVES)
+                raise ValueError(f"{entry} is none of {known}")
+            if name in seen:
+                raise ValueError(f"{name} is given twice, needed one folder for each name")
+            seen.add(name)
         return given
+
+    def folders(self):
+        """Give what ``--derivatives`` named: name to path, in the order given.
+
+        Returns
+        -------
+        dict of str to pathlib.Path
+        """
+        named = (entry.split("=", 1) for entry in self.derivatives or [])
+        return {name: Path(path).expanduser() for name, path in named}
 
     def derivatives_of(self, name):
         """Give the path that ``--derivatives NAME=PATH`` named, or None."""
-        named = dict(entry.split("=", 1) for entry in self.derivatives or [])
-        return Path(named[name]) if name in named else None
+        return self.folders().get(name)
 
 
 class Preparation(Record):
@@ -143,8 +163,50 @@ class Preparation(Record):
         "Deformation from the T1w to the template: accurate matches more detail, fast takes half "
         "the time and deforms more smoothly.",
     )
+    native_resolution: float = choice(
+        3.14,
+        "Voxel size of the T1w in its own size (space-ACPC), mm; 3.14 covers the field of view of "
+        "MNI152 (182 x 218 x 182 mm) by 58 x 70 x 58 voxels.",
+        minimum=0.5,
+        maximum=8,
+    )
+    morphometry_atlas: list[str] = choice(
+        ["Lobes"],
+        "Atlases whose regions are measured in native space: known names, or images with their "
+        "label table (TSV) beside them; none for no such table.",
+    )
+    t1w_runs: Literal["best", "average", "first"] = choice(
+        "best",
+        "Which of several runs of one T1w: the sharpest one (lowest entropy focus), the average of "
+        "all after rigid alignment, or the first. One run for everybody keeps noise and sharpness "
+        "comparable; averages differ from single runs in both. Of several reconstructions the one "
+        "with the plainest name is taken; --bids-filter-file chooses another.",
+    )
+    dwi_runs: Literal["concatenate", "first"] = choice(
+        "concatenate", "Several runs of one diffusion series: join their volumes, or the first."
+    )
+    denoise: Literal["mppca", "patch2self", "none"] = choice(
+        "mppca",
+        "How thermal noise is removed from diffusion series: Marchenko-Pastur PCA, Patch2Self, or "
+        "not.",
+    )
+    gibbs: Literal["dipy", "none"] = choice(
+        "dipy",
+        "Whether Gibbs ringing inside slices is suppressed in diffusion series; switch it off "
+        "where the scanner interpolated or filtered them.",
+    )
     dwi_alignment: Literal["affine", "rigid", "none"] = choice(
-        "affine", "How diffusion volumes are aligned with each other; gradients turn along."
+        "affine",
+        "How diffusion volumes are aligned with each other; gradients turn along. Affine is rigid "
+        "and what eddy currents do along the phase-encoding axis, where that is known.",
+    )
+    eddy_engine: Literal["ants", "fsl"] = choice(
+        "ants",
+        "What aligns diffusion volumes: our own registration (ANTs ties the shells), or FSL's "
+        "eddy.",
+    )
+    dwi_bias: Literal["n4", "none"] = choice(
+        "n4", "Whether N4 on the mean b=0 volume takes the bias field out of diffusion series."
     )
     dwi_normalization: Literal["auto", "t1w", "fa"] = choice(
         "auto",
@@ -162,11 +224,34 @@ class Preparation(Record):
         "What registers T1w and FA to their templates: ANTs (with Greedy for the T1w's "
         "deformation), or FSL's FLIRT and FNIRT, which must be on the PATH.",
     )
+    dwi_models: list[Literal["tensor", "kurtosis", "noddi"]] = choice(
+        ["tensor", "kurtosis"],
+        "Models fitted to diffusion series, each where its shells allow it; tensor is always "
+        "among them.",
+    )
+    fit_engine: Literal["native", "dipy", "fsl"] = choice(
+        "native",
+        "What fits the models: this package, dipy (slower), or FSL's dtifit, which must be on the "
+        "PATH. A model that an engine does not have is fitted by this package.",
+    )
+    distortion: Literal["auto", "opposite", "topup", "fieldmap", "t1w", "none"] = choice(
+        "auto",
+        "How susceptibility distortion is corrected: by oppositely encoded b0 volumes (with FSL's "
+        "topup, or without FSL), a gradient-echo field map, the T1w along the phase-encoding axis, "
+        "or not; auto takes opposite encodings, else a field map, else nothing. t1w is an "
+        "experiment: on the scan it was measured on, its field was further off than none.",
+    )
     kurtosis_clip: tuple[float, float] = choice(
         (-3 / 7, 10.0), "Range that kurtosis values are clipped to."
     )
     sloppy: bool = choice(False, "Coarse and fast registration, for tests.")
     random_seed: int = choice(20240, "Seed of every random step.", minimum=0)
+
+    @field_validator("dwi_models")
+    @classmethod
+    def _tensor_first(cls, given):
+        """Put the models in one order, each once: the tensor's FA is what others lean on."""
+        return [name for name in ("tensor", "kurtosis", "noddi") if name in {"tensor", *given}]
 
 
 class Study(Record):

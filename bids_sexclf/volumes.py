@@ -3,7 +3,10 @@
 import gzip
 import hashlib
 import mmap
+import os
+import shutil
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,6 +170,58 @@ def load(path, ndim=None):
     return array, image.affine
 
 
+@contextmanager
+def open_series(path, folder):
+    """Open a 4-D image for reading slab by slab, so that memory does not grow with it.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.nii`` or ``.nii.gz``.
+    folder : path-like
+        Where a compressed image is unpacked to while it is open: a slab of it
+        could only be read by unpacking all that lies before.
+
+    Yields
+    ------
+    series : nibabel.arrayproxy.ArrayProxy, shape (X, Y, Z, N)
+        Slices of it are arrays with the file's scaling applied.
+    affine : ndarray, shape (4, 4)
+        Voxel to world, mm, RAS+.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or has other dimensions.
+    """
+    import nibabel as nib
+
+    unpacked = None
+    try:
+        try:
+            if str(path).endswith(".gz"):
+                unpacked = Path(folder, f"unpacked-{os.getpid()}.nii")
+                with gzip.open(path) as packed, unpacked.open("wb") as plain:
+                    shutil.copyfileobj(packed, plain, CHUNK)
+            # What is mapped counts as memory in use; what is read is gone with its slab.
+            image = nib.load(unpacked or path, mmap=False)
+        except Exception as fault:  # nibabel and gzip raise many kinds on a damaged file
+            raise InputError(
+                f"Found {path}, which cannot be read ({fault}); needed a whole NIfTI image. Copy "
+                "it again from its source."
+            ) from fault
+        shape = image.shape[:4] + tuple(size for size in image.shape[4:] if size != 1)
+        if len(shape) != 4:
+            raise InputError(
+                f"Found {path} with shape {image.shape}, needed 4 dimensions. Choose another "
+                "file, or convert the scan again."
+            )
+        yield image.dataobj.reshape(shape), image.affine
+    finally:
+        if unpacked is not None:
+            unpacked.unlink(missing_ok=True)
+
+
 def save(array, affine, path):
     """Save an array as a NIfTI image in millimetres that is whole or absent.
 
@@ -188,6 +243,35 @@ def save(array, affine, path):
     image.set_qform(affine, 1)
     with whole(path) as part:
         nib.save(image, part)
+
+
+def save_volumes(volumes, count, affine, path):
+    """Save volumes as one uncompressed 4-D NIfTI image of float32, holding one at a time.
+
+    Parameters
+    ----------
+    volumes : iterable of ndarray, shape (X, Y, Z)
+    count : int
+        How many there are.
+    affine : ndarray, shape (4, 4)
+    path : path-like
+        Ends in ``.nii``.
+    """
+    import nibabel as nib
+
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.float32)
+    header.set_xyzt_units("mm", "sec")
+    with whole(path) as part, open(part, "wb") as file:
+        for index, volume in enumerate(volumes):
+            if index == 0:
+                header.set_data_shape((*volume.shape, count))
+                header.set_sform(affine, 1)
+                header.set_qform(affine, 1)
+                header.set_data_offset(header.single_vox_offset)
+                header.write_to(file)
+                file.seek(header.single_vox_offset)
+            file.write(np.asarray(volume, dtype=np.float32).tobytes(order="F"))
 
 
 def check_same_grid(shape, affine, other_shape, other_affine, names=("one volume", "the other")):
@@ -218,6 +302,50 @@ def check_same_grid(shape, affine, other_shape, other_affine, names=("one volume
             f"Found {first} and {second} with affines that differ by {offset:.4g}, needed one "
             "grid. Make both in one space, with one origin and one orientation."
         )
+
+
+def same_grid(first, second, voxels=1e-3):
+    """Say whether two grids are one, up to a share of a voxel at the corners.
+
+    Parameters
+    ----------
+    first, second : pair
+        Shape (X, Y, Z) and affine.
+    voxels : float
+        Share of the first grid's smallest voxel size.
+
+    Returns
+    -------
+    bool
+    """
+    (shape, affine), (other, own) = first, second
+    if tuple(shape[:3]) != tuple(other[:3]):
+        return False
+    corners = np.array(np.meshgrid(*[[0, size - 1] for size in shape[:3]])).reshape(3, -1)
+    apart = (np.asarray(affine) - own)[:3] @ np.vstack([corners, np.ones(8)])
+    return bool(np.abs(apart).max() <= voxels * np.linalg.norm(affine[:3, :3], axis=0).min())
+
+
+def turn_axes(array, affine, like):
+    """Flip and permute a volume's axes to those of another, without interpolation.
+
+    Parameters
+    ----------
+    array : ndarray, shape (X, Y, Z)
+    affine : ndarray, shape (4, 4)
+    like : ndarray, shape (4, 4)
+        Affine whose axes to follow, to the nearest.
+
+    Returns
+    -------
+    array : ndarray
+    affine : ndarray, shape (4, 4)
+    """
+    from nibabel import orientations as turns
+
+    turn = turns.ornt_transform(turns.io_orientation(affine), turns.io_orientation(like))
+    turned = turns.apply_orientation(array, turn)
+    return turned, affine @ turns.inv_ornt_aff(turn, array.shape)
 
 
 @dataclass(frozen=True)

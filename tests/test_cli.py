@@ -99,3 +99,11 @@ def test_help_answers_quickly():
         times.append(time.perf_counter() - start)
     # A sum of imports, not a benchmark: torch alone takes seconds.
     assert min(times) < 1.5
+
+
+def test_a_flag_with_a_list_may_be_repeated():
+    parsed = cli.build_parser().parse_args(
+        ["a", "b", "group", "--derivatives", "hcp=x", "--derivatives", "masks=y", "freesurfer=z"]
+    )
+    made = cli.read_settings(vars(parsed))
+    assert made["run"].derivatives == ["hcp=x", "masks=y", "freesurfer=z"]

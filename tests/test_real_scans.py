@@ -1,5 +1,6 @@
 """Promises about real scans; skipped where none are at hand."""
 
+import json
 import subprocess
 import sys
 
@@ -9,17 +10,20 @@ import pytest
 from scipy import ndimage
 
 from bids_sexclf import layout
-from bids_sexclf.brain import b0_mask, is_stripped
+from bids_sexclf.brain import b0_mask, is_stripped, volume_ml
 from bids_sexclf.diffusion import fit_tensor
 from bids_sexclf.interfaces.diffusion import read_gradients
+from bids_sexclf.tables import read_table, read_tsv
 from bids_sexclf.volumes import load
+
+PERSON = "sub-IXI013"
 
 
 @pytest.fixture(scope="module")
 def prepared(real_data, tmp_path_factory):
     """Prepare one real T1w, as a user would."""
     out = tmp_path_factory.mktemp("ixi") / "out"
-    command = [real_data / "ixi", out, "participant", "--participant-label", "IXI013",
+    command = [real_data / "ixi", out, "participant", "--participant-label", PERSON,
                "--templates-dir", real_data / "templateflow", "--nprocs", "2"]  # fmt: skip
     ended = subprocess.run(
         [sys.executable, "-m", "bids_sexclf.cli", *map(str, command)],
@@ -77,6 +81,37 @@ def test_the_registered_brain_lies_on_the_templates_grid(prepared, real_data):
     np.testing.assert_allclose(brain.affine, template.affine, atol=1e-4)
 
 
+def test_an_upright_brain_keeps_its_size(prepared):
+    native, affine = load(prepared / layout.derivative("t1w_mask", PERSON), ndim=3)
+    upright, own = load(prepared / layout.derivative("t1w_acpc_mask", PERSON, res="3p14"), ndim=3)
+    assert upright.shape == (58, 70, 58)
+    volumes = [volume_ml(native > 0, affine), volume_ml(upright > 0, own)]
+    assert volumes[1] == pytest.approx(volumes[0], rel=0.01)
+
+
+def test_volumes_are_near_those_of_automatic_labels(prepared, real_data):
+    labels = read_tsv(real_data / "ixi/derivatives/dlmuse/volumes.tsv")
+    labels = labels.set_index("participant_id").loc[PERSON] / 1000
+    found = json.loads((prepared / layout.derivative("quality", PERSON)).read_text())
+    assert found["white_volume_ml"] == pytest.approx(labels["604"], rel=0.1)
+    assert found["intracranial_volume_ml"] == pytest.approx(labels["702"], rel=0.08)
+    assert found["intracranial_volume_ml"] > found["brain_volume_ml"]
+    tissues = sum(found[f"{name}_volume_ml"] for name in ("csf", "grey", "white"))
+    assert tissues == pytest.approx(found["brain_volume_ml"], rel=1e-3)
+
+
+def test_regions_are_measured_on_both_sides_alike(prepared):
+    path = layout.derivative("morphometry", PERSON, atlas="Lobes")
+    table = read_table(prepared / path, "morphometry")
+    assert len(table) == 24 and (table["volume_mm3"] > 500).all()
+    sides = [table[table["hemisphere"] == side]["volume_mm3"].to_numpy() for side in "LR"]
+    np.testing.assert_allclose(sides[0], sides[1], rtol=0.25)
+    white = table["name"].str.endswith("white matter")
+    assert (table["mean_intensity"][white] > 0.9).all()
+    grey = table["grey_volume_mm3"] / table["volume_mm3"]
+    assert grey[~white].min() > grey[white].max()
+
+
 def test_one_head_has_one_anisotropy_however_it_was_scanned(real_data):
     medians = []
     for series in ("PAortho", "PAax20", "APortho"):
@@ -86,3 +121,29 @@ def test_one_head_has_one_anisotropy_however_it_was_scanned(real_data):
         mask = b0_mask(data[..., bvals <= 50].mean(-1), np.linalg.norm(affine[:3, :3], axis=0))
         medians.append(np.median(fit_tensor(data, bvals, bvecs, mask)["FA"][mask]))
     assert max(medians) - min(medians) < 0.03
+
+
+def test_zeros_of_a_real_scan_count_as_lost_and_not_as_black(real_data):
+    stem = str(real_data / "scans/sub-xa30/dwi/sub-xa30_dir-AP_dwi")
+    data, affine = load(f"{stem}.nii.gz", ndim=4)
+    bvals, bvecs = read_gradients(f"{stem}.bval", f"{stem}.bvec")
+    low = bvals <= 50
+    mask = b0_mask(data[..., low].mean(-1), np.linalg.norm(affine[:3, :3], axis=0))
+    maps = fit_tensor(data, bvals, bvecs, mask, counts=True)
+    lost = mask & (maps["n_floored"] == 1)
+    assert lost.sum() > 100
+    x, y, z = bvecs.T
+    columns = [x * x, 2 * x * y, 2 * x * z, y * y, 2 * y * z, z * z]
+    design = np.column_stack([np.ones_like(bvals), *(-bvals / 1000 * part for part in columns)])
+    away = []
+    for voxel in np.argwhere(lost)[::20]:
+        signal = data[tuple(voxel)].astype(float)
+        # The same two steps of least squares, without the sample that was lost.
+        there = signal >= 1e-3 * signal[low].mean()
+        logs, rows = np.log(signal[there]), design[there]
+        weights = np.exp(rows @ np.linalg.lstsq(rows, logs, rcond=None)[0])[:, None]
+        found = np.linalg.lstsq(weights * rows, weights[:, 0] * logs, rcond=None)[0]
+        evals = np.maximum(np.linalg.eigvalsh(found[[[1, 2, 3], [2, 4, 5], [3, 5, 6]]]), 1e-6)
+        fa = np.sqrt(1.5 * ((evals - evals.mean()) ** 2).sum() / (evals**2).sum())
+        away.append(abs(maps["FA"][tuple(voxel)] - fa))
+    assert np.median(away) < 0.02

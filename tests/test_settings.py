@@ -42,3 +42,18 @@ def test_fingerprints_tell_choices_apart():
     first, again, other = ({"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1, "b": 3})
     prints = [settings.fingerprint(values) for values in (first, again, other)]
     assert prints[0] == prints[1] != prints[2]
+
+
+@pytest.mark.parametrize("entry", ["nope=/x", "qsiprep", "qsiprep="])
+def test_an_unknown_derivative_lists_the_known_ones(entry):
+    with pytest.raises(InputError) as told:
+        settings.build(settings.Run, {"derivatives": [entry]}, "the flags")
+    assert all(f"{name}=PATH" in str(told.value) for name in settings.DERIVATIVES)
+
+
+def test_one_name_stands_for_one_folder_and_the_order_is_kept():
+    with pytest.raises(InputError, match="twice"):
+        settings.build(settings.Run, {"derivatives": ["hcp=a", "hcp=b"]}, "the flags")
+    run = settings.Run(derivatives=["qsiprep=/q", "fmriprep=/f"])
+    assert list(run.folders()) == ["qsiprep", "fmriprep"]
+    assert str(run.derivatives_of("fmriprep")) == "/f" and run.derivatives_of("hcp") is None

@@ -80,7 +80,7 @@ def check_gradients(dwi, bvals, bvecs, b0_threshold):
 
     Parameters
     ----------
-    dwi : numpy.ndarray, shape (X, Y, Z, N)
+    dwi : numpy.ndarray or sliceable, shape (X, Y, Z, N)
     bvals : array-like, shape (N,)
         s/mm².
     bvecs : array-like, shape (N, 3)
@@ -182,30 +182,57 @@ def symmetric_indices(order):
 
 
 def multiplicities(order):
-    """Return how often each element of `symmetric_indices` stands in the full tensor."""
+    """Return how often each element of `symmetric_indices` stands in the full tensor.
+
+    A column of shape (n_elements, 1), to be multiplied with elements of shape (n_elements, n).
+    """
     return np.array(
         [
-            factorial(order) / prod(factorial(n) for n in Counter(index).values())
+            [factorial(order) / prod(factorial(n) for n in Counter(index).values())]
             for index in symmetric_indices(order)
         ]
     )
 
 
-def monomials(vectors, order):
-    """Return the factors of a symmetric tensor's elements in its form along `vectors`.
+def powers_of(b_power, order):
+    """Return the powers of b and the gradient that a symmetric tensor's elements go with.
 
     Parameters
     ----------
-    vectors : numpy.ndarray, shape (n, 3)
+    b_power : int
+        Of b in every row.
     order : int
-        2 gives 6 columns, 4 gives 15.
+        Of the tensor: 2 gives 6 rows, 4 gives 15, 0 gives one.
 
     Returns
     -------
-    numpy.ndarray, shape (n, n_elements)
+    numpy.ndarray of int, shape (n_elements, 4)
+
+    Examples
+    --------
+    >>> powers_of(1, 2)[:2].tolist()
+    [[1, 2, 0, 0], [1, 1, 1, 0]]
     """
-    columns = [vectors[:, index].prod(axis=1) for index in map(list, symmetric_indices(order))]
-    return np.stack(columns, axis=1) * multiplicities(order)
+    rows = [[index.count(axis) for axis in range(3)] for index in symmetric_indices(order)]
+    return np.insert(np.array(rows), 0, b_power, axis=1)
+
+
+def monomials(gradients, powers):
+    """Return products of powers of b (ms/µm²) and the components of the gradient.
+
+    Parameters
+    ----------
+    gradients : Gradients
+        Of n volumes.
+    powers : numpy.ndarray of int, shape (p, 4)
+
+    Returns
+    -------
+    numpy.ndarray, shape (n, p)
+    """
+    # b in ms/µm² keeps all columns near 1, which the normal equations need.
+    variables = np.column_stack([gradients.bvals / 1000, gradients.bvecs])
+    return (variables[:, None] ** powers).prod(axis=2)
 
 
 def find_rank(design):

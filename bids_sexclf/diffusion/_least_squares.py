@@ -1,11 +1,10 @@
-"""Fit a linear model of the log signal in many voxels at once, chunk by chunk."""
+"""Fit a linear model of the log signal in many voxels at once."""
 
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from bids_sexclf.diffusion._gradients import monomials
 from bids_sexclf.errors import InputError
 
 METHODS = ("WLS", "OLS")
@@ -18,53 +17,60 @@ at zero rather than measured. Much lower, and the logarithm of a single zero rul
 the fit; much higher, and true signals of fluid at high b are raised as well.
 """
 
-CHUNK_SIZE = 2000
-"""Voxels fitted at once: small enough for the cache, large enough for matrix products."""
+PIVOT = 1e-14
+"""Lowest pivot of a Cholesky decomposition, as a fraction of its diagonal cell."""
 
 
 class LinearModel(NamedTuple):
     """Hold what every voxel shares in a least-squares fit.
 
+    Every column of the design is a monomial in b and the three components of the gradient, so
+    products of two columns are monomials again, and many pairs share one: the normal matrix of a
+    kurtosis fit has 253 different cells and only 95 different numbers.
+
     Attributes
     ----------
     design : numpy.ndarray, shape (n, p)
-    inverse : numpy.ndarray, shape (n, p)
-        Transposed pseudo-inverse of the design.
-    products : numpy.ndarray, shape (n, p (p + 1) / 2)
-        Products of every pair of design columns.
-    pairs : numpy.ndarray of int, shape (p, p)
-        Which product belongs in which cell of the normal matrix.
+    inverse : numpy.ndarray, shape (p, n)
+        Pseudo-inverse of the design.
+    moments : numpy.ndarray, shape (m, n)
+        The different products of two design columns.
+    cells : numpy.ndarray of int, shape (p, p)
+        Which of these belongs in which cell of the normal matrix.
     """
 
     design: np.ndarray
     inverse: np.ndarray
-    products: np.ndarray
-    pairs: np.ndarray
+    moments: np.ndarray
+    cells: np.ndarray
 
     @classmethod
-    def from_design(cls, design):
-        """Prepare a design matrix of shape (n, p)."""
-        p = design.shape[1]
-        rows, columns = np.triu_indices(p)
-        pairs = np.empty((p, p), dtype=np.intp)
-        pairs[rows, columns] = pairs[columns, rows] = np.arange(rows.size)
-        products = design[:, rows] * design[:, columns]
-        return cls(design, np.linalg.pinv(design).T, products, pairs)
+    def from_powers(cls, gradients, powers):
+        """Prepare the model whose columns are monomials.
+
+        Parameters
+        ----------
+        gradients : Gradients
+            Of n volumes.
+        powers : numpy.ndarray of int, shape (p, 4)
+            Powers of b and of the three gradient components in each column.
+        """
+        design = monomials(gradients, powers)
+        products, cells = np.unique(
+            (powers[:, None] + powers[None]).reshape(-1, 4), axis=0, return_inverse=True
+        )
+        moments = np.ascontiguousarray(monomials(gradients, products).T)
+        return cls(design, np.linalg.pinv(design), moments, cells.reshape((len(powers),) * 2))
 
 
-def check_options(method, signal_floor, chunk_size, n_threads):
-    """Raise InputError if an option of a fit has no meaning."""
+def check_method(method, signal_floor):
+    """Raise InputError if a choice of a fit has no meaning."""
     if method not in METHODS:
         raise InputError(f"Fit method {method!r} is unknown; choose one of {METHODS}.")
     if not 0 < signal_floor < 1:
         raise InputError(
             f"signal_floor is {signal_floor}; a fraction of the b0 signal between 0 and 1 is "
             f"needed; the default is {SIGNAL_FLOOR}."
-        )
-    if chunk_size < 1 or n_threads < 1:
-        raise InputError(
-            f"chunk_size is {chunk_size} and n_threads {n_threads}; both must be at least 1; the "
-            f"defaults are {CHUNK_SIZE} and 1."
         )
 
 
@@ -73,7 +79,8 @@ def log_signal(signal, reference, floor):
 
     Parameters
     ----------
-    signal : numpy.ndarray, shape (n_voxels, n)
+    signal : numpy.ndarray of float64, shape (n, n_voxels)
+        Overwritten.
     reference : numpy.ndarray of bool, shape (n,)
         The volumes whose mean over finite positive samples is the voxel's b0 signal.
     floor : float
@@ -81,23 +88,27 @@ def log_signal(signal, reference, floor):
 
     Returns
     -------
-    logs : numpy.ndarray of float64, shape (n_voxels, n)
+    logs : numpy.ndarray of float64, shape (n, n_voxels)
         Zero throughout in a voxel without b0 signal.
-    floored : numpy.ndarray of bool, shape (n_voxels, n)
+    floored : numpy.ndarray of bool, shape (n, n_voxels)
         Samples that were under the floor or not finite; all those of a voxel
         without b0 signal.
     empty : numpy.ndarray of bool, shape (n_voxels,)
         Voxels without b0 signal.
     """
-    signal = signal.astype(np.float64)
-    signal[~np.isfinite(signal)] = 0
-    usable = np.maximum(signal[:, reference], 0)
-    s0 = usable.sum(axis=1) / np.maximum(np.count_nonzero(usable, axis=1), 1)
+    # One sample that is not finite leaves a sum that is not; finding it takes a pass of its own.
+    with np.errstate(invalid="ignore"):
+        finite = np.isfinite(signal.sum(axis=0)).all()
+    if not finite:
+        signal[~np.isfinite(signal)] = 0
+    usable = np.maximum(signal[reference], 0)
+    s0 = usable.sum(axis=0) / np.maximum(np.count_nonzero(usable, axis=0), 1)
     empty = s0 == 0
-    limit = np.where(empty, 1.0, floor * s0)[:, None]
-    floored = (signal < limit) | empty[:, None]
+    limit = np.where(empty, 1.0, floor * s0)
+    floored = signal < limit
     logs = np.log(np.maximum(signal, limit, out=signal), out=signal)
-    logs[empty] = 0
+    if empty.any():
+        floored[:, empty], logs[:, empty] = True, 0
     return logs, floored, empty
 
 
@@ -116,8 +127,9 @@ def solve(model, logs, floored, method, floor):
     Parameters
     ----------
     model : LinearModel
-    logs : numpy.ndarray of float64, shape (n_voxels, n)
-    floored : numpy.ndarray of bool, shape (n_voxels, n)
+    logs : numpy.ndarray of float64, shape (n, n_voxels)
+        Overwritten.
+    floored : numpy.ndarray of bool, shape (n, n_voxels)
         Samples whose log is that of the floor.
     method : {"WLS", "OLS"}
     floor : float
@@ -125,67 +137,68 @@ def solve(model, logs, floored, method, floor):
 
     Returns
     -------
-    numpy.ndarray, shape (n_voxels, p)
+    numpy.ndarray, shape (p, n_voxels)
 
     References
     ----------
     Chung, Lu and Henry (2006), doi:10.1016/j.neuroimage.2006.07.001
     """
-    estimate = logs @ model.inverse
+    estimate = model.inverse @ logs
     if method == "OLS":
         return estimate
-    weights = estimate @ model.design.T
-    weights -= weights.max(axis=1, keepdims=True)
+    weights = model.design @ estimate
+    weights -= weights.max(axis=0)
     np.maximum(weights, np.log(floor), out=weights)
-    weights[floored] = np.log(floor)
+    if floored.any():
+        weights[floored] = np.log(floor)
     weights *= 2
     np.exp(weights, out=weights)
-    normal = (weights @ model.products)[:, model.pairs]
+    moments = model.moments @ weights
     weights *= logs
-    return np.linalg.solve(normal, (weights @ model.design)[..., None])[..., 0]
+    return solve_positive(moments, model.cells, model.design.T @ weights)
 
 
-def map_chunks(fit_chunk, dwi, mask, volumes, maps, *, chunk_size, n_threads):
-    """Fill maps voxel by voxel, holding one chunk of the scan per thread.
+def solve_positive(numbers, cells, right):
+    """Solve symmetric positive-definite systems, one per voxel, by Cholesky decomposition.
+
+    LAPACK takes one small matrix at a time; here each step of the
+    decomposition is one operation over all voxels, which lie side by side in
+    memory.
 
     Parameters
     ----------
-    fit_chunk : callable
-        Takes signals of shape (n_voxels, n), returns a dict of arrays whose
-        first axis is voxels and whose keys are those of `maps`.
-    dwi : numpy.ndarray, shape (X, Y, Z, N)
-    mask : numpy.ndarray of bool, shape (X, Y, Z)
-    volumes : numpy.ndarray of int, shape (n,)
-        The volumes that enter the fit.
-    maps : dict of numpy.ndarray, shape (X, Y, Z) or (X, Y, Z, k)
-        Written in place.
-    chunk_size, n_threads : int
+    numbers : numpy.ndarray, shape (m, n_voxels)
+        The different numbers in the matrices.
+    cells : numpy.ndarray of int, shape (p, p)
+        Which of them each cell holds.
+    right : numpy.ndarray, shape (p, n_voxels)
+        Overwritten.
+
+    Returns
+    -------
+    numpy.ndarray, shape (p, n_voxels)
+
+    Examples
+    --------
+    >>> numbers, cells = np.array([[4.0], [2.0]]), np.array([[0, 1], [1, 1]])
+    >>> solve_positive(numbers, cells, np.array([[8.0], [6.0]]))
+    array([[1.],
+           [2.]])
     """
-    voxels = _order_voxels(dwi, mask)
-    every = volumes.size == dwi.shape[-1]
-    jobs = partial(_fill_chunk, fit_chunk, dwi, None if every else volumes, maps)
-    chunks = [
-        tuple(axis[start : start + chunk_size] for axis in voxels)
-        for start in range(0, voxels[0].size, chunk_size)
-    ]
-    if n_threads == 1:
-        for chunk in chunks:
-            jobs(chunk)
-        return
-    # numpy releases the interpreter lock in its loops, so threads share the scan for free.
-    with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(jobs, chunks))
-
-
-def _fill_chunk(fit_chunk, dwi, volumes, maps, where):
-    signal = dwi[where]
-    fitted = fit_chunk(signal if volumes is None else signal[:, volumes])
-    for name, values in maps.items():
-        values[where] = fitted[name]
-
-
-def _order_voxels(dwi, mask):
-    # Scans read from NIfTI run fastest along x: neighbours in memory share cache lines.
-    if abs(dwi.strides[0]) < abs(dwi.strides[2]):
-        return np.nonzero(mask.T)[::-1]
-    return np.nonzero(mask)
+    p = len(right)
+    lower = np.empty((p, p, right.shape[1]), dtype=right.dtype)
+    for j in range(p):
+        column = numbers[cells[j:, j]]
+        # Where rounding leaves nothing of a pivot, its unknown is not determined: hold it near 0.
+        least = PIVOT * column[0]
+        if j:
+            column -= np.einsum("ikv,kv->iv", lower[j:, :j], lower[j, :j])
+            right[j] -= np.einsum("kv,kv->v", lower[j, :j], right[:j])
+        scale = 1 / np.sqrt(np.maximum(column[0], least))
+        np.multiply(column, scale, out=lower[j:, j])
+        lower[j, j] = scale
+        right[j] *= scale
+    for j in reversed(range(p)):
+        right[j] -= np.einsum("iv,iv->v", lower[j + 1 :, j], right[j + 1 :])
+        right[j] *= lower[j, j]
+    return right

@@ -40,15 +40,15 @@ def count_impossible(maps):
     Parameters
     ----------
     maps : dict of numpy.ndarray
-        What `fit_tensor` or `fit_kurtosis` returned with ``counts=True``.
+        What a fit returned with ``counts=True``.
 
     Returns
     -------
     dict of int
         ``floored_samples``: signals that were zero, negative, not finite or
         under the floor, and were raised to it; ``floored_voxels``: voxels
-        holding at least one of these; ``clipped_estimates``: eigenvalues and
-        kurtosis values pushed back to a limit, or undefined and set to 0;
+        holding at least one of these; ``clipped_estimates``: eigenvalues,
+        kurtosis values and parts of NODDI held at a limit, or undefined and set to 0;
         ``clipped_voxels``: voxels holding at least one of these;
         ``empty_voxels``: voxels in the mask without any signal to refer to,
         whose maps are all 0.
@@ -65,8 +65,8 @@ def count_impossible(maps):
             f"fitting. Call the fit with counts=True."
         )
     floored, clipped = (np.asarray(maps[key]) for key in COUNTS)
-    # Eigenvalues are clipped to a positive minimum, so only an unfitted voxel has no MD.
-    unfitted = np.asarray(maps["MD"]) == 0
+    # Every model has a map that is positive wherever it was fitted (MD, ODI).
+    unfitted = np.logical_and.reduce([maps[key] == 0 for key in ("MD", "ODI") if key in maps])
     return {
         "floored_samples": int(floored.sum()),
         "floored_voxels": int(np.count_nonzero(floored)),

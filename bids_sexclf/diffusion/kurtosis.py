@@ -10,26 +10,27 @@ from bids_sexclf.diffusion._gradients import (
     limit_bvals,
     monomials,
     multiplicities,
+    powers_of,
     symmetric_indices,
 )
 from bids_sexclf.diffusion._least_squares import (
-    CHUNK_SIZE,
     SIGNAL_FLOOR,
     LinearModel,
-    check_options,
+    check_method,
     log_signal,
-    map_chunks,
     solve,
 )
 from bids_sexclf.diffusion._maps import MapRecord
+from bids_sexclf.diffusion._voxels import CHUNK_SIZE, alone, as_sliceable, check_walk, fit_voxels
 from bids_sexclf.diffusion.tensor import MAPS as TENSOR_MAPS
 from bids_sexclf.diffusion.tensor import (
     MAX_DIFFUSIVITY,
     MIN_DIFFUSIVITY,
-    allocate,
+    TENSOR_POWERS,
     blank,
+    declare,
     decompose,
-    tensor_design,
+    split_tensor,
     tensor_maps,
 )
 from bids_sexclf.errors import InputError
@@ -89,6 +90,9 @@ MAPS = (
 )
 """What `fit_kurtosis` computes, one record per map."""
 
+KURTOSIS_POWERS = np.vstack([TENSOR_POWERS, powers_of(2, 4)])
+"""Monomials of the log signal with kurtosis: those of the tensor, and b² MD² W / 6."""
+
 # Cell (ij, kl) of the kurtosis tensor as a 6 x 6 matrix, as an index into its 15 elements.
 _PAIRS = symmetric_indices(2)
 _ELEMENTS = {index: place for place, index in enumerate(symmetric_indices(4))}
@@ -97,6 +101,7 @@ _DIAGONAL = [_ELEMENTS[index] for index in [(0, 0, 0, 0), (1, 1, 1, 1), (2, 2, 2
 _CROSS = [_ELEMENTS[index] for index in [(0, 0, 1, 1), (0, 0, 2, 2), (1, 1, 2, 2)]]
 
 
+@alone
 def fit_kurtosis(
     dwi,
     bvals,
@@ -119,8 +124,10 @@ def fit_kurtosis(
 
     Parameters
     ----------
-    dwi : numpy.ndarray, shape (X, Y, Z, N)
-        Signals of any real type, in any order in memory.
+    dwi : numpy.ndarray or sliceable, shape (X, Y, Z, N)
+        Signals of any real type, in any order in memory. What can be sliced,
+        such as the ``dataobj`` of a NIfTI file opened by nibabel, is read slab
+        by slab and never held as a whole.
     bvals : array-like, shape (N,)
         b-values, s/mm², of two or more shells.
     bvecs : array-like, shape (N, 3)
@@ -177,32 +184,39 @@ def fit_kurtosis(
     doi:10.1002/mrm.22655; Veraart et al. (2013),
     doi:10.1016/j.neuroimage.2013.05.028
     """
-    dwi = np.asarray(dwi)
-    check_options(method, signal_floor, chunk_size, n_threads)
+    dwi = as_sliceable(dwi)
+    check_method(method, signal_floor)
+    check_walk(chunk_size, n_threads)
     gradients = limit_bvals(check_gradients(dwi, bvals, bvecs, b0_threshold), b_max)
     mask = check_mask(mask, dwi.shape[:3])
-    model = LinearModel.from_design(_kurtosis_design(gradients, b0_threshold))
+    check_kurtosis(gradients, b0_threshold)
+    model = LinearModel.from_powers(gradients, KURTOSIS_POWERS)
 
     def fit_chunk(signal):
         logs, floored, empty = log_signal(signal, gradients.reference, signal_floor)
-        estimate = solve(model, logs, floored, method, signal_floor)
-        evals, evecs, n_clipped = decompose(estimate[:, 1:7], min_diffusivity, max_diffusivity)
-        averages, n_out = _averages(evals, evecs, estimate[:, 7:], (min_kurtosis, max_kurtosis))
-        maps = tensor_maps(estimate[:, 0], evals) | averages
-        maps["KFA"] = kurtosis_anisotropy(estimate[:, 7:], evals.mean(axis=1))
-        return blank(
-            maps | {"n_floored": np.count_nonzero(floored, axis=1), "n_clipped": n_clipped + n_out},
-            empty,
-        )
+        found = solve(model, logs, floored, method, signal_floor)
+        log_s0, tensors = split_tensor(found)
+        quartics = 6 * found[7:] / multiplicities(4)
+        evals, evecs, n_clipped = decompose(tensors, min_diffusivity, max_diffusivity)
+        averages, n_out = _averages(evals, evecs, quartics, (min_kurtosis, max_kurtosis))
+        maps = tensor_maps(log_s0, evals) | averages
+        maps["KFA"] = kurtosis_anisotropy(quartics, maps["MD"])
+        maps |= {"n_floored": floored.sum(axis=0), "n_clipped": n_clipped + n_out}
+        return blank(maps, empty)
 
-    maps = allocate(MAPS, dwi.shape[:3], counts)
-    volumes = gradients.volumes
-    map_chunks(fit_chunk, dwi, mask, volumes, maps, chunk_size=chunk_size, n_threads=n_threads)
-    return maps
+    return fit_voxels(
+        fit_chunk,
+        dwi,
+        mask,
+        gradients.volumes,
+        declare(MAPS, counts),
+        chunk_size=chunk_size,
+        n_threads=n_threads,
+    )
 
 
-def _kurtosis_design(gradients, b0_threshold):
-    # The fourth-order elements enter as MD² W in (µm²/ms)², which keeps the model linear.
+def check_kurtosis(gradients, b0_threshold):
+    """Raise InputError if the volumes do not determine both tensors."""
     shells = find_shells(gradients.bvals, b0_threshold)
     if len(shells) < 2:
         raise InputError(
@@ -210,24 +224,24 @@ def _kurtosis_design(gradients, b0_threshold):
             f"({', '.join(f'{mean:.0f}' for mean, _ in shells)}); kurtosis needs two or more, for "
             f"instance 1000 and 2000; fit a tensor instead."
         )
-    b = gradients.bvals[:, None] / 1000
-    design = np.hstack([tensor_design(gradients), b**2 / 6 * monomials(gradients.bvecs, 4)])
-    return check_design(
-        design, "kurtosis model", "15 directions on two shells, and b0 or a third shell,"
+    check_design(
+        monomials(gradients, KURTOSIS_POWERS),
+        "kurtosis model",
+        "15 directions on two shells, and b0 or a third shell,",
     )
 
 
 def _averages(evals, evecs, elements, limits):
     """Return MK, AK and RK within limits, and how many of them were not."""
-    defined = evals[:, 2] > UNDEFINED_DIFFUSIVITY
-    evals = np.where(defined[:, None], 1000 * evals, 1.0)
+    defined = evals[2] > UNDEFINED_DIFFUSIVITY
+    evals = np.where(defined, 1000 * evals, 1.0)
     quartic = in_eigenframe(elements, evecs)
     values = {
         "MK": mean_kurtosis(evals, quartic),
         "AK": axial_kurtosis(evals, quartic),
         "RK": radial_kurtosis(evals, quartic),
     }
-    n_out = np.zeros(len(evals), dtype=int)
+    n_out = np.zeros(defined.size, dtype=int)
     for name, kurtosis in values.items():
         n_out += (kurtosis < limits[0]) | (kurtosis > limits[1]) | ~defined
         values[name] = np.clip(np.where(defined, kurtosis, 0.0), *limits)
@@ -239,20 +253,21 @@ def in_eigenframe(elements, evecs):
 
     Parameters
     ----------
-    elements : numpy.ndarray, shape (n_voxels, 15)
+    elements : numpy.ndarray, shape (15, n_voxels)
         In the order of ``symmetric_indices(4)``.
-    evecs : numpy.ndarray, shape (n_voxels, 3, 3)
-        Unit vectors in columns.
+    evecs : numpy.ndarray, shape (3, 3, n_voxels)
+        Unit vectors: component, then the eigenvalue they belong to.
 
     Returns
     -------
-    numpy.ndarray, shape (n_voxels, 3, 3)
+    numpy.ndarray, shape (3, 3, n_voxels)
         Cell (a, b) holds element aabb: the only ones that averages over
         directions see.
     """
     rows, columns = np.transpose(_PAIRS)
-    squares = evecs[:, rows] * evecs[:, columns] * multiplicities(2)[:, None]
-    return squares.transpose(0, 2, 1) @ (elements[:, _MATRIX] @ squares)
+    squares = evecs[rows] * evecs[columns] * multiplicities(2)[:, None]
+    half = np.einsum("ijv,jav->iav", elements[_MATRIX], squares)
+    return np.einsum("iav,ibv->abv", squares, half)
 
 
 def mean_kurtosis(evals, quartic):
@@ -260,9 +275,9 @@ def mean_kurtosis(evals, quartic):
 
     Parameters
     ----------
-    evals : numpy.ndarray, shape (n_voxels, 3)
+    evals : numpy.ndarray, shape (3, n_voxels)
         Positive, largest first.
-    quartic : numpy.ndarray, shape (n_voxels, 3, 3)
+    quartic : numpy.ndarray, shape (3, 3, n_voxels)
         MD² W from `in_eigenframe`, in the squared units of `evals`.
 
     Returns
@@ -280,12 +295,12 @@ def mean_kurtosis(evals, quartic):
     """
     from scipy.special import elliprd, elliprf
 
-    middle = evals[:, 1]
+    largest, middle, smallest = evals
     lambdas = np.stack(
         [
-            np.maximum(evals[:, 0], middle * (1 + GAP)),
+            np.maximum(largest, middle * (1 + GAP)),
             middle,
-            np.minimum(evals[:, 2], middle * (1 - GAP)),
+            np.minimum(smallest, middle * (1 - GAP)),
         ]
     )
     total = 0.0
@@ -295,14 +310,14 @@ def mean_kurtosis(evals, quartic):
         rd = b * c * elliprd(a * b, a * c, b * c) / 3
         along = b * c / a * rf + (3 * a**2 - a * b - a * c - b * c) / a * rd - 1
         across = (b + c) * rf + (2 * a - b - c) * rd - 2
-        total += along / (2 * (a - b) * (a - c)) * quartic[:, i, i]
-        total += 3 * across / (b - c) ** 2 * quartic[:, j, k]
+        total += along / (2 * (a - b) * (a - c)) * quartic[i, i]
+        total += 3 * across / (b - c) ** 2 * quartic[j, k]
     return total
 
 
 def axial_kurtosis(evals, quartic):
     """Return kurtosis along the principal direction; arguments as in `mean_kurtosis`."""
-    return quartic[:, 0, 0] / evals[:, 0] ** 2
+    return quartic[0, 0] / evals[0] ** 2
 
 
 def radial_kurtosis(evals, quartic):
@@ -327,12 +342,12 @@ def radial_kurtosis(evals, quartic):
     ----------
     Tabesh et al. (2011), doi:10.1002/mrm.22655
     """
-    s, t = np.sqrt(evals[:, 1:].T)
+    s, t = np.sqrt(evals[1:])
     common = (s + t) ** 2
     return (
-        (2 * s + t) / (2 * s**3 * common) * quartic[:, 1, 1]
-        + (2 * t + s) / (2 * t**3 * common) * quartic[:, 2, 2]
-        + 3 / (s * t * common) * quartic[:, 1, 2]
+        (2 * s + t) / (2 * s**3 * common) * quartic[1, 1]
+        + (2 * t + s) / (2 * t**3 * common) * quartic[2, 2]
+        + 3 / (s * t * common) * quartic[1, 2]
     )
 
 
@@ -341,7 +356,7 @@ def kurtosis_anisotropy(elements, md):
 
     Parameters
     ----------
-    elements : numpy.ndarray, shape (n_voxels, 15)
+    elements : numpy.ndarray, shape (15, n_voxels)
         MD² W in (µm²/ms)².
     md : numpy.ndarray, shape (n_voxels,)
         Mean diffusivity, mm²/s.
@@ -360,8 +375,8 @@ def kurtosis_anisotropy(elements, md):
     ----------
     Glenn et al. (2015), doi:10.1002/nbm.3271
     """
-    norm = (multiplicities(4) * elements**2).sum(axis=1)
-    mean = (elements[:, _DIAGONAL].sum(axis=1) + 2 * elements[:, _CROSS].sum(axis=1)) / 5
+    norm = (multiplicities(4) * elements**2).sum(axis=0)
+    mean = (elements[_DIAGONAL].sum(axis=0) + 2 * elements[_CROSS].sum(axis=0)) / 5
     defined = mean > MIN_MEAN_KURTOSIS * (1000 * md) ** 2
     share = 1 - 5 * mean**2 / np.where(defined, norm, 1.0)
     return np.where(defined, np.sqrt(np.clip(share, 0, 1)), 0.0)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bids_sexclf.diffusion._frames import eigenframes
 from bids_sexclf.diffusion._gradients import (
     check_design,
     check_gradients,
@@ -9,17 +10,18 @@ from bids_sexclf.diffusion._gradients import (
     find_rank,
     limit_bvals,
     monomials,
+    multiplicities,
+    powers_of,
 )
 from bids_sexclf.diffusion._least_squares import (
-    CHUNK_SIZE,
     SIGNAL_FLOOR,
     LinearModel,
-    check_options,
+    check_method,
     log_signal,
-    map_chunks,
     solve,
 )
 from bids_sexclf.diffusion._maps import COUNTS, MapRecord
+from bids_sexclf.diffusion._voxels import CHUNK_SIZE, alone, as_sliceable, check_walk, fit_voxels
 
 MIN_DIFFUSIVITY = 1e-9
 """Lowest eigenvalue, mm²/s: positive, and far below what a scan can resolve (as in dipy)."""
@@ -38,6 +40,9 @@ some 13 % at b = 1000 and 40 % at b = 3000 s/mm² where MD is 0.9e-3 mm²/s and 
 
 MIN_DIRECTIONS = 15
 """Diffusion-weighted volumes a scan must have under `TENSOR_B_MAX` to do without the others."""
+
+TENSOR_POWERS = np.vstack([powers_of(0, 0), powers_of(1, 2)])
+"""Monomials of the log signal of a tensor: log S0, and -b times its six elements."""
 
 MAX_S0 = float(np.finfo(np.float32).max)
 
@@ -85,6 +90,7 @@ MAPS = (
 """What `fit_tensor` computes, one record per map."""
 
 
+@alone
 def fit_tensor(
     dwi,
     bvals,
@@ -106,8 +112,10 @@ def fit_tensor(
 
     Parameters
     ----------
-    dwi : numpy.ndarray, shape (X, Y, Z, N)
-        Signals of any real type, in any order in memory.
+    dwi : numpy.ndarray or sliceable, shape (X, Y, Z, N)
+        Signals of any real type, in any order in memory. What can be sliced,
+        such as the ``dataobj`` of a NIfTI file opened by nibabel, is read slab
+        by slab and never held as a whole.
     bvals : array-like, shape (N,)
         b-values, s/mm².
     bvecs : array-like, shape (N, 3)
@@ -159,58 +167,93 @@ def fit_tensor(
     Basser and Pierpaoli (1996), doi:10.1006/jmrb.1996.0086; Chung, Lu and
     Henry (2006), doi:10.1016/j.neuroimage.2006.07.001
     """
-    dwi = np.asarray(dwi)
-    check_options(method, signal_floor, chunk_size, n_threads)
-    gradients = _choose_volumes(check_gradients(dwi, bvals, bvecs, b0_threshold), b_max)
+    dwi = as_sliceable(dwi)
+    check_method(method, signal_floor)
+    check_walk(chunk_size, n_threads)
+    gradients = choose_volumes(check_gradients(dwi, bvals, bvecs, b0_threshold), b_max)
     mask = check_mask(mask, dwi.shape[:3])
-    design = tensor_design(gradients)
-    check_design(design, "tensor", "6 non-collinear directions and b0 or a second b-value")
-    model = LinearModel.from_design(design)
+    check_tensor(gradients)
+    model = LinearModel.from_powers(gradients, TENSOR_POWERS)
 
     def fit_chunk(signal):
         logs, floored, empty = log_signal(signal, gradients.reference, signal_floor)
-        estimate = solve(model, logs, floored, method, signal_floor)
-        evals, evecs, n_clipped = decompose(estimate[:, 1:7], min_diffusivity, max_diffusivity)
-        maps = tensor_maps(estimate[:, 0], evals)
-        maps |= {
-            "V1": evecs[..., 0],
-            "n_floored": np.count_nonzero(floored, axis=1),
-            "n_clipped": n_clipped,
-        }
+        log_s0, tensors = split_tensor(solve(model, logs, floored, method, signal_floor))
+        evals, evecs, n_clipped = decompose(tensors, min_diffusivity, max_diffusivity)
+        maps = tensor_maps(log_s0, evals)
+        maps |= {"V1": evecs[:, 0], "n_floored": floored.sum(axis=0), "n_clipped": n_clipped}
         return blank(maps, empty)
 
-    maps = allocate(MAPS, dwi.shape[:3], counts)
-    if directions:
-        maps["V1"] = np.zeros(dwi.shape[:3] + (3,), dtype=np.float32)
-    volumes = gradients.volumes
-    map_chunks(fit_chunk, dwi, mask, volumes, maps, chunk_size=chunk_size, n_threads=n_threads)
-    return maps
+    outputs = declare(MAPS, counts) | ({"V1": (np.float32, 3)} if directions else {})
+    return fit_voxels(
+        fit_chunk,
+        dwi,
+        mask,
+        gradients.volumes,
+        outputs,
+        chunk_size=chunk_size,
+        n_threads=n_threads,
+    )
 
 
-def _choose_volumes(gradients, b_max):
+def check_tensor(gradients):
+    """Raise InputError if the volumes do not determine a tensor."""
+    check_design(
+        monomials(gradients, TENSOR_POWERS),
+        "tensor",
+        "6 non-collinear directions and b0 or a second b-value",
+    )
+
+
+def volumes_for_tensor(bvals, bvecs, b0_threshold=50):
+    """Give the volumes that `fit_tensor` takes where its ``b_max`` is left to it.
+
+    Parameters
+    ----------
+    bvals : array-like, shape (N,)
+        s/mm².
+    bvecs : array-like, shape (N, 3)
+    b0_threshold : float
+
+    Returns
+    -------
+    numpy.ndarray of int, ascending
+
+    Examples
+    --------
+    >>> bvecs = np.random.default_rng(0).normal(size=(40, 3))
+    >>> bvecs /= np.linalg.norm(bvecs, axis=1, keepdims=True)
+    >>> int(volumes_for_tensor(np.repeat([0, 1000, 2000], [4, 18, 18]), bvecs)[-1])
+    21
+    """
+    voxel = np.ones((1, 1, 1, len(bvals)))
+    return choose_volumes(check_gradients(voxel, bvals, bvecs, b0_threshold), None).volumes
+
+
+def choose_volumes(gradients, b_max):
+    """Keep the volumes that make the tensor; see ``b_max`` of `fit_tensor`."""
     if b_max is not None:
         return limit_bvals(gradients, b_max)
     low = limit_bvals(gradients, TENSOR_B_MAX)
     weighted = np.count_nonzero(low.bvecs.any(axis=1) & ~low.reference)
-    enough = weighted >= MIN_DIRECTIONS and find_rank(tensor_design(low)) == 7
+    enough = weighted >= MIN_DIRECTIONS and find_rank(monomials(low, TENSOR_POWERS)) == 7
     return low if enough else gradients
 
 
-def tensor_design(gradients):
-    """Return the columns that turn (log S0, six tensor elements in µm²/ms) into log signals.
+def split_tensor(coefficients):
+    """Return log S0 and the elements of the tensor from what a fit of `TENSOR_POWERS` found.
 
     Parameters
     ----------
-    gradients : Gradients
+    coefficients : numpy.ndarray, shape (p, n_voxels)
+        Further rows are left alone.
 
     Returns
     -------
-    numpy.ndarray, shape (n, 7)
-        Elements in the order xx, xy, xz, yy, yz, zz.
+    log_s0 : numpy.ndarray, shape (n_voxels,)
+    elements : numpy.ndarray, shape (6, n_voxels)
+        xx, xy, xz, yy, yz, zz in µm²/ms.
     """
-    # b in ms/µm² keeps all columns near 1, which the normal equations need.
-    b = gradients.bvals[:, None] / 1000
-    return np.hstack([np.ones_like(b), -b * monomials(gradients.bvecs, 2)])
+    return coefficients[0], -coefficients[1:7] / multiplicities(2)
 
 
 def decompose(elements, low, high):
@@ -218,24 +261,22 @@ def decompose(elements, low, high):
 
     Parameters
     ----------
-    elements : numpy.ndarray, shape (n_voxels, 6)
+    elements : numpy.ndarray, shape (6, n_voxels)
         xx, xy, xz, yy, yz, zz in µm²/ms.
     low, high : float
         Limits to which eigenvalues are clipped, mm²/s.
 
     Returns
     -------
-    evals : numpy.ndarray, shape (n_voxels, 3)
+    evals : numpy.ndarray, shape (3, n_voxels)
         mm²/s, largest first.
-    evecs : numpy.ndarray, shape (n_voxels, 3, 3)
-        Unit vectors in columns.
+    evecs : numpy.ndarray, shape (3, 3, n_voxels)
+        Unit vectors: component, then the eigenvalue they belong to.
     n_clipped : numpy.ndarray of int, shape (n_voxels,)
         Eigenvalues that were outside the limits.
     """
-    tensors = elements[:, [[0, 1, 2], [1, 3, 4], [2, 4, 5]]] / 1000
-    evals, evecs = np.linalg.eigh(tensors)
-    evals, evecs = evals[:, ::-1], evecs[:, :, ::-1]
-    n_clipped = np.count_nonzero((evals < low) | (evals > high), axis=1)
+    evals, evecs = eigenframes(elements / 1000)
+    n_clipped = ((evals < low) | (evals > high)).sum(axis=0)
     return np.clip(evals, low, high), evecs, n_clipped
 
 
@@ -245,7 +286,7 @@ def tensor_maps(log_s0, evals):
     Parameters
     ----------
     log_s0 : numpy.ndarray, shape (n_voxels,)
-    evals : numpy.ndarray, shape (n_voxels, 3)
+    evals : numpy.ndarray, shape (3, n_voxels)
         Positive, largest first, mm²/s.
 
     Returns
@@ -254,33 +295,33 @@ def tensor_maps(log_s0, evals):
 
     Examples
     --------
-    >>> maps = tensor_maps(np.zeros(1), np.array([[2e-3, 1e-3, 1e-3]]))
+    >>> maps = tensor_maps(np.zeros(1), np.array([[2e-3], [1e-3], [1e-3]]))
     >>> float(maps["FA"][0].round(4)), float(maps["RD"][0])
     (0.4082, 0.001)
     """
-    mean = evals.mean(axis=1)
-    spread = ((evals - mean[:, None]) ** 2).sum(axis=1)
-    fa = np.sqrt(1.5 * spread / (evals**2).sum(axis=1))
+    mean = evals.mean(axis=0)
+    spread = ((evals - mean) ** 2).sum(axis=0)
+    fa = np.sqrt(1.5 * spread / (evals**2).sum(axis=0))
     return {
         "FA": np.clip(fa, 0, 1),
         "MD": mean,
-        "AD": evals[:, 0],
-        "RD": evals[:, 1:].mean(axis=1),
+        "AD": evals[0],
+        "RD": evals[1:].mean(axis=0),
         "S0": np.exp(np.minimum(log_s0, np.log(MAX_S0))),
     }
 
 
-def allocate(records, shape, counts):
-    """Return zero maps for `records`, and for the counts where these are asked for."""
-    maps = {record.name: np.zeros(shape, dtype=np.float32) for record in records}
-    if counts:
-        maps |= {name: np.zeros(shape, dtype=np.int32) for name in COUNTS}
-    return maps
+def declare(records, counts):
+    """Say what type the maps of `records` have, and the counts where these are asked for."""
+    outputs = {record.name: (np.float32, 1) for record in records}
+    return outputs | (dict.fromkeys(COUNTS, (np.int32, 1)) if counts else {})
 
 
 def blank(maps, empty):
     """Set every map but the count of floored samples to 0 where a voxel holds no signal."""
+    if not empty.any():
+        return maps
     for name, values in maps.items():
         if name != "n_floored":
-            values[empty] = 0
+            values[..., empty] = 0
     return maps

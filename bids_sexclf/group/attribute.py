@@ -78,7 +78,10 @@ def run(desk, advance):
         )
     if all(is_attributed(*pair) for pair in jobs):
         frames = [read_tsv(_table(*pair), ("model", "map", "method", "fill")) for pair in jobs]
-        write_table(pd.concat(frames), desk.folder / "attributions.tsv", "attributions")
+        empty = pd.DataFrame(columns=_order(), dtype=object)  # a study may ask for none
+        write_table(
+            pd.concat(frames) if frames else empty, desk.folder / "attributions.tsv", "attributions"
+        )
 
 
 def _table(job, method):

@@ -1,6 +1,7 @@
-"""Gather who can be studied. Reads participants.tsv and sub-*/; writes cohort.tsv, excluded.tsv.
+"""Gather who can be studied. Reads participants.tsv and sub-*/; writes cohort.tsv and three more.
 
-Where asked, also region_means.tsv: every map averaged over the regions of the atlas.
+The others are excluded.tsv, morphometry.tsv and, where asked, region_means.tsv: every map averaged
+over the regions of the atlas.
 """
 
 import hashlib
@@ -11,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from bids_sexclf import layout, resources
+from bids_sexclf.acpc import SPACE as NATIVE
 from bids_sexclf.errors import InputError
+from bids_sexclf.group import _morphometry, _native
 from bids_sexclf.group._region_means import TABLE, Averager
 from bids_sexclf.people import read_participants
 from bids_sexclf.tables import read_table, write_table
@@ -28,11 +31,23 @@ from bids_sexclf.volumes import (
 )
 
 READS = ()
-WRITES = ("cohort.tsv", "excluded.tsv")
+WRITES = ("cohort.tsv", "excluded.tsv", "morphometry.tsv")
 SETTINGS = ("maps", "voxel_size", "atlas", "atlas_labels", "region_means")
-ENTRIES = {"T1w": "t1w_template"} | dict.fromkeys(("FA", "MD", "AD", "RD"), "tensor_template")
+ENTRIES = {"T1w": "t1w_template", "T1wACPC": "t1w_acpc"} | dict.fromkeys(
+    ("FA", "MD", "AD", "RD"), "tensor_template"
+)
 ENTRIES |= dict.fromkeys(("MK", "AK", "RK", "KFA"), "kurtosis_template")
-NUMBERS = ("brain_volume_ml", "motion_mm", "registration_agreement", "snr")
+ENTRIES |= dict.fromkeys(("ICVF", "ODI", "ISOVF"), "noddi_template")
+NUMBERS = (
+    "brain_volume_ml",
+    "grey_volume_ml",
+    "white_volume_ml",
+    "csf_volume_ml",
+    "intracranial_volume_ml",
+    "motion_mm",
+    "registration_agreement",
+    "snr",
+)
 
 
 def digest(desk):
@@ -42,6 +57,7 @@ def digest(desk):
         desk.derivatives / entry["path"]
         for entry in layout.find_derivatives(desk.derivatives, "quality")
     ]
+    files += _morphometry.list_stats(desk, layout.find_derivatives(desk.derivatives, "quality"))
     seen = [
         (str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()
     ]
@@ -68,9 +84,11 @@ def run(desk, advance):
     rows, excluded = select(people, faults, found, desk.study.maps)
     cohort = _table(rows, people, desk)
     _check_cohort(cohort, excluded, desk)
-    grid = write_grid(desk, space, resolution)
-    places = (space, resolution, _atlas_places(desk))
-    averager = Averager(desk, *places) if desk.study.region_means else None
+    if space == NATIVE:
+        grid = _native.write_grid(desk, desk.derivatives / rows[0][2][desk.study.maps[0]])
+    else:
+        grid = write_grid(desk, space, resolution)
+    averager = _averager(desk, space, resolution)
     bad = write_arrays(desk, cohort, grid, advance, averager)
     if bad:
         excluded += [
@@ -79,7 +97,7 @@ def run(desk, advance):
         ]
         cohort = cohort.drop(index=list(bad)).reset_index(drop=True)
         _check_cohort(cohort, excluded, desk)
-        averager = Averager(desk, *places) if averager else None
+        averager = _averager(desk, space, resolution)
         write_arrays(desk, cohort, grid, advance, averager)
     _write_excluded(desk, excluded)
     if averager:
@@ -87,6 +105,10 @@ def run(desk, advance):
     else:
         for path in (desk.folder / TABLE, (desk.folder / TABLE).with_suffix(".json")):
             path.unlink(missing_ok=True)
+    morphometry, intracranial = _morphometry.gather(desk, cohort)
+    if intracranial is not None:
+        cohort["intracranial_volume_ml"] = intracranial
+    write_table(morphometry, desk.folder / "morphometry.tsv", "morphometry")
     write_table(cohort, desk.folder / "cohort.tsv", "cohort")
 
 
@@ -114,12 +136,12 @@ def find_maps(desk):
     for entry in layout.find_derivatives(desk.derivatives, "quality"):
         found[entry["participant_id"], entry["session_id"]] = {}
     for name in desk.study.maps:
-        given = {} if name == "T1w" else {"param": name.lower()}
+        given = {} if name.startswith("T1w") else {"param": name.lower()}
         for entry in layout.find_derivatives(desk.derivatives, ENTRIES[name], **given):
             key = (entry["participant_id"], entry["session_id"])
             if key in found:
                 found[key][name] = entry["path"]
-                spaces.add((entry["space"], entry["res"]))
+                spaces.add((entry.get("space", NATIVE), entry["res"]))
     if not found:
         raise InputError(
             f"Found no prepared participant in {desk.derivatives}, needed sub-*/*_quality.json. "
@@ -255,10 +277,18 @@ def _atlas_places(desk):
     return [desk.run.atlas_dir] if desk.run.atlas_dir else []
 
 
+def _averager(desk, space, resolution):
+    """Give what averages maps over the atlas's regions; or None."""
+    if not desk.study.region_means or space == NATIVE:
+        return None
+    return Averager(desk, space, resolution, _atlas_places(desk))
+
+
 def write_arrays(desk, cohort, grid, advance, averager=None):
     """Write one memory-mapped array per map: participants × X × Y × Z.
 
-    T1w has no unit: each brain is centred and scaled by its own mean and standard deviation.
+    T1w has no unit: each brain is centred and scaled by its own mean and standard deviation; in
+    its own size it is divided by its own mean, so that it stands out from the 0 around it.
     Diffusion maps keep their units. Outside the template's brain everything is 0.
 
     Parameters
@@ -288,6 +318,8 @@ def write_arrays(desk, cohort, grid, advance, averager=None):
             values = volume[inside]
             if not np.isfinite(values).all() or values.std() == 0:
                 bad[row] = f"{path} is constant or not finite inside the brain"
+            elif name == "T1wACPC":
+                volume = volume / values[values > 0].mean()
             elif name == "T1w":
                 volume = np.where(inside, (volume - values.mean()) / values.std(), 0)
                 whole = np.where(whole != 0, (whole - values.mean()) / values.std(), 0)

@@ -22,6 +22,11 @@ def run(desk, advance):
     """
     import pandas as pd
 
+    order = list(schema("regions"))
+    if desk.read("attributions").empty:  # none were asked for
+        empty = pd.DataFrame(columns=order, dtype=object)
+        write_table(empty, desk.folder / "regions.tsv", "regions")
+        return
     cohort = desk.read("cohort").drop_duplicates("participant_id")
     family = cohort["family_id"].fillna(cohort["participant_id"]).astype(str)
     family.index = cohort["participant_id"]
@@ -36,7 +41,6 @@ def run(desk, advance):
         paint(desk, dict(zip(KEYS, key, strict=True)), drops)
         tables.append(table)
         advance(step, len(groups))
-    order = list(schema("regions"))
     # Signed ranks reach their smallest p as soon as all participants agree in sign, however small
     # the drops: among regions with one p, the largest mean drop comes first.
     table = pd.concat(

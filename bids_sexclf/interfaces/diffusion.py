@@ -1,23 +1,27 @@
-"""Diffusion series: alignment of volumes, mask, fits."""
+"""Diffusion series: motion, resampling, bias field, mask."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
-    OutputMultiObject,
     SimpleInterface,
     TraitedSpec,
+    isdefined,
     traits,
 )
 
-from bids_sexclf.interfaces.ants import _register, antspyx, rotation_of, to_ants
-from bids_sexclf.volumes import load, save
-
-HEAD_RADIUS = 50.0
-"""Radius, mm, of the sphere on which displacements are measured."""
+from bids_sexclf.errors import InputError
+from bids_sexclf.interfaces.ants import _register, antspyx, to_ants
+from bids_sexclf.interfaces.series import open_series, series_writer, volumes
+from bids_sexclf.motion.align import Alignment, align_series, average_blocks, coarsen
+from bids_sexclf.motion.geometry import displacement, image_centre, turn_gradients
+from bids_sexclf.motion.resample import distorted_places, read_displacements, resample_volume
+from bids_sexclf.volumes import check_same_grid, load, save
 
 
 class _SeriesIn(BaseInterfaceInputSpec):
@@ -48,162 +52,274 @@ def read_gradients(bval, bvec):
     return bvals, np.nan_to_num(bvecs)
 
 
-def turn_gradients(bvecs, rotations, affine):
-    """Turn b-vectors along with their volumes.
-
-    Parameters
-    ----------
-    bvecs : ndarray, shape (N, 3)
-        FSL's convention: along the image axes, the first one mirrored where the affine has a
-        positive determinant.
-    rotations : ndarray, shape (N, 3, 3)
-        From the reference to each volume, in world space: a head that turned by R has its
-        gradient turned back by the inverse of R.
-    affine : ndarray, shape (4, 4)
-        Voxel to world.
-
-    Returns
-    -------
-    ndarray, shape (N, 3)
-
-    References
-    ----------
-    Leemans and Jones 2009, doi:10.1002/mrm.21890.
-    """
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    if np.linalg.det(axes) > 0:
-        axes = axes * np.array([-1.0, 1.0, 1.0])
-    return np.einsum("ji,nkj,kl,nl->ni", axes, rotations, axes, bvecs)
-
-
-def displacement(first, second, centre):
-    """Give the mean displacement between two linear transforms over a head-sized sphere.
-
-    Parameters
-    ----------
-    first, second : ndarray, shape (4, 4)
-        World to world, mm.
-    centre : ndarray, shape (3,)
-        Of the head, mm.
-
-    Returns
-    -------
-    float
-        Root mean square displacement over a sphere of 50 mm (Jenkinson 1999), mm. Stretch and
-        shear, as eddy currents cause, do not count.
-    """
-    change = _rigid_part(second, centre) @ np.linalg.inv(_rigid_part(first, centre)) - np.eye(4)
-    shift = change[:3, :3] @ centre + change[:3, 3]
-    square = HEAD_RADIUS**2 * np.trace(change[:3, :3].T @ change[:3, :3]) / 5 + shift @ shift
-    return float(np.sqrt(square))
-
-
-def _rigid_part(matrix, centre):
-    """Give the rigid transform with the same rotation that moves the centre alike."""
-    from scipy.linalg import polar
-
-    rigid = np.eye(4)
-    rigid[:3, :3], _ = polar(matrix[:3, :3])
-    rigid[:3, 3] = matrix[:3, :3] @ centre + matrix[:3, 3] - rigid[:3, :3] @ centre
-    return rigid
-
-
-class _AlignIn(_SeriesIn):
+class _EstimateIn(_SeriesIn):
     kind = traits.Enum("affine", "rigid", "none", usedefault=True)
+    axis = traits.Either(None, traits.Range(0, 2), desc="of the array, along the phase encoding")
     sloppy = traits.Bool(False, usedefault=True)
     seed = traits.Int(1, usedefault=True)
+    threads = traits.Int(1, usedefault=True)
 
 
-class _AlignOut(TraitedSpec):
-    out_file = File(exists=True)
+class _EstimateOut(TraitedSpec):
+    matrices = File(exists=True, desc="JSON: one transform per volume; see `read_matrices`")
     bvec = File(exists=True, desc="turned along with the volumes")
-    b0 = File(exists=True, desc="mean b0 of the aligned series")
+    b0 = File(exists=True, desc="mean of the aligned b0 volumes")
     motion = File(exists=True, desc="JSON: displacement of each volume against the one before")
 
 
-class AlignVolumes(SimpleInterface):
-    """Align the volumes of a diffusion series with its mean b0, and turn the gradients along.
+class EstimateMotion(SimpleInterface):
+    """Estimate where each volume of a series has the head, and turn the gradients along.
 
-    b0 volumes are registered rigidly to the first one, each shell's mean rigidly
-    to the mean b0, each volume to its shell's carried mean, all by mutual
-    information inside the dilated brain mask. Every volume is resampled once.
+    b0 volumes are registered rigidly with their mean, each weighted volume with its prediction
+    from all others (Gaussian process), as eddy currents allow where the phase-encoding axis is
+    known; then the mean of each shell rigidly with the mean b0 by mutual information.
+
+    References
+    ----------
+    Andersson and Sotiropoulos 2016, doi:10.1016/j.neuroimage.2015.10.019.
     """
 
-    input_spec, output_spec = _AlignIn, _AlignOut
+    input_spec, output_spec = _EstimateIn, _EstimateOut
 
     def _run_interface(self, runtime):
-        data, affine = load(self.inputs.in_file, ndim=4)
+        image = open_series(self.inputs.in_file)
+        affine = image.affine
         bvals, bvecs = read_gradients(self.inputs.bval, self.inputs.bvec)
-        count = len(bvals)
-        matrices = np.repeat(np.eye(4)[None], count, axis=0)
-        rotations = np.repeat(np.eye(3)[None], count, axis=0)
+        _check_count(self.inputs.in_file, image.shape, bvals, bvecs)
+        same = np.repeat(np.eye(4)[None], len(bvals), axis=0)
+        found = Alignment(same, same[:, :3, :3])
         if self.inputs.kind != "none":
-            matrices, rotations = self._align(data, bvals, affine, runtime.cwd)
-        middle = affine[:3, :3] @ (np.array(data.shape[:3]) / 2) + affine[:3, 3]
-        moved = [displacement(a, b, middle) for a, b in zip(matrices, matrices[1:], strict=False)]
-        out = {name: str(Path(runtime.cwd, name)) for name in ("dwi.nii.gz", "b0.nii.gz")}
-        save(data, affine, out["dwi.nii.gz"])
-        save(data[..., bvals <= max(50, bvals.min())].mean(-1), affine, out["b0.nii.gz"])
-        bvec, motion = Path(runtime.cwd, "dwi.bvec"), Path(runtime.cwd, "motion.json")
-        np.savetxt(bvec, turn_gradients(bvecs, rotations, affine).T, fmt="%.6f")
-        motion.write_text(json.dumps({"displacement_mm": [0.0, *moved]}))
-        self._results |= {"out_file": out["dwi.nii.gz"], "b0": out["b0.nii.gz"]}
-        self._results |= {"bvec": str(bvec), "motion": str(motion)}
+            found = self._align(bvals, bvecs, runtime.cwd)
+        low = bvals <= max(50, bvals.min())
+        b0 = _mean_b0(
+            self.inputs.in_file, low, lambda i, v: resample_volume(v, affine, found.matrices[i])
+        )
+        save(b0, affine, Path(runtime.cwd, "b0.nii.gz"))
+        np.savetxt(
+            Path(runtime.cwd, "gradients.bvec"),
+            turn_gradients(bvecs, found.rotations, affine).T,
+            fmt="%.6f",
+        )
+        middle = image_centre(image.shape, affine)
+        moved = [
+            displacement(a, b, middle)
+            for a, b in zip(found.matrices, found.matrices[1:], strict=False)
+        ]
+        _write_json({"displacement_mm": [0.0, *moved]}, runtime.cwd, "motion.json")
+        _write_json(found.matrices.tolist(), runtime.cwd, "matrices.json")
+        names = ("b0.nii.gz", "gradients.bvec", "motion.json", "matrices.json")
+        for field, name in zip(("b0", "bvec", "motion", "matrices"), names, strict=True):
+            self._results[field] = str(Path(runtime.cwd, name))
         return runtime
 
-    def _align(self, data, bvals, affine, folder):
-        """Align the volumes in place; give each one's matrix and rotation in world space."""
+    def _align(self, bvals, bvecs, folder):
+        """Align the volumes on a grid that is fine enough for motion."""
         from scipy.ndimage import binary_dilation
+        from threadpoolctl import threadpool_limits
 
         from bids_sexclf.brain import b0_mask, ball
-        from bids_sexclf.diffusion import find_shells
 
-        ants = antspyx(self.inputs.seed)
-        matrices = np.repeat(np.eye(4)[None], len(bvals), axis=0)
-        rotations = np.repeat(np.eye(3)[None], len(bvals), axis=0)
-        low = np.flatnonzero(bvals <= max(50, bvals.min()))
-        kind = self.inputs.kind.capitalize()
+        image = open_series(self.inputs.in_file)
+        factors, affine = coarsen(image.shape, image.affine)
+        frames = np.stack([average_blocks(v, factors) for v in volumes(self.inputs.in_file)])
         size = np.linalg.norm(affine[:3, :3], axis=0)
-        near = binary_dilation(b0_mask(data[..., low].mean(-1), size), ball(8, size))
-        mask = to_ants(near, affine)
+        low = bvals <= max(50, bvals.min())
+        near = binary_dilation(b0_mask(frames[low].mean(0), size), ball(8, size))
+        along = self.inputs.axis
+        free = along if self.inputs.kind == "affine" and along is not None else self.inputs.kind
+        ants = antspyx(self.inputs.seed)
 
-        def align(index, target, kind, start="Identity"):
-            moving = to_ants(data[..., index], affine)
-            found = self._linear(ants, target, moving, kind, folder, start, mask)
-            data[..., index] = ants.apply_transforms(target, moving, [found]).numpy()
-            matrices[index], rotations[index] = _matrix(ants, found), rotation_of(found)
+        def tie(b0, mean):
+            images = [to_ants(array, affine) for array in (b0, mean, near)]
+            return _tie(ants, *images, str(Path(folder, "shell_")), self.inputs.sloppy)
 
-        first = to_ants(data[..., low[0]], affine)
-        for index in low[1:]:
-            align(index, first, "Rigid")
-        b0 = to_ants(data[..., low].mean(-1), affine)
-        for _, members in find_shells(bvals):
-            members = np.setdiff1d(members, low)
-            if not members.size:
-                continue
-            mean = to_ants(data[..., members].mean(-1), affine)
-            start = self._linear(ants, b0, mean, "Rigid", folder, "Identity", mask, "shell_")
-            target = ants.apply_transforms(b0, mean, [start])
-            for index in members:
-                align(index, target, kind, start)
-        return matrices, rotations
+        # One thread per volume and none inside: the sums are the same whatever the threads.
+        with threadpool_limits(1), ThreadPoolExecutor(self.inputs.threads) as executor:
+            return align_series(
+                frames,
+                affine,
+                near,
+                bvals,
+                bvecs,
+                tie,
+                free=free,
+                sloppy=self.inputs.sloppy,
+                run=executor.map,
+            )
 
-    def _linear(self, ants, fixed, moving, kind, folder, start, mask, prefix="volume_"):
-        """Register two volumes of one head that nearly overlap already."""
-        found = _register(
-            ants,
-            fixed,
-            moving,
-            kind,
-            str(Path(folder, prefix)),
-            initial_transform=start,
-            mask=mask,
-            mask_all_stages=True,
-            aff_iterations=(40, 0) if self.inputs.sloppy else (50, 20),
-            aff_shrink_factors=(2, 1),
-            aff_smoothing_sigmas=(1, 0),
+
+def _tie(ants, fixed, moving, mask, prefix, sloppy):
+    """Register two contrasts of one head rigidly; give the matrix."""
+    found = _register(
+        ants,
+        fixed,
+        moving,
+        "Rigid",
+        prefix,
+        initial_transform="Identity",
+        mask=mask,
+        mask_all_stages=True,
+        aff_iterations=(40, 0) if sloppy else (50, 20),
+        aff_shrink_factors=(2, 1),
+        aff_smoothing_sigmas=(1, 0),
+    )
+    return _matrix(ants, found["fwdtransforms"][0])
+
+
+def _mean_b0(path, low, change=lambda index, volume: volume):
+    """Average the b0 volumes of a series, each changed first."""
+    total = 0.0
+    for index, volume in enumerate(volumes(path)):
+        if low[index]:
+            total = total + change(index, volume)
+    return total / low.sum()
+
+
+def _check_count(path, shape, bvals, bvecs):
+    """Refuse gradients that do not belong to a series."""
+    if not len(bvals) == len(bvecs) == shape[3]:
+        raise InputError(
+            f"Found {len(bvals)} b-values and {len(bvecs)} b-vectors for the {shape[3]} volumes of "
+            f"{path}, needed one of each per volume. Look for the files that belong to this series."
         )
-        return found["fwdtransforms"][0]
+
+
+def _write_json(content, folder, name):
+    Path(folder, name).write_text(json.dumps(content))
+
+
+class _MeanIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True)
+    bval = File(exists=True, mandatory=True)
+
+
+class _MeanOut(TraitedSpec):
+    out_file = File(exists=True)
+
+
+class MeanB0(SimpleInterface):
+    """Average the b0 volumes of a series."""
+
+    input_spec, output_spec = _MeanIn, _MeanOut
+
+    def _run_interface(self, runtime):
+        bvals = np.loadtxt(self.inputs.bval, ndmin=1).ravel()
+        b0 = _mean_b0(self.inputs.in_file, bvals <= max(50, bvals.min()))
+        self._results["out_file"] = str(Path(runtime.cwd, "b0.nii.gz"))
+        save(b0, open_series(self.inputs.in_file).affine, self._results["out_file"])
+        return runtime
+
+
+class _BiasIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="mean b0")
+    mask = File(exists=True, mandatory=True)
+
+
+class _BiasOut(TraitedSpec):
+    out_file = File(exists=True, desc="the field, of geometric mean one in the mask")
+
+
+class FindBias(SimpleInterface):
+    """Find the bias field of a diffusion series by N4 on its mean b0, inside the mask.
+
+    References
+    ----------
+    Tustison et al. 2010, doi:10.1109/TMI.2010.2046908.
+    """
+
+    input_spec, output_spec = _BiasIn, _BiasOut
+
+    def _run_interface(self, runtime):
+        ants = antspyx()
+        b0, affine = load(self.inputs.in_file, ndim=3)
+        mask = load(self.inputs.mask, ndim=3)[0] > 0
+        size = np.linalg.norm(affine[:3, :3], axis=0)
+        field = ants.n4_bias_field_correction(
+            to_ants(b0, affine),
+            mask=to_ants(mask, affine),
+            # A field this smooth is found on voxels of about 8 mm.
+            shrink_factor=max(1, round(8 / size.min())),
+            convergence={"iters": [50, 50, 30], "tol": 1e-6},
+            return_bias_field=True,
+        ).numpy()
+        field = np.where(np.isfinite(field) & (field > 0), field, 1.0)
+        field /= np.exp(np.log(field[mask]).mean())
+        # Far outside the head a spline says anything: no voxel changes more than tenfold.
+        self._results["out_file"] = str(Path(runtime.cwd, "bias.nii.gz"))
+        save(np.clip(field, 0.1, 10), affine, self._results["out_file"])
+        return runtime
+
+
+class _ResampleIn(_MeanIn):
+    matrices = File(exists=True, desc="of `EstimateMotion`; none where volumes lie aligned")
+    warp = File(exists=True, desc="ANTs displacement field on the grid of the series")
+    jacobian = File(exists=True, desc="what the warp's stretch does to intensity; multiplied")
+    bias = File(exists=True, desc="divided out")
+    mask = File(exists=True, mandatory=True)
+    threads = traits.Int(1, usedefault=True)
+
+
+class _ResampleOut(_MeanOut):
+    b0 = File(exists=True, desc="mean b0 of the series as it leaves")
+    b0_brain = File(exists=True, desc="the same inside the mask")
+
+
+class ResampleSeries(SimpleInterface):
+    """Resample every volume once, through distortion and motion, and divide the bias out."""
+
+    input_spec, output_spec = _ResampleIn, _ResampleOut
+
+    def _run_interface(self, runtime):
+        given = self.inputs
+        image = open_series(given.in_file)
+        shape, affine = image.shape, image.affine
+        matrices = [np.eye(4)] * shape[3]
+        if isdefined(given.matrices):
+            matrices = np.array(json.loads(Path(given.matrices).read_text()))
+        places, gain = self._places(shape, affine), self._gain(affine, shape)
+        bvals = np.loadtxt(given.bval, ndmin=1).ravel()
+        low, total = bvals <= max(50, bvals.min()), 0.0
+        path = str(Path(runtime.cwd, "dwi.nii.gz"))
+        jobs = enumerate(volumes(given.in_file))
+
+        def resampled(job):
+            index, volume = job
+            return index, resample_volume(volume, affine, matrices[index], places) * gain
+
+        with (
+            series_writer(path, shape, affine) as write,
+            ThreadPoolExecutor(given.threads) as executor,
+        ):
+            while batch := list(islice(jobs, 2 * given.threads)):
+                for index, volume in executor.map(resampled, batch):
+                    write(volume)
+                    total = total + volume * low[index]
+        b0, mask = total / low.sum(), load(given.mask, ndim=3)[0] > 0
+        self._results["out_file"] = path
+        for name, array in (("b0", b0), ("b0_brain", b0 * mask)):
+            self._results[name] = str(Path(runtime.cwd, f"{name}.nii.gz"))
+            save(array, affine, self._results[name])
+        return runtime
+
+    def _places(self, shape, affine):
+        """Say where the distortion field reads each voxel; None without one."""
+        if not isdefined(self.inputs.warp):
+            return None
+        return distorted_places(shape, affine, read_displacements(self.inputs.warp))
+
+    def _gain(self, affine, shape):
+        """Give the factor on every volume, shape (X, Y, Z)."""
+        gain = np.ones(shape[:3], np.float32)
+        if isdefined(self.inputs.jacobian):
+            gain *= self._on_grid("jacobian", affine, shape)
+        if isdefined(self.inputs.bias):
+            gain /= self._on_grid("bias", affine, shape)
+        return gain
+
+    def _on_grid(self, name, affine, shape):
+        array, other = load(getattr(self.inputs, name), ndim=3)
+        check_same_grid(shape, affine, array.shape, other, ("the series", f"its {name}"))
+        return array
 
 
 def _matrix(ants, path):
@@ -243,64 +359,3 @@ class MaskB0(SimpleInterface):
             self._results[name] = str(Path(runtime.cwd, file))
             save(array, affine, self._results[name])
         return runtime
-
-
-class _FitIn(_SeriesIn):
-    mask = File(exists=True, mandatory=True)
-    clip = traits.Tuple(traits.Float, traits.Float, desc="range of kurtosis values")
-
-
-class _FitOut(TraitedSpec):
-    out_files = OutputMultiObject(File(exists=True), desc="one map each, named by its parameter")
-    counts = File(exists=True, desc="JSON: what the fits had to repair")
-
-
-class FitMaps(SimpleInterface):
-    """Fit the tensor always, and kurtosis where the shells allow it."""
-
-    input_spec, output_spec = _FitIn, _FitOut
-
-    def _run_interface(self, runtime):
-        from bids_sexclf.diffusion import count_impossible, fit_kurtosis, fit_tensor
-
-        data, affine = load(self.inputs.in_file, ndim=4)
-        bvals, bvecs = read_gradients(self.inputs.bval, self.inputs.bvec)
-        mask = load(self.inputs.mask, ndim=3)[0] > 0
-        fits = {"tensor": (fit_tensor(data, bvals, bvecs, mask, counts=True), "FA MD AD RD")}
-        if kurtosis_possible(bvals, bvecs):
-            low, high = self.inputs.clip
-            maps = fit_kurtosis(
-                data, bvals, bvecs, mask, counts=True, min_kurtosis=low, max_kurtosis=high
-            )
-            fits["dki"] = (maps, "MK AK RK KFA")
-        files, counts = [], {}
-        for model, (maps, kept) in fits.items():
-            counts[model] = count_impossible(maps)
-            for name in kept.split():
-                files.append(str(Path(runtime.cwd, f"{model}_{name}.nii.gz")))
-                save(maps[name], affine, files[-1])
-        self._results["out_files"] = files
-        self._results["counts"] = str(Path(runtime.cwd, "counts.json"))
-        Path(self._results["counts"]).write_text(json.dumps(counts))
-        return runtime
-
-
-def kurtosis_possible(bvals, bvecs):
-    """Say whether a series determines a kurtosis tensor.
-
-    Parameters
-    ----------
-    bvals : ndarray, shape (N,)
-        s/mm².
-    bvecs : ndarray, shape (N, 3)
-
-    Returns
-    -------
-    bool
-        True with two or more shells above b0 and at least 15 directions in all.
-    """
-    from bids_sexclf.diffusion import find_shells
-
-    shells = [value for value, _ in find_shells(bvals) if value > 50]
-    weighted = np.unique(np.round(bvecs[bvals > 50] * np.sign(bvecs[bvals > 50][:, :1]), 2), axis=0)
-    return len(shells) >= 2 and len(weighted) >= 15

@@ -47,6 +47,7 @@ class _ExtractIn(BaseInterfaceInputSpec):
 class _ExtractOut(TraitedSpec):
     out_file = File(exists=True, desc="the brain")
     mask_file = File(exists=True)
+    head = File(exists=True, desc="the scan, where it holds more than the brain")
     affine = File(exists=True, desc="to the template, linear")
     about = File(exists=True, desc="JSON: what sidecars say about T1w and mask")
 
@@ -74,6 +75,8 @@ class ExtractBrain(SimpleInterface):
         files = {"mask_file": "mask.nii.gz", "out_file": "brain.nii.gz", "about": "about.json"}
         self._results |= {key: str(Path(runtime.cwd, name)) for key, name in files.items()}
         self._results["affine"] = linear
+        if not stripped:
+            self._results["head"] = given.in_file
         save(mask, affine, self._results["mask_file"])
         save(t1w * mask, affine, self._results["out_file"])
         Path(self._results["about"]).write_text(json.dumps(about))

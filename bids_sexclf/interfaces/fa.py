@@ -47,15 +47,19 @@ class NormalizeFa(SimpleInterface):
             *_working_template(self.inputs.fixed, 4.0 if self.inputs.sloppy else WORKING)
         )
         prefix = str(Path(runtime.cwd, "fa_"))
-        # Global correlation: both are FA, and mutual information settles for less here.
-        found = _register(ants, fixed, moving, "Affine", prefix + "affine_", aff_metric="GC")
+        # Global correlation, as both are FA: mutual information settles for less here. The head is
+        # turned before it is stretched, or a tilted one could be sheared into place.
+        metric, start = {"aff_metric": "GC"}, {}
+        for kind in ("Rigid", "Affine"):
+            found = _register(ants, fixed, moving, kind, f"{prefix}{kind}_", **metric, **start)
+            start = {"initial_transform": found["fwdtransforms"][0]}
         _register(
             ants,
             fixed,
             moving,
             "SyNOnly",
             prefix,
-            initial_transform=found["fwdtransforms"][0],
+            **start,
             syn_metric=self.inputs.metric,
             syn_sampling=32 if self.inputs.metric == "mattes" else 2,
             reg_iterations=(20, 10, 0) if self.inputs.sloppy else (40, 20, 0),

@@ -7,6 +7,7 @@ import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
+    InputMultiObject,
     SimpleInterface,
     TraitedSpec,
     isdefined,
@@ -49,8 +50,10 @@ class _QualityIn(BaseInterfaceInputSpec):
     template = File(exists=True, desc="brain template on the group grid")
     template_mask = File(exists=True)
     white = File(exists=True, desc="white matter of the template on the group grid")
+    volumes = File(exists=True, desc="JSON: volumes of tissues and skull's inside, mL")
     motion = File(exists=True)
     counts = File(exists=True)
+    records = InputMultiObject(File(exists=True), desc="JSON objects of single steps, joined")
 
 
 class _QualityOut(TraitedSpec):
@@ -66,6 +69,8 @@ class Quality(SimpleInterface):
         numbers = {}
         if isdefined(self.inputs.mask):
             numbers |= self._brain()
+        if isdefined(self.inputs.volumes):
+            numbers |= json.loads(Path(self.inputs.volumes).read_text())
         if isdefined(self.inputs.motion):
             moved = json.loads(Path(self.inputs.motion).read_text())["displacement_mm"]
             numbers["motion_mm"] = float(np.mean(moved[1:])) if len(moved) > 1 else 0.0
@@ -73,6 +78,8 @@ class Quality(SimpleInterface):
             numbers["displacement_mm"] = moved
         if isdefined(self.inputs.counts):
             numbers["repaired"] = json.loads(Path(self.inputs.counts).read_text())
+        for path in self.inputs.records if isdefined(self.inputs.records) else []:
+            numbers |= json.loads(Path(path).read_text())
         self._results["out_file"] = str(Path(runtime.cwd, "quality.json"))
         Path(self._results["out_file"]).write_text(json.dumps(numbers, indent=2))
         return runtime

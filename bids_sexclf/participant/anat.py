@@ -5,14 +5,18 @@ from nipype.pipeline.engine import Node, Workflow
 
 from bids_sexclf.interfaces.ants import BiasCorrect, Carry
 from bids_sexclf.interfaces.extract import MARGIN, ExtractBrain
-from bids_sexclf.interfaces.fsl import NormalizeFsl
+from bids_sexclf.interfaces.fsl import NormalizeFsl, check_fsl
 from bids_sexclf.interfaces.greedy import Deform
 from bids_sexclf.interfaces.images import Conform
 
 METHODS = (
     "T1-weighted scans were corrected for intensity non-uniformity with N4 (Tustison et al. 2010). "
-    "{extraction} The extracted brain was registered to the template's brain ({how}) and resampled "
-    "once to {resolution} mm voxels by linear interpolation."
+    "{extraction} {normalization}"
+)
+
+NORMALIZATION = (
+    "The extracted brain was registered to the brain of the {template} template ({how}) and "
+    "resampled once to {resolution} mm voxels by linear interpolation."
 )
 
 EXTRACTION = {
@@ -30,8 +34,33 @@ ALREADY = " Scans that came without their skulls were taken as they were."
 
 ENGINES = {
     "ants": "linear with ANTs, then Greedy with local cross-correlation, {registration} setting",
-    "fsl": "FLIRT and, with the whole head, FNIRT; Jenkinson et al. 2002, Andersson et al. 2007",
+    "fsl": (
+        "FLIRT and FNIRT, which takes the whole head where there is one; Jenkinson et al. 2002, "
+        "Andersson et al. 2007"
+    ),
 }
+
+
+def check_tools(preparation):
+    """Refuse an extraction whose programs are not on the PATH, by ToolError."""
+    if preparation.brain_extraction == "bet" and preparation.skull_strip != "skip":
+        check_fsl("robustfov", "bet")
+
+
+def describe_normalization(preparation):
+    """Write the sentence about how a brain reaches the group grid.
+
+    Parameters
+    ----------
+    preparation : dict
+        The choices of `settings.Preparation`.
+
+    Returns
+    -------
+    str
+    """
+    how = ENGINES[preparation["registration_engine"]].format(**preparation)
+    return NORMALIZATION.format(how=how, **preparation)
 
 
 def methods(preparation):
@@ -48,10 +77,9 @@ def methods(preparation):
     """
     strip = preparation["skull_strip"]
     extraction = EXTRACTION["skip" if strip == "skip" else preparation["brain_extraction"]]
-    how = ENGINES[preparation["registration_engine"]].format(**preparation)
     extraction = extraction.format(margin=MARGIN, **preparation)
     extraction += ALREADY if strip == "auto" else ""
-    return METHODS.format(how=how, extraction=extraction, **preparation)
+    return METHODS.format(extraction=extraction, normalization=describe_normalization(preparation))
 
 
 def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf"):
@@ -86,7 +114,7 @@ def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf")
     n4 = Node(BiasCorrect(), "n4", mem_gb=1, n_procs=threads)
     several = {"mem_gb": 2, "n_procs": threads}
     extract = Node(_extractor(template, preparation, threads), "extract", **several)
-    normalize = Node(_normalizer(template, preparation, threads), "normalize", **several)
+    normalize = Node(choose_normalizer(template, preparation, threads), "normalize", **several)
     carry = Node(Carry(reference=str(grid_file)), "carry", mem_gb=1)
     carry_mask = Node(Carry(reference=str(grid_file), threshold=True), "carry_mask", mem_gb=1)
 
@@ -113,7 +141,7 @@ def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf")
         ]
     )
     if preparation.registration_engine == "fsl":
-        workflow.connect([(n4, normalize, [("out_file", "head")])])
+        workflow.connect([(extract, normalize, [("head", "head")])])
     else:
         workflow.connect([(extract, normalize, [("affine", "initial")])])
     return workflow
@@ -133,8 +161,20 @@ def _extractor(template, preparation, threads):
     )
 
 
-def _normalizer(template, preparation, threads):
-    """Give the interface of the engine asked for."""
+def choose_normalizer(template, preparation, threads):
+    """Give the interface that registers a brain to the template by the engine asked for.
+
+    Parameters
+    ----------
+    template : resources.Template
+    preparation : settings.Preparation
+    threads : int
+
+    Returns
+    -------
+    nipype.interfaces.base.BaseInterface
+        *Inputs*: in_file. *Outputs*: forward, inverse.
+    """
     if preparation.registration_engine == "ants":
         return Deform(
             fixed=str(template.brain),

@@ -1,17 +1,32 @@
 """The road of one participant-session, and the run over all of them."""
 
-from nipype.interfaces.utility import Merge
+from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_sexclf.interfaces.ants import Carry
+from bids_sexclf.interfaces.given import JoinSeries, Regrid, UniteRuns
 from bids_sexclf.interfaces.images import Quality
 from bids_sexclf.interfaces.pictures import DrawFlicker, DrawOutline
+from bids_sexclf.interfaces.series import series_gb
+from bids_sexclf.offers import about
 from bids_sexclf.participant.anat import init_anat_wf
-from bids_sexclf.participant.dwi import init_dwi_wf
+from bids_sexclf.participant.distortion import init_correction_wf
+from bids_sexclf.participant.dwi import init_dwi_wf, list_records
+from bids_sexclf.participant.given import (
+    init_given_anat_wf,
+    init_given_dwi_wf,
+    init_given_maps_wf,
+    init_given_register_wf,
+)
 from bids_sexclf.participant.maps import init_maps_wf
+from bids_sexclf.participant.morphometry import init_morphometry_wf
+from bids_sexclf.participant.native import init_native_wf
 from bids_sexclf.participant.outputs import WriteDerivatives
 from bids_sexclf.participant.register import choose_road, init_register_wf
 from bids_sexclf.participant.report import name_of
+from bids_sexclf.prepared import scans_of, take_over
+
+SERIES = ("dwi", "bval", "bvec")
 
 
 def wf_name(participant_id, session_id=None):
@@ -19,13 +34,24 @@ def wf_name(participant_id, session_id=None):
     return name_of(participant_id, session_id).replace("-", "_") + "_wf"
 
 
-def init_participant_wf(*, row, root, out, template, references, preparation, threads=1):
+def init_participant_wf(
+    *,
+    row,
+    root,
+    out,
+    template,
+    references,
+    preparation,
+    atlases=(),
+    threads=1,
+    derivatives=None,
+):
     """Build the road from one participant-session's scans to its derivatives.
 
     Parameters
     ----------
     row : dict
-        Of the worklist; paths relative to `root`.
+        Of the worklist; paths relative to `root`, or BIDS URIs into `derivatives`.
     root : path-like
         The dataset.
     out : path-like
@@ -34,14 +60,18 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
     references : dict of str to path-like
         Images on the group grid: ``brain``, ``mask``, ``white``.
     preparation : settings.Preparation
+    atlases : list of path-like
+        Images in the template's space, each with its label table beside it.
     threads : int
+    derivatives : dict of str to path-like, optional
+        Folders of what others have prepared.
 
     Returns
     -------
     nipype.pipeline.engine.Workflow
     """
-    has_t1w, has_dwi = bool(row["t1w"]), bool(row["dwi"])
-    road = choose_road(has_t1w, preparation.provenance())
+    record = take_over(row, {"raw": root} | (derivatives or {}), preparation.template)
+    road = choose_road(record, preparation.provenance())
     workflow = Workflow(wf_name(row["participant_id"], row["session_id"]))
     common = {"preparation": preparation, "threads": threads}
     places = {"template": template, "grid_file": references["brain"]}
@@ -50,7 +80,8 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
             out=str(out),
             participant_id=row["participant_id"],
             session_id=row["session_id"],
-            sources={kind: row[kind] for kind in ("t1w", "dwi") if row[kind]},
+            sources=scans_of(row),
+            taken_over={step: about(name)["title"] for step, name in record.done.items()},
             provenance=preparation.provenance(),
             road=road,
         ),
@@ -68,19 +99,36 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
         mem_gb=0.5,
     )
     workflow.connect([(quality, write, [("out_file", "quality")])])
-    anat_wf = init_anat_wf(**places, **common) if has_t1w else None
-    pictures, cuts = [], 2 if preparation.sloppy else 5
-    if has_t1w:
-        anat_wf.inputs.inputnode.t1w = f"{root}/{row['t1w']}"
+    anat_wf, pictures, cuts = None, [], 2 if preparation.sloppy else 5
+    if record.t1w:
+        anat_wf = choose_anat_wf(record, **places, **common)
+        _feed_t1w(workflow, anat_wf, write, record, preparation)
         pictures += _connect_anat(workflow, anat_wf, quality, write, references, cuts=cuts)
-    if has_dwi:
-        through = anat_wf if road == "t1w" else None
-        series = {kind: f"{root}/{row[kind]}" for kind in ("dwi", "bval", "bvec")}
-        register_wf = init_register_wf(road=road, **places, **common)
-        dwi_wf = _connect_dwi(
-            workflow, through, quality, write, series=series, register_wf=register_wf, **common
+        _connect_native(
+            workflow, anat_wf, quality, write, row=row, template=template, atlases=atlases, **common
         )
-        pictures += _draw_dwi(workflow, through, dwi_wf, register_wf, references, cuts=cuts)
+    if record.maps:
+        pictures += _connect_maps(workflow, anat_wf, write, record, references, cuts=cuts)
+    elif record.dwi:
+        through = anat_wf if road in ("t1w", "aligned") else None
+        register_wf = choose_register_wf(road, **places, **common)
+        dwi_wf = choose_dwi_wf(record, row=row, **common)
+        _feed_dwi(workflow, dwi_wf, quality, write, record=record, row=row, anat_wf=anat_wf)
+        _connect_dwi(
+            workflow,
+            through,
+            dwi_wf,
+            quality,
+            write,
+            record=record,
+            register_wf=register_wf,
+            **common,
+        )
+        pictures += _draw_dwi(
+            workflow, through, dwi_wf, register_wf, references, cuts=cuts, aligned=road == "aligned"
+        )
+        if "distortion_record" in list_records(dwi_wf):
+            pictures += _draw_distortion(workflow, dwi_wf, cuts=cuts)
     gather = Node(Merge(len(pictures)), "gather", run_without_submitting=True)
     stem = name_of(row["participant_id"], row["session_id"])
     write.inputs.figure_names = [f"{stem}_desc-{key}.svg" for key, _ in pictures]
@@ -88,6 +136,72 @@ def init_participant_wf(*, row, root, out, template, references, preparation, th
         workflow.connect(node, "out_file", gather, f"in{index}")
     workflow.connect(gather, "out", write, "figures")
     return workflow
+
+
+def choose_anat_wf(record, *, template, grid_file, preparation, threads):
+    """Choose the T1w's road by what is done already."""
+    given = {"template": template, "grid_file": grid_file, "preparation": preparation}
+    if record.t1w_mask:
+        return init_given_anat_wf(record=record, threads=threads, **given)
+    return init_anat_wf(threads=threads, **given)
+
+
+def choose_register_wf(road, *, template, grid_file, preparation, threads):
+    """Choose the maps' road to the group grid."""
+    if road == "aligned":
+        return init_given_register_wf(grid_file=grid_file)
+    return init_register_wf(
+        road=road,
+        template=template,
+        grid_file=grid_file,
+        preparation=preparation,
+        threads=threads,
+    )
+
+
+def choose_dwi_wf(record, *, row, preparation, threads):
+    """Choose the series' road by what is done already."""
+    if record.dwi_done:
+        return init_given_dwi_wf(record=record)
+    return init_dwi_wf(
+        preparation=preparation,
+        metadata=row.get("metadata"),
+        series_gb=sum(series_gb(path) for path in record.dwi),
+        distortion_wf=init_correction_wf(
+            row.get("distortion"), preparation=preparation, threads=threads
+        ),
+        threads=threads,
+    )
+
+
+def _feed_t1w(workflow, anat_wf, write, record, preparation):
+    """Give the T1w to its road; several runs are made one first."""
+    if len(record.t1w) == 1:
+        anat_wf.inputs.inputnode.t1w = str(record.t1w[0])
+        return
+    unite = Node(
+        UniteRuns(
+            in_files=[str(path) for path in record.t1w],
+            how=preparation.t1w_runs,
+            seed=preparation.random_seed,
+        ),
+        "unite",
+        mem_gb=1,
+    )
+    workflow.connect([(unite, anat_wf, [("out_file", "inputnode.t1w")])])
+    workflow.connect([(unite, write, [("record", "runs")])])
+
+
+def _series(record):
+    """Give a node that hands out series, b-values and b-vectors; several runs are joined."""
+    files = {kind: [str(path) for path in getattr(record, kind)] for kind in SERIES}
+    if len(record.dwi) == 1:
+        inputnode = Node(IdentityInterface(fields=list(SERIES)), "inputnode")
+        inputnode.inputs.trait_set(**{kind: whole[0] for kind, whole in files.items()})
+        return inputnode
+    join = Node(JoinSeries(), "join", mem_gb=3)
+    join.inputs.trait_set(in_files=files["dwi"], bvals=files["bval"], bvecs=files["bvec"])
+    return join
 
 
 def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):
@@ -133,15 +247,68 @@ def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):
     return [("t1wmask", t1wmask), ("t1wtemplate", t1wtemplate)]
 
 
-def _connect_dwi(workflow, anat_wf, quality, write, *, series, register_wf, preparation, threads):
-    """Wire the diffusion series' road; give its workflow."""
-    dwi_wf = init_dwi_wf(preparation=preparation, threads=threads)
-    maps_wf = init_maps_wf(preparation=preparation)
-    dwi_wf.inputs.inputnode.trait_set(**series)
-    maps_wf.inputs.inputnode.bval = write.inputs.bval = series["bval"]
-    aligned = [(f"outputnode.{field}", f"inputnode.{field}") for field in ("dwi", "bvec", "mask")]
+def _connect_native(
+    workflow, anat_wf, quality, write, *, row, template, atlases, preparation, threads
+):
+    """Wire what is made of the T1w in its own size: the upright brain, tissues and regions."""
+    native_wf = init_native_wf(template=template, preparation=preparation)
+    morphometry_wf = init_morphometry_wf(atlases=atlases, preparation=preparation)
+    morphometry_wf.inputs.inputnode.participant_id = row["participant_id"]
+    morphometry_wf.inputs.inputnode.session_id = row["session_id"]
+    upright = ("t1w_acpc", "mask_acpc", "acpc_transform")
+    measured = ("dseg", "probsegs", *(["tables"] if atlases else []))
+    workflow.connect(
+        [
+            (
+                anat_wf,
+                native_wf,
+                [
+                    (f"outputnode.{field}", f"inputnode.{field}")
+                    for field in ("brain", "mask", "forward")
+                ],
+            ),
+            (
+                anat_wf,
+                morphometry_wf,
+                [
+                    (f"outputnode.{field}", f"inputnode.{field}")
+                    for field in ("t1w", "mask", "inverse")
+                ],
+            ),
+            (native_wf, write, [(f"outputnode.{field}", field) for field in upright]),
+            (morphometry_wf, write, [(f"outputnode.{field}", field) for field in measured]),
+            (morphometry_wf, quality, [("outputnode.volumes", "volumes")]),
+        ]
+    )
+
+
+def _feed_dwi(workflow, dwi_wf, quality, write, *, record, row, anat_wf):
+    """Give the series to its road, and what its single steps found to the quality file."""
+    series = _series(record)
+    workflow.connect([(series, dwi_wf, [(kind, f"inputnode.{kind}") for kind in SERIES])])
+    if record.dwi_done:  # a series that others have prepared lies on disk already
+        return
+    workflow.connect([(dwi_wf, write, [(f"outputnode.{kind}", kind) for kind in SERIES])])
+    correction = row.get("distortion")
+    if correction is not None and correction.method == "t1w":
+        workflow.connect([(anat_wf, dwi_wf, [("outputnode.brain", "inputnode.t1w_brain")])])
+    if correction is not None and correction.method != "none":
+        workflow.connect([(dwi_wf, write, [("outputnode.warp", "distortion_warp")])])
+    told = list_records(dwi_wf)
+    if told:
+        records = Node(Merge(len(told)), "records", run_without_submitting=True)
+        workflow.connect([(records, quality, [("out", "records")])])
+        for index, field in enumerate(told, start=1):
+            workflow.connect(dwi_wf, f"outputnode.{field}", records, f"in{index}")
+
+
+def _connect_dwi(
+    workflow, anat_wf, dwi_wf, quality, write, *, record, register_wf, preparation, threads
+):
+    """Wire the road from an aligned series to its maps on the group grid."""
+    maps_wf = init_maps_wf(preparation=preparation, threads=threads)
+    aligned = [(f"outputnode.{field}", f"inputnode.{field}") for field in (*SERIES, "mask")]
     masked = [(f"outputnode.{field}", f"inputnode.{field}") for field in ("b0_brain", "mask")]
-    written = [("outputnode.dwi", "dwi"), ("outputnode.bvec", "bvec")]
     carried = [("outputnode.maps", "maps_template"), ("outputnode.transform", "dwi_transform")]
     workflow.connect(
         [
@@ -150,7 +317,7 @@ def _connect_dwi(workflow, anat_wf, quality, write, *, series, register_wf, prep
             (maps_wf, register_wf, [("outputnode.maps", "inputnode.maps")]),
             (dwi_wf, quality, [("outputnode.motion", "motion")]),
             (maps_wf, quality, [("outputnode.counts", "counts")]),
-            (dwi_wf, write, [*written, ("outputnode.mask", "dwi_mask")]),
+            (dwi_wf, write, [("outputnode.mask", "dwi_mask")]),
             (maps_wf, write, [("outputnode.maps", "maps")]),
             (register_wf, write, carried),
         ]
@@ -161,10 +328,40 @@ def _connect_dwi(workflow, anat_wf, quality, write, *, series, register_wf, prep
             ("outputnode.forward", "inputnode.t1w_forward"),
         ]
         workflow.connect([(anat_wf, register_wf, through)])
-    return dwi_wf
 
 
-def _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, *, cuts):
+def _connect_maps(workflow, anat_wf, write, record, references, *, cuts):
+    """Wire the maps that another tool has fitted; give their picture."""
+    maps_wf = init_given_maps_wf(record=record, grid_file=references["brain"])
+    famap = Node(DrawOutline(cuts=cuts, mask=references["mask"]), "famap", mem_gb=0.5)
+    if record.maps_space == "template":
+        workflow.connect([(maps_wf, write, [("outputnode.maps", "maps_template")])])
+        workflow.connect([(maps_wf, famap, [(("outputnode.maps", _first), "background")])])
+        return [("famap", famap)]
+    register_wf = init_given_register_wf(grid_file=references["brain"])
+    workflow.connect(
+        [
+            (maps_wf, register_wf, [("outputnode.maps", "inputnode.maps")]),
+            (anat_wf, register_wf, [("outputnode.forward", "inputnode.t1w_forward")]),
+            (maps_wf, write, [("outputnode.maps", "maps")]),
+            (register_wf, write, [("outputnode.maps", "maps_template")]),
+            (register_wf, famap, [(("outputnode.maps", _first), "background")]),
+        ]
+    )
+    return [("famap", famap)]
+
+
+def _draw_distortion(workflow, dwi_wf, *, cuts):
+    """Wire the picture of the mean b0 before and after its correction."""
+    dwidistortion = Node(
+        DrawFlicker(cuts=cuts, labels=("as scanned", "corrected")), "dwidistortion", mem_gb=0.5
+    )
+    drawn = [("b0_distorted", "fixed"), ("b0", "moved"), ("mask", "outline")]
+    workflow.connect([(dwi_wf, dwidistortion, [(f"outputnode.{n}", field) for n, field in drawn])])
+    return [("dwidistortion", dwidistortion)]
+
+
+def _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, *, cuts, aligned):
     """Wire the diffusion series' pictures; give them."""
     dwimask = Node(DrawOutline(cuts=cuts), "dwimask", mem_gb=0.5)
     famap = Node(DrawOutline(cuts=cuts, mask=references["mask"]), "famap", mem_gb=0.5)
@@ -177,17 +374,18 @@ def _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, *, cuts):
     )
     if anat_wf is None:
         return [("dwimask", dwimask), ("famap", famap)]
-    moved = Node(Carry(), "b0_on_t1w", mem_gb=1)
+    moved = Node(Regrid() if aligned else Carry(), "b0_on_t1w", mem_gb=1)
     dwit1w = Node(DrawFlicker(cuts=cuts, labels=("T1w", "mean b=0")), "dwit1w", mem_gb=0.5)
     workflow.connect(
         [
-            (dwi_wf, moved, [("outputnode.b0_brain", "in_files")]),
+            (dwi_wf, moved, [("outputnode.b0_brain", "in_file" if aligned else "in_files")]),
             (anat_wf, moved, [("outputnode.brain", "reference")]),
-            (register_wf, moved, [("outputnode.transform", "transforms")]),
             (anat_wf, dwit1w, [("outputnode.brain", "fixed"), ("outputnode.mask", "outline")]),
             (moved, dwit1w, [("out_files", "moved")]),
         ]
     )
+    if not aligned:
+        workflow.connect([(register_wf, moved, [("outputnode.transform", "transforms")])])
     return [("dwimask", dwimask), ("dwit1w", dwit1w), ("famap", famap)]
 
 

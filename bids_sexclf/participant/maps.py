@@ -1,23 +1,56 @@
-"""Diffusion maps: the tensor always, kurtosis where the shells allow it."""
+"""Diffusion maps: tensor, kurtosis and NODDI, where the shells allow them."""
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_sexclf.interfaces.diffusion import FitMaps
+from bids_sexclf.interfaces.fits import FitMaps
+from bids_sexclf.interfaces.fsl import check_fsl
 
-METHODS = (
-    "The diffusion tensor was fitted by weighted least squares, and the diffusion kurtosis tensor "
-    "where two or more shells allowed it (Jensen and Helpern 2010), with kurtosis clipped to "
-    "[{low:.3g}, {high:.3g}]."
-)
+METHODS = {
+    "tensor": "The diffusion tensor was fitted by weighted least squares{by}.",
+    "kurtosis": "The diffusion kurtosis tensor was fitted by weighted least squares{by} where two "
+    "or more shells allowed it (Jensen and Helpern 2010), with kurtosis clipped to "
+    "[{low:.3g}, {high:.3g}].",
+    "noddi": "NODDI (Zhang 2012) was fitted by least squares where two or more shells allowed it, "
+    "the mean direction of the neurites included.",
+}
+BY = {"native": "", "dipy": " with dipy (Garyfallidis 2014)", "fsl": " with FSL dtifit"}
 
 
-def init_maps_wf(*, preparation, name="maps_wf"):
+def methods(provenance):
+    """Write the sentences of the fits.
+
+    Parameters
+    ----------
+    provenance : dict
+        The choices of `settings.Preparation`.
+
+    Returns
+    -------
+    str
+    """
+    from bids_sexclf.diffusion.families import engine_of
+
+    low, high = provenance["kurtosis_clip"]
+    return " ".join(
+        METHODS[name].format(by=BY[engine_of(name, provenance["fit_engine"])], low=low, high=high)
+        for name in provenance["dwi_models"]
+    )
+
+
+def check_tools(preparation):
+    """Refuse an engine whose program is not on the PATH, by ToolError."""
+    if preparation.fit_engine == "fsl":
+        check_fsl("dtifit")
+
+
+def init_maps_wf(*, preparation, threads=1, name="maps_wf"):
     """Build the road from an aligned series to its maps.
 
     Parameters
     ----------
     preparation : settings.Preparation
+    threads : int
     name : str
 
     Returns
@@ -27,7 +60,17 @@ def init_maps_wf(*, preparation, name="maps_wf"):
     """
     inputnode = Node(IdentityInterface(fields=["dwi", "bval", "bvec", "mask"]), "inputnode")
     outputnode = Node(IdentityInterface(fields=["maps", "counts"]), "outputnode")
-    fit = Node(FitMaps(clip=preparation.kurtosis_clip), "fit", mem_gb=3)
+    fit = Node(
+        FitMaps(
+            models=list(preparation.dwi_models),
+            engine=preparation.fit_engine,
+            clip=preparation.kurtosis_clip,
+            num_threads=threads,
+        ),
+        "fit",
+        mem_gb=2,
+        n_procs=threads,
+    )
 
     workflow = Workflow(name)
     workflow.connect(

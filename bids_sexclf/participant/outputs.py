@@ -15,7 +15,9 @@ from nipype.interfaces.base import (
 from nipype.interfaces.base import isdefined as _given
 
 from bids_sexclf.disk import whole, write_json
-from bids_sexclf.layout import derivative, names, number_label, sidecar, versions
+from bids_sexclf.layout import derivative, names, number_label, paths, sidecar, versions
+from bids_sexclf.participant.register import ROADS
+from bids_sexclf.prepared import as_uri, describe
 
 SINGLE = {
     "t1w": "t1w_preproc",
@@ -24,10 +26,15 @@ SINGLE = {
     "mask_template": "t1w_template_mask",
     "forward": "t1w_to_template",
     "inverse": "template_to_t1w",
+    "t1w_acpc": "t1w_acpc",
+    "mask_acpc": "t1w_acpc_mask",
+    "acpc_transform": "t1w_to_acpc",
+    "dseg": "t1w_dseg",
     "dwi": "dwi_preproc",
     "bval": "dwi_bval",
     "bvec": "dwi_bvec",
     "dwi_mask": "dwi_mask",
+    "distortion_warp": "distortion_warp",
 }
 """Input of the node to its entry in ``data/names.json``."""
 
@@ -36,18 +43,37 @@ ABOUT = {
     "mask": {"Type": "Brain", "Description": "Brain mask on the T1w"},
     "t1w_template": {"Description": "Brain on the group grid", "SkullStripped": True},
     "mask_template": {"Type": "Brain", "Description": "Brain mask on the group grid"},
+    "t1w_acpc": {
+        "Description": "Brain upright by anterior and posterior commissure and midline; aligned "
+        "rigidly and not scaled, so that brain size is kept",
+        "SkullStripped": True,
+        "BrainSizeKept": True,
+    },
+    "mask_acpc": {"Type": "Brain", "Description": "Brain mask, upright and not scaled"},
+    "acpc_transform": {"Description": "Rigid: T1w to ACPC, which keeps distances"},
+    "dseg": {"Description": "Tissues by T1w intensity; indices as in the table beside it"},
     "dwi": {"Description": "Aligned diffusion volumes", "SkullStripped": False},
     "dwi_mask": {"Type": "Brain", "Description": "Brain mask on the mean b=0 volume"},
+    "distortion_warp": {
+        "Description": "Displacement field that ANTs applies to remove susceptibility distortion",
+        "Units": "mm",
+    },
 }
+
+ANATOMY = ("t1w", "t1w_mask", "t1w_to_template")
+USED = {"anat": ANATOMY, "dwi": (*ANATOMY, "dwi", "dwi_mask", "maps")}
+"""Folder of a file to the kinds of scans that went into it."""
 
 
 class _WriteIn(BaseInterfaceInputSpec):
     out = traits.Str(mandatory=True, desc="output folder")
     participant_id = traits.Str(mandatory=True)
     session_id = traits.Either(None, traits.Str)
-    sources = traits.Dict(desc="kind of scan to its path in the dataset")
+    sources = traits.Dict(desc="kind of scan to its paths, as the worklist spells them")
+    taken_over = traits.Dict({}, usedefault=True, desc="step that others have done to who did it")
+    runs = File(exists=True, desc="JSON: what was done with several runs of the T1w")
     provenance = traits.Dict(desc="the choices this participant was prepared with")
-    road = traits.Enum("t1w", "fa", "b0", usedefault=True, desc="of the diffusion maps")
+    road = traits.Enum(*ROADS, usedefault=True, desc="of the diffusion maps")
     t1w = File(exists=True)
     mask = File(exists=True)
     t1w_template = File(exists=True)
@@ -55,10 +81,17 @@ class _WriteIn(BaseInterfaceInputSpec):
     about = File(exists=True, desc="JSON: input of this node to what its sidecar says as well")
     forward = File(exists=True)
     inverse = File(exists=True)
+    t1w_acpc = File(exists=True)
+    mask_acpc = File(exists=True)
+    acpc_transform = File(exists=True)
+    dseg = File(exists=True)
+    probsegs = InputMultiObject(File(exists=True), desc="LABEL.nii.gz, one per tissue")
+    tables = InputMultiObject(File(exists=True), desc="ATLAS.tsv, region measures")
     dwi = File(exists=True)
     bval = File(exists=True)
     bvec = File(exists=True)
     dwi_mask = File(exists=True)
+    distortion_warp = File(exists=True)
     dwi_transform = File(exists=True)
     maps = InputMultiObject(File(exists=True))
     maps_template = InputMultiObject(File(exists=True))
@@ -84,8 +117,7 @@ class WriteDerivatives(SimpleInterface):
         for kind, entry in SINGLE.items():
             if _given(getattr(given, kind)):
                 path = getattr(given, kind)
-                about = ABOUT.get(kind, {}) | more.get(kind, {})
-                self._put(path, _form(entry, path), about)
+                self._put(path, _form(entry, path), self._about(kind) | more.get(kind, {}))
         if _given(given.dwi_transform):
             entry = "dwi_to_t1w" if given.road == "t1w" else "dwi_to_template"
             self._put(given.dwi_transform, _form(entry, given.dwi_transform), {})
@@ -93,12 +125,30 @@ class WriteDerivatives(SimpleInterface):
             paths = given.maps if place == "native" else given.maps_template
             for path in paths if _given(paths) else []:
                 self._put_map(Path(path), place)
+        self._put_measures()
         for path, name in zip(given.figures or [], given.figure_names or [], strict=True):
             target = Path(given.out, given.participant_id, "figures", name)
             with whole(target) as part:
                 shutil.copyfile(path, part)
         self._results["out_file"] = str(self._finish())
         return runtime
+
+    def _about(self, kind):
+        """Say what a file holds; a mask, or a bias field removed, may be another's."""
+        content = dict(ABOUT.get(kind, {}))
+        step = {"mask": "brain mask of the T1w", "dwi_mask": "brain mask of the diffusion series"}
+        giver = self.inputs.taken_over.get(step.get(kind))
+        if giver:
+            content["Description"] = f"Brain mask as {giver} gives it"
+        if kind == "t1w" and self.inputs.sources.get("t1w", "").endswith("_brain.nii.gz"):
+            content["SkullStripped"] = True
+        return content
+
+    def _used(self, folder):
+        """List the kinds of scans that went into the files of a folder."""
+        kinds = USED[folder]
+        alone = folder == "dwi" and self.inputs.road in ("fa", "b0")
+        return [kind for kind in kinds if kind not in ANATOMY] if alone else kinds
 
     def _entities(self, entry):
         """Fill the open entities of a name."""
@@ -108,6 +158,8 @@ class WriteDerivatives(SimpleInterface):
             "to": self.template,
             "from": self.template,
         }
+        if entry in ("t1w_acpc", "t1w_acpc_mask"):
+            space["res"] = number_label(self.inputs.provenance["native_resolution"])
         open_ = [key for key, value in names()[entry]["entities"].items() if value == "*"]
         return {("from_" if key == "from" else key): space[key] for key in open_ if key in space}
 
@@ -118,51 +170,68 @@ class WriteDerivatives(SimpleInterface):
             entry,
             given.participant_id,
             given.session_id or None,
-            **self._entities(entry),
-            **entities,
+            **(self._entities(entry) | entities),
         )
         with whole(Path(given.out, path)) as part:
             shutil.copyfile(source, part)
-        if path.name.endswith((".bval", ".bvec")):
+        if path.name.endswith((".bval", ".bvec", "_dseg.tsv")):  # an image beside it has one
             return
-        kind = "dwi" if path.parent.name == "dwi" else "t1w"
-        used = [
-            given.sources[k]
-            for k in ("t1w", "dwi")
-            if given.sources.get(k) and (k == kind or (k == "t1w" and given.road == "t1w"))
-        ]
+        used = [given.sources.get(kind) for kind in self._used(path.parent.name)]
         content = dict(about) | {
-            "Sources": [f"bids:raw:{name}" for name in used],
+            "Sources": [as_uri(name) for cell in used for name in paths(cell)],
             "GeneratedWith": dict(given.provenance),
             "Versions": versions(),
         }
+        if given.taken_over:
+            content["TakenOver"] = dict(given.taken_over)
         if "space-" in path.name:
             content["SpatialReference"] = self.template
-            content["Resolution"] = f"{self.resolution:g} mm isotropic"
+            native = given.provenance["native_resolution"]
+            size = native if "space-ACPC" in path.name else self.resolution
+            content["Resolution"] = f"{size:g} mm isotropic"
         write_json(content, sidecar(Path(given.out, path)))
+
+    def _put_measures(self):
+        """Copy tissue probabilities and region tables."""
+        from bids_sexclf.morphometry import TISSUES, tissue_labels
+        from bids_sexclf.tables import schema, write_tsv
+
+        given = self.inputs
+        for path in given.probsegs if _given(given.probsegs) else []:
+            tissue = Path(path).name.split(".")[0]
+            about = {"Description": f"Probability of {TISSUES[tissue].lower()} by T1w intensity"}
+            self._put(path, "t1w_probseg", about, label=tissue)
+        if _given(given.dseg):
+            entry = derivative("t1w_dseg_labels", given.participant_id, given.session_id or None)
+            write_tsv(tissue_labels(), Path(given.out, entry))
+        for path in given.tables if _given(given.tables) else []:
+            self._put(path, "morphometry", schema("morphometry"), atlas=Path(path).stem)
 
     def _put_map(self, source, place):
         """Copy one diffusion map with its meaning, units, range and source."""
-        from bids_sexclf.diffusion import kurtosis, tensor
+        from bids_sexclf.diffusion.families import BY_LABEL, FAMILIES, engine_of
         from bids_sexclf.participant import register
 
-        model, name = source.name.removeprefix("carried_").split(".")[0].split("_")
-        records = {r.name: r for r in (tensor.MAPS if model == "tensor" else kurtosis.MAPS)}
-        record = records[name]
+        given, choices = self.inputs, self.inputs.provenance
+        label, name = source.name.removeprefix("carried_").split(".")[0].split("_")
+        model = BY_LABEL[label]
+        family = FAMILIES[model]
+        record = family.records[name]
         about = {
-            "Model": {"tensor": "Diffusion tensor", "dki": "Diffusion kurtosis"}[model],
+            "Model": family.title,
             "Description": record.description,
             "Units": record.units,
             "Range": list(record.range),
             "Reference": f"https://doi.org/{record.source}",
-            "Fit": "weighted least squares",
+            "Fit": given.taken_over.get(
+                "diffusion maps", family.words[engine_of(model, choices["fit_engine"])]
+            ),
         }
-        if model == "dki":
-            about["Clip"] = list(self.inputs.provenance["kurtosis_clip"])
+        if model == "kurtosis":
+            about["Clip"] = list(choices["kurtosis_clip"])
         if place == "template":
-            about["Normalization"] = register.methods(self.inputs.road, self.inputs.provenance)
-        entry = f"{'kurtosis' if model == 'dki' else 'tensor'}_{place}"
-        self._put(source, entry, about, param=name.lower())
+            about["Normalization"] = register.methods(given.road, choices)
+        self._put(source, f"{model}_{place}", about, param=name.lower())
 
     def _finish(self):
         """Write report and quality file: from now on the session counts as finished."""
@@ -171,7 +240,7 @@ class WriteDerivatives(SimpleInterface):
         given = self.inputs
         session = given.session_id or None
         numbers = json.loads(Path(given.quality).read_text())
-        if given.sources.get("dwi"):
+        if given.sources.get("dwi") or given.sources.get("maps"):
             numbers["dwi_road"] = given.road
         write_report(
             given.out,
@@ -180,9 +249,13 @@ class WriteDerivatives(SimpleInterface):
             numbers=numbers,
             provenance=given.provenance,
             sources=given.sources,
+            note=describe(given.sources),
         )
         path = Path(given.out, derivative("quality", given.participant_id, session))
         about = {"GeneratedWith": dict(given.provenance), "Scans": dict(given.sources)}
+        about["TakenOver"] = dict(given.taken_over)
+        if _given(given.runs):
+            about["Runs"] = json.loads(Path(given.runs).read_text())
         write_json(numbers | about | {"Versions": versions()}, path)
         return path
 

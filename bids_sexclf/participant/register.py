@@ -28,30 +28,44 @@ METHODS = {
         "Where no T1w exists, the mean b=0 volume was registered to the template's brain directly "
         "(affine and SyN, mutual information), and the maps resampled once."
     ),
+    "aligned": (
+        "Diffusion data lie in the space of the T1w already; the maps were resampled once, through "
+        "the T1w's registration."
+    ),
+    "grid": (
+        "The maps came in the space of the {template} template and were resampled to {resolution} "
+        "mm voxels by linear interpolation, beside the interpolation that made them."
+    ),
 }
+ROADS = ("t1w", "fa", "b0", "aligned", "grid")
 FA_ENGINES = {
     "ants": "affine and SyN, cross-correlation; Avants et al. 2008",
     "fsl": "FLIRT and FNIRT; Jenkinson et al. 2002, Andersson et al. 2007",
 }
 
 
-def choose_road(has_t1w, preparation):
+def choose_road(record, preparation):
     """Say how the diffusion maps of a participant reach the group grid.
 
     Parameters
     ----------
-    has_t1w : bool
+    record : prepared.Record
     preparation : dict
         The choices of `settings.Preparation`.
 
     Returns
     -------
-    {"t1w", "fa", "b0"}
+    {"t1w", "fa", "b0", "aligned", "grid"}
+        ``aligned``: in the T1w's space already; ``grid``: in the template's space already.
     """
     asked = preparation["dwi_normalization"]
-    if asked == "fa":
+    if record.maps_space == "template":
+        return "grid"
+    if asked == "fa" and record.dwi:
         return "fa"
-    if has_t1w:
+    if record.aligned:
+        return "aligned"
+    if record.t1w:
         return "t1w"
     template = find_fa_template(preparation["template"], preparation["fa_template"])
     return "fa" if asked == "auto" and template else "b0"
@@ -71,8 +85,6 @@ def check_tools(preparation):
     """
     if preparation.registration_engine == "fsl":
         check_fsl("flirt", "fnirt", "invwarp", "convertwarp")
-    if preparation.brain_extraction == "bet":
-        check_fsl("robustfov", "bet")
     held = find_fa_template(preparation.template, preparation.fa_template)
     if preparation.dwi_normalization == "fa" and held is None:
         raise ToolError(
@@ -87,7 +99,7 @@ def methods(road, preparation):
 
     Parameters
     ----------
-    road : {"t1w", "fa", "b0"}
+    road : {"t1w", "fa", "b0", "aligned", "grid"}
     preparation : dict
         The choices of `settings.Preparation`.
 
@@ -95,7 +107,8 @@ def methods(road, preparation):
     -------
     str
     """
-    return METHODS[road].format(how=FA_ENGINES[preparation["registration_engine"]])
+    how = FA_ENGINES[preparation["registration_engine"]]
+    return METHODS[road].format(how=how, **preparation)
 
 
 def init_register_wf(*, road, template, grid_file, preparation, threads=1, name="register_wf"):

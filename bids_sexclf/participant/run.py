@@ -11,8 +11,13 @@ from bids_sexclf import layout, resources
 from bids_sexclf.disk import locked, whole
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
+from bids_sexclf.offers import find_offers, holds_scans, is_own_folder, read_by_participant
+from bids_sexclf.participant.morphometry import write_atlases
 from bids_sexclf.participant.preflight import check_dataset
-from bids_sexclf.participant.report import methods, name_of, write_report
+from bids_sexclf.participant.report import name_of, sentences, write_report
+from bids_sexclf.participant.series import plan_series
+from bids_sexclf.prepared import fill, scans_of
+from bids_sexclf.settings import Preparation
 from bids_sexclf.tables import read_table, write_table
 from bids_sexclf.volumes import load, resample, save
 
@@ -62,16 +67,16 @@ def plan(bids_dir, out, run, preparation, advance=None):
     ToolError
         If the template, or a program asked for, is not at hand.
     """
-    from bids_sexclf.participant.register import check_tools
-
     resources.find_template(preparation.template, preparation.templates_dir)
     check_tools(preparation)
-    dataset = layout.open_dataset(
-        bids_dir, validate=not run.skip_bids_validation, database_dir=run.bids_database_dir
-    )
-    worklist = layout.find_scans(
-        dataset, run.participant_label, run.session_label, _filters(run.bids_filter_file)
-    )
+    folders = run.folders()
+    if is_own_folder(bids_dir, folders):
+        dataset = layout.PlainFolder(bids_dir)
+    else:
+        dataset = layout.open_dataset(
+            bids_dir, validate=not run.skip_bids_validation, database_dir=run.bids_database_dir
+        )
+    worklist = make_worklist(dataset, folders, run, preparation)
     if worklist.empty:
         raise InputError(
             f"Found no T1w and no diffusion series in {bids_dir}, needed sub-*/anat/*_T1w.nii.gz "
@@ -79,7 +84,13 @@ def plan(bids_dir, out, run, preparation, advance=None):
         )
     tell = _counter(advance, len(worklist))
     good, excluded = check_dataset(
-        dataset, worklist, run.nprocs or processors(), tell, labelled=not run.allow_unlabelled
+        dataset,
+        worklist,
+        run.nprocs or processors(),
+        tell,
+        labelled=not run.allow_unlabelled,
+        folders=folders,
+        preparation=preparation,
     )
     if good.empty:
         reasons = "; ".join(excluded["participant_id"] + ": " + excluded["reason"])
@@ -87,7 +98,7 @@ def plan(bids_dir, out, run, preparation, advance=None):
             f"Found no usable participant among {len(worklist)} ({reasons}), needed at least one. "
             "Mend the scans or the tables named."
         )
-    rows = good.to_dict("records")
+    rows = [row | plan_series(dataset, row, preparation) for row in good.to_dict("records")]
     done = [is_finished(out, row, preparation) for row in rows]
     return Plan(
         ready=[row for row, there in zip(rows, done, strict=True) if not there],
@@ -95,6 +106,54 @@ def plan(bids_dir, out, run, preparation, advance=None):
         excluded=excluded.to_dict("records"),
         worklist=worklist,
     )
+
+
+def check_tools(preparation):
+    """Refuse choices that this machine has no programs or templates for.
+
+    Parameters
+    ----------
+    preparation : settings.Preparation
+
+    Raises
+    ------
+    ToolError
+    """
+    from bids_sexclf.participant import anat, dwi, maps, register
+
+    for step in (anat, dwi, maps, register):
+        step.check_tools(preparation)
+
+
+def make_worklist(dataset, folders, run, preparation):
+    """List every participant-session, with what others have prepared in place of what is raw.
+
+    Parameters
+    ----------
+    dataset : bids.BIDSLayout or layout.PlainFolder
+    folders : dict of str to path-like
+        What others have prepared.
+    run : settings.Run
+    preparation : settings.Preparation
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of the ``worklist`` table.
+    """
+    filters = _filters(run.bids_filter_file)
+    offers = find_offers(folders, preparation.template, filters)
+    first = [kind for kind in ("t1w", "dwi") if getattr(preparation, f"{kind}_runs") == "first"]
+    worklist = layout.find_scans(
+        dataset,
+        run.participant_label,
+        run.session_label,
+        filters,
+        others=[key for name in offers if holds_scans(name) for key in offers[name]],
+        first=first,
+    )
+    rows = [fill(row, offers) for row in worklist.to_dict("records")]
+    return worklist.__class__(rows, columns=worklist.columns, dtype=object)
 
 
 def _counter(advance, total):
@@ -118,20 +177,7 @@ def _filters(path):
         ) from fault
 
 
-CHANGING = (
-    "template",
-    "resolution",
-    "skull_strip",
-    "brain_extraction",
-    "registration",
-    "dwi_alignment",
-    "dwi_normalization",
-    "fa_template",
-    "registration_engine",
-    "kurtosis_clip",
-    "sloppy",
-    "random_seed",
-)
+CHANGING = tuple(name for name in Preparation.model_fields if name != "templates_dir")
 """Choices that must agree between the runs that share an output folder."""
 
 
@@ -166,7 +212,7 @@ def is_finished(out, row, preparation):
             f"Found {path} made with {told}; needed one set of choices per output folder. Choose "
             "another output folder, or remove the participant's."
         )
-    return held.get("Scans") in (None, {kind: row[kind] for kind in ("t1w", "dwi") if row[kind]})
+    return held.get("Scans") in (None, scans_of(row))
 
 
 def execute(bids_dir, out, run, preparation, planned, advance=None):
@@ -189,7 +235,9 @@ def execute(bids_dir, out, run, preparation, planned, advance=None):
     """
     out, work = Path(out), Path(run.work_dir or Path(out, "work")).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    layout.write_description(out, "bids_sexclf: maps on a common grid", {"raw": bids_dir})
+    folders = {n: path.resolve() for n, path in run.folders().items() if read_by_participant(n)}
+    links = {"raw": bids_dir} | folders
+    layout.write_description(out, "bids_sexclf: maps on a common grid", links)
     write_table(planned.worklist, out / "worklist.tsv", "worklist")
     write_boilerplate(out, planned.worklist, preparation)
     for row in planned.excluded:
@@ -200,6 +248,8 @@ def execute(bids_dir, out, run, preparation, planned, advance=None):
         "out": out.resolve(),
         "template": template,
         "references": write_references(out, template, preparation),
+        "atlases": _atlases(out, template, run, preparation, planned),
+        "derivatives": folders,
     }
     failed = []
     if planned.ready:
@@ -211,6 +261,14 @@ def execute(bids_dir, out, run, preparation, planned, advance=None):
     if run.clean_workdir and not failed:
         shutil.rmtree(work, ignore_errors=True)
     return excluded
+
+
+def _atlases(out, template, run, preparation, planned):
+    """Write the atlases that some participant's T1w needs."""
+    if not any(row["t1w"] for row in planned.ready):
+        return []
+    folders = [run.atlas_dir] if run.atlas_dir else []
+    return write_atlases(out, template, preparation, folders)
 
 
 def rewrite_reports(out, planned, preparation):
@@ -236,7 +294,7 @@ def rewrite_reports(out, planned, preparation):
             row["session_id"],
             numbers=numbers,
             provenance=numbers.get("GeneratedWith", preparation.provenance()),
-            sources={kind: row[kind] for kind in ("t1w", "dwi")},
+            sources=scans_of(row),
             note=row["note"],
         )
     for row in planned.excluded:
@@ -258,8 +316,10 @@ def write_boilerplate(out, worklist, preparation):
     str
         The text, with a sentence for every step that some participant's scans need.
     """
-    kinds = {kind: bool(worklist[kind].notna().any()) for kind in ("t1w", "dwi")}
-    text = methods(preparation.provenance(), kinds)
+    told, provenance = {}, preparation.provenance()
+    for row in worklist.to_dict("records"):
+        told |= dict.fromkeys(sentences(provenance, scans_of(row)))
+    text = " ".join(told)
     with whole(Path(out, "logs", "CITATION.md")) as part:
         part.write_text(text + "\n")
     return text
@@ -448,7 +508,7 @@ def _report_failure(out, row, worklist, preparation):
         error=row["reason"],
         trace=row.get("trace"),
         provenance=preparation.provenance(),
-        sources={kind: scans.get(kind) for kind in ("t1w", "dwi")},
+        sources=scans_of(scans),
         note=scans.get("note"),
     )
 

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from bids_sexclf.diffusion import find_shells
-from bids_sexclf.diffusion._gradients import check_gradients, monomials, multiplicities
+from bids_sexclf.diffusion._gradients import (
+    check_gradients,
+    monomials,
+    multiplicities,
+    powers_of,
+)
 from bids_sexclf.errors import InputError
 
 
@@ -40,8 +45,11 @@ def test_every_weighted_volume_is_in_exactly_one_shell():
 def test_monomials_sum_over_every_element_of_the_full_tensor(order):
     # (x + y + z)^order is the form of a tensor of ones.
     vectors = np.random.default_rng(0).normal(size=(20, 3))
-    total = monomials(vectors, order).sum(axis=1)
-    np.testing.assert_allclose(total, vectors.sum(axis=1) ** order, atol=1e-12)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    gradients = check_gradients(np.ones((1, 1, 1, 20)), np.full(20, 2000.0), vectors, 50)
+    total = monomials(gradients, powers_of(3, order)) @ multiplicities(order)
+    expected = 2**3 * gradients.bvecs.sum(axis=1) ** order
+    np.testing.assert_allclose(total[:, 0], expected, atol=1e-12)
     assert multiplicities(order).sum() == 3**order
 
 

@@ -1,6 +1,9 @@
 import pytest
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import Node, Workflow
 
 from bids_sexclf.participant.base import init_participant_wf
+from bids_sexclf.participant.dwi import init_dwi_wf
 from bids_sexclf.resources import Template
 from bids_sexclf.settings import Preparation
 
@@ -14,7 +17,7 @@ KINDS = {
 
 @pytest.fixture
 def build(tmp_path):
-    def make(kind, **choices):
+    def make(kind, atlases=(), derivatives=None, **choices):
         names = ["t1w.nii.gz", "dwi.nii.gz", "dwi.bval", "dwi.bvec", "brain", "mask", "white"]
         for name in names:
             (tmp_path / name).write_text("")
@@ -26,7 +29,9 @@ def build(tmp_path):
             out=tmp_path / "out",
             template=Template("T", place, place, place, tmp_path),
             references={kind: str(tmp_path / kind) for kind in ("brain", "mask", "white")},
-            preparation=Preparation(**choices),
+            preparation=Preparation(**{"template": "T"} | choices),
+            atlases=atlases,
+            derivatives=derivatives,
         )
 
     return make
@@ -115,4 +120,156 @@ def test_the_seed_reaches_every_random_step(build):
         for n in workflow._create_flat_graph().nodes()
         if "seed" in n.inputs.copyable_trait_names()
     ]
-    assert len(seeded) == 4 and all(node.inputs.seed == 77 for node in seeded)
+    assert len(seeded) == 5 and all(node.inputs.seed == 77 for node in seeded)
+
+
+def test_regions_are_measured_where_an_atlas_is_given(build, tmp_path):
+    labels = [tmp_path / f"tpl-T_atlas-{name}_res-1_dseg.tsv" for name in "AB"]
+    images = [path.with_name(path.name.replace(".tsv", ".nii.gz")) for path in labels]
+    for path in (*labels, *images):
+        path.write_text("")
+    workflow = build("T1w alone", atlases=images)
+    measure = workflow.get_node("morphometry_wf.measure")
+    assert mandatory_without_value(workflow) == []
+    assert measure.inputs.labels == [str(path) for path in labels]
+    assert workflow.get_node("morphometry_wf.carry").inputs.interpolation == "nearestNeighbor"
+    without = set(build("T1w alone").list_node_names())
+    assert "morphometry_wf.segment" in without and "morphometry_wf.measure" not in without
+
+
+def test_the_upright_brain_has_the_size_that_was_asked_for(build):
+    node = build("T1w alone", native_resolution=2.5).get_node("native_wf.align")
+    assert node.inputs.voxel_size == 2.5
+    assert "native_wf.align" not in build("diffusion alone").list_node_names()
+
+
+ANAT, ACPC = "bids:fmriprep:sub-01/anat/sub-01_", "bids:qsiprep:sub-01/anat/sub-01_space-ACPC_"
+SERIES = "bids:qsiprep:sub-01/dwi/sub-01_space-ACPC_desc-preproc_dwi"
+MASKED = {"t1w": f"{ACPC}desc-preproc_T1w.nii.gz", "t1w_mask": f"{ACPC}desc-brain_mask.nii.gz"}
+TAKEN = {"dwi": f"{SERIES}.nii.gz", "bval": f"{SERIES}.bval", "bvec": f"{SERIES}.bvec"}
+MAPS = "bids:qsirecon:sub-01/dwi/sub-01_space-{}_model-tensor_param-fa_dwimap.nii.gz"
+GIVEN = {
+    "fMRIPrep": {
+        "t1w": f"{ANAT}desc-preproc_T1w.nii.gz",
+        "t1w_mask": f"{ANAT}desc-brain_mask.nii.gz",
+        "t1w_to_template": f"{ANAT}from-T1w_to-T_mode-image_xfm.h5",
+        "template_to_t1w": f"{ANAT}from-T_to-T1w_mode-image_xfm.h5",
+    },
+    "fMRIPrep and a raw series": {
+        "t1w": f"{ANAT}desc-preproc_T1w.nii.gz",
+        "t1w_mask": f"{ANAT}desc-brain_mask.nii.gz",
+        "dwi": "dwi.nii.gz",
+        "bval": "dwi.bval",
+        "bvec": "dwi.bvec",
+    },
+    "QSIPrep": MASKED | TAKEN,
+    "QSIPrep without T1w": TAKEN,
+    "QSIPrep and a raw T1w": TAKEN | {"t1w": "t1w.nii.gz"},
+    "QSIRecon in ACPC": MASKED | {"maps": MAPS.format("ACPC")},
+    "QSIRecon in the template": {"maps": MAPS.format("T")},
+    "CC-359": {
+        "t1w": "bids:cc359:Original/CC0001_philips_15_55_M.nii.gz",
+        "t1w_mask": "bids:cc359:STAPLE/CC0001_philips_15_55_M_staple.nii.gz",
+    },
+    "runs": {
+        "t1w": "t1w.nii.gz;t1w.nii.gz",
+        "dwi": "dwi.nii.gz;dwi.nii.gz",
+        "bval": "dwi.bval;dwi.bval",
+        "bvec": "dwi.bvec;dwi.bvec",
+    },
+}
+
+
+@pytest.fixture
+def build_given(build, tmp_path):
+    def make(kind):
+        cells = GIVEN[kind]
+        for uri in (uri for cell in cells.values() for uri in cell.split(";")):
+            inside = uri.split(":")
+            path = tmp_path.joinpath(*inside[1:]) if len(inside) == 3 else tmp_path / uri
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+        names = ("fmriprep", "qsiprep", "qsirecon", "cc359")
+        KINDS[kind] = {"t1w": None, "dwi": None, "session_id": None, **cells}
+        try:
+            return build(kind, derivatives={name: tmp_path / name for name in names})
+        finally:
+            del KINDS[kind]
+
+    return make
+
+
+@pytest.mark.parametrize("kind", sorted(GIVEN))
+def test_every_kind_of_prepared_data_has_a_road_on_which_nothing_dangles(build_given, kind):
+    workflow = build_given(kind)
+    assert mandatory_without_value(workflow) == []
+    names = [node.fullname for node in workflow._create_flat_graph().nodes()]
+    assert len(names) == len(set(names))
+
+
+DONE = {
+    "fMRIPrep": {"n4", "extract", "normalize"},
+    "fMRIPrep and a raw series": {"n4", "extract"},
+    "QSIPrep": {"n4", "extract", "estimate", "find"},
+    "QSIPrep without T1w": {"estimate"},
+    "QSIPrep and a raw T1w": {"estimate"},
+    "QSIRecon in ACPC": {"n4", "extract", "estimate", "find", "fit"},
+    "QSIRecon in the template": {"n4", "extract", "estimate", "find", "fit", "normalize"},
+    "CC-359": {"extract"},
+    "runs": set(),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(GIVEN))
+def test_what_is_done_has_no_step_and_what_is_not_done_has_one(build_given, kind):
+    names = build_given(kind).list_node_names()
+    steps = {name.split(".")[-1] for name in names}
+    assert not steps & DONE[kind]
+    anatomy = {"n4", "extract", "normalize"} if "t1w" in GIVEN[kind] else set()
+    series = {"fit", "estimate"} if "dwi" in GIVEN[kind] else set()
+    aligned = {"find"} if {"t1w", "dwi"} <= set(GIVEN[kind]) else set()
+    assert steps >= (anatomy | series | aligned) - DONE[kind]
+
+
+def road(**choices):
+    """Build the diffusion road alone."""
+    told = {"PhaseEncodingDirection": "j-", "TotalReadoutTime": 0.05, "PartialFourier": 0.75}
+    return init_dwi_wf(
+        preparation=Preparation(**choices), metadata=told, distortion_wf=stand_in(), series_gb=2
+    )
+
+
+def stand_in():
+    """Stand in for a correction of distortion: its inputs and outputs, and no step."""
+    workflow = Workflow("distortion_wf")
+    given, found = ["b0", "mask", "t1w_brain"], ["warp", "jacobian", "b0", "record"]
+    ends = {"inputnode": given, "outputnode": found}
+    workflow.add_nodes([Node(IdentityInterface(fields=f), name) for name, f in ends.items()])
+    return workflow
+
+
+@pytest.mark.parametrize("denoise", ["mppca", "patch2self", "none"])
+@pytest.mark.parametrize("gibbs", ["dipy", "none"])
+@pytest.mark.parametrize("engine", ["ants", "fsl"])
+def test_every_choice_of_the_diffusion_road_can_be_built(denoise, gibbs, engine):
+    workflow = road(denoise=denoise, gibbs=gibbs, eddy_engine=engine)
+    steps = set(workflow.list_node_names())
+    assert ("denoise" in steps) == (denoise != "none") and ("degibbs" in steps) == (gibbs != "none")
+    assert ("eddy" in steps) == (engine == "fsl") and ("estimate" in steps) == (engine == "ants")
+    assert "bias" in steps and "bias" not in road(dwi_bias="none").list_node_names()
+
+
+def test_the_warp_is_found_between_estimate_and_resampling_and_both_meet_once():
+    edges = road()._graph.edges(data=True)
+    held = {(a.name, b.name): [to for _, to in data["connect"]] for a, b, data in edges}
+    assert held[("estimate", "distortion_wf")] == ["inputnode.b0"]
+    assert held[("distortion_wf", "resample")] == ["warp", "jacobian"]
+    assert held[("estimate", "resample")] == ["matrices"]
+    assert held[("degibbs", "resample")] == ["in_file"]
+
+
+def test_memory_is_planned_by_the_size_of_the_series():
+    small = init_dwi_wf(preparation=Preparation(), series_gb=0.1)
+    large = init_dwi_wf(preparation=Preparation(), series_gb=4)
+    for name in ("denoise", "estimate"):
+        assert large.get_node(name).mem_gb > 4 > small.get_node(name).mem_gb

@@ -203,3 +203,165 @@ def test_the_reason_is_the_sentence_of_the_innermost_error():
     trace = ["Traceback", "ValueError: first", "bids_sexclf.errors.InputError: Found 2, needed 3."]
     assert "Found 2, needed 3." in level.reason_of(trace[2:])
     assert "memory" in level.reason_of([])
+
+
+# -- what others have prepared ------------------------------------------------------------------
+
+STEM = "sub-1/anat/sub-1_"
+HDF5 = b"\x89HDF\r\n\x1a\n" + bytes(32) + (512).to_bytes(8, "little") + bytes(512 - 48)
+BIG = np.diag([8.0, 8, 8, 1])
+
+
+@pytest.fixture
+def given(dataset, tmp_path):
+    """Give a dataset whose first participant comes from fMRIPrep and QSIRecon, and a checker."""
+    folder, rng = tmp_path / "fmriprep", np.random.default_rng(101)
+    save(rng.random((12, 12, 12)), BIG, folder / f"{STEM}desc-preproc_T1w.nii.gz")
+    mask = np.zeros((12, 12, 12), bool)
+    mask[2:10, 2:10, 2:10] = True
+    save(mask, BIG, folder / f"{STEM}desc-brain_mask.nii.gz")
+    for name in ("from-T1w_to-Phantom", "from-Phantom_to-T1w"):
+        (folder / f"{STEM}{name}_mode-image_xfm.h5").write_bytes(HDF5)
+    maps = tmp_path / "qsirecon" / "sub-1" / "dwi"
+    for param in ("fa", "md"):
+        path = maps / f"sub-1_space-Phantom_model-tensor_param-{param}_dwimap.nii.gz"
+        save(rng.random((12, 12, 12)), BIG, path)
+
+    def check(*names):
+        folders = {name: tmp_path / name for name in names}
+        indexed = layout.open_dataset(dataset)
+        planned = level.make_worklist(indexed, folders, Run(), Preparation(template="Phantom"))
+        ready, excluded = check_dataset(
+            indexed, planned, folders=folders, preparation=Preparation(template="Phantom")
+        )
+        assert {"sub-2", "sub-3"} <= set(ready["participant_id"])
+        return "; ".join(excluded["reason"])
+
+    return folder, maps, check
+
+
+def test_sound_prepared_files_pass(given):
+    assert given[2]("fmriprep", "qsirecon") == ""
+
+
+def cut_t1w(folder, maps):
+    path = folder / f"{STEM}desc-preproc_T1w.nii.gz"
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def empty_mask(folder, maps):
+    save(np.zeros((12, 12, 12)), BIG, folder / f"{STEM}desc-brain_mask.nii.gz")
+
+
+def small_mask(folder, maps):
+    mask = np.zeros((12, 12, 12))
+    mask[5:8, 5:8, 5:8] = 1
+    save(mask, BIG, folder / f"{STEM}desc-brain_mask.nii.gz")
+
+
+def other_grid(folder, maps):
+    mask = np.zeros((14, 12, 12))
+    mask[2:10, 2:10, 2:10] = 1
+    save(mask, BIG, folder / f"{STEM}desc-brain_mask.nii.gz")
+
+
+def shifted_mask(folder, maps):
+    path = folder / f"{STEM}desc-brain_mask.nii.gz"
+    affine = BIG.copy()
+    affine[0, 3] = 6
+    save(np.asarray(nib.load(path).dataobj), affine, path)
+
+
+def cut_transform(folder, maps):
+    (folder / f"{STEM}from-T1w_to-Phantom_mode-image_xfm.h5").write_bytes(HDF5[:400])
+
+
+def no_hdf5(folder, maps):
+    (folder / f"{STEM}from-T1w_to-Phantom_mode-image_xfm.h5").write_text("version https://git-lfs")
+
+
+def broken_link(folder, maps):
+    """Leave what a dataset kept by git-annex shows before its content is fetched."""
+    path = folder / f"{STEM}from-T1w_to-Phantom_mode-image_xfm.h5"
+    path.unlink()
+    path.symlink_to(folder / "absent")
+
+
+def nan_map(folder, maps):
+    path = maps / "sub-1_space-Phantom_model-tensor_param-md_dwimap.nii.gz"
+    array = np.asarray(nib.load(path).dataobj).copy()
+    array[3] = np.nan
+    save(array, BIG, path)
+
+
+def maps_apart(folder, maps):
+    path = maps / "sub-1_space-Phantom_model-tensor_param-md_dwimap.nii.gz"
+    save(np.random.default_rng(3).random((9, 12, 12)), BIG, path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (cut_t1w, "sub-1_desc-preproc_T1w.nii.gz is truncated"),
+        (empty_mask, "holds one constant value"),
+        (small_mask, "holds 14 mL, needed a brain"),
+        (other_grid, "does not lie on the grid"),
+        (shifted_mask, "does not lie on the grid"),
+        (cut_transform, "is truncated: it ends after 400 of 512 bytes"),
+        (no_hdf5, "is no HDF5 file"),
+        (broken_link, "cannot be read"),
+        (nan_map, "non-finite values"),
+        (maps_apart, "lies on another grid than"),
+    ],
+)
+def test_a_fault_of_a_prepared_file_leaves_out_its_participant(given, spoil, words):
+    folder, maps, check = given
+    spoil(folder, maps)
+    assert words in check("fmriprep", "qsirecon")
+
+
+def test_a_mask_may_have_its_axes_in_another_order(given):
+    folder, _, check = given
+    path = folder / f"{STEM}desc-brain_mask.nii.gz"
+    turned = nib.load(path).as_reoriented([[1, -1], [0, 1], [2, 1]])
+    turned.to_filename(path)
+    assert check("fmriprep") == ""
+
+
+def test_maps_in_a_t1w_space_need_that_t1w(given):
+    _, maps, check = given
+    for path in maps.iterdir():
+        path.rename(maps / path.name.replace("Phantom", "ACPC"))
+    assert "needed it, by --derivatives qsiprep=PATH" in check("fmriprep", "qsirecon")
+
+
+def test_masks_bring_no_participants_of_their_own(dataset, tmp_path):
+    save(np.ones((9, 9, 9)), BIG, tmp_path / "masks/sub-9/anat/sub-9_desc-brain_mask.nii.gz")
+    folders = {"masks": tmp_path / "masks"}
+    rows = level.make_worklist(layout.open_dataset(dataset), folders, Run(), Preparation())
+    assert rows["participant_id"].tolist() == ["sub-1", "sub-2", "sub-3"]
+
+
+def test_runs_on_different_grids_are_told(dataset):
+    stem = dataset / "sub-1/dwi/sub-1_run-2_dwi"
+    for end in (".bval", ".bvec"):
+        shutil.copy(dataset / f"sub-1/dwi/sub-1_dwi{end}", stem.with_suffix(end))
+    array = np.random.default_rng(7).random((11, 10, 10, 9))
+    save(array, np.eye(4), stem.with_suffix(".nii.gz"))
+    reason = check(dataset)[1]["sub-1"]
+    assert "sub-1_run-2_dwi.nii.gz lies on another grid" in reason and "--dwi-runs first" in reason
+    save(array[:10], np.eye(4), stem.with_suffix(".nii.gz"))
+    assert check(dataset)[1] == {}
+
+
+def test_an_own_transform_is_whole_by_the_same_rule(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    from bids_sexclf.participant.preflight import _transform_faults
+
+    for version in ("earliest", "latest"):
+        path = tmp_path / f"{version}.h5"
+        with h5py.File(path, "w", libver=version) as file:
+            file["parameters"] = np.arange(5000.0)
+        assert _transform_faults(path) == []
+        path.write_bytes(path.read_bytes()[:-100])
+        assert "truncated" in _transform_faults(path)[0]

@@ -35,6 +35,8 @@ def command(root, out, *more):
         "--resolution",
         "4",
         "--sloppy",
+        "--gibbs",
+        "none",
         "--nprocs",
         "2",
         *more,

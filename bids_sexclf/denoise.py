@@ -1,0 +1,183 @@
+"""Thermal noise of a diffusion series: Marchenko-Pastur PCA, and what it took away."""
+
+from itertools import islice
+
+import numpy as np
+
+LEAST_VOLUMES = 10
+"""Volumes below which noise cannot be told from signal: too few eigenvalues are noise alone."""
+
+
+def patch_radius(count):
+    """Choose a patch that holds at least as many voxels as there are volumes.
+
+    Parameters
+    ----------
+    count : int
+        Volumes.
+
+    Returns
+    -------
+    int
+        Voxels on each side of the middle; 2 up to 125 volumes, 3 up to 343.
+
+    Examples
+    --------
+    >>> [patch_radius(n) for n in (21, 125, 126, 288)]
+    [2, 2, 3, 3]
+    """
+    return max(2, int(np.ceil((np.cbrt(count) - 1) / 2 - 1e-9)))
+
+
+def unfit(shape):
+    """Say why a series cannot be denoised, or None if it can.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (X, Y, Z, N).
+
+    Returns
+    -------
+    str or None
+    """
+    count = shape[3] if len(shape) > 3 else 1
+    if count < LEAST_VOLUMES:
+        return f"{count} volumes, fewer than the {LEAST_VOLUMES} that tell noise from signal"
+    patch = np.prod([min(n, 2 * patch_radius(count) + 1) for n in shape[:3]])
+    if patch < count:
+        return f"{patch} voxels at most in a patch for {count} volumes"
+    return None
+
+
+def mppca(series, mask, *, out=None, run=map, at_once=1):
+    """Remove from a series what looks like noise to random matrix theory.
+
+    Patches of voxels x volumes lose the principal components whose eigenvalues
+    follow the Marchenko-Pastur law. Patches lie a radius apart, and each voxel is
+    the mean of all patches that hold it, weighted against the number of components kept.
+
+    Parameters
+    ----------
+    series : ndarray, shape (X, Y, Z, N)
+        As acquired: interpolated or filtered noise no longer follows the law.
+    mask : ndarray of bool, shape (X, Y, Z)
+        Patches that hold none of it are left as they are.
+    out : ndarray of float32, shape (X, Y, Z, N), optional
+        Where to write, e.g. a memory-mapped file.
+    run : callable
+        A ``map`` that may use threads; its order does not matter.
+    at_once : int
+        Rows of patches that are held in memory together.
+
+    Returns
+    -------
+    denoised : ndarray of float32, shape (X, Y, Z, N)
+        At least zero.
+    sigma : ndarray of float32, shape (X, Y, Z)
+        SD of the noise, in the unit of the series; 0 where nothing was denoised.
+
+    Notes
+    -----
+    The noise floor of magnitude images (Rician bias) is not corrected.
+
+    References
+    ----------
+    Veraart et al. 2016, doi:10.1016/j.neuroimage.2016.08.016.
+    Manjón et al. 2013, doi:10.1371/journal.pone.0073021 (mean over patches).
+    """
+    shape, radius = series.shape, patch_radius(series.shape[3])
+    patch = [min(n, 2 * radius + 1) for n in shape[:3]]
+    x, y, z = (
+        sorted({*range(0, n - p + 1, radius), n - p}) for n, p in zip(shape[:3], patch, strict=True)
+    )
+    out = np.zeros(shape, np.float32) if out is None else out
+    out[:] = 0
+    weight, variance = np.zeros(shape[:3], np.float32), np.zeros(shape[:3], np.float32)
+    rows = iter(_rows(mask, (x, y, z), patch))
+    while batch := list(islice(rows, at_once)):
+        jobs = [
+            (series[:, j : j + patch[1], k : k + patch[2]], starts, patch[0])
+            for starts, j, k in batch
+        ]
+        for (starts, j, k), found in zip(batch, run(_denoise_row, jobs), strict=True):
+            for start, cleaned, share, var in zip(starts, *found, strict=True):
+                place = np.s_[start : start + patch[0], j : j + patch[1], k : k + patch[2]]
+                out[place] += cleaned.reshape(*patch, -1)
+                weight[place] += share
+                variance[place] += share * var
+    held = weight > 0
+    for volume in range(shape[3]):  # one at a time: the series may be larger than memory allows
+        averaged = out[..., volume] / np.where(held, weight, 1)
+        out[..., volume] = np.maximum(np.where(held, averaged, series[..., volume]), 0)
+    return out, np.sqrt(variance / np.where(held, weight, 1))
+
+
+def _rows(mask, starts, patch):
+    """Give the rows of patches that hold some of the mask: their starts in x, and y and z."""
+    across, along, up = starts
+    for k in up:
+        for j in along:
+            near = mask[:, j : j + patch[1], k : k + patch[2]].any(axis=(1, 2))
+            held = [i for i in across if near[i : i + patch[0]].any()]
+            if held:
+                yield held, j, k
+
+
+def _denoise_row(job):
+    """Denoise the patches of one row; give them, their weights and their noise variances."""
+    slab, starts, width = job
+    patches = np.stack([slab[start : start + width] for start in starts]).astype(np.float32)
+    patches = patches.reshape(len(starts), -1, patches.shape[-1])
+    mean = patches.mean(axis=1, keepdims=True)
+    patches -= mean
+    spread = np.matmul(patches.transpose(0, 2, 1), patches) / patches.shape[1]
+    values, vectors = np.linalg.eigh(spread)
+    noisy, variance = _count_noise(values, patches.shape[1])
+    count = values.shape[1]
+    kept = vectors * (np.arange(count) >= noisy[:, None])[:, None, :]
+    patches = np.matmul(np.matmul(patches, kept), kept.transpose(0, 2, 1)) + mean
+    share = (1 / (1 + count - noisy)).astype(np.float32)
+    return patches * share[:, None, None], share, variance
+
+
+def _count_noise(values, samples):
+    """Count the eigenvalues that follow the Marchenko-Pastur law, and give their variance.
+
+    Parameters
+    ----------
+    values : ndarray, shape (K, N)
+        Ascending.
+    samples : int
+        Voxels of a patch.
+
+    Returns
+    -------
+    count : ndarray of int, shape (K,)
+    variance : ndarray, shape (K,)
+    """
+    values = np.maximum(values, 0)
+    order = np.arange(1, values.shape[1] + 1)
+    means = np.cumsum(values, axis=1) / order
+    fits = values - values[:, :1] <= 4 * np.sqrt(order / samples) * means
+    count = values.shape[1] - np.argmax(fits[:, ::-1], axis=1)
+    return count, means[np.arange(len(values)), count - 1]
+
+
+def root_mean_square(pairs):
+    """Give the root mean square over volumes of what changed between two series.
+
+    Parameters
+    ----------
+    pairs : iterable of (ndarray, ndarray)
+        A volume before and after.
+
+    Returns
+    -------
+    ndarray of float32, shape (X, Y, Z)
+    """
+    total, count = 0.0, 0
+    for before, after in pairs:
+        total = total + (np.asarray(before, np.float32) - after) ** 2
+        count += 1
+    return np.sqrt(total / max(count, 1)).astype(np.float32)

@@ -1,0 +1,128 @@
+"""Walk through the voxels of a scan, slab by slab and chunk by chunk, whatever holds it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
+
+import numpy as np
+
+from bids_sexclf.errors import InputError
+
+CHUNK_SIZE = 2000
+"""Voxels fitted at once: small enough for the cache, large enough for matrix products."""
+
+SLAB_BYTES = 2**27
+"""Memory that one slab of a scan on disk may take, as float64; one plane at least."""
+
+
+def alone(fit):
+    """Make a fit keep its matrix products to one thread each; its chunks have threads of theirs.
+
+    Small products gain nothing from more, whose threads would wait for each other busily.
+    """
+
+    @wraps(fit)
+    def fit_alone(*args, **options):
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1, "blas"):
+            return fit(*args, **options)
+
+    return fit_alone
+
+
+def check_walk(chunk_size, n_threads):
+    """Raise InputError if voxels cannot be walked through like that."""
+    if chunk_size < 1 or n_threads < 1:
+        raise InputError(
+            f"chunk_size is {chunk_size} and n_threads {n_threads}; both must be at least 1; the "
+            f"defaults are {CHUNK_SIZE} and 1."
+        )
+
+
+def as_sliceable(dwi):
+    """Return a scan as it is where it can be sliced, e.g. a proxy of a file, else as an array."""
+    whole = all(hasattr(dwi, name) for name in ("shape", "ndim", "dtype", "__getitem__"))
+    return dwi if whole else np.asarray(dwi)
+
+
+def fit_voxels(fit_chunk, dwi, mask, volumes, outputs, *, chunk_size, n_threads):
+    """Fill maps voxel by voxel, holding one slab of the scan, and one chunk of it per thread.
+
+    Parameters
+    ----------
+    fit_chunk : callable
+        Takes signals of float64 and shape (n, n_voxels), which it may overwrite; returns a dict
+        of arrays whose last axis is voxels, with at least the keys of `outputs`.
+    dwi : numpy.ndarray or sliceable, shape (X, Y, Z, N)
+    mask : numpy.ndarray of bool, shape (X, Y, Z)
+    volumes : numpy.ndarray of int, shape (n,)
+        The volumes that enter the fit.
+    outputs : dict of str to tuple
+        Name of each map to the type of its values, and how many of them a voxel has.
+    chunk_size, n_threads : int
+
+    Returns
+    -------
+    dict of numpy.ndarray, shape (X, Y, Z) or (X, Y, Z, k)
+        0 outside the mask.
+    """
+    by_voxel = _runs_along_volumes(dwi)
+    wanted = mask.ravel("C" if by_voxel else "F")
+    maps = {name: np.zeros((mask.size, k), dtype) for name, (dtype, k) in outputs.items()}
+
+    def fill(samples, here, there):
+        fitted = fit_chunk(_gather(samples, here, volumes, by_voxel))
+        for name, values in maps.items():
+            values[there] = np.atleast_2d(fitted[name]).T
+
+    # numpy releases the interpreter lock in its loops, so threads share the scan for free.
+    with ThreadPoolExecutor(n_threads) as pool:
+        for samples, start in _slabs(dwi, wanted, by_voxel):
+            size = samples.shape[0 if by_voxel else 1]
+            inside = np.flatnonzero(wanted[start : start + size])
+            pieces = [inside[at : at + chunk_size] for at in range(0, inside.size, chunk_size)]
+            jobs = [pool.submit(fill, samples, piece, piece + start) for piece in pieces]
+            for job in jobs:
+                job.result()
+    return {name: _unfold(values, mask.shape, by_voxel) for name, values in maps.items()}
+
+
+def _runs_along_volumes(dwi):
+    """Say whether the samples of a voxel lie side by side; NIfTI files hold volume by volume."""
+    return isinstance(dwi, np.ndarray) and abs(dwi.strides[-1]) <= abs(dwi.strides[0])
+
+
+def _slabs(dwi, wanted, by_voxel):
+    """Give slabs as (voxels, volumes) or (volumes, voxels), with the place of their first voxel."""
+    axis = 0 if by_voxel else 2
+    plane = wanted.size // dwi.shape[axis]
+    step = max(1, SLAB_BYTES // (8 * plane * dwi.shape[-1]))
+    for low in range(0, dwi.shape[axis], step):
+        high = min(low + step, dwi.shape[axis])
+        if not wanted[low * plane : high * plane].any():
+            continue
+        if by_voxel:
+            yield dwi[low:high].reshape(-1, dwi.shape[-1]), low * plane
+        else:
+            slab = np.asarray(dwi[:, :, low:high, :])
+            yield slab.T.reshape(dwi.shape[-1], -1), low * plane
+
+
+def _gather(samples, here, volumes, by_voxel):
+    """Copy the samples of some voxels, volumes first."""
+    every = np.array_equal(volumes, np.arange(samples.shape[1 if by_voxel else 0]))
+    if by_voxel:
+        signal = samples[here].T
+        signal = signal if every else signal[volumes]
+    else:
+        signal = samples.take(here, axis=1) if every else samples[np.ix_(volumes, here)]
+    return np.ascontiguousarray(signal, dtype=np.float64)
+
+
+def _unfold(values, shape, by_voxel):
+    """Turn a column of voxels into a map."""
+    tail = values.shape[1:] if values.shape[1] > 1 else ()
+    if by_voxel:
+        return values.reshape(shape + tail)
+    folded = values.reshape(shape[::-1] + tail)
+    return folded.transpose(2, 1, 0, *range(3, folded.ndim))

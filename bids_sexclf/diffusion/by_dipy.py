@@ -1,0 +1,127 @@
+"""Fit tensor and kurtosis with dipy's own models: other code, the same keys."""
+
+import numpy as np
+
+from bids_sexclf.diffusion import kurtosis, tensor
+from bids_sexclf.diffusion._gradients import check_gradients, check_mask
+from bids_sexclf.diffusion._least_squares import SIGNAL_FLOOR, log_signal
+from bids_sexclf.diffusion._voxels import CHUNK_SIZE, alone, as_sliceable, fit_voxels
+from bids_sexclf.diffusion.kurtosis import KURTOSIS_RANGE, check_kurtosis
+from bids_sexclf.diffusion.tensor import (
+    MAX_DIFFUSIVITY,
+    MAX_S0,
+    MIN_DIFFUSIVITY,
+    blank,
+    check_tensor,
+    choose_volumes,
+    declare,
+)
+
+B0_THRESHOLD = 50
+"""Volumes up to this b-value, s/mm², are b0 volumes."""
+
+
+@alone
+def fit_tensor(dwi, bvals, bvecs, mask=None, *, counts=False, n_threads=1):
+    """Fit one diffusion tensor per voxel by dipy's weighted least squares.
+
+    Parameters
+    ----------
+    dwi, bvals, bvecs, mask, counts, n_threads
+        As in `bids_sexclf.diffusion.fit_tensor`, whose choice of volumes and
+        whose floor of the signal hold here too.
+
+    Returns
+    -------
+    dict of numpy.ndarray
+        float32 arrays of shape (X, Y, Z), one for each record in ``tensor.MAPS``.
+
+    References
+    ----------
+    Garyfallidis et al. (2014), doi:10.3389/fninf.2014.00008
+    """
+    from dipy.reconst.dti import TensorModel
+
+    dwi = as_sliceable(dwi)
+    gradients = choose_volumes(check_gradients(dwi, bvals, bvecs, B0_THRESHOLD), None)
+    check_tensor(gradients)
+    model = TensorModel(_table(gradients), fit_method="WLS", return_S0_hat=True)
+    return _fit(model, lambda fit: {}, tensor.MAPS, dwi, gradients, mask, counts, n_threads)
+
+
+@alone
+def fit_kurtosis(
+    dwi,
+    bvals,
+    bvecs,
+    mask=None,
+    *,
+    min_kurtosis=KURTOSIS_RANGE[0],
+    max_kurtosis=KURTOSIS_RANGE[1],
+    counts=False,
+    n_threads=1,
+):
+    """Fit diffusion and kurtosis tensors per voxel by dipy's weighted least squares.
+
+    Parameters
+    ----------
+    dwi, bvals, bvecs, mask, min_kurtosis, max_kurtosis, counts, n_threads
+        As in `bids_sexclf.diffusion.fit_kurtosis`, whose floor of the signal
+        holds here too.
+
+    Returns
+    -------
+    dict of numpy.ndarray
+        float32 arrays of shape (X, Y, Z), one for each record in ``kurtosis.MAPS``.
+
+    References
+    ----------
+    Henriques et al. (2021), doi:10.3389/fnhum.2021.675433
+    """
+    from dipy.reconst.dki import DiffusionKurtosisModel
+
+    dwi = as_sliceable(dwi)
+    gradients = check_gradients(dwi, bvals, bvecs, B0_THRESHOLD)
+    check_kurtosis(gradients, B0_THRESHOLD)
+    limits = {"min_kurtosis": min_kurtosis, "max_kurtosis": max_kurtosis}
+
+    def averages(fit):
+        found = {"MK": fit.mk(**limits), "AK": fit.ak(**limits), "RK": fit.rk(**limits)}
+        values = np.stack(list(found.values()))
+        clipped = ((values <= min_kurtosis) | (values >= max_kurtosis)).sum(axis=0)
+        return found | {"KFA": fit.kfa, "n_clipped": clipped}
+
+    model = DiffusionKurtosisModel(_table(gradients), fit_method="WLS", return_S0_hat=True)
+    return _fit(model, averages, kurtosis.MAPS, dwi, gradients, mask, counts, n_threads)
+
+
+def _table(gradients):
+    from dipy.core.gradients import gradient_table
+
+    return gradient_table(gradients.bvals, bvecs=gradients.bvecs, b0_threshold=B0_THRESHOLD)
+
+
+def _fit(model, averages, records, dwi, gradients, mask, counts, n_threads):
+    """Fit a model of dipy chunk by chunk, and bring its maps into the declared ranges."""
+    mask = check_mask(mask, dwi.shape[:3])
+
+    def fit_chunk(signal):
+        logs, floored, empty = log_signal(signal, gradients.reference, SIGNAL_FLOOR)
+        fit = model.fit(np.exp(logs).T)
+        evals = np.clip(fit.evals.T, MIN_DIFFUSIVITY, MAX_DIFFUSIVITY)
+        log_s0 = np.log(np.clip(np.ravel(fit.S0_hat), np.finfo(np.float32).tiny, MAX_S0))
+        maps = tensor.tensor_maps(log_s0, evals) | averages(fit)
+        outside = ((evals <= MIN_DIFFUSIVITY) | (evals >= MAX_DIFFUSIVITY)).sum(axis=0)
+        maps["n_clipped"] = maps.get("n_clipped", 0) + outside
+        maps["n_floored"] = floored.sum(axis=0)
+        return blank(maps, empty)
+
+    return fit_voxels(
+        fit_chunk,
+        dwi,
+        mask,
+        gradients.volumes,
+        declare(records, counts),
+        chunk_size=CHUNK_SIZE,
+        n_threads=n_threads,
+    )

@@ -1,0 +1,376 @@
+"""Susceptibility distortion: which method the scans at hand allow, and the arithmetic of fields.
+
+Signs, once for all: a field of ``f`` Hz shows what lies at voxel ``v`` at ``v + f * readout`` along
+the phase-encoding axis, where ``readout`` is the total readout time in s, negative if
+``PhaseEncodingDirection`` ends in ``-``. That product is called the shift (voxels). Unwarping
+reads the distorted volume at ``v + shift`` and multiplies by ``1 + d shift / d v``. The shift is
+counted along the array's own axis, so a flipped affine changes nothing here; it enters where voxels
+become millimetres (`displacement_field`).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bids_sexclf.errors import InputError
+
+METHODS = ("topup", "opposite", "fieldmap", "t1w", "none")
+"""In the order in which ``auto`` prefers them; it leaves ``t1w`` to be asked for, since what the
+T1w guesses may be further from the truth than what was scanned."""
+
+LPS = np.array([-1.0, -1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Correction:
+    """How the distortion of one series will be corrected.
+
+    Attributes
+    ----------
+    method : str
+        One of `METHODS`.
+    why : str
+        In words, for the report.
+    axis : int or None
+        Of the array: along it the phase was encoded.
+    readout : float or None
+        Signed total readout time, s; None where a method can do without.
+    inputs : dict
+        What the method reads: the entry of `layout.find_fieldmaps` it is named for.
+    """
+
+    method: str
+    why: str
+    axis: int | None = None
+    readout: float | None = None
+    inputs: dict | None = None
+
+
+def read_encoding(direction):
+    """Split a BIDS phase-encoding direction into axis and sign.
+
+    Parameters
+    ----------
+    direction : str
+        ``i``, ``j``, ``k``, with ``-`` for the other way.
+
+    Returns
+    -------
+    axis : int
+    sign : int
+        1 or -1.
+
+    Examples
+    --------
+    >>> read_encoding("j-")
+    (1, -1)
+    """
+    return "ijk".index(direction[0]), -1 if direction.endswith("-") else 1
+
+
+def choose(asked, found, *, t1w, topup):
+    """Choose the method of distortion correction for one series.
+
+    Parameters
+    ----------
+    asked : str
+        ``auto`` or one of `METHODS`.
+    found : dict
+        As `layout.find_fieldmaps` gives it.
+    t1w : bool
+        There is a T1w.
+    topup : bool
+        FSL's topup is installed.
+
+    Returns
+    -------
+    Correction
+
+    Raises
+    ------
+    InputError
+        If a method was asked for by name and what it needs is absent.
+    """
+    if asked == "none":
+        return Correction("none", "not asked for")
+    lacks = _lacks(found, t1w=t1w, topup=topup)
+    if asked != "auto" and lacks[asked]:
+        raise InputError(
+            f"Found {found['name']} with {' and '.join(lacks[asked])}, needed for --distortion "
+            f"{asked}. Add it, or choose another method (auto takes what there is)."
+        )
+    methods = [name for name in METHODS[:-1] if name != "t1w"] if asked == "auto" else [asked]
+    method = next((name for name in methods if not lacks[name]), "none")
+    missed = "; ".join(
+        f"{name}: {' and '.join(lacks[name]) or 'only where asked for'}" for name in METHODS[:-1]
+    )
+    if method == "none":
+        return Correction("none", f"nothing allows one ({missed})")
+    axis, sign = read_encoding(found["direction"] or found["axis"])
+    time = found["readout"] or (found["inputs"]["opposite"] or {}).get("readout")
+    # Oppositely encoded scans of one readout time say all in voxels; FSL wants a number.
+    if time is None and method in ("topup", "opposite"):
+        time = 0.05
+    return Correction(
+        method=method,
+        why=_reason(method, found),
+        axis=axis,
+        readout=sign * time if time else None,
+        inputs=found["inputs"].get("opposite" if method == "topup" else method),
+    )
+
+
+def _lacks(found, *, t1w, topup):
+    """List what each method lacks."""
+    direction, inputs = found["direction"], found["inputs"]
+    signed = [] if direction else ["no PhaseEncodingDirection"]
+    axis = [] if direction or found["axis"] else ["no PhaseEncodingDirection"]
+    pair = signed + ([] if inputs["opposite"] else ["no oppositely encoded b0 volume"])
+    gre = signed + ([] if found["readout"] else ["no TotalReadoutTime"])
+    return {
+        "topup": pair + ([] if topup else ["no FSL topup on the PATH"]),
+        "opposite": pair,
+        "fieldmap": gre + ([] if inputs["fieldmap"] else ["no field map"]),
+        "t1w": axis + ([] if t1w else ["no T1w"]),
+    }
+
+
+def _reason(method, found):
+    """Say in words what a method rests on."""
+    inputs, words = found["inputs"], []
+    if method in ("topup", "opposite"):
+        words.append(f"oppositely encoded {inputs['opposite']['name']}")
+        if not found["readout"]:
+            words.append("TotalReadoutTime unknown, taken to be that of the opposite scan")
+    elif method == "fieldmap":
+        words.append(f"field map {inputs['fieldmap']['name']}")
+    else:
+        words.append("the T1w")
+        if not found["direction"]:
+            words.append(f"phase-encoding axis {found['axis']} known without its sign")
+    return "; ".join(words)
+
+
+# -- phase to shift -----------------------------------------------------------------------------
+
+
+def to_radians(phase):
+    """Scale a phase image to radians in [-π, π].
+
+    Parameters
+    ----------
+    phase : ndarray
+        Radians, or a scanner's integers: 0 to 4095, or -4096 to 4094.
+
+    Returns
+    -------
+    ndarray
+    """
+    phase = np.nan_to_num(np.asarray(phase, dtype=float))
+    reach = np.abs(phase).max()
+    if reach > 2 * np.pi + 0.1:
+        turn = 2.0 ** np.ceil(np.log2(np.ptp(phase)))
+        phase = phase * (2 * np.pi / turn) - (np.pi if phase.min() >= 0 else 0)
+    return np.angle(np.exp(1j * phase))
+
+
+def phase_to_hertz(phase, mask, delay):
+    """Unwrap the phase difference of two echoes and scale it to Hz.
+
+    Parameters
+    ----------
+    phase : ndarray, shape (X, Y, Z)
+        Radians, second echo minus first.
+    mask : ndarray of bool, shape (X, Y, Z)
+    delay : float
+        Between the echoes, s.
+
+    Returns
+    -------
+    ndarray, shape (X, Y, Z)
+        Hz; 0 outside the mask. Whole turns that all voxels share are taken out, so that the median
+        lies within half a turn of 0.
+
+    References
+    ----------
+    Herráez et al. 2002, doi:10.1364/AO.41.007437 (scikit-image).
+    """
+    from skimage.restoration import unwrap_phase
+
+    # A fixed seed: the algorithm takes equally reliable voxels in random order.
+    flat = unwrap_phase(np.ma.array(phase, mask=~mask), rng=0).filled(0)
+    flat = flat - 2 * np.pi * np.round(np.median(flat[mask]) / (2 * np.pi))
+    return np.where(mask, flat / (2 * np.pi * delay), 0)
+
+
+def smooth_field(hertz, mask, voxel_size, width=3.0):
+    """Smooth a field inside its mask and continue it outside.
+
+    Parameters
+    ----------
+    hertz : ndarray, shape (X, Y, Z)
+    mask : ndarray of bool, shape (X, Y, Z)
+    voxel_size : array-like, shape (3,)
+        mm.
+    width : float
+        Full width at half maximum, mm.
+
+    Returns
+    -------
+    ndarray, shape (X, Y, Z)
+        Outside the mask, means over ever wider neighbourhoods; a field that stopped at the mask
+        would tear the edge of the brain.
+    """
+    from scipy import ndimage
+
+    voxel_size = np.asarray(voxel_size, dtype=float)
+    smooth, known = np.zeros(hertz.shape), np.zeros(hertz.shape, bool)
+    # Single voxels at which the unwrapping went wrong must not spread.
+    apart = np.where(mask, hertz - ndimage.median_filter(hertz, 3), 0)
+    core = ndimage.binary_erosion(mask)
+    spread = 1.4826 * np.median(np.abs(apart[core])) if core.any() else 0
+    steady = np.where(core & (np.abs(apart) > 6 * spread), hertz - apart, np.where(mask, hertz, 0))
+    for scale in width * 2.0 ** np.arange(7):
+        sigma = scale / 2.3548 / voxel_size
+        share = ndimage.gaussian_filter(mask.astype(float), sigma)
+        # Inside, only the first width counts; outside, the first that reaches the mask.
+        here = ~known & ((share > 0.05) if known.any() else mask)
+        smooth[here] = ndimage.gaussian_filter(steady, sigma)[here] / share[here]
+        known |= here
+    smooth[~known] = np.median(hertz[mask]) if mask.any() else 0
+    return smooth
+
+
+# -- shift to warp ------------------------------------------------------------------------------
+
+
+def jacobian(shift, axis):
+    """Give the factor by which unwarping multiplies the signal.
+
+    Parameters
+    ----------
+    shift : ndarray, shape (X, Y, Z)
+        Voxels along the axis.
+    axis : int
+
+    Returns
+    -------
+    ndarray, shape (X, Y, Z)
+        At least 0; above 1 where the scan had spread the signal.
+    """
+    return (1 + np.gradient(shift, axis=axis)).clip(0)
+
+
+def unwarp(array, shift, axis):
+    """Unwarp a volume and restore its intensity.
+
+    Parameters
+    ----------
+    array, shift : ndarray, shape (X, Y, Z)
+    axis : int
+
+    Returns
+    -------
+    ndarray, shape (X, Y, Z)
+
+    Examples
+    --------
+    A point at 4 that a shift of 2 shows at 6 comes back:
+
+    >>> line = np.zeros((1, 9, 1)); line[0, 6, 0] = 1
+    >>> int(unwarp(line, np.full((1, 9, 1), 2.0), 1).argmax())
+    4
+    """
+    from scipy import ndimage
+
+    places = np.indices(array.shape, dtype=float)
+    places[axis] += shift
+    moved = ndimage.map_coordinates(np.asarray(array, float), places, order=1, mode="nearest")
+    return moved * jacobian(shift, axis)
+
+
+def displacement_field(shift, affine, axis):
+    """Turn a shift into the displacement field that ANTs applies to unwarp.
+
+    Parameters
+    ----------
+    shift : ndarray, shape (X, Y, Z)
+        Voxels along the axis.
+    affine : ndarray, shape (4, 4)
+        Voxel to RAS+ world, mm.
+    axis : int
+
+    Returns
+    -------
+    ndarray, shape (X, Y, Z, 3)
+        mm in LPS+ world space, from each point of the unwarped volume to where the scan shows it.
+    """
+    return shift[..., None] * (LPS * affine[:3, axis])
+
+
+def shift_of(field, affine, axis):
+    """Turn a displacement field into the shift along one axis: the inverse of `displacement_field`.
+
+    Parameters
+    ----------
+    field : ndarray, shape (X, Y, Z, 3)
+        mm, LPS+.
+    affine : ndarray, shape (4, 4)
+    axis : int
+
+    Returns
+    -------
+    ndarray, shape (X, Y, Z)
+        Voxels; displacement along other axes is left out.
+    """
+    return (field * LPS) @ np.linalg.inv(affine[:3, :3])[axis]
+
+
+def flatten(volume, mask, voxel_size, width=30.0):
+    """Divide a volume by its own smooth trend inside a mask.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (X, Y, Z)
+    mask : ndarray of bool, shape (X, Y, Z)
+    voxel_size : array-like, shape (3,)
+        mm.
+    width : float
+        Of the trend, full width at half maximum, mm.
+
+    Returns
+    -------
+    ndarray, shape (X, Y, Z)
+        About 1 inside, 0 outside.
+    """
+    from scipy import ndimage
+
+    sigma = width / 2.3548 / np.asarray(voxel_size)
+    trend = ndimage.gaussian_filter(np.where(mask, volume, 0), sigma)
+    share = ndimage.gaussian_filter(mask.astype(float), sigma)
+    return np.where(mask, volume * share / np.maximum(trend, 1e-6 * max(trend.max(), 1e-6)), 0)
+
+
+def shared_information(first, second, mask, bins=32):
+    """Measure how much two volumes of different contrast say of each other.
+
+    Parameters
+    ----------
+    first, second : ndarray, shape (X, Y, Z)
+    mask : ndarray of bool, shape (X, Y, Z)
+    bins : int
+        Equally filled ones per volume.
+
+    Returns
+    -------
+    float
+        Mutual information over the mean entropy, in [0, 1].
+    """
+    from sklearn.metrics import normalized_mutual_info_score
+
+    ranks = []
+    for volume in (first, second):
+        values = volume[mask]
+        cuts = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))
+        ranks.append(np.searchsorted(cuts, values))
+    return float(normalized_mutual_info_score(*ranks)) if mask.any() else 0.0

@@ -1,0 +1,167 @@
+"""Read FreeSurfer's tables of one participant: ``aseg.stats`` and ``?h.aparc.stats``."""
+
+import re
+from pathlib import Path
+
+from bids_sexclf.errors import InputError
+
+FILES = {"aseg.stats": "aseg", "lh.aparc.stats": "aparc", "rh.aparc.stats": "aparc"}
+"""File in the folder ``stats`` to the name that its regions get as an atlas."""
+
+COLUMNS = {
+    "SegId": "region",
+    "StructName": "name",
+    "Volume_mm3": "volume_mm3",
+    "GrayVol": "volume_mm3",
+    "SurfArea": "area_mm2",
+    "ThickAvg": "thickness_mm",
+    "ThickStd": "thickness_sd_mm",
+    "MeanCurv": "mean_curvature",
+    "GausCurv": "gaussian_curvature",
+    "FoldInd": "folding_index",
+    "CurvInd": "curvature_index",
+}
+"""FreeSurfer's column to that of the ``morphometry`` table."""
+
+WHOLE = {"mm^3": "volume_mm3", "mm^2": "area_mm2", "mm": "thickness_mm"}
+"""Unit of a measure of the whole brain or hemisphere to its column."""
+
+TOTAL = "eTIV"
+"""Name of the estimated total intracranial volume among the measures."""
+
+
+def find_stats(folder, participant_id, session_id=None):
+    """Find the tables of a participant-session in a folder of FreeSurfer's subjects.
+
+    Parameters
+    ----------
+    folder : path-like
+        SUBJECTS_DIR.
+    participant_id, session_id : str
+        ``sub-01``; ``ses-1`` or None.
+
+    Returns
+    -------
+    list of pathlib.Path
+        Those of ``sub-01_ses-1`` where the session has a reconstruction of its own, else those of
+        ``sub-01``; empty where there is neither.
+    """
+    names = [participant_id, participant_id.removeprefix("sub-")]
+    if session_id:
+        names = [f"{name}_{session_id}" for name in names] + names
+    for name in names:
+        found = [Path(folder, name, "stats", file) for file in FILES]
+        if any(path.is_file() for path in found):
+            return [path for path in found if path.is_file()]
+    return []
+
+
+def read_stats(path):
+    """Read one of FreeSurfer's tables.
+
+    Parameters
+    ----------
+    path : path-like
+        ``aseg.stats``, ``lh.aparc.stats`` or ``rh.aparc.stats``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of the ``morphometry`` table without its participant: atlas, region, name,
+        hemisphere and measures. Measures of the whole (``# Measure`` lines) come first; they have
+        no region. Regions of ``aparc`` are told by name and hemisphere: the file has no index.
+
+    Raises
+    ------
+    InputError
+        If it is no such table.
+    """
+    import pandas as pd
+
+    path = Path(path)
+    side = {"lh": "L", "rh": "R"}.get(path.name[:2])
+    lines = _lines(path)
+    heads = [line.split()[2:] for line in lines if line.startswith("# ColHeaders")]
+    rows = [line.split() for line in lines if line.strip() and not line.startswith("#")]
+    if (
+        len(heads) != 1
+        or "StructName" not in heads[0]
+        or {len(row) for row in rows} - {len(heads[0])}
+    ):
+        raise InputError(
+            f"Found {path} with {len(heads)} line(s) '# ColHeaders' and {len(rows)} rows that do "
+            "not fit it; needed a table as recon-all writes it. Copy it again, or leave it out."
+        )
+    table = pd.DataFrame(rows, columns=heads[0])
+    table = table[[column for column in COLUMNS if column in table]].rename(columns=COLUMNS)
+    numbers = table.columns.drop("name")
+    try:
+        table[numbers] = table[numbers].astype(float)
+    except ValueError as fault:
+        raise InputError(
+            f"Found {path} with text where numbers are needed ({fault}); needed a table as "
+            "recon-all writes it. Copy it again, or leave it out."
+        ) from fault
+    table["hemisphere"] = side or table["name"].map(_side)
+    table = pd.concat([_whole(lines, side), table]).assign(atlas=FILES.get(path.name, path.stem))
+    return table.reindex(columns=_order())
+
+
+def _lines(path):
+    try:
+        return path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise InputError(
+            f"Found {path}, which cannot be read ({fault}); needed a table as recon-all writes it. "
+            "Copy it again, or leave it out."
+        ) from fault
+
+
+def _order():
+    """List the columns in the order of the table."""
+    first = ["atlas", "region", "name", "hemisphere"]
+    return [*first, *dict.fromkeys(c for c in COLUMNS.values() if c not in first)]
+
+
+def _whole(lines, side):
+    """Read the measures of the whole: of the hemisphere in its own tables, else of the brain."""
+    import pandas as pd
+
+    rows = []
+    for line in lines:
+        measure = re.fullmatch(r"# Measure (\w+), (\S+), .*, ([-\d.eE+]+), (\S+)", line.strip())
+        if not measure or measure[4] not in WHOLE:
+            continue
+        # The tables of the hemispheres repeat the brain's measures; only 'Cortex' is their own.
+        if side and measure[1] != "Cortex":
+            continue
+        own = {"name": measure[2], "hemisphere": side or _side(measure[2])}
+        rows.append(own | {WHOLE[measure[4]]: float(measure[3])})
+    return pd.DataFrame(rows, columns=["name", "hemisphere", *WHOLE.values()])
+
+
+def _side(name):
+    """Tell the side of a structure from its name."""
+    if re.match(r"(Left-|lh|ctx-lh|wm-lh)", name):
+        return "L"
+    return "R" if re.match(r"(Right-|rh|ctx-rh|wm-rh)", name) else "B"
+
+
+def intracranial_ml(table):
+    """Give the estimated total intracranial volume (eTIV), mL, or None where it is not told.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `read_stats` gives it, of one participant-session.
+
+    Returns
+    -------
+    float or None
+
+    References
+    ----------
+    Buckner et al. 2004, doi:10.1016/j.neuroimage.2004.06.018.
+    """
+    told = table.loc[(table["atlas"] == "aseg") & (table["name"] == TOTAL), "volume_mm3"]
+    return float(told.iloc[0]) / 1000 if len(told) else None

@@ -1,0 +1,178 @@
+"""Thermal noise and Gibbs ringing of a diffusion series."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bids_sexclf.execute import pool
+from bids_sexclf.interfaces.series import (
+    load_series,
+    make_series,
+    open_series,
+    series_writer,
+    volumes,
+)
+from bids_sexclf.volumes import save
+
+
+class _StepOut(TraitedSpec):
+    out_file = File(exists=True)
+    residual = File(exists=True, desc="root mean square over volumes of what was taken away")
+    record = File(exists=True, desc="JSON: what was done, and why")
+
+
+class _DenoiseIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True)
+    bval = File(exists=True, mandatory=True)
+    bvec = File(exists=True, mandatory=True)
+    method = traits.Enum("mppca", "patch2self", usedefault=True)
+    seed = traits.Int(1, usedefault=True)
+    threads = traits.Int(1, usedefault=True)
+
+
+class Denoise(SimpleInterface):
+    """Remove thermal noise, or hand the series on with the reason why not.
+
+    References
+    ----------
+    Veraart et al. 2016, doi:10.1016/j.neuroimage.2016.08.016.
+    Fadnavis et al. 2020, arXiv:2011.01355 (Patch2Self).
+    """
+
+    input_spec, output_spec = _DenoiseIn, _StepOut
+
+    def _run_interface(self, runtime):
+        from bids_sexclf.denoise import unfit
+
+        image = open_series(self.inputs.in_file)
+        shape, affine = image.shape, image.affine
+        path = str(Path(runtime.cwd, "denoised.nii"))
+        reason = unfit(shape)
+        out = make_series(path, shape, affine)
+        if reason:
+            record = {"denoise": {"method": "none", "reason": reason}}
+            for index, volume in enumerate(volumes(self.inputs.in_file)):
+                out[..., index] = volume
+            residual = np.zeros(shape[:3], np.float32)
+        else:
+            residual, numbers = self._denoise(out)
+            record = {"denoise": {"method": self.inputs.method}} | numbers
+        out.flush()
+        self._results |= _finish(runtime.cwd, path, residual, affine, record)
+        return runtime
+
+    def _denoise(self, out):
+        """Denoise into `out`; give the residual and the noise numbers."""
+        from bids_sexclf.brain import b0_mask
+        from bids_sexclf.denoise import mppca, root_mean_square
+
+        series = load_series(self.inputs.in_file)
+        bvals = np.loadtxt(self.inputs.bval, ndmin=1).ravel()
+        affine = open_series(self.inputs.in_file).affine
+        low = bvals <= max(50, bvals.min())
+        mask = b0_mask(series[..., low].mean(-1), np.linalg.norm(affine[:3, :3], axis=0))
+        if self.inputs.method == "patch2self":
+            out[:] = _patch2self(series, bvals, self.inputs.seed)
+        else:
+            with ThreadPoolExecutor(self.inputs.threads) as executor:
+                run = executor.map if self.inputs.threads > 1 else map
+                _, sigma = mppca(
+                    series, series.any(-1), out=out, run=run, at_once=2 * self.inputs.threads
+                )
+        count = series.shape[3]
+        residual = root_mean_square((series[..., i], out[..., i]) for i in range(count))
+        # Patch2Self gives no noise level of its own: what it took away stands for it.
+        level = sigma if self.inputs.method == "mppca" else residual
+        sd = float(np.median(level[mask]))
+        signal = float(np.median(series[..., low].mean(-1)[mask]))
+        return residual, {"noise_sd": sd, "b0_snr": signal / sd if sd > 0 else None}
+
+
+def _patch2self(series, bvals, seed):
+    """Denoise by dipy's Patch2Self, with the seed its sketches are drawn by."""
+    from dipy.denoise.patch2self import patch2self
+
+    state = np.random.get_state()
+    np.random.seed(seed % 2**32)
+    try:
+        return patch2self(
+            series, bvals, model="ols", shift_intensity=False, clip_negative_vals=True
+        )
+    finally:
+        np.random.set_state(state)
+
+
+class _DegibbsIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True)
+    slice_axis = traits.Range(0, 2, 2, usedefault=True, desc="axis along which slices lie")
+    partial_fourier = traits.Float(1.0, usedefault=True, desc="share of k-space acquired")
+    threads = traits.Int(1, usedefault=True)
+
+
+class Degibbs(SimpleInterface):
+    """Suppress Gibbs ringing inside each slice by local subvoxel shifts.
+
+    References
+    ----------
+    Kellner et al. 2016, doi:10.1002/mrm.26054.
+    """
+
+    input_spec, output_spec = _DegibbsIn, _StepOut
+
+    def _run_interface(self, runtime):
+        from bids_sexclf.denoise import root_mean_square
+
+        image = open_series(self.inputs.in_file)
+        path = str(Path(runtime.cwd, "unrung.nii"))
+        axis = self.inputs.slice_axis
+        with (
+            series_writer(path, image.shape, image.affine) as write,
+            pool(self.inputs.threads) as executor,
+        ):
+            residual = root_mean_square(
+                _each(volumes(self.inputs.in_file), executor, axis, self.inputs.threads, write)
+            )
+        record = {"method": "dipy", "slice_axis": "ijk"[axis]}
+        if self.inputs.partial_fourier < 0.99:
+            record["caveat"] = (
+                f"partial Fourier {self.inputs.partial_fourier:g}: ringing along the "
+                "phase-encoding axis is suppressed in part only"
+            )
+        self._results |= _finish(runtime.cwd, path, residual, image.affine, {"gibbs": record})
+        return runtime
+
+
+def _each(series, executor, axis, threads, write):
+    """Unring volumes a few at a time, write them in order, and give each with what it was."""
+    from itertools import islice
+
+    while batch := list(islice(series, 2 * threads)):
+        futures = [executor.submit(_unring, volume, axis) for volume in batch]
+        for volume, future in zip(batch, futures, strict=True):
+            clean = future.result()
+            write(clean)
+            yield volume, clean
+
+
+def _unring(volume, axis):
+    from dipy.denoise.gibbs import gibbs_removal
+
+    return gibbs_removal(volume, slice_axis=axis, inplace=False).astype(np.float32)
+
+
+def _finish(folder, path, residual, affine, record):
+    """Write residual and record; give a step's outputs."""
+    results = {"out_file": path, "residual": str(Path(folder, "residual.nii.gz"))}
+    save(residual, affine, results["residual"])
+    results["record"] = str(Path(folder, "record.json"))
+    Path(results["record"]).write_text(json.dumps(record, indent=2))
+    return results

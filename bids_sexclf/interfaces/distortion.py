@@ -1,0 +1,442 @@
+"""Susceptibility distortion: one shell per way to find the shift, and one that unwarps.
+
+Every way ends in ``shift``: voxels along the phase-encoding axis, on the b0's grid.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+
+from bids_sexclf.errors import ToolError
+from bids_sexclf.interfaces.ants import _register, antspyx, to_ants
+from bids_sexclf.volumes import load, save
+
+
+class _FindIn(BaseInterfaceInputSpec):
+    b0 = File(exists=True, mandatory=True, desc="mean b0 of the series")
+    axis = traits.Int(mandatory=True, desc="of the array: along it the phase was encoded")
+    readout = traits.Float(desc="total readout time, s; negative against the axis")
+    why = traits.Str("", usedefault=True, desc="why this method was chosen, for the record")
+    seed = traits.Int(1, usedefault=True)
+    sloppy = traits.Bool(False, usedefault=True)
+
+
+class _FindOut(TraitedSpec):
+    shift = File(exists=True, desc="voxels along the axis, on the b0's grid")
+    record = File(
+        exists=True, desc="JSON: method, why, measure, before, after; for the quality file"
+    )
+
+
+class _Find(SimpleInterface):
+    """Share what every way to find a shift ends with."""
+
+    input_spec, output_spec = _FindIn, _FindOut
+
+    def _finish(self, runtime, shift, affine, **record):
+        self._results["shift"] = str(Path(runtime.cwd, "shift.nii.gz"))
+        self._results["record"] = str(Path(runtime.cwd, "distortion.json"))
+        save(shift, affine, self._results["shift"])
+        told = {"distortion": {"why": self.inputs.why} | record}
+        for when in ("before", "after"):
+            told[f"distortion_agreement_{when}"] = record[when]
+        Path(self._results["record"]).write_text(json.dumps(told))
+        return runtime
+
+
+# -- opposite phase encodings -------------------------------------------------------------------
+
+
+class _AverageIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="series or volume")
+    bval = File(exists=True, desc="which volumes are b0; all are where there is none")
+    seed = traits.Int(1, usedefault=True)
+
+
+class _AverageOut(TraitedSpec):
+    out_file = File(exists=True)
+
+
+class AverageB0(SimpleInterface):
+    """Average the b0 volumes of a series, each aligned rigidly with the first."""
+
+    input_spec, output_spec = _AverageIn, _AverageOut
+
+    def _run_interface(self, runtime):
+        data, affine = load(self.inputs.in_file)
+        data = np.nan_to_num(data if data.ndim == 4 else data[..., None])
+        if isdefined(self.inputs.bval):
+            bvals = np.loadtxt(self.inputs.bval).ravel()
+            data = data[..., bvals <= max(50, bvals.min())]
+        total = data[..., 0].astype(float)
+        if data.shape[3] > 1:
+            ants = antspyx(self.inputs.seed)
+            first, prefix = to_ants(data[..., 0], affine), str(Path(runtime.cwd, "volume_"))
+            for index in range(1, data.shape[3]):
+                moving = to_ants(data[..., index], affine)
+                found = _register(
+                    ants, first, moving, "Rigid", prefix, initial_transform="Identity"
+                )
+                total += ants.apply_transforms(first, moving, found["fwdtransforms"]).numpy()
+        self._results["out_file"] = str(Path(runtime.cwd, "b0.nii.gz"))
+        save(total / data.shape[3], affine, self._results["out_file"])
+        return runtime
+
+
+class _OppositeIn(_FindIn):
+    opposite = File(exists=True, mandatory=True, desc="mean b0 encoded the other way")
+    opposite_axis = traits.Int(mandatory=True)
+    opposite_readout = traits.Float(mandatory=True, desc="as readout")
+
+
+class FindByOpposite(_Find):
+    """Find the shift that makes two oppositely encoded b0 volumes alike."""
+
+    input_spec = _OppositeIn
+
+    def _run_interface(self, runtime):
+        from bids_sexclf.fieldmaps import unwarp
+        from bids_sexclf.opposite import LEVELS, Scan, estimate_shift, unwarp_second
+
+        given = self.inputs
+        b0, affine = load(given.b0, ndim=3)
+        other, other_affine = load(given.opposite, ndim=3)
+        first = Scan(b0, affine, given.axis, given.readout)
+        second = Scan(other, other_affine, given.opposite_axis, given.opposite_readout)
+        levels = LEVELS[:3] if given.sloppy else LEVELS
+        shift, motion = estimate_shift(first, second, levels=levels)
+        pair = unwarp(b0, shift, given.axis), unwarp_second(first, second, shift, motion)
+        raw = b0, unwarp_second(first, second, np.zeros_like(shift), np.eye(4))
+        return self._finish(runtime, shift, affine, **_agreement("opposite", raw, pair, affine))
+
+
+def _agreement(method, raw, pair, affine):
+    """Correlate two oppositely encoded b0 volumes inside the brain, before and after."""
+    from bids_sexclf.brain import agreement, b0_mask
+
+    mask = b0_mask(np.maximum(pair[0] + pair[1], 0), np.linalg.norm(affine[:3, :3], axis=0))
+    return {
+        "method": method,
+        "measure": "correlation of the two oppositely encoded b0 volumes inside the brain",
+        "before": agreement(*raw, mask),
+        "after": agreement(*pair, mask),
+    }
+
+
+class _PairIn(_OppositeIn):
+    pass
+
+
+class _PairOut(TraitedSpec):
+    in_file = File(exists=True, desc="both volumes, of even size, with FSL's handedness")
+    encoding_file = File(exists=True)
+
+
+class PairForTopup(SimpleInterface):
+    """Put two oppositely encoded b0 volumes into one file as FSL's topup takes it.
+
+    Odd axes get one more slice, since the stock schedule halves the grid; the first axis is
+    turned where the affine has a positive determinant, since FSL would turn it in memory and
+    count the phase encoding from the other end.
+    """
+
+    input_spec, output_spec = _PairIn, _PairOut
+
+    def _run_interface(self, runtime):
+        from nibabel import Nifti1Image
+        from nibabel.processing import resample_from_to
+
+        given = self.inputs
+        b0, affine = load(given.b0, ndim=3)
+        other = Nifti1Image(*load(given.opposite, ndim=3))
+        if other.shape != b0.shape or not np.allclose(other.affine, affine, atol=1e-3):
+            other = resample_from_to(other, (b0.shape, affine), order=1)
+        turned = np.linalg.det(affine[:3, :3]) > 0
+        both = np.stack([b0, np.asarray(other.dataobj)], -1)
+        both = np.nan_to_num(both[::-1] if turned else both).clip(0)
+        both = np.pad(both, [(0, size % 2) for size in b0.shape] + [(0, 0)], mode="edge")
+        self._results["in_file"] = str(Path(runtime.cwd, "pair.nii.gz"))
+        save(both, _turned_affine(affine, b0.shape) if turned else affine, self._results["in_file"])
+        # The second scan runs against the first along the first one's axis, whatever its own grid.
+        times = [given.readout, -np.sign(given.readout) * abs(given.opposite_readout)]
+        rows = []
+        for time in times:
+            vector = np.zeros(3)
+            vector[given.axis] = np.sign(time) * (-1 if turned and given.axis == 0 else 1)
+            rows.append(" ".join(f"{x:g}" for x in vector) + f" {abs(time):.6f}")
+        path = Path(runtime.cwd, "encoding.txt")
+        path.write_text("\n".join(rows) + "\n")
+        self._results["encoding_file"] = str(path)
+        return runtime
+
+
+def _turned_affine(affine, shape):
+    """Give the affine of an array whose first axis was reversed."""
+    turn = np.diag([-1.0, 1.0, 1.0, 1.0])
+    turn[0, 3] = shape[0] - 1
+    return affine @ turn
+
+
+class _ReadTopupIn(_FindIn):
+    field = File(exists=True, mandatory=True, desc="topup's field, Hz")
+    pair = File(exists=True, mandatory=True, desc="what topup was given")
+    corrected = File(exists=True, mandatory=True, desc="both volumes, unwarped by topup")
+
+
+class ReadTopup(_Find):
+    """Bring topup's field back to the b0's grid, and to voxels."""
+
+    input_spec = _ReadTopupIn
+
+    def _run_interface(self, runtime):
+        given = self.inputs
+        b0, affine = load(given.b0, ndim=3)
+        turned = np.linalg.det(affine[:3, :3]) > 0
+
+        def back(array):
+            inside = array[tuple(slice(n) for n in b0.shape)]
+            return inside[::-1] if turned else inside
+
+        shift = back(load(given.field, ndim=3)[0]) * given.readout
+        raw, pair = (back(load(path, ndim=4)[0]) for path in (given.pair, given.corrected))
+        raw, pair = ((both[..., 0], both[..., 1]) for both in (raw, pair))
+        return self._finish(runtime, shift, affine, **_agreement("topup", raw, pair, affine))
+
+
+# -- field map ----------------------------------------------------------------------------------
+
+
+class _FieldIn(BaseInterfaceInputSpec):
+    phase = InputMultiObject(
+        File(exists=True), mandatory=True, desc="phase difference; or both phases; or a field"
+    )
+    magnitude = File(exists=True, mandatory=True)
+    kind = traits.Enum("phasediff", "phases", "field", mandatory=True)
+    delay = traits.Float(desc="second echo time minus first, s")
+    scale = traits.Float(1.0, usedefault=True, desc="makes Hz of a field's units")
+
+
+class _FieldOut(TraitedSpec):
+    field = File(exists=True, desc="Hz, smooth, continued outside the head")
+    magnitude = File(exists=True, desc="the brain on the magnitude image")
+
+
+class MakeField(SimpleInterface):
+    """Make a smooth field in Hz of a gradient-echo field map."""
+
+    input_spec, output_spec = _FieldIn, _FieldOut
+
+    def _run_interface(self, runtime):
+        from bids_sexclf.brain import b0_mask
+        from bids_sexclf.fieldmaps import phase_to_hertz, smooth_field, to_radians
+        from bids_sexclf.volumes import check_same_grid
+
+        given = self.inputs
+        magnitude, affine = load(given.magnitude)
+        magnitude = magnitude.reshape(magnitude.shape[:3] + (-1,))[..., 0]
+        size = np.linalg.norm(affine[:3, :3], axis=0)
+        mask, volumes = b0_mask(magnitude, size), []
+        for path in given.phase:
+            array, other = load(path, ndim=3)
+            names = ("the phase image", "the magnitude image")
+            check_same_grid(array.shape, other, mask.shape, affine, names)
+            volumes.append(array)
+        if given.kind == "field":
+            hertz = np.where(mask, volumes[0] * given.scale, 0)
+        else:
+            phase = [to_radians(volume) for volume in volumes]
+            if given.kind == "phases":
+                phase = [np.angle(np.exp(1j * (phase[1] - phase[0])))]
+            hertz = phase_to_hertz(phase[0], mask, given.delay)
+        for name, array in (
+            ("field", smooth_field(hertz, mask, size)),
+            ("magnitude", magnitude * mask),
+        ):
+            self._results[name] = str(Path(runtime.cwd, f"{name}.nii.gz"))
+            save(array, affine, self._results[name])
+        return runtime
+
+
+class _FieldmapIn(_FindIn):
+    field = File(exists=True, mandatory=True, desc="Hz")
+    magnitude = File(exists=True, mandatory=True, desc="brain, on the field's grid")
+
+
+class FindByFieldmap(_Find):
+    """Bring a measured field to the b0's grid.
+
+    The magnitude image is aligned rigidly with the b0 twice: the second time with the b0 that the
+    first one unwarped, since a distorted brain pulls the alignment along the phase axis.
+    """
+
+    input_spec = _FieldmapIn
+
+    def _run_interface(self, runtime):
+        from bids_sexclf.brain import b0_mask
+        from bids_sexclf.fieldmaps import shared_information, unwarp
+
+        given, ants = self.inputs, antspyx(self.inputs.seed)
+        b0, affine = load(given.b0, ndim=3)
+        size = np.linalg.norm(affine[:3, :3], axis=0)
+        field, brain = (to_ants(*load(p, ndim=3)) for p in (given.field, given.magnitude))
+        grid, route, start, seen = to_ants(b0, affine), [], "Identity", b0
+        for turn in range(2):
+            shift = ants.apply_transforms(grid, field, route).numpy() * given.readout
+            seen = unwarp(b0, shift, given.axis)
+            fixed = to_ants(seen * b0_mask(seen, size), affine)
+            prefix = str(Path(runtime.cwd, f"magnitude{turn}_"))
+            found = _register(ants, fixed, brain, "Rigid", prefix, initial_transform=start)
+            route = found["fwdtransforms"]
+        shift = ants.apply_transforms(grid, field, route).numpy() * given.readout
+        aligned = ants.apply_transforms(grid, brain, route).numpy()
+        mask = aligned > 0.1 * np.percentile(aligned, 98)
+        record = {
+            "method": "fieldmap",
+            "measure": "mutual information of the b0 and the field map's magnitude, in [0, 1]",
+            "before": shared_information(b0, aligned, mask),
+            "after": shared_information(unwarp(b0, shift, given.axis), aligned, mask),
+        }
+        return self._finish(runtime, shift, affine, **record)
+
+
+# -- T1w ----------------------------------------------------------------------------------------
+
+
+class _T1wIn(_FindIn):
+    mask = File(exists=True, mandatory=True, desc="brain on the b0")
+    t1w_brain = File(exists=True, mandatory=True)
+
+
+class FindByT1w(_Find):
+    """Find the shift that makes the b0 follow the T1w.
+
+    The T1w's brain is carried rigidly to the b0's grid, and the b0
+    registered to it by SyN (mutual information) with the deformation held to the phase-encoding
+    axis. The rigid step looks inside the b0's brain mask alone, with the coil's trend divided out:
+    where the b0 ends inside the head, outlines would pull the two apart. Both are given to ANTs as
+    if their grid lay along the world's axes, so that this axis is one of ANTs' own however the
+    slices were tilted.
+
+    References
+    ----------
+    Wang et al. 2017, doi:10.3389/fninf.2017.00017.
+    """
+
+    input_spec = _T1wIn
+
+    def _run_interface(self, runtime):
+        from bids_sexclf.fieldmaps import flatten, shared_information, shift_of, unwarp
+
+        given, ants = self.inputs, antspyx(self.inputs.seed)
+        b0, affine = load(given.b0, ndim=3)
+        inside = load(given.mask, ndim=3)[0] > 0
+        flat = flatten(b0, inside, np.linalg.norm(affine[:3, :3], axis=0))
+        grid, t1w = to_ants(flat, affine), to_ants(*load(given.t1w_brain, ndim=3))
+        prefix = str(Path(runtime.cwd, "t1w_"))
+        found = _register(
+            ants,
+            grid,
+            t1w,
+            "Rigid",
+            prefix,
+            initial_transform="Identity",
+            mask=to_ants(inside, affine),
+            mask_all_stages=True,
+            aff_iterations=(60, 40, 20),
+            aff_shrink_factors=(4, 2, 1),
+            aff_smoothing_sigmas=(2, 1, 0),
+        )["fwdtransforms"]
+        target = ants.apply_transforms(grid, t1w, found).numpy()
+        if not (target > 0).any():
+            raise ToolError(
+                "Found that the T1w's brain and the b0's do not overlap once aligned, needed one "
+                "head. Look at both scans, or choose --distortion none."
+            )
+        plain = np.diag([*np.linalg.norm(affine[:3, :3], axis=0), 1.0])
+        found = _register(
+            ants,
+            to_ants(target, plain),
+            to_ants(flat, plain),
+            "SyNOnly",
+            prefix,
+            initial_transform="Identity",
+            syn_metric="mattes",
+            syn_sampling=32,
+            flow_sigma=6,
+            reg_iterations=(20, 10, 0) if given.sloppy else (40, 20, 0),
+            restrict_transformation=tuple(int(k == given.axis) for k in range(3)),
+        )
+        warps = [path for path in found["fwdtransforms"] if path.endswith(".nii.gz")]
+        shift = shift_of(ants.image_read(warps[0]).numpy(), plain, given.axis)
+        record = {
+            "method": "t1w",
+            "measure": "mutual information of the b0 and the T1w's brain, in [0, 1]",
+            "before": shared_information(b0, target, target > 0),
+            "after": shared_information(unwarp(b0, shift, given.axis), target, target > 0),
+        }
+        return self._finish(runtime, shift, affine, **record)
+
+
+# -- unwarping ----------------------------------------------------------------------------------
+
+
+class _UnwarpIn(BaseInterfaceInputSpec):
+    b0 = File(exists=True, mandatory=True)
+    shift = File(exists=True, mandatory=True)
+    axis = traits.Int(mandatory=True)
+
+
+class _UnwarpOut(TraitedSpec):
+    b0 = File(exists=True, desc="unwarped, Jacobian-modulated")
+    warp = File(exists=True, desc="displacement field as ANTs applies it to unwarp")
+    jacobian = File(exists=True, desc="multiplies what the warp gives")
+
+
+class Unwarp(SimpleInterface):
+    """Unwarp the mean b0, and give the warp and its Jacobian for the series."""
+
+    input_spec, output_spec = _UnwarpIn, _UnwarpOut
+
+    def _run_interface(self, runtime):
+        from bids_sexclf.fieldmaps import displacement_field, jacobian, unwarp
+
+        axis = self.inputs.axis
+        b0, affine = load(self.inputs.b0, ndim=3)
+        shift, _ = load(self.inputs.shift, ndim=3)
+        for name, array in (
+            ("b0", unwarp(b0, shift, axis)),
+            ("jacobian", jacobian(shift, axis)),
+        ):
+            self._results[name] = str(Path(runtime.cwd, f"{name}.nii.gz"))
+            save(array, affine, self._results[name])
+        self._results["warp"] = str(Path(runtime.cwd, "warp.nii.gz"))
+        save_warp(displacement_field(shift, affine, axis), affine, self._results["warp"])
+        return runtime
+
+
+def save_warp(field, affine, path):
+    """Write a displacement field in the form that ITK reads.
+
+    Parameters
+    ----------
+    field : ndarray, shape (X, Y, Z, 3)
+        mm, LPS+.
+    affine : ndarray, shape (4, 4)
+    path : path-like
+    """
+    import nibabel as nib
+
+    image = nib.Nifti1Image(np.asarray(field, np.float32)[..., None, :], affine)
+    image.header.set_intent("vector")
+    image.header.set_xyzt_units("mm")
+    image.to_filename(path)

@@ -1,0 +1,256 @@
+"""What others have prepared, and several runs: masks, series, maps taken over as they are."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    OutputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+
+from bids_sexclf.foreign import UNITS, in_mm2_per_s, read_motion
+from bids_sexclf.volumes import (
+    Grid,
+    check_same_grid,
+    load,
+    resample,
+    same_grid,
+    save,
+    turn_axes,
+)
+
+
+class _TakeMaskIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="scan, on any axes")
+    mask = File(exists=True, mandatory=True, desc="on the same grid; above 0 is brain")
+
+
+class _TakeMaskOut(TraitedSpec):
+    out_file = File(exists=True, desc="the scan inside the mask")
+    mask_file = File(exists=True)
+
+
+class TakeMask(SimpleInterface):
+    """Apply a brain mask that lies on a scan's grid, whatever the order of its axes."""
+
+    input_spec, output_spec = _TakeMaskIn, _TakeMaskOut
+
+    def _run_interface(self, runtime):
+        scan, affine = load(self.inputs.in_file, ndim=3)
+        mask, own = load(self.inputs.mask, ndim=3)
+        mask, own = turn_axes(mask > 0, own, affine)
+        names = (Path(self.inputs.mask).name, Path(self.inputs.in_file).name)
+        if not same_grid((mask.shape, own), (scan.shape, affine), voxels=0.5):
+            check_same_grid(mask.shape, own, scan.shape, affine, names)
+        for name, array in (("mask_file", mask), ("out_file", scan * mask)):
+            file = "mask.nii.gz" if name == "mask_file" else "brain.nii.gz"
+            self._results[name] = str(Path(runtime.cwd, file))
+            save(array, affine, self._results[name])
+        return runtime
+
+
+class _MeanIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True)
+    bval = File(exists=True, mandatory=True)
+
+
+class _MeanOut(TraitedSpec):
+    out_file = File(exists=True, desc="mean b0")
+
+
+class MeanB0(SimpleInterface):
+    """Average the b0 volumes of a series, one volume in memory at a time."""
+
+    input_spec, output_spec = _MeanIn, _MeanOut
+
+    def _run_interface(self, runtime):
+        import nibabel as nib
+
+        bvals = np.loadtxt(self.inputs.bval, ndmin=1).ravel()
+        # One open file is read from front to back; a compressed one cannot go backwards.
+        series = nib.load(self.inputs.in_file, keep_file_open=True)
+        low = np.flatnonzero(bvals <= max(50, bvals.min()))
+        total = np.zeros(series.shape[:3], dtype=np.float64)
+        for index in low:
+            total += np.nan_to_num(np.asarray(series.dataobj[..., int(index)], dtype=np.float32))
+        self._results["out_file"] = str(Path(runtime.cwd, "b0.nii.gz"))
+        save(total / len(low), series.affine, self._results["out_file"])
+        return runtime
+
+
+class _MotionIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="QSIPrep's confounds, or FSL eddy's RMS")
+
+
+class _MotionOut(TraitedSpec):
+    motion = File(exists=True, desc="JSON: displacement of each volume against the one before")
+
+
+class TakeMotion(SimpleInterface):
+    """Read the motion between successive volumes that another tool has found."""
+
+    input_spec, output_spec = _MotionIn, _MotionOut
+
+    def _run_interface(self, runtime):
+        path = Path(self.inputs.in_file)
+        moved, measure = read_motion(path)
+        self._results["motion"] = str(Path(runtime.cwd, "motion.json"))
+        content = {"displacement_mm": moved, "measure": measure}
+        Path(self._results["motion"]).write_text(json.dumps(content))
+        return runtime
+
+
+class _MapsIn(BaseInterfaceInputSpec):
+    in_files = InputMultiObject(File(exists=True), mandatory=True)
+    names = traits.List(traits.Str, mandatory=True, desc="FA, MD, …, one for each file")
+    reference = File(exists=True, desc="grid to carry them to, in the same world space")
+
+
+class _MapsOut(TraitedSpec):
+    out_files = OutputMultiObject(File(exists=True), desc="one map each, named as by our own fits")
+
+
+class TakeMaps(SimpleInterface):
+    """Take over diffusion maps: diffusivities in mm²/s, nothing that is not finite."""
+
+    input_spec, output_spec = _MapsIn, _MapsOut
+
+    def _run_interface(self, runtime):
+        from bids_sexclf.diffusion import tensor
+
+        files, units = [], {record.name: record.units for record in tensor.MAPS}
+        for path, name in zip(self.inputs.in_files, self.inputs.names, strict=True):
+            values, affine = load(path, ndim=3)
+            values = np.nan_to_num(values)
+            if units.get(name) == UNITS:
+                values = in_mm2_per_s(values)
+            if isdefined(self.inputs.reference):
+                goal, to = load(self.inputs.reference, ndim=3)
+                values, affine = resample(values, affine, Grid(goal.shape, to)), to
+            model = "tensor" if name in units else "dki"
+            files.append(str(Path(runtime.cwd, f"{model}_{name}.nii.gz")))
+            save(values, affine, files[-1])
+        self._results["out_files"] = files
+        return runtime
+
+
+class _RegridIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True)
+    reference = File(exists=True, mandatory=True, desc="in the same world space")
+
+
+class _RegridOut(TraitedSpec):
+    out_files = File(exists=True)
+
+
+class Regrid(SimpleInterface):
+    """Resample a volume to the grid of another that shares its space."""
+
+    input_spec, output_spec = _RegridIn, _RegridOut
+
+    def _run_interface(self, runtime):
+        values, affine = load(self.inputs.in_file, ndim=3)
+        goal, to = load(self.inputs.reference, ndim=3)
+        self._results["out_files"] = str(Path(runtime.cwd, "regridded.nii.gz"))
+        save(resample(values, affine, Grid(goal.shape, to)), to, self._results["out_files"])
+        return runtime
+
+
+class _RunsIn(BaseInterfaceInputSpec):
+    in_files = InputMultiObject(File(exists=True), mandatory=True)
+    how = traits.Enum("best", "average", usedefault=True)
+    seed = traits.Int(1, usedefault=True)
+
+
+class _RunsOut(TraitedSpec):
+    out_file = File(exists=True)
+    record = File(exists=True, desc="JSON: what was done with which run")
+
+
+class UniteRuns(SimpleInterface):
+    """Make one T1w of several runs: the sharpest, or the average after rigid alignment."""
+
+    input_spec, output_spec = _RunsIn, _RunsOut
+
+    def _run_interface(self, runtime):
+        from bids_sexclf.runs import sharpest
+
+        files = self.inputs.in_files
+        about = {"how": self.inputs.how, "runs": [Path(path).name for path in files]}
+        if self.inputs.how == "best":
+            chosen, scores = sharpest([load(path, ndim=3)[0] for path in files])
+            self._results["out_file"] = files[chosen]
+            about |= {"chosen": Path(files[chosen]).name, "entropy_focus": scores}
+        else:
+            self._results["out_file"] = self._average(files, runtime.cwd)
+        self._results["record"] = str(Path(runtime.cwd, "runs.json"))
+        Path(self._results["record"]).write_text(json.dumps(about))
+        return runtime
+
+    def _average(self, files, folder):
+        """Align every run rigidly with the first and average, each scaled to the first's level."""
+        from bids_sexclf.interfaces.ants import _register, _write, antspyx
+
+        ants = antspyx(self.inputs.seed)
+        first = ants.image_read(files[0])
+        level = _level(first.numpy())
+        total = first.numpy().astype(np.float64)
+        for path in files[1:]:
+            moving = ants.image_read(path)
+            found = _register(ants, first, moving, "Rigid", str(Path(folder, "run_")))
+            moved = ants.apply_transforms(first, moving, found["fwdtransforms"]).numpy()
+            total += moved * (level / _level(moving.numpy()))
+        average = first.new_image_like((total / len(files)).astype(np.float32))
+        return _write(average, folder, "average.nii.gz")
+
+
+def _level(values):
+    """Give a scan's signal level: the upper part of its values, but not the brightest few."""
+    return max(float(np.percentile(values[values > 0], 90)), 1e-12) if (values > 0).any() else 1.0
+
+
+class _JoinIn(BaseInterfaceInputSpec):
+    in_files = InputMultiObject(File(exists=True), mandatory=True)
+    bvals = InputMultiObject(File(exists=True), mandatory=True)
+    bvecs = InputMultiObject(File(exists=True), mandatory=True)
+
+
+class _JoinOut(TraitedSpec):
+    dwi = File(exists=True)
+    bval = File(exists=True)
+    bvec = File(exists=True)
+
+
+class JoinSeries(SimpleInterface):
+    """Join the volumes of several runs of one diffusion series, and their gradients."""
+
+    input_spec, output_spec = _JoinIn, _JoinOut
+
+    def _run_interface(self, runtime):
+        from bids_sexclf.interfaces.diffusion import read_gradients
+        from bids_sexclf.runs import join_gradients
+
+        parts = [load(path, ndim=4) for path in self.inputs.in_files]
+        first, affine = parts[0]
+        names = [Path(path).name for path in self.inputs.in_files]
+        for (other, own), name in zip(parts[1:], names[1:], strict=True):
+            check_same_grid(other.shape, own, first.shape, affine, (name, names[0]))
+        gradients = [
+            read_gradients(*pair) for pair in zip(self.inputs.bvals, self.inputs.bvecs, strict=True)
+        ]
+        bvals, bvecs = join_gradients(*map(list, zip(*gradients, strict=True)))
+        out = {
+            name: str(Path(runtime.cwd, f"joined.{name}")) for name in ("nii.gz", "bval", "bvec")
+        }
+        save(np.concatenate([data for data, _ in parts], axis=-1), affine, out["nii.gz"])
+        np.savetxt(out["bval"], bvals[None], fmt="%g")
+        np.savetxt(out["bvec"], bvecs.T, fmt="%.6f")
+        self._results |= {"dwi": out["nii.gz"], "bval": out["bval"], "bvec": out["bvec"]}
+        return runtime

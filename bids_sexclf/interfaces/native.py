@@ -1,0 +1,143 @@
+"""Align a head by AC, PC and midline without scaling, and resample it once."""
+
+from pathlib import Path
+
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bids_sexclf.interfaces.ants import LPS, antspyx
+from bids_sexclf.volumes import Grid, load, resample, save
+
+POINTS = 5000
+"""Points of the template's brain that the linear transform is fitted to."""
+
+
+class _AlignIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="brain")
+    mask_file = File(exists=True, mandatory=True, desc="its mask")
+    forward = InputMultiObject(
+        File(exists=True), mandatory=True, desc="carries images to the template, last applied first"
+    )
+    template_mask = File(exists=True, mandatory=True)
+    anatomical = traits.Bool(
+        True, usedefault=True, desc="the template lies in MNI152 space, where AC and PC are known"
+    )
+    voxel_size = traits.Float(mandatory=True, desc="mm")
+
+
+class _AlignOut(TraitedSpec):
+    out_file = File(exists=True, desc="brain, upright, in its own size")
+    mask_file = File(exists=True)
+    transform = File(exists=True, desc="carries images to the upright frame (rigid, .mat)")
+
+
+class AlignACPC(SimpleInterface):
+    """Turn a brain upright by AC, PC and midline, and resample it once to a fixed field of view.
+
+    The rigid transform comes from the registration to the template that is already there: where
+    the template's points have gone in the scan gives a linear transform, and that the scan's
+    landmarks. The brain is smoothed to the new voxel size before it is resampled to a coarser one.
+    """
+
+    input_spec, output_spec = _AlignIn, _AlignOut
+
+    def _run_interface(self, runtime):
+        from bids_sexclf.acpc import LANDMARKS, fit_affine, native_grid, rigid_from_affine
+
+        mask, affine = load(self.inputs.template_mask, ndim=3)
+        points = brain_points(mask, affine)
+        landmarks = LANDMARKS if self.inputs.anatomical else centred_landmarks(points)
+        linear = fit_affine(points, carry_points(points, self.inputs.forward))
+        rigid = rigid_from_affine(linear, landmarks)
+        grid = native_grid(Grid(mask.shape, affine), self.inputs.voxel_size)
+        for source, name in (("in_file", "out_file"), ("mask_file", "mask_file")):
+            array, own = load(getattr(self.inputs, source), ndim=3)
+            # A rigid transform only renames where the voxels lie; the one interpolation follows.
+            upright = resample(array, rigid @ own, grid)
+            upright = upright > 0.5 if name == "mask_file" else upright
+            self._results[name] = str(Path(runtime.cwd, f"acpc_{source}.nii.gz"))
+            save(upright, grid.affine, self._results[name])
+        self._results["transform"] = write_linear(
+            np.linalg.inv(rigid), Path(runtime.cwd, "acpc.mat")
+        )
+        return runtime
+
+
+def brain_points(mask, affine, count=POINTS):
+    """Give evenly drawn points of a mask.
+
+    Parameters
+    ----------
+    mask : ndarray, shape (X, Y, Z)
+    affine : ndarray, shape (4, 4)
+    count : int
+        About how many.
+
+    Returns
+    -------
+    ndarray, shape (n, 3)
+        World coordinates, RAS, mm.
+    """
+    voxels = np.argwhere(mask > 0.5)
+    voxels = voxels[:: max(1, len(voxels) // count)]
+    return voxels @ affine[:3, :3].T + affine[:3, 3]
+
+
+def centred_landmarks(points):
+    """Give landmarks along a template's own axes through its middle, where AC is not known."""
+    return points.mean(0) + np.array([[0.0, 0, 0], [0, -26, 0], [0, 0, 60]])
+
+
+def carry_points(points, transforms):
+    """Carry points of the fixed image to the moving one.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, 3)
+        RAS, mm.
+    transforms : list of path-like
+        As `Carry` takes them to carry the moving image to the fixed one.
+
+    Returns
+    -------
+    ndarray, shape (n, 3)
+        RAS, mm.
+    """
+    import pandas as pd
+
+    ants = antspyx()
+    moved = ants.apply_transforms_to_points(
+        3, pd.DataFrame(points @ LPS, columns=["x", "y", "z"]), [str(path) for path in transforms]
+    )
+    return moved[["x", "y", "z"]].to_numpy() @ LPS
+
+
+def write_linear(matrix, path):
+    """Write a linear transform as ANTs and ITK read it.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (4, 4)
+        Carries points of the fixed image to the moving one, RAS, mm.
+    path : path-like
+        Ends in ``.mat``.
+
+    Returns
+    -------
+    str
+        The path.
+    """
+    import ants
+
+    transform = ants.create_ants_transform(
+        matrix=LPS @ matrix[:3, :3] @ LPS, translation=LPS @ matrix[:3, 3]
+    )
+    ants.write_transform(transform, str(path))
+    return str(path)

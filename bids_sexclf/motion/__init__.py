@@ -1,0 +1,1 @@
+"""Head motion and eddy currents of a diffusion series: predict, register, turn, resample."""

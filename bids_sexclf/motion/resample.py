@@ -1,0 +1,78 @@
+"""Resample one volume once: through its own linear transform, after any distortion field."""
+
+import numpy as np
+
+
+def read_displacements(path):
+    """Read an ANTs displacement field.
+
+    Parameters
+    ----------
+    path : path-like
+        Five-dimensional NIfTI; vectors in mm along LPS+ axes.
+
+    Returns
+    -------
+    ndarray of float32, shape (3, X, Y, Z)
+        mm along RAS+ axes: a point of the grid plus its vector is where the image is read.
+    """
+    import nibabel as nib
+
+    field = np.asarray(nib.load(path).dataobj, np.float32)
+    field = np.moveaxis(field.reshape(*field.shape[:3], 3), -1, 0)
+    return field * np.array([-1, -1, 1], np.float32)[:, None, None, None]
+
+
+def distorted_places(shape, affine, displacements):
+    """Say where a distortion field reads each voxel of its grid.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    affine : ndarray, shape (4, 4)
+        Voxel to world.
+    displacements : ndarray, shape (3, X, Y, Z)
+        mm, RAS+.
+
+    Returns
+    -------
+    ndarray of float32, shape (3, X, Y, Z)
+        In voxels.
+    """
+    places = np.indices(shape[:3], dtype=np.float32)
+    places += np.tensordot(np.linalg.inv(affine[:3, :3]), displacements, axes=1).astype(np.float32)
+    return places
+
+
+def resample_volume(volume, affine, matrix, places=None):
+    """Resample a volume where its head would lie in the reference, in one interpolation.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (X, Y, Z)
+    affine : ndarray, shape (4, 4)
+        Voxel to world.
+    matrix : ndarray, shape (4, 4)
+        Reference to volume, world to world, mm.
+    places : ndarray, shape (3, X, Y, Z), optional
+        Where the reference itself is read, in voxels, as `distorted_places` gives it.
+
+    Returns
+    -------
+    ndarray of float32, shape (X, Y, Z)
+        Cubic B-spline interpolation, at least zero; zero outside the field of view.
+    """
+    from scipy.ndimage import affine_transform, map_coordinates
+
+    voxels = np.linalg.inv(affine) @ matrix @ affine
+    if places is None and np.allclose(voxels, np.eye(4), atol=1e-9):
+        return np.asarray(volume, np.float32)
+    # Splines are not interpolated across the edge of the field of view.
+    options = {"order": 3, "mode": "grid-constant", "cval": 0.0, "output": np.float32}
+    if places is None:
+        moved = affine_transform(volume, voxels[:3, :3], voxels[:3, 3], **options)
+    else:
+        through = np.tensordot(voxels[:3, :3].astype(np.float32), places, axes=1)
+        through += voxels[:3, 3].astype(np.float32)[:, None, None, None]
+        moved = map_coordinates(volume, through, **options)
+    return np.maximum(moved, 0, out=moved)

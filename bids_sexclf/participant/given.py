@@ -1,0 +1,245 @@
+"""Roads for what others have prepared: each starts where the other tool has ended."""
+
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import Node, Workflow
+
+from bids_sexclf.interfaces.ants import BiasCorrect, Carry
+from bids_sexclf.interfaces.given import MeanB0, TakeMaps, TakeMask, TakeMotion
+from bids_sexclf.interfaces.images import Conform
+from bids_sexclf.offers import about
+from bids_sexclf.participant.anat import choose_normalizer, describe_normalization
+
+METHODS = {
+    "taken": "{steps} {verb} taken over from {title}{cite}.",
+    "n4": (
+        "T1-weighted scans were corrected for intensity non-uniformity with N4 (Tustison et al. "
+        "2010), and the brain was extracted with the mask that came with them."
+    ),
+    "carry": (
+        "The extracted brain was resampled once to {resolution} mm voxels of the {template} "
+        "template through the transform taken over, by linear interpolation."
+    ),
+}
+
+RUNS = {
+    "best": (
+        "Of several runs of the T1w the sharpest was taken: that with the lowest entropy focus "
+        "(Atkinson et al. 1997)."
+    ),
+    "average": (
+        "Several runs of the T1w were aligned rigidly with the first one and averaged, scaled to "
+        "its level."
+    ),
+    "concatenate": "The runs of the diffusion series were joined, each with its own gradients.",
+}
+
+
+def methods(provenance, record):
+    """Write the sentences about what is taken over and what is done with it.
+
+    Parameters
+    ----------
+    provenance : dict
+        The choices of `settings.Preparation`.
+    record : prepared.Record
+
+    Returns
+    -------
+    dict of str to str
+        ``taken``: who did what; ``t1w``: what takes the place of the ordinary sentences, where it
+        does.
+    """
+    steps, told = {}, {}
+    for step, name in record.done.items():
+        steps.setdefault(name, []).append(step)
+    taken = []
+    for name, own in steps.items():
+        entry = about(name)
+        listed = " and ".join(filter(None, (", ".join(own[:-1]), own[-1])))
+        listed = listed[0].upper() + listed[1:]
+        cite = f" ({entry['cite']})" if "cite" in entry else ""
+        verb = "were" if len(own) > 1 else "was"
+        taken.append(
+            METHODS["taken"].format(steps=listed, verb=verb, title=entry["title"], cite=cite)
+        )
+    if taken:
+        told["taken"] = " ".join(taken)
+    if record.t1w_mask:
+        parts = [] if record.bias_done else [METHODS["n4"]]
+        if record.t1w_to_template:
+            parts.append(METHODS["carry"].format(**provenance))
+        else:
+            parts.append(describe_normalization(provenance))
+        told["t1w"] = " ".join(parts)
+    return told
+
+
+def init_given_anat_wf(*, record, template, grid_file, preparation, threads=1, name="anat_wf"):
+    """Build the road from a T1w with its mask to a brain on the group grid.
+
+    Parameters
+    ----------
+    record : prepared.Record
+        Has ``t1w_mask``. N4 is left out where the bias field is removed already, the registration
+        where transforms are at hand.
+    template : resources.Template
+    grid_file : path-like
+    preparation : settings.Preparation
+    threads : int
+    name : str
+
+    Returns
+    -------
+    nipype.pipeline.engine.Workflow
+        *Inputs*: t1w. *Outputs*: those of `anat.init_anat_wf`; about stays empty.
+    """
+    inputnode = Node(IdentityInterface(fields=["t1w"]), "inputnode")
+    outputnode = Node(
+        IdentityInterface(
+            fields=["t1w", "mask", "brain", "forward", "inverse", "t1w_template", "mask_template"]
+            + ["about"]
+        ),
+        "outputnode",
+    )
+    conform = Node(Conform(), "conform", mem_gb=0.5)
+    take_mask = Node(TakeMask(mask=str(record.t1w_mask)), "take_mask", mem_gb=0.5)
+    carry = Node(Carry(reference=str(grid_file)), "carry", mem_gb=1)
+    carry_mask = Node(Carry(reference=str(grid_file), threshold=True), "carry_mask", mem_gb=1)
+    workflow, clean = Workflow(name), conform
+    workflow.connect([(inputnode, conform, [("t1w", "in_file")])])
+    if not record.bias_done:
+        clean = Node(BiasCorrect(), "n4", mem_gb=1, n_procs=threads)
+        workflow.connect([(conform, clean, [("out_file", "in_file")])])
+    if record.t1w_to_template:
+        carry.inputs.transforms = carry_mask.inputs.transforms = [str(record.t1w_to_template)]
+        outputnode.inputs.forward = str(record.t1w_to_template)
+        outputnode.inputs.inverse = str(record.template_to_t1w)
+    else:
+        normalize = Node(
+            choose_normalizer(template, preparation, threads),
+            "normalize",
+            mem_gb=2,
+            n_procs=threads,
+        )
+        workflow.connect(
+            [
+                (take_mask, normalize, [("out_file", "in_file")]),
+                (normalize, carry, [("forward", "transforms")]),
+                (normalize, carry_mask, [("forward", "transforms")]),
+                (normalize, outputnode, [("forward", "forward"), ("inverse", "inverse")]),
+            ]
+        )
+    workflow.connect(
+        [
+            (clean, take_mask, [("out_file", "in_file")]),
+            (take_mask, carry, [("out_file", "in_files")]),
+            (take_mask, carry_mask, [("mask_file", "in_files")]),
+            (clean, outputnode, [("out_file", "t1w")]),
+            (take_mask, outputnode, [("mask_file", "mask"), ("out_file", "brain")]),
+            (carry, outputnode, [("out_files", "t1w_template")]),
+            (carry_mask, outputnode, [("out_files", "mask_template")]),
+        ]
+    )
+    return workflow
+
+
+def init_given_dwi_wf(*, record, name="dwi_wf"):
+    """Build the road from a preprocessed diffusion series to its mean b0 and mask.
+
+    Parameters
+    ----------
+    record : prepared.Record
+        Whose ``dwi_mask`` and ``dwi_motion`` are taken, where there are any.
+    name : str
+
+    Returns
+    -------
+    nipype.pipeline.engine.Workflow
+        *Inputs*: dwi, bval, bvec. *Outputs*: those of `dwi.init_dwi_wf`; motion only where the
+        other tool tells it.
+    """
+    from bids_sexclf.interfaces.diffusion import MaskB0
+
+    inputnode = Node(IdentityInterface(fields=["dwi", "bval", "bvec"]), "inputnode")
+    outputnode = Node(
+        IdentityInterface(fields=["dwi", "bval", "bvec", "b0", "b0_brain", "mask", "motion"]),
+        "outputnode",
+    )
+    mean = Node(MeanB0(), "mean", mem_gb=1)
+    if record.dwi_mask:
+        mask = Node(TakeMask(mask=str(record.dwi_mask)), "mask", mem_gb=0.5)
+    else:
+        mask = Node(MaskB0(), "mask", mem_gb=0.5)
+    workflow = Workflow(name)
+    workflow.connect(
+        [
+            (inputnode, mean, [("dwi", "in_file"), ("bval", "bval")]),
+            (mean, mask, [("out_file", "in_file")]),
+            (inputnode, outputnode, [(kind, kind) for kind in ("dwi", "bval", "bvec")]),
+            (mean, outputnode, [("out_file", "b0")]),
+            (mask, outputnode, [("out_file", "b0_brain"), ("mask_file", "mask")]),
+        ]
+    )
+    if record.dwi_motion:
+        motion = Node(TakeMotion(in_file=str(record.dwi_motion)), "motion", mem_gb=0.1)
+        workflow.connect([(motion, outputnode, [("motion", "motion")])])
+    return workflow
+
+
+def init_given_register_wf(*, grid_file, name="register_wf"):
+    """Build the road of maps that lie in the T1w's space to the group grid.
+
+    Parameters
+    ----------
+    grid_file : path-like
+    name : str
+
+    Returns
+    -------
+    nipype.pipeline.engine.Workflow
+        *Inputs* and *Outputs*: those of `register.init_register_wf`; there is no transform to the
+        T1w, and ``mask`` comes out only where one goes in.
+    """
+    inputnode = Node(
+        IdentityInterface(fields=["b0_brain", "maps", "mask", "t1w_brain", "t1w_forward"]),
+        "inputnode",
+    )
+    outputnode = Node(IdentityInterface(fields=["maps", "mask", "transform"]), "outputnode")
+    carry = Node(Carry(reference=str(grid_file)), "carry", mem_gb=1)
+    workflow = Workflow(name)
+    workflow.connect(
+        [
+            (inputnode, carry, [("maps", "in_files"), ("t1w_forward", "transforms")]),
+            (carry, outputnode, [("out_files", "maps")]),
+        ]
+    )
+    return workflow
+
+
+def init_given_maps_wf(*, record, grid_file, name="maps_wf"):
+    """Build the road of maps that another tool has fitted.
+
+    Parameters
+    ----------
+    record : prepared.Record
+    grid_file : path-like
+        Where the maps lie in the template's space, they are carried to this grid.
+    name : str
+
+    Returns
+    -------
+    nipype.pipeline.engine.Workflow
+        *Outputs*: maps.
+    """
+    outputnode = Node(IdentityInterface(fields=["maps"]), "outputnode")
+    names = list(record.maps)
+    take = Node(
+        TakeMaps(in_files=[str(record.maps[name]) for name in names], names=names),
+        "take",
+        mem_gb=0.5,
+    )
+    if record.maps_space == "template":
+        take.inputs.reference = str(grid_file)
+    workflow = Workflow(name)
+    workflow.connect([(take, outputnode, [("out_files", "maps")])])
+    return workflow

@@ -1,0 +1,63 @@
+"""T1w in its own size: upright by AC, PC and midline, on a small fixed grid."""
+
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import Node, Workflow
+
+from bids_sexclf.interfaces.native import AlignACPC
+
+METHODS = (
+    "In native space, the extracted brain was aligned rigidly, without scaling, by the anterior "
+    "and posterior commissure and the midline (as in Glasser et al. 2013), and resampled once by "
+    "linear interpolation to {native_resolution:g} mm voxels, after smoothing to that size, over "
+    "the template's field of view (after Kan et al. 2020); brain size is kept."
+)
+
+
+def init_native_wf(*, template, preparation, name="native_wf"):
+    """Build the road from a brain to an upright one of the same size.
+
+    Parameters
+    ----------
+    template : resources.Template
+    preparation : settings.Preparation
+    name : str
+
+    Returns
+    -------
+    nipype.pipeline.engine.Workflow
+        *Inputs*: brain, mask, forward (to the template). *Outputs*: t1w_acpc, mask_acpc,
+        acpc_transform (T1w to ACPC, rigid).
+    """
+    inputnode = Node(IdentityInterface(fields=["brain", "mask", "forward"]), "inputnode")
+    outputnode = Node(
+        IdentityInterface(fields=["t1w_acpc", "mask_acpc", "acpc_transform"]), "outputnode"
+    )
+    align = Node(
+        AlignACPC(
+            template_mask=str(template.mask),
+            anatomical=template.name.startswith(("MNI152", "Phantom")),
+            voxel_size=preparation.native_resolution,
+        ),
+        "align",
+        mem_gb=1,
+    )
+    workflow = Workflow(name)
+    workflow.connect(
+        [
+            (
+                inputnode,
+                align,
+                [("brain", "in_file"), ("mask", "mask_file"), ("forward", "forward")],
+            ),
+            (
+                align,
+                outputnode,
+                [
+                    ("out_file", "t1w_acpc"),
+                    ("mask_file", "mask_acpc"),
+                    ("transform", "acpc_transform"),
+                ],
+            ),
+        ]
+    )
+    return workflow
