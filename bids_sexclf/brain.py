@@ -55,16 +55,14 @@ def distance_outside(mask, voxel_size):
     return outside - inside + np.where(mask, half, -half)
 
 
-def carried_mask(t1w, distance, margin):
-    """Cut a carried distance to a template's brain mask, and check that it lies on a brain.
+def carried_mask(t1w, distance):
+    """Cut a carried distance to a template's brain mask at zero, and check that a brain is inside.
 
     Parameters
     ----------
     t1w : ndarray, shape (X, Y, Z)
     distance : ndarray, shape (X, Y, Z)
         mm outside the template's mask, see `distance_outside`.
-    margin : float
-        Voxels up to this distance belong to the mask, mm.
 
     Returns
     -------
@@ -82,12 +80,12 @@ def carried_mask(t1w, distance, margin):
     tissue = float(np.median(core)) if core.size else 0.0
     if not tissue > 0:
         raise InputError(
-            f"Found a brain mask of {int((distance < margin).sum())} voxels whose inside has "
+            f"Found a brain mask of {int((distance < 0).sum())} voxels whose inside has "
             f"median signal {tissue:g}, needed a head whose brain has signal. Look at the scan: "
             "the registration to the template's head has failed, or the image is not a T1w of a "
             "whole head."
         )
-    return ndimage.binary_fill_holes(_largest(distance < margin))
+    return ndimage.binary_fill_holes(_largest(distance < 0))
 
 
 def is_stripped(t1w, voxel_size):

@@ -18,15 +18,12 @@ from bids_sexclf.interfaces.fsl import Bet
 from bids_sexclf.interfaces.greedy import RECIPES, deform, describe, template_for
 from bids_sexclf.volumes import load, save
 
-MARGIN = 1.25
-"""How far outside the template's brain mask, carried to the scan, the brain mask ends, mm: the
-template's mask runs along the brain, this one along the dura."""
-
 REACH = 14.0
 """How far outside the template's brain mask the head is looked at while it is registered, mm."""
 
 MEANINGS = {
-    "template": "All that lies within the dura: brain and fluid. Carried from the template",
+    "template": "Brain and the fluid between its folds, as the template's mask draws it; not all "
+    "that lies within the skull",
     "bet": "Brain and most of the fluid around it, as FSL's bet draws it",
     "stripped": "What the scan held: it came with its skull already stripped",
 }
@@ -70,8 +67,7 @@ class ExtractBrain(SimpleInterface):
             "mask": {"Type": "Brain", "Description": MEANINGS[way]},
         }
         if way == "template":
-            about["mask"] |= {"MarginOutsideTemplateMask_mm": MARGIN}
-            about["mask"] |= {"Registration": describe(given.recipe)}
+            about["mask"]["Registration"] = describe(given.recipe)
         files = {"mask_file": "mask.nii.gz", "out_file": "brain.nii.gz", "about": "about.json"}
         self._results |= {key: str(Path(runtime.cwd, name)) for key, name in files.items()}
         self._results["affine"] = linear
@@ -129,4 +125,4 @@ class ExtractBrain(SimpleInterface):
         )
         for path in fields:
             Path(path).unlink()  # large, and only the mask needed them
-        return carried_mask(t1w, carried.numpy(), MARGIN), linear
+        return carried_mask(t1w, carried.numpy()), linear

@@ -4,7 +4,7 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_sexclf.interfaces.ants import BiasCorrect, Carry
-from bids_sexclf.interfaces.extract import MARGIN, ExtractBrain
+from bids_sexclf.interfaces.extract import ExtractBrain
 from bids_sexclf.interfaces.fsl import NormalizeFsl, check_fsl
 from bids_sexclf.interfaces.greedy import Deform
 from bids_sexclf.interfaces.images import Conform
@@ -23,8 +23,8 @@ EXTRACTION = {
     "template": (
         "The brain mask of the {template} template was carried to each scan by registering the "
         "whole head: a linear transform by mutual information (ANTs; Avants et al. 2008), then a "
-        "deformation by cross-correlation (Greedy; Yushkevich et al. 2016); it was cut {margin} mm "
-        "outside the template's, so that it means all that lies within the dura."
+        "deformation by cross-correlation (Greedy; Yushkevich et al. 2016). It means "
+        "brain and the fluid between its folds, not all that lies within the skull."
     ),
     "bet": "The brain was extracted with FSL's robustfov and bet (Smith 2002).",
     "skip": "Scans came without their skulls; what was not empty was taken as the brain.",
@@ -77,7 +77,7 @@ def methods(preparation):
     """
     strip = preparation["skull_strip"]
     extraction = EXTRACTION["skip" if strip == "skip" else preparation["brain_extraction"]]
-    extraction = extraction.format(margin=MARGIN, **preparation)
+    extraction = extraction.format(**preparation)
     extraction += ALREADY if strip == "auto" else ""
     return METHODS.format(extraction=extraction, normalization=describe_normalization(preparation))
 
