@@ -26,25 +26,48 @@ def ball(radius, voxel_size):
     return sum(squares) <= radius**2 + 1e-6
 
 
-def refine_mask(t1w, mask, voxel_size):
-    """Fit a template's brain mask to the scan it was carried to.
+LARGEST_BRAIN_ML = 2200
+"""Volume inside the dura that no healthy head exceeds; heads with skin, face and neck start at
+about 3000 ml in adults."""
 
-    Voxels of the outer 4 mm that are as dark as skull leave; voxels within one
-    step outside that are as bright as brain join; thin bridges, islands and
-    holes are removed. The mask means brain and the fluid between its folds,
-    not all that lies within the skull.
+
+def distance_outside(mask, voxel_size):
+    """Measure how far each voxel lies outside a mask.
 
     Parameters
     ----------
-    t1w : ndarray, shape (X, Y, Z)
-        Bias-corrected.
     mask : ndarray of bool, shape (X, Y, Z)
     voxel_size : array-like, shape (3,)
         mm.
 
     Returns
     -------
+    ndarray, shape (X, Y, Z)
+        mm from the faces of the mask's outermost voxels; negative inside. Unlike the mask, it can
+        be carried to another grid by interpolation and cut at any distance.
+    """
+    from scipy import ndimage
+
+    half = float(np.mean(voxel_size)) / 2
+    outside, inside = (
+        ndimage.distance_transform_edt(part, sampling=voxel_size) for part in (~mask, mask)
+    )
+    return outside - inside + np.where(mask, half, -half)
+
+
+def carried_mask(t1w, distance):
+    """Cut a carried distance to a template's brain mask at zero, and check that a brain is inside.
+
+    Parameters
+    ----------
+    t1w : ndarray, shape (X, Y, Z)
+    distance : ndarray, shape (X, Y, Z)
+        mm outside the template's mask, see `distance_outside`.
+
+    Returns
+    -------
     ndarray of bool, shape (X, Y, Z)
+        One part without holes.
 
     Raises
     ------
@@ -53,24 +76,84 @@ def refine_mask(t1w, mask, voxel_size):
     """
     from scipy import ndimage
 
-    step = ball(max(voxel_size) * 1.05, voxel_size)
-    core = ndimage.binary_erosion(mask, ball(6, voxel_size))
-    tissue = float(np.median(t1w[core])) if core.any() else 0.0
+    core = t1w[distance < -6]
+    tissue = float(np.median(core)) if core.size else 0.0
     if not tissue > 0:
         raise InputError(
-            f"Found a brain mask of {int(mask.sum())} voxels whose inside has median signal "
-            f"{tissue:g}, needed a head whose brain has signal. Look at the scan: the registration "
-            "to the template's head has failed, or the image is not a T1w of a whole head."
+            f"Found a brain mask of {int((distance < 0).sum())} voxels whose inside has "
+            f"median signal {tissue:g}, needed a head whose brain has signal. Look at the scan: "
+            "the registration to the template's head has failed, or the image is not a T1w of a "
+            "whole head."
         )
-    bright = float(np.percentile(t1w[core], 98))
-    rim = mask & ~ndimage.binary_erosion(mask, ball(4, voxel_size))
-    outside = ndimage.binary_dilation(mask, step) & ~mask
-    refined = mask & ~(rim & (t1w < 0.35 * tissue))
-    refined |= outside & (t1w > 0.55 * tissue) & (t1w < bright)
-    refined = _largest(ndimage.binary_opening(refined, step))
-    # Padding keeps a brain that reaches the edge of the image from shrinking there.
-    closed = ndimage.binary_closing(np.pad(refined, 4), ball(4.1, voxel_size))
-    return ndimage.binary_fill_holes(closed)[4:-4, 4:-4, 4:-4]
+    return ndimage.binary_fill_holes(_largest(distance < 0))
+
+
+def is_stripped(t1w, voxel_size):
+    """Say whether a T1w holds a brain alone.
+
+    It does if what is not empty (the lowest value of the image) is one piece no larger than a
+    brain, with nothing but emptiness around it, and with signal up to its rim. A whole head, be
+    it defaced or its background emptied, is more than twice as large.
+
+    Parameters
+    ----------
+    t1w : ndarray, shape (X, Y, Z)
+    voxel_size : array-like, shape (3,)
+        mm.
+
+    Returns
+    -------
+    bool
+
+    Notes
+    -----
+    The size is that of adults: an infant's head whose background is empty can be as small as an
+    adult's brain.
+    """
+    from scipy import ndimage
+
+    region = _filled(t1w)
+    volume = region.sum() * np.prod(voxel_size) / 1000
+    if not 0 < volume <= LARGEST_BRAIN_ML:
+        return False
+    around = ndimage.binary_dilation(region, ball(6, voxel_size)) & ~region
+    inner = ndimage.binary_erosion(region, ball(max(3, 1.05 * max(voxel_size)), voxel_size))
+    signal = t1w - t1w.min()
+    rim = np.median(signal[region & ~inner])
+    return bool((signal[around] == 0).mean() > 0.9 and rim > 0.2 * np.median(signal[inner]))
+
+
+def stripped_mask(t1w):
+    """Mask what a stripped T1w holds.
+
+    Parameters
+    ----------
+    t1w : ndarray, shape (X, Y, Z)
+
+    Returns
+    -------
+    ndarray of bool, shape (X, Y, Z)
+
+    Raises
+    ------
+    InputError
+        If nothing is empty, so that no brain stands out.
+    """
+    mask = _filled(t1w)
+    if not mask.any() or mask.all():
+        raise InputError(
+            f"Found a T1w in which {int(mask.sum())} of {mask.size} voxels are not empty, needed "
+            "a brain with an empty background, since --skull-strip skip, or auto, takes it as "
+            "already stripped. Use --skull-strip force."
+        )
+    return mask
+
+
+def _filled(t1w):
+    """Give the largest part of what is not empty, without holes and thin threads."""
+    from scipy import ndimage
+
+    return ndimage.binary_fill_holes(_largest(ndimage.binary_opening(t1w > t1w.min())))
 
 
 def _largest(mask):

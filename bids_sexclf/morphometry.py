@@ -76,10 +76,10 @@ def fill_skull(mask, affine, radius=15.0):
 
     Notes
     -----
-    On T1w of adults it lies about 4 % under intracranial labels and follows them at r .995. The
-    scaling of a linear registration to the template (Buckner et al. 2004,
-    doi:10.1016/j.neuroimage.2004.06.018), found from the brain, was tried too: r .96, and it rose
-    with age.
+    On 11 T1w of adults it lay 0.2 to 6.0 % under intracranial labels (mean 1.9 %; the mask itself
+    4.3 %) and followed them at r .985. The scaling of a linear registration to the template
+    (Buckner et al. 2004, doi:10.1016/j.neuroimage.2004.06.018), found from the brain, was tried
+    too: r .96, and it rose with age.
     """
     from scipy.ndimage import distance_transform_edt
 

@@ -148,6 +148,21 @@ class Preparation(Record):
         "TemplateFlow by default.",
     )
     resolution: float = choice(2.0, "Voxel size of the group grid, mm.", minimum=0.5, maximum=8)
+    skull_strip: Literal["auto", "force", "skip"] = choice(
+        "auto",
+        "Extract the brain from the T1w: auto does unless the scan came without its skull, force "
+        "always does, skip takes what is not empty as the brain.",
+    )
+    brain_extraction: Literal["template", "bet"] = choice(
+        "template",
+        "How: the template's mask carried by registering the whole head, or FSL's bet, which must "
+        "be on the PATH.",
+    )
+    registration: Literal["accurate", "fast"] = choice(
+        "accurate",
+        "Deformation from the T1w to the template: accurate matches more detail, fast takes half "
+        "the time and deforms more smoothly.",
+    )
     native_resolution: float = choice(
         3.14,
         "Voxel size of the T1w in its own size (space-ACPC), mm; 3.14 covers the field of view of "
@@ -206,8 +221,8 @@ class Preparation(Record):
     )
     registration_engine: Literal["ants", "fsl"] = choice(
         "ants",
-        "What registers T1w and FA to their templates: ANTs (affine and SyN), or FSL's FLIRT and "
-        "FNIRT, which must be on the PATH.",
+        "What registers T1w and FA to their templates: ANTs (with Greedy for the T1w's "
+        "deformation), or FSL's FLIRT and FNIRT, which must be on the PATH.",
     )
     dwi_models: list[Literal["tensor", "kurtosis", "noddi"]] = choice(
         ["tensor", "kurtosis"],

@@ -23,31 +23,60 @@ def head():
     return t1w + np.random.default_rng(0).normal(0, 1, t1w.shape)
 
 
-@pytest.mark.parametrize("radius", [20, 21, 22])
-def test_a_mask_that_is_one_voxel_off_is_drawn_to_the_brain(radius):
-    def error(mask):
-        return 1 - 2 * (mask & truth).sum() / (mask.sum() + truth.sum())
+def test_distances_from_a_mask_are_in_millimetres_and_interpolate():
+    mask = np.zeros((30, 30, 30), bool)
+    mask[10:20, 10:20, 10:20] = True
+    size = (2.0, 2.0, 2.0)
+    outside = brain.distance_outside(mask, size)
+    np.testing.assert_array_equal(outside < 0, mask)
+    # The faces of the outermost voxels lie half a voxel from their centres.
+    assert outside[20, 15, 15] == pytest.approx(1) and outside[19, 15, 15] == pytest.approx(-1)
+    assert outside[22, 15, 15] == pytest.approx(5)
+    # Half-way between two centres lies the face itself: the distance interpolates.
+    assert outside[19:21, 15, 15].mean() == pytest.approx(0)
 
-    truth, start = sphere(21), sphere(radius)
-    # Opening and closing round off what a voxel grid leaves of a ball: up to 2 %.
-    assert error(brain.refine_mask(head(), start, SIZE)) < max(0.02, error(start) / 2)
 
-
-def test_the_scalp_is_never_reached():
-    assert not (brain.refine_mask(head(), sphere(22), SIZE) & ~sphere(25)).any()
-
-
-def test_holes_are_filled_and_islands_removed():
-    mask = sphere(21)
-    mask[30, 30, 30] = False
-    mask[2:6, 2:6, 2:6] = True
-    refined = brain.refine_mask(head(), mask, SIZE)
-    assert refined[30, 30, 30] and not refined[2:6, 2:6, 2:6].any()
+def test_a_carried_mask_is_one_part_without_holes():
+    distance = brain.distance_outside(sphere(21), SIZE)
+    distance[30, 30, 30], distance[2:6, 2:6, 2:6] = 5, -5
+    mask = brain.carried_mask(head(), distance)
+    np.testing.assert_array_equal(mask, sphere(21))
 
 
 def test_a_mask_on_nothing_is_refused_with_what_to_look_at():
+    distance = brain.distance_outside(sphere(21), SIZE)
     with pytest.raises(InputError, match="Look at the scan"):
-        brain.refine_mask(np.zeros((60, 60, 60)), sphere(21), SIZE)
+        brain.carried_mask(np.zeros((60, 60, 60)), distance)
+
+
+def emptied(mask):
+    """Give the head with nothing outside a mask; what reaches beyond the brain is fluid."""
+    t1w = np.where(sphere(22) & ~sphere(21), 35.0, head())
+    return np.where(mask, np.maximum(t1w, 0.1), 0)
+
+
+@pytest.mark.parametrize(
+    ("t1w", "expected"),
+    [
+        (np.abs(head()), False),  # noise all around
+        (emptied(sphere(22)), True),  # brain and fluid
+        (emptied(sphere(21)), True),  # the brain alone
+        (emptied(sphere(21)) - 100, True),  # empty need not mean zero
+        (np.zeros((20, 20, 20)), False),
+    ],
+)
+def test_a_brain_alone_is_told_from_a_head(t1w, expected):
+    assert brain.is_stripped(t1w, SIZE) is expected
+
+
+def test_a_head_whose_background_is_empty_is_not_a_brain_alone():
+    # The size of an adult's head: 9 cm from its middle to its skin, about 3000 ml.
+    assert not brain.is_stripped(emptied(sphere(28)), (3.2, 3.2, 3.2))
+
+
+def test_a_scan_without_emptiness_cannot_be_taken_as_stripped():
+    with pytest.raises(InputError, match="--skull-strip force"):
+        brain.stripped_mask(np.zeros((10, 10, 10)))
 
 
 def test_the_mean_b0_is_masked_to_its_bright_part():

@@ -117,59 +117,6 @@ class BiasCorrect(SimpleInterface):
         return runtime
 
 
-class _ExtractIn(_In):
-    head = File(exists=True, mandatory=True, desc="template with skull")
-    head_mask = File(exists=True, mandatory=True, desc="the template's brain mask")
-    sloppy = traits.Bool(False, usedefault=True)
-    seed = traits.Int(1, usedefault=True)
-
-
-class _ExtractOut(_Out):
-    mask_file = File(exists=True)
-    affine = File(exists=True, desc="head to template, linear")
-
-
-class ExtractBrain(SimpleInterface):
-    """Register a head to a template's head, carry the brain mask back, refine it on the scan."""
-
-    input_spec, output_spec = _ExtractIn, _ExtractOut
-
-    def _run_interface(self, runtime):
-        from bids_sexclf.brain import refine_mask
-
-        ants = antspyx(self.inputs.seed)
-        scan, head = (ants.image_read(p) for p in (self.inputs.in_file, self.inputs.head))
-        head = _coarse(ants, head) if self.inputs.sloppy else head
-        prefix = str(Path(runtime.cwd, "head_"))
-        affine = _affine(ants, head, scan, prefix)
-        found = _register(
-            ants,
-            head,
-            scan,
-            "SyNOnly",
-            prefix + "syn_",
-            initial_transform=affine,
-            syn_metric="mattes",
-            reg_iterations=(20, 10, 0) if self.inputs.sloppy else (40, 20, 0),
-        )
-        carried = ants.apply_transforms(
-            scan,
-            ants.image_read(self.inputs.head_mask),
-            found["invtransforms"],
-            whichtoinvert=_inverted(found["invtransforms"]),
-            interpolator="linear",
-        )
-        for path in (*found["fwdtransforms"], *found["invtransforms"]):
-            if path.endswith(".nii.gz"):
-                Path(path).unlink(missing_ok=True)  # large, and only the mask needed it
-        mask = refine_mask(scan.numpy(), carried.numpy() > 0.5, scan.spacing)
-        mask = scan.new_image_like(mask.astype(np.float32))
-        self._results["affine"] = affine
-        self._results["mask_file"] = _write(mask, runtime.cwd, "mask.nii.gz", "unsigned char")
-        self._results["out_file"] = _write(scan * mask, runtime.cwd, "brain.nii.gz")
-        return runtime
-
-
 class _NormalizeIn(_In):
     fixed = File(exists=True, mandatory=True, desc="brain template")
     initial = File(desc="linear start; found first where there is none")
@@ -198,10 +145,10 @@ class Normalize(SimpleInterface):
 
         ants = antspyx(self.inputs.seed)
         moving, fixed = (ants.image_read(p) for p in (self.inputs.in_file, self.inputs.fixed))
-        fixed = _coarse(ants, fixed) if self.inputs.sloppy else fixed
+        fixed = coarse(ants, fixed) if self.inputs.sloppy else fixed
         prefix, initial = str(Path(runtime.cwd, "brain_")), self.inputs.initial
         if not isdefined(initial):
-            initial = _affine(ants, fixed, moving, prefix)
+            initial = find_affine(ants, fixed, moving, prefix)
         _register(
             ants,
             fixed,
@@ -346,7 +293,7 @@ def _register(ants, fixed, moving, kind, prefix, **options):
     return found
 
 
-def _affine(ants, fixed, moving, prefix):
+def find_affine(ants, fixed, moving, prefix):
     """Find a linear transform in three steps, each from the one before; give its file.
 
     An affine search that starts from nothing can stretch a head that is tilted, or carries a long
@@ -359,13 +306,9 @@ def _affine(ants, fixed, moving, prefix):
     return found
 
 
-def _coarse(ants, template):
+def coarse(ants, template):
     """Give a template at 4 mm, on which a registration takes a fraction of the time."""
     return ants.resample_image(template, (4.0, 4.0, 4.0))
-
-
-def _inverted(transforms):
-    return [str(path).endswith(".mat") for path in transforms]
 
 
 def _write(image, folder, name, kind="float"):

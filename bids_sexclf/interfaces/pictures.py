@@ -63,12 +63,8 @@ class DrawOutline(SimpleInterface):
     input_spec, output_spec = _OutlineIn, _PictureOut
 
     def _run_interface(self, runtime):
-        import nibabel as nib
-
-        mask = nib.load(self.inputs.mask)
-        pictures = _draw(
-            nib.load(self.inputs.background), mask, mask, "background", None, self.inputs.cuts
-        )
+        volume, mask = _images(self.inputs.background, self.inputs.mask)
+        pictures = _draw(volume, mask, mask, "background", None, self.inputs.cuts)
         self._results["out_file"] = _compose(runtime.cwd, pictures)
         return runtime
 
@@ -87,12 +83,11 @@ class DrawFlicker(SimpleInterface):
     input_spec, output_spec = _FlickerIn, _PictureOut
 
     def _run_interface(self, runtime):
-        import nibabel as nib
-
-        fixed, moved = nib.load(self.inputs.fixed), nib.load(self.inputs.moved)
         given = isdefined(self.inputs.outline)
-        outline = nib.load(self.inputs.outline) if given else None
-        box, (first, second) = outline if given else fixed, self.inputs.labels
+        paths = [self.inputs.fixed, self.inputs.moved, *([self.inputs.outline] if given else [])]
+        fixed, moved, *rest = _images(*paths)
+        outline = rest[0] if given else None
+        box, (first, second) = outline or fixed, self.inputs.labels
         pictures = [
             _draw(fixed, box, outline, "fixed-image", first, self.inputs.cuts),
             _draw(moved, box, outline, "moving-image", second, self.inputs.cuts),
@@ -217,6 +212,17 @@ class DrawSeries(_Picture):
         return self._save(
             runtime, series.draw_series, bvals, find_shells(bvals), moved, residuals, flagged
         )
+
+
+def _images(*paths):
+    """Load volumes that are drawn on each other, on one grid; what is not finite becomes 0."""
+    import nibabel as nib
+
+    loaded = [load(path, ndim=3) for path in paths]
+    for path, (array, affine) in zip(paths[1:], loaded[1:], strict=True):
+        first = loaded[0]
+        check_same_grid(first[0].shape, first[1], array.shape, affine, (paths[0], path))
+    return [nib.Nifti1Image(np.nan_to_num(array), affine) for array, affine in loaded]
 
 
 def _draw(volume, box, outline, name, label, cuts):

@@ -3,22 +3,67 @@
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_sexclf.interfaces.ants import BiasCorrect, Carry, ExtractBrain, Normalize
-from bids_sexclf.interfaces.fsl import NormalizeFsl
+from bids_sexclf.interfaces.ants import BiasCorrect, Carry
+from bids_sexclf.interfaces.extract import ExtractBrain
+from bids_sexclf.interfaces.fsl import NormalizeFsl, check_fsl
+from bids_sexclf.interfaces.greedy import Deform
 from bids_sexclf.interfaces.images import Conform
 
 METHODS = (
     "T1-weighted scans were corrected for intensity non-uniformity with N4 [@tustison2010]. "
-    "The brain mask of the {template} template was carried to each scan by registering the whole "
-    "head (affine and SyN, mutual information) [@avants2008], and was then fitted to the scan's "
-    "own intensities. The extracted brain was registered to the template's brain by {how} and "
+    "{extraction} {normalization}"
+)
+
+NORMALIZATION = (
+    "The extracted brain was registered to the brain of the {template} template by {how}, and "
     "resampled once to {resolution} mm voxels by linear interpolation."
 )
 
-ENGINES = {
-    "ants": "SyN",
-    "fsl": "FLIRT [@jenkinson2002] and, with the whole head, FNIRT [@andersson2007]",
+EXTRACTION = {
+    "template": (
+        "The brain mask of the {template} template was carried to each scan by registering the "
+        "whole head: a linear transform by mutual information by ANTs [@avants2008], then a "
+        "deformation by cross-correlation by Greedy [@yushkevich2016]. It means "
+        "brain and the fluid between its folds, not all that lies within the skull."
+    ),
+    "bet": "The brain was extracted with FSL's robustfov and bet [@smith2002].",
+    "skip": "Scans came without their skulls; what was not empty was taken as the brain.",
 }
+
+ALREADY = " Scans that came without their skulls were taken as they were."
+
+ENGINES = {
+    "ants": (
+        "a linear transform (ANTs) and a deformation by local cross-correlation (Greedy, "
+        "{registration} setting)"
+    ),
+    "fsl": (
+        "FLIRT [@jenkinson2002] and FNIRT [@andersson2007], which takes the whole head where "
+        "there is one"
+    ),
+}
+
+
+def check_tools(preparation):
+    """Refuse an extraction whose programs are not on the PATH, by ToolError."""
+    if preparation.brain_extraction == "bet" and preparation.skull_strip != "skip":
+        check_fsl("robustfov", "bet")
+
+
+def describe_normalization(preparation):
+    """Write the sentence about how a brain reaches the group grid.
+
+    Parameters
+    ----------
+    preparation : dict
+        The choices of `settings.Preparation`.
+
+    Returns
+    -------
+    str
+    """
+    how = ENGINES[preparation["registration_engine"]].format(**preparation)
+    return NORMALIZATION.format(how=how, **preparation)
 
 
 def methods(preparation):
@@ -33,7 +78,11 @@ def methods(preparation):
     -------
     str
     """
-    return METHODS.format(how=ENGINES[preparation["registration_engine"]], **preparation)
+    strip = preparation["skull_strip"]
+    extraction = EXTRACTION["skip" if strip == "skip" else preparation["brain_extraction"]]
+    extraction = extraction.format(**preparation)
+    extraction += ALREADY if strip == "auto" else ""
+    return METHODS.format(extraction=extraction, normalization=describe_normalization(preparation))
 
 
 def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf"):
@@ -53,27 +102,22 @@ def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf")
     -------
     nipype.pipeline.engine.Workflow
         *Inputs*: t1w. *Outputs*: t1w (bias-corrected, RAS+), mask, brain, forward and inverse
-        (transforms to and from the template), t1w_template, mask_template.
+        (transforms to and from the template), t1w_template, mask_template, about (what sidecars
+        say of T1w and mask).
     """
     inputnode = Node(IdentityInterface(fields=["t1w"]), "inputnode")
     outputnode = Node(
         IdentityInterface(
             fields=["t1w", "mask", "brain", "forward", "inverse", "t1w_template", "mask_template"]
+            + ["about"]
         ),
         "outputnode",
     )
-    seeds = {"sloppy": preparation.sloppy, "seed": preparation.random_seed}
     conform = Node(Conform(), "conform", mem_gb=0.5)
     n4 = Node(BiasCorrect(), "n4", mem_gb=1, n_procs=threads)
-    extract = Node(
-        ExtractBrain(head=str(template.head), head_mask=str(template.mask), **seeds),
-        "extract",
-        mem_gb=2,
-        n_procs=threads,
-    )
-    normalize = Node(
-        _normalizer(template, preparation, seeds), "normalize", mem_gb=2, n_procs=threads
-    )
+    several = {"mem_gb": 2, "n_procs": threads}
+    extract = Node(_extractor(template, preparation, threads), "extract", **several)
+    normalize = Node(choose_normalizer(template, preparation, threads), "normalize", **several)
     carry = Node(Carry(reference=str(grid_file)), "carry", mem_gb=1)
     carry_mask = Node(Carry(reference=str(grid_file), threshold=True), "carry_mask", mem_gb=1)
 
@@ -89,23 +133,58 @@ def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf")
             (extract, carry_mask, [("mask_file", "in_files")]),
             (normalize, carry_mask, [("forward", "transforms")]),
             (n4, outputnode, [("out_file", "t1w")]),
-            (extract, outputnode, [("mask_file", "mask"), ("out_file", "brain")]),
+            (
+                extract,
+                outputnode,
+                [("mask_file", "mask"), ("out_file", "brain"), ("about", "about")],
+            ),
             (normalize, outputnode, [("forward", "forward"), ("inverse", "inverse")]),
             (carry, outputnode, [("out_files", "t1w_template")]),
             (carry_mask, outputnode, [("out_files", "mask_template")]),
         ]
     )
     if preparation.registration_engine == "fsl":
-        workflow.connect([(n4, normalize, [("out_file", "head")])])
+        workflow.connect([(extract, normalize, [("head", "head")])])
     else:
         workflow.connect([(extract, normalize, [("affine", "initial")])])
     return workflow
 
 
-def _normalizer(template, preparation, seeds):
-    """Give the interface of the engine asked for."""
+def _extractor(template, preparation, threads):
+    """Give the interface that extracts the brain."""
+    return ExtractBrain(
+        head=str(template.head),
+        head_mask=str(template.mask),
+        brain=str(template.brain),
+        skull_strip=preparation.skull_strip,
+        method=preparation.brain_extraction,
+        recipe="sloppy" if preparation.sloppy else "fast",
+        seed=preparation.random_seed,
+        threads=threads,
+    )
+
+
+def choose_normalizer(template, preparation, threads):
+    """Give the interface that registers a brain to the template by the engine asked for.
+
+    Parameters
+    ----------
+    template : resources.Template
+    preparation : settings.Preparation
+    threads : int
+
+    Returns
+    -------
+    nipype.interfaces.base.BaseInterface
+        *Inputs*: in_file. *Outputs*: forward, inverse.
+    """
     if preparation.registration_engine == "ants":
-        return Normalize(fixed=str(template.brain), **seeds)
+        return Deform(
+            fixed=str(template.brain),
+            recipe="sloppy" if preparation.sloppy else preparation.registration,
+            seed=preparation.random_seed,
+            threads=threads,
+        )
     return NormalizeFsl(
         fixed=str(template.brain), fixed_head=str(template.head), fixed_mask=str(template.mask)
     )

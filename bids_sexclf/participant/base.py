@@ -84,15 +84,7 @@ def init_participant_wf(
     common = {"preparation": preparation, "threads": threads}
     places = {"template": template, "grid_file": references["brain"]}
     write = Node(
-        WriteDerivatives(
-            out=str(out),
-            participant_id=row["participant_id"],
-            session_id=row["session_id"],
-            sources=scans_of(row),
-            taken_over={step: about(name)["title"] for step, name in record.done.items()},
-            provenance=preparation.provenance(),
-            road=road,
-        ),
+        _writer(row, record, out=out, preparation=preparation, road=road),
         "write",
         mem_gb=0.5,
         run_without_submitting=False,
@@ -130,6 +122,19 @@ def init_participant_wf(
         workflow.connect(node, "out_file", gather, f"in{index}")
     workflow.connect(gather, "out", write, "figures")
     return workflow
+
+
+def _writer(row, record, *, out, preparation, road):
+    """Give the interface that writes what was made, and with it what it was made of."""
+    return WriteDerivatives(
+        out=str(out),
+        participant_id=row["participant_id"],
+        session_id=row["session_id"],
+        sources=scans_of(row),
+        taken_over={step: about(name)["title"] for step, name in record.done.items()},
+        provenance=preparation.provenance(),
+        road=road,
+    )
 
 
 def choose_anat_wf(record, *, template, grid_file, preparation, threads):
@@ -230,6 +235,7 @@ def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):
                         "mask_template",
                         "forward",
                         "inverse",
+                        "about",
                     )
                 ],
             ),

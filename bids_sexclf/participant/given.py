@@ -3,20 +3,17 @@
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_sexclf.interfaces.ants import BiasCorrect, Carry, Normalize
+from bids_sexclf.interfaces.ants import BiasCorrect, Carry
 from bids_sexclf.interfaces.given import MeanB0, TakeMaps, TakeMask, TakeMotion
 from bids_sexclf.interfaces.images import Conform
 from bids_sexclf.offers import about
+from bids_sexclf.participant.anat import choose_normalizer, describe_normalization
 
 METHODS = {
     "taken": "{steps} {verb} taken over from {title}{cite}.",
     "n4": (
         "T1-weighted scans were corrected for intensity non-uniformity with N4 [@tustison2010], "
         "and the brain was extracted with the mask that came with them."
-    ),
-    "normalize": (
-        "The extracted brain was registered to the brain of the {template} template by SyN "
-        "[@avants2008] and resampled once to {resolution} mm voxels by linear interpolation."
     ),
     "carry": (
         "The extracted brain was resampled once to {resolution} mm voxels of the {template} "
@@ -69,8 +66,11 @@ def methods(provenance, record):
         told["taken"] = " ".join(taken)
     if record.t1w_mask:
         parts = [] if record.bias_done else [METHODS["n4"]]
-        parts.append(METHODS["carry" if record.t1w_to_template else "normalize"])
-        told["t1w"] = " ".join(parts).format(**provenance)
+        if record.t1w_to_template:
+            parts.append(METHODS["carry"].format(**provenance))
+        else:
+            parts.append(describe_normalization(provenance))
+        told["t1w"] = " ".join(parts)
     return told
 
 
@@ -91,12 +91,13 @@ def init_given_anat_wf(*, record, template, grid_file, preparation, threads=1, n
     Returns
     -------
     nipype.pipeline.engine.Workflow
-        *Inputs*: t1w. *Outputs*: those of `anat.init_anat_wf`.
+        *Inputs*: t1w. *Outputs*: those of `anat.init_anat_wf`; about stays empty.
     """
     inputnode = Node(IdentityInterface(fields=["t1w"]), "inputnode")
     outputnode = Node(
         IdentityInterface(
             fields=["t1w", "mask", "brain", "forward", "inverse", "t1w_template", "mask_template"]
+            + ["about"]
         ),
         "outputnode",
     )
@@ -114,9 +115,11 @@ def init_given_anat_wf(*, record, template, grid_file, preparation, threads=1, n
         outputnode.inputs.forward = str(record.t1w_to_template)
         outputnode.inputs.inverse = str(record.template_to_t1w)
     else:
-        seeds = {"sloppy": preparation.sloppy, "seed": preparation.random_seed}
         normalize = Node(
-            Normalize(fixed=str(template.brain), **seeds), "normalize", mem_gb=2, n_procs=threads
+            choose_normalizer(template, preparation, threads),
+            "normalize",
+            mem_gb=2,
+            n_procs=threads,
         )
         workflow.connect(
             [

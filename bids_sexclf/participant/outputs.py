@@ -41,10 +41,7 @@ SINGLE = {
 
 ABOUT = {
     "t1w": {"Description": "T1w without bias field, RAS+ axes", "SkullStripped": False},
-    "mask": {
-        "Type": "Brain",
-        "Description": "Brain and the fluid between its folds; not all that lies within the skull",
-    },
+    "mask": {"Type": "Brain", "Description": "Brain mask on the T1w"},
     "t1w_template": {"Description": "Brain on the group grid", "SkullStripped": True},
     "mask_template": {"Type": "Brain", "Description": "Brain mask on the group grid"},
     "t1w_acpc": {
@@ -82,6 +79,7 @@ class _WriteIn(BaseInterfaceInputSpec):
     mask = File(exists=True)
     t1w_template = File(exists=True)
     mask_template = File(exists=True)
+    about = File(exists=True, desc="JSON: input of this node to what its sidecar says as well")
     forward = File(exists=True)
     inverse = File(exists=True)
     t1w_acpc = File(exists=True)
@@ -116,10 +114,11 @@ class WriteDerivatives(SimpleInterface):
         given = self.inputs
         self.template = given.provenance["template"]
         self.resolution = given.provenance["resolution"]
+        more = json.loads(Path(given.about).read_text()) if _given(given.about) else {}
         for kind, entry in SINGLE.items():
             if _given(getattr(given, kind)):
                 path = getattr(given, kind)
-                self._put(path, _form(entry, path), self._about(kind))
+                self._put(path, _form(entry, path), self._about(kind) | more.get(kind, {}))
         if _given(given.dwi_transform):
             entry = "dwi_to_t1w" if given.road == "t1w" else "dwi_to_template"
             self._put(given.dwi_transform, _form(entry, given.dwi_transform), {})

@@ -102,7 +102,8 @@ NUMBERS = {
     "brain_volume_ml": (
         "Brain volume",
         "{:.0f} mL",
-        "of the mask, in native space; adults have about 1000 to 1800",
+        "of the mask, in native space: brain and the fluid between its folds; adults have about "
+        "1000 to 1800",
     ),
     "grey_volume_ml": ("Grey matter", "{:.0f} mL", "inside the mask, in native space"),
     "white_volume_ml": ("White matter", "{:.0f} mL", "inside the mask, in native space"),

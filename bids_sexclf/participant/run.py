@@ -126,9 +126,9 @@ def check_tools(preparation):
     ------
     ToolError
     """
-    from bids_sexclf.participant import dwi, maps, register
+    from bids_sexclf.participant import anat, dwi, maps, register
 
-    for step in (dwi, maps, register):
+    for step in (anat, dwi, maps, register):
         step.check_tools(preparation)
 
 

@@ -196,7 +196,7 @@ def cut(path):
 
 def build_steps(folder):
     """Name each step of the road that reads a series or a volume, and what is spoiled for it."""
-    from bids_sexclf.interfaces import diffusion, images, pictures
+    from bids_sexclf.interfaces import diffusion, fits, images, pictures
 
     head, mask, dwi = (folder / f"{name}.nii.gz" for name in ("head", "mask", "dwi"))
     table = {"bval": folder / "dwi.bval", "bvec": folder / "dwi.bvec"}
@@ -204,9 +204,9 @@ def build_steps(folder):
     reference = {"template": head, "template_mask": mask, "white": mask}
     return {
         "conform": (images.Conform(in_file=head), head),
-        "align": (diffusion.AlignVolumes(kind="none", **series), dwi),
+        "estimate": (diffusion.EstimateMotion(kind="none", **series), dwi),
         "mask": (diffusion.MaskB0(in_file=head), head),
-        "fit": (diffusion.FitMaps(mask=mask, clip=(0.0, 10.0), **series), dwi),
+        "fit": (fits.FitMaps(mask=mask, clip=(0.0, 10.0), **series), dwi),
         "quality": (images.Quality(mask=mask, registered=head, **reference), head),
         "outline": (pictures.DrawOutline(background=head, mask=mask), head),
         "flicker": (pictures.DrawFlicker(fixed=mask, moved=head, labels=("a", "b")), head),
@@ -217,7 +217,7 @@ def build_steps(folder):
     }
 
 
-STEPS = ("conform", "align", "mask", "fit", "quality", "outline", "flicker", "series")
+STEPS = ("conform", "estimate", "mask", "fit", "quality", "outline", "flicker", "series")
 
 
 @pytest.mark.parametrize("spoil", [truncate, blank, empty, cut], ids=lambda spoil: spoil.__name__)
@@ -237,7 +237,7 @@ def test_a_step_that_is_handed_a_spoiled_file_says_so_or_gives_finite_values(
     paths = [p for value in made.trait_get().values() for p in np.atleast_1d(value)]
     for path in (str(path) for path in paths if str(path).endswith(".nii.gz")):
         assert Path(path).exists()
-        if step not in ("align", "conform"):
+        if step not in ("estimate", "conform"):
             assert np.isfinite(nib.load(path).get_fdata()).all(), path
 
 

@@ -1,0 +1,172 @@
+"""Brain extraction and registration for real, on a head whose brain is known."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from bids_sexclf.interfaces.ants import Carry
+from bids_sexclf.interfaces.extract import ExtractBrain
+from bids_sexclf.interfaces.greedy import Deform, to_matrix
+from bids_sexclf.phantom.signal import T1W
+from bids_sexclf.phantom.template import make_head
+from bids_sexclf.volumes import load, save
+
+STEP = 2
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Write a template's head, brain and mask, and a scan that is the head, bent and turned."""
+    folder, head = tmp_path_factory.mktemp("heads"), make_head()
+    # The phantom keeps what lies around brain and fluid apart from them.
+    t1w = head.t1w + sum(T1W[tissue] * getattr(head, tissue) for tissue in T1W)
+    t1w, brain = (np.asarray(a, np.float32)[::STEP, ::STEP, ::STEP] for a in (t1w, head.brain))
+    affine = head.affine @ np.diag([STEP] * 3 + [1.0])
+    mask = brain > 0.5
+    rng = np.random.default_rng(0)
+    field = [ndimage.gaussian_filter(rng.normal(size=t1w.shape), 8) for _ in range(3)]
+    where = np.indices(t1w.shape) + [2.5 * part / np.abs(part).max() for part in field]
+    turn, middle = _rotation(4), np.array(t1w.shape)[:, None, None, None] / 2
+    where = np.einsum("ij,jxyz->ixyz", turn, where - middle) + middle
+    bent = ndimage.map_coordinates(t1w, where, order=1)
+    truth = ndimage.map_coordinates(mask.astype(np.float32), where, order=1) > 0.5
+    noisy = np.maximum(bent + rng.normal(0, 0.01 * bent.max(), bent.shape), 0)
+    files = {"head": t1w, "mask": mask, "brain": t1w * mask, "scan": noisy, "truth": truth}
+    for name, array in files.items():
+        save(array, affine, folder / f"{name}.nii.gz")
+        files[name] = str(folder / f"{name}.nii.gz")
+    return files
+
+
+@pytest.fixture(scope="module")
+def balls(tmp_path_factory):
+    """Write a head of three ellipsoids that is its own template: quick to register."""
+    folder = tmp_path_factory.mktemp("balls")
+    axes = np.indices((40, 40, 40)) - 19.5
+    radius = np.sqrt(
+        sum(axis**2 * weight for axis, weight in zip(axes, (1, 0.8, 1.2), strict=True))
+    )
+    brain, skin = radius < 13, (radius > 15) & (radius < 17)
+    head = 100.0 * brain + 30 * (brain & (axes[0] > 3)) + 80 * skin
+    head += np.abs(np.random.default_rng(0).normal(0, 1, head.shape))
+    affine = np.diag([4.0, 4, 4, 1])
+    files = {"head": head, "scan": head, "mask": brain, "truth": brain, "brain": head * brain}
+    for name, array in files.items():
+        save(array, affine, folder / f"{name}.nii.gz")
+    return {name: str(folder / f"{name}.nii.gz") for name in files}
+
+
+def _rotation(degrees):
+    angle = np.deg2rad(degrees)
+    return np.array(
+        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+    )
+
+
+def extract(places, folder, scan="scan", **choices):
+    node = ExtractBrain(
+        in_file=places[scan], head=places["head"], head_mask=places["mask"],
+        brain=places["brain"], recipe="sloppy", **choices,
+    )  # fmt: skip
+    return node.run(cwd=str(folder)).outputs
+
+
+@pytest.fixture(scope="module")
+def found(places, tmp_path_factory):
+    return extract(places, tmp_path_factory.mktemp("extract"))
+
+
+@pytest.fixture(scope="module")
+def registered(places, found, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("deform")
+    node = Deform(
+        in_file=found.out_file, fixed=places["brain"], initial=found.affine, recipe="sloppy"
+    )
+    return node.run(cwd=str(folder)).outputs
+
+
+def overlap(first, second):
+    return 2 * (first & second).sum() / (first.sum() + second.sum())
+
+
+def test_the_mask_is_the_known_brain(places, found):
+    mask, truth = load(found.mask_file)[0] > 0, load(places["truth"])[0] > 0
+    assert overlap(mask, truth) > 0.96
+
+
+def test_the_sidecar_says_what_the_mask_means(found):
+    about = json.loads(open(found.about).read())
+    assert about["t1w"] == {"SkullStripped": False}
+    assert "not all that lies within the skull" in about["mask"]["Description"]
+
+
+def test_what_is_carried_to_the_template_lies_on_it(places, registered, tmp_path):
+    def carry(path, reference, transform, **options):
+        node = Carry(in_files=[path], reference=reference, transforms=[transform], **options)
+        return load(node.run(cwd=str(tmp_path)).outputs.out_files)[0]
+
+    there = carry(places["truth"], places["brain"], registered.forward, threshold=True) > 0
+    assert overlap(there, load(places["mask"])[0] > 0) > 0.96
+    back = carry(places["mask"], places["scan"], registered.inverse, threshold=True) > 0
+    assert overlap(back, load(places["truth"])[0] > 0) > 0.96
+
+
+def test_a_stripped_scan_is_taken_as_it_is(balls, tmp_path):
+    taken = extract(balls, tmp_path, "brain")
+    # Opening takes the few voxels that stick out of a ball on a grid.
+    assert overlap(load(taken.mask_file)[0] > 0, load(balls["truth"])[0] > 0) > 0.99
+    assert json.loads(open(taken.about).read())["t1w"] == {"SkullStripped": True}
+
+
+def test_one_seed_gives_one_result_with_one_thread_or_two(places, found, tmp_path):
+    warps = []
+    for threads in (1, 1, 2):
+        folder = tmp_path / str(len(warps))
+        folder.mkdir()
+        node = Deform(
+            in_file=found.out_file, fixed=places["brain"], initial=found.affine,
+            recipe="sloppy", threads=threads, seed=7,
+        )  # fmt: skip
+        warps.append((folder, node.run(cwd=str(folder)).outputs.forward))
+    carried = []
+    for folder, warp in warps:
+        node = Carry(in_files=[found.out_file], reference=places["brain"], transforms=[warp])
+        carried.append(load(node.run(cwd=str(folder)).outputs.out_files)[0])
+    np.testing.assert_array_equal(carried[0], carried[1])
+    np.testing.assert_allclose(carried[0], carried[2], atol=1e-5 * carried[0].max())
+
+
+def test_the_matrix_of_a_linear_transform_moves_points_as_ants_does(found):
+    import ants
+
+    transform = ants.read_transform(found.affine)
+    point = np.array([10.0, -20.0, 30.0])
+    flip = np.array([-1, -1, 1])
+    moved = to_matrix(transform) @ np.append(point, 1)
+    np.testing.assert_allclose(
+        moved[:3], flip * transform.apply_to_point((flip * point).tolist()), atol=1e-4
+    )
+
+
+def test_bet_is_called_where_it_is_asked_for(balls, programs, tmp_path):
+    record = programs(
+        robustfov=(
+            "import shutil\n"
+            "given = dict(zip(sys.argv[1::2], sys.argv[2::2]))\n"
+            "shutil.copy(given['-i'], given['-r'])\n"
+            "Path(given['-m']).write_text('1 0 0 0\\n0 1 0 0\\n0 0 1 0\\n0 0 0 1\\n')"
+        ),
+        bet=(
+            "import nibabel as nib\n"
+            "image = nib.load(sys.argv[1])\n"
+            f"truth = nib.load({balls['truth']!r})\n"
+            "nib.save(image, sys.argv[2])\n"
+            "nib.save(truth, sys.argv[2].replace('.nii.gz', '_mask.nii.gz'))"
+        ),
+    )
+    found = extract(balls, tmp_path, method="bet", skull_strip="force")
+    np.testing.assert_array_equal(load(found.mask_file)[0] > 0, load(balls["truth"])[0] > 0)
+    assert [json.loads(line)[0] for line in record.read_text().splitlines()] == ["robustfov", "bet"]
+    assert "bet" in json.loads(open(found.about).read())["mask"]["Description"]
