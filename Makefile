@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
-PARTICIPANTS ?= 32
+PARTICIPANTS ?= 24
 DOCKER ?= docker
 APPTAINER ?= apptainer
 IXI ?= ../ixi
@@ -23,7 +23,7 @@ demo: env
 	BIN=$(BIN) PARTICIPANTS=$(PARTICIPANTS) docs/demo.sh $(DEMO)
 
 test: env
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 coverage: env
 	$(BIN)/python -m pytest --cov --cov-report=term

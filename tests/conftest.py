@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# As the programs set it: with several threads ANTs sums in another order each time.
+os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def real_data():

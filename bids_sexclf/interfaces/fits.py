@@ -13,6 +13,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from bids_sexclf.errors import InputError
 from bids_sexclf.interfaces.diffusion import read_gradients
 from bids_sexclf.interfaces.fsl import NIFTI, _call
 from bids_sexclf.volumes import load, open_series, save, save_volumes
@@ -56,6 +57,8 @@ class FitMaps(SimpleInterface):
             for name in given.models:
                 family, engine = FAMILIES[name], engine_of(name, given.engine)
                 reason = why_not(name, bvals, bvecs)
+                if reason is not None and name == "tensor":
+                    raise InputError(reason)
                 if reason is not None:
                     counts[family.label] = {"left_out": reason}
                     continue

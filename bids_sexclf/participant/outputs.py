@@ -207,7 +207,9 @@ class WriteDerivatives(SimpleInterface):
             entry = derivative("t1w_dseg_labels", given.participant_id, given.session_id or None)
             write_tsv(tissue_labels(), Path(given.out, entry))
         for path in given.tables if _given(given.tables) else []:
-            self._put(path, "morphometry", schema("morphometry"), atlas=Path(path).stem)
+            # pybids takes a key "atlas" of a sidecar for the entity, which the name tells already.
+            about = {key: text for key, text in schema("morphometry").items() if key != "atlas"}
+            self._put(path, "morphometry", about, atlas=Path(path).stem)
 
     def _put_map(self, source, place):
         """Copy one diffusion map with its meaning, units, range and source."""

@@ -258,7 +258,7 @@ def write_report(
     rows = [
         (label, text.format(numbers[key]), meaning)
         for key, (label, text, meaning) in NUMBERS.items()
-        if key in numbers
+        if numbers.get(key) is not None
     ]
     text = methods(provenance, sources or {}, numbers)
     source = (files("bids_sexclf") / "data" / "participant.html").read_text()

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from bids_sexclf import layout
@@ -11,6 +12,7 @@ from bids_sexclf.group.cohort import ENTRIES
 from bids_sexclf.participant.maps import check_tools, init_maps_wf, methods
 from bids_sexclf.participant.outputs import WriteDerivatives
 from bids_sexclf.settings import Preparation
+from bids_sexclf.volumes import save
 
 EVERY = ["noddi", "kurtosis"]
 
@@ -19,8 +21,8 @@ def write(tmp_path, preparation):
     """Write a file for every map of every family, on both grids, through the node."""
     stems = [f"{f.label}_{name}.nii.gz" for f in FAMILIES.values() for name in f.records]
     for stem in stems:
-        (tmp_path / stem).write_text(stem)
-        (tmp_path / f"carried_{stem}").write_text(stem)
+        for name in (stem, f"carried_{stem}"):
+            save(np.ones((4, 4, 4)), np.eye(4), tmp_path / name)
     (tmp_path / "quality.json").write_text("{}")
     WriteDerivatives(
         out=str(tmp_path / "out"),

@@ -103,7 +103,7 @@ def head(phantom, plain):
 
 def test_plain_bids_goes_the_whole_road(plain):
     assert plain.quality["TakenOver"] == {}
-    assert {"n4", "extract", "normalize", "align", "fit"} <= plain.steps
+    assert {"n4", "extract", "normalize", "estimate", "fit"} <= plain.steps
 
 
 @pytest.mark.parametrize("tool", ["fmriprep", "smriprep"])
@@ -125,7 +125,7 @@ def test_fmriprep_gives_bias_field_mask_and_transform(head, plain, prepare, tmp_
 def test_qsiprep_gives_the_series_in_the_space_of_its_t1w(head, plain, prepare, tmp_path):
     folder = layouts.write_qsiprep(tmp_path / "qsiprep", head)
     made = prepare(layouts.write_people(tmp_path / "bids"), {"qsiprep": folder})
-    assert not made.steps & {"n4", "extract", "align", "find"}
+    assert not made.steps & {"n4", "extract", "estimate", "find"}
     assert made.quality["TakenOver"][SERIES] == "QSIPrep"
     assert made.quality["motion_mm"] == pytest.approx(0.25)
     assert made.white_matter_rank() > 0.85
@@ -158,7 +158,7 @@ def test_an_hcp_folder_runs_without_a_bids_dataset(head, plain, prepare, tmp_pat
     folder = layouts.write_hcp(tmp_path / "hcp", head)
     made = prepare(folder, {"hcp": folder})
     assert made.path.name == "sub-100307_quality.json"
-    assert not made.steps & {"n4", "extract", "align", "find"}
+    assert not made.steps & {"n4", "extract", "estimate", "find"}
     assert made.quality["motion_mm"] == pytest.approx(0.125)
     assert made.agrees(plain, T1W) > 0.9 and made.white_matter_rank() > 0.85
     assert set(made.quality["TakenOver"].values()) == {"the HCP pipelines"}
