@@ -55,13 +55,19 @@ def die_with_parent():
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
-def _start_worker(threads):
+post = None
+"""In a worker: where to put messages for the process that started it."""
+
+
+def _start_worker(threads, queue):
+    global post
     die_with_parent()
     set_threads(threads)
+    post = queue
 
 
 @contextmanager
-def pool(processes, threads=1):
+def pool(processes, threads=1, queue=None):
     """Give an executor for independent jobs.
 
     Parameters
@@ -70,6 +76,8 @@ def pool(processes, threads=1):
         With one, jobs run in this process.
     threads : int
         Threads per process.
+    queue : multiprocessing.Queue, optional
+        Known to the workers as ``post``.
 
     Yields
     ------
@@ -81,7 +89,7 @@ def pool(processes, threads=1):
         return
     # Spawned, not forked: torch and ITK hold threads that do not survive a fork.
     with ProcessPoolExecutor(
-        processes, get_context("spawn"), initializer=_start_worker, initargs=(threads,)
+        processes, get_context("spawn"), initializer=_start_worker, initargs=(threads, queue)
     ) as executor:
         yield executor
 
@@ -119,17 +127,22 @@ def run_jobs(function, jobs, processes, threads=1, tell=None):
     if processes <= 1:
         set_threads(threads)
         return [_run_here(function, job, index, tell) for index, job in enumerate(jobs)]
-    with get_context("spawn").Manager() as manager, pool(processes, threads) as executor:
-        post = manager.Queue()
+    # A queue of pipes: a manager's socket would not fit where the path of TMPDIR is long.
+    queue = get_context("spawn").Queue()
+    with pool(processes, threads, queue) as executor:
         futures = [
-            executor.submit(_run_there, function, job, index, post)
-            for index, job in enumerate(jobs)
+            executor.submit(_run_there, function, job, index) for index, job in enumerate(jobs)
         ]
-        while not all(future.done() for future in futures) or not post.empty():
+        ended = 0
+        while ended < len(jobs):
             try:
-                tell(*post.get(timeout=0.5))
+                index, message = queue.get(timeout=0.5)
             except Empty:
+                if all(future.done() for future in futures):
+                    break  # a worker died without a last word
                 continue
+            ended += message is None
+            tell(index, message)
         return [future.exception() or future.result() for future in futures]
 
 
@@ -142,7 +155,7 @@ def _run_here(function, job, index, tell):
         tell(index, None)
 
 
-def _run_there(function, job, index, post):
+def _run_there(function, job, index):
     try:
         return function(job, lambda message: post.put((index, message)))
     finally:

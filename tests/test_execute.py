@@ -27,6 +27,23 @@ def test_results_come_in_order_and_a_fault_stops_nobody_else(processes):
     assert sorted(i for i, message in told if message is None) == [0, 1, 2, 3]
 
 
+def test_temporary_folder_with_a_long_path_is_no_obstacle(tmp_path, monkeypatch):
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    assert run_jobs(double, [1, 2], 2) == [2, 4]
+
+
+def vanish(job, tell):
+    """End the whole process, as the kernel does when memory is short."""
+    os._exit(9)
+
+
+def test_worker_that_is_killed_leaves_an_error_and_not_a_wait():
+    assert all(isinstance(result, Exception) for result in run_jobs(vanish, [1, 2], 2))
+
+
 def test_no_jobs_give_no_results():
     assert run_jobs(double, [], 4) == []
 
