@@ -212,6 +212,7 @@ def _participant(bids_dir, out, run, preparation, study):
 
 def _group(bids_dir, out, run, preparation, study):
     """Run the group level, and tell what was found."""
+    from bids_sexclf import models
     from bids_sexclf.citations import to_markdown, write_citations
     from bids_sexclf.group import base
     from bids_sexclf.group.methods import write_methods
@@ -224,6 +225,7 @@ def _group(bids_dir, out, run, preparation, study):
         write_citations(text, out / f"study-{study.name}" / "logs")
         print(to_markdown(text))
         return 0
+    models.check(study)
     desk = base.Desk.at(bids_dir, out, run, study)
     stages = base.chosen(run)
     if run.dry_run:

@@ -11,50 +11,23 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError, field_validator, model_validator
 
 from bids_sexclf.errors import InputError
+from bids_sexclf.recipe import Recipe
+from bids_sexclf.records import Record, choice
 
 try:
     import tomllib
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
+RECIPE = tuple(Recipe.model_fields)
+"""The choices of a study that decide how networks are trained, and that a variant may replace."""
+
 STUDIES = Path(__file__).parent / "studies"
 DERIVATIVES = json.loads((Path(__file__).parent / "data" / "derivatives.json").read_text())
 """What others may have prepared: name in ``--derivatives NAME=PATH`` to what is read from it."""
-
-
-def choice(default, description, *flags, minimum=None, maximum=None):
-    """Declare one choice: its default, its help, its flags beside ``--name``, its bounds."""
-    return Field(
-        default=default,
-        description=description,
-        ge=minimum,
-        le=maximum,
-        json_schema_extra={"flags": list(flags)} if flags else None,
-    )
-
-
-class Record(BaseModel):
-    """A frozen set of choices that refuses what it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def provenance(self, names=None):
-        """Give the choices as plain JSON values.
-
-        Parameters
-        ----------
-        names : iterable of str, optional
-            Only these fields.
-
-        Returns
-        -------
-        dict
-        """
-        whole = self.model_dump(mode="json")
-        return whole if names is None else {name: whole[name] for name in names}
 
 
 class Run(Record):
@@ -254,22 +227,34 @@ class Preparation(Record):
         return [name for name in ("tensor", "kurtosis", "noddi") if name in {"tensor", *given}]
 
 
-class Study(Record):
+class Study(Recipe):
     """How maps become claims: every choice of the group level that may change a number."""
 
     name: str = choice("default", "Name of the study; its files lie under study-NAME.")
-    maps: list[str] = choice(["T1w"], "Maps to study; one network is fitted per map.")
+    target: Literal["sex", "age"] = choice(
+        "sex",
+        "What is told from a brain: sex, in logits for male; or age, in years, by one output that "
+        "is standardised by the training part. Regions are attributed for sex only.",
+    )
+    maps: list[str] = choice(
+        ["T1w"],
+        "Maps to study; one network is fitted per map. FA+MD is read together, as two channels.",
+    )
     voxel_size: float = choice(
         4.0, "Voxel size the networks see, mm; at least that of the maps.", minimum=0.5, maximum=12
     )
-    models: list[str] = choice(["cnn3"], "Networks and classifiers of the model catalogue.")
-    model_options: dict[str, dict[str, Any]] = choice(
-        {},
-        "Options of networks, by their names: in TOML a table [model_options.vit] with e.g. "
-        'depth = 6, as a flag JSON, e.g. {"vit": {"depth": 6}}.',
+    models: list[str] = choice(
+        ["cnn3"], "Networks and classifiers: entries of the model catalogue, or variants."
     )
     baselines: list[str] = choice(
-        ["brain_size", "age_only", "shuffled"], "Models that every score stands beside."
+        ["brain_size", "age_only", "shuffled"],
+        "Models that every score stands beside; median_age and shuffled where the target is age.",
+    )
+    variants: dict[str, dict[str, Any]] = choice(
+        {},
+        "Entries of the model catalogue under names of their own, with options and training "
+        "choices of their own: in TOML a table [variants.bagnet9] with design = "
+        '"bagnet", receptive_field = 9, epochs = 100; as a flag JSON.',
     )
     split: Literal["kfold", "fixed"] = choice("kfold", "Cross-validation, or one fixed split.")
     n_folds: int = choice(5, "Folds of the cross-validation.", minimum=2)
@@ -284,14 +269,6 @@ class Study(Record):
         0.2, "Share tested where the split is fixed.", minimum=0.05, maximum=0.5
     )
     age_bands: int = choice(3, "Age bands that splits are balanced over.", minimum=1)
-    epochs: int = choice(30, "Most passes over the training part.", minimum=1)
-    patience: int = choice(8, "Epochs without a better validation loss before stopping.", minimum=1)
-    batch_size: int = choice(8, "Participants per step.", minimum=1)
-    learning_rate: float = choice(3e-4, "Step size of Adam.", minimum=1e-8)
-    weight_decay: float = choice(0.0, "Decoupled weight decay.", minimum=0)
-    standardize: Literal["voxel", "map", "none"] = choice(
-        "map", "Centre and scale by the training part: each voxel, the whole map, or not."
-    )
     bootstraps: int = choice(2000, "Resamples behind every interval.", minimum=100)
     permutations: int = choice(2000, "Permutations behind every null.", minimum=100)
     interval_level: float = choice(0.95, "Level of the intervals.", minimum=0.5, maximum=0.999)
@@ -306,7 +283,6 @@ class Study(Record):
     region_means: bool = choice(
         True, "Write region_means.tsv: every map averaged over the atlas's regions."
     )
-    random_seed: int = choice(20240, "Seed of every random step.", minimum=0)
 
     @field_validator("name")
     @classmethod
@@ -315,7 +291,14 @@ class Study(Record):
             raise ValueError("needs letters and digits only, since it becomes study-NAME")
         return name
 
-    @field_validator("model_options", mode="before")
+    @field_validator("maps")
+    @classmethod
+    def _whole_names(cls, given):
+        if not given or any(not part for name in given for part in name.split("+")):
+            raise ValueError("needs names of maps, those read together joined by +")
+        return given
+
+    @field_validator("variants", mode="before")
     @classmethod
     def _json(cls, given):
         if not isinstance(given, str):
@@ -324,6 +307,80 @@ class Study(Record):
             return json.loads(given)
         except ValueError as fault:
             raise ValueError(f"is not JSON ({fault})") from fault
+
+    @field_validator("variants")
+    @classmethod
+    def _usable(cls, given):
+        for name, table in given.items():
+            if not name.replace("_", "").isalnum():
+                raise ValueError(f"{name!r} needs letters, digits and _ only")
+            if not isinstance(table.get("design", name), str):
+                raise ValueError(f"{name!r} needs the name of an entry as its design")
+            build(Recipe, _chosen(table), f"the variant {name!r}")
+        return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _baselines_of_the_target(cls, given):
+        if isinstance(given, dict) and given.get("target") == "age":
+            given = {"baselines": ["median_age", "shuffled"]} | given
+        return given
+
+    @model_validator(mode="after")
+    def _choices_of_the_target(self):
+        for name in (None, *self.variants):
+            recipe = self if name is None else self.variant(name)[2]
+            where = "" if name is None else f" in the variant {name!r}"
+            needed = ("cross_entropy", "auc") if self.target == "sex" else ("mse or l1", "mae")
+            if recipe.loss != "auto" and recipe.loss not in needed[0]:
+                raise ValueError(f"target {self.target} needs loss {needed[0]}{where}")
+            if recipe.choose_by not in ("loss", needed[1]):
+                raise ValueError(f"target {self.target} needs choose_by loss or {needed[1]}{where}")
+        return self
+
+    @property
+    def single_maps(self):
+        """The maps that must be there, each once: ``FA+MD`` asks for FA and MD."""
+        return list(dict.fromkeys(part for name in self.maps for part in name.split("+")))
+
+    def variant(self, name):
+        """Say what stands behind the name of a model.
+
+        Parameters
+        ----------
+        name : str
+            Of ``models`` or ``baselines``.
+
+        Returns
+        -------
+        design : str
+            Entry of the model catalogue; the name itself where there is no such variant.
+        options : dict
+            What the entry shall take beside the study.
+        study : Study
+            With the training choices that this variant makes.
+
+        Examples
+        --------
+        >>> study = Study(variants={"small": {"design": "vit", "depth": 2, "epochs": 3}})
+        >>> design, options, own = study.variant("small")
+        >>> design, options, own.epochs, study.epochs
+        ('vit', {'depth': 2}, 3, 30)
+        """
+        table = self.variants.get(name, {})
+        own = _chosen(table)
+        recipe = Recipe(**own)
+        options = {key: table[key] for key in table if key != "design" and key not in own}
+        return (
+            table.get("design", name),
+            options,
+            self.model_copy(update={key: getattr(recipe, key) for key in own}),
+        )
+
+
+def _chosen(table):
+    """Give the training choices among the keys of a variant."""
+    return {key: table[key] for key in table if key in Recipe.model_fields}
 
 
 def build(record, values, source):
@@ -446,10 +503,16 @@ def describe():
         "key of a study or configuration file (`n_folds = 5`). Flags win over the configuration",
         "file, and that over the study.",
     ]
-    for record in (Run, Preparation, Study):
+    own = {name: field for name, field in Study.model_fields.items() if name not in RECIPE}
+    for record, fields in (
+        (Run, Run.model_fields),
+        (Preparation, Preparation.model_fields),
+        (Study, own),
+        (Recipe, Recipe.model_fields),
+    ):
         title = record.__doc__.split(":")[0]
         lines += ["", f"## {title}", "", "| choice | default | what it does |", "|---|---|---|"]
-        for name, field in record.model_fields.items():
+        for name, field in fields.items():
             shown = "" if field.default is None else json.dumps(field.default, default=str)
             lines.append(f"| `{name}` | {f'`{shown}`' if shown else ''} | {field.description} |")
     return "\n".join(lines) + "\n"

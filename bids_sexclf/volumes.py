@@ -572,3 +572,44 @@ class Rows:
         values = np.array(self.array[self.index[which]], dtype=np.float32)
         release(self.array)
         return values
+
+
+class Channels:
+    """View the same participants of several cohort arrays as the channels of one volume.
+
+    Parameters
+    ----------
+    maps : list of Rows
+        One per channel, of the same participants on one grid.
+
+    Examples
+    --------
+    >>> rows = Rows(np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1), [2, 0])
+    >>> both = Channels([rows, rows])
+    >>> len(both), both.shape, both[1].shape, both[[0, 1]].shape
+    (2, (2, 2, 1, 1, 1), (2, 1, 1, 1), (2, 2, 1, 1, 1))
+    """
+
+    def __init__(self, maps):
+        self.maps = list(maps)
+        if len({rows.shape for rows in self.maps}) != 1:
+            raise GridError(
+                f"Found maps of shapes {sorted({rows.shape for rows in self.maps})} to be read "
+                "together, needed one. Run again with --first cohort."
+            )
+
+    def __len__(self):
+        return len(self.maps[0])
+
+    @property
+    def shape(self):
+        """Participants, channels and grid: (k, c, X, Y, Z)."""
+        return (len(self), len(self.maps), *self.maps[0].shape[1:])
+
+    def channel(self, number):
+        """Give the rows of one map."""
+        return self.maps[number]
+
+    def __getitem__(self, which):
+        """Load one participant, shape (c, X, Y, Z), or several, shape (k, c, X, Y, Z)."""
+        return np.stack([rows[which] for rows in self.maps], axis=-4)

@@ -26,11 +26,11 @@ def attribute(evidence, volume_rows, parcellation, fills, progress=None):
     ----------
     evidence : callable
         Volumes (k, X, Y, Z) to logits (k,); positive speaks for male.
-    volume_rows : volumes.Rows or ndarray, shape (n, X, Y, Z)
-        Raw volumes of the participants; read one by one.
+    volume_rows : volumes.Rows or ndarray, shape (n, X, Y, Z), or volumes.Channels
+        Raw volumes of the participants; read one by one. A region is replaced in all channels.
     parcellation : ndarray of int, shape (X, Y, Z)
         Atlas indices; 0 is background.
-    fills : array-like, shape (n,)
+    fills : array-like, shape (n,) or (n, channels)
         What replaces the voxels of a region in each participant, in units of the map.
     progress : callable, optional
         Called after each participant with ``done`` and ``total``.
@@ -64,8 +64,8 @@ def attribute(evidence, volume_rows, parcellation, fills, progress=None):
     >>> attribute(total, np.ones((1, 3, 1, 1)), np.array([2, 1, 1])[:, None, None], [0.0])
     (array([3.]), array([[1., 2.]]))
     """
-    parcellation = _checked_parcellation(parcellation, volume_rows.shape[1:])
-    fills = _checked_fills(fills, len(volume_rows))
+    parcellation = _checked_parcellation(parcellation, volume_rows.shape[-3:])
+    fills = _checked_fills(fills, volume_rows.shape)
     places = [np.flatnonzero(parcellation == index) for index in find_regions(parcellation)]
     logit = np.empty(len(volume_rows))
     logit_occluded = np.empty((len(volume_rows), len(places)))
@@ -98,14 +98,16 @@ def find_regions(parcellation):
 def _without_each(evidence, volume, places, fill, whole):
     """Give the evidence without each region; `whole` where the fill changes nothing."""
     occluded = np.full(len(places), whole, dtype=np.float64)
-    flat, fill = volume.ravel(), volume.dtype.type(fill)
-    changed = [region for region, place in enumerate(places) if (flat[place] != fill).any()]
+    # Channels, a single one too, by voxels.
+    flat = volume.reshape(-1, np.prod(volume.shape[-3:]))
+    fill = np.broadcast_to(np.asarray(fill, volume.dtype), len(flat))[:, None]
+    changed = [region for region, place in enumerate(places) if (flat[:, place] != fill).any()]
     step = max(1, MEMORY // volume.nbytes)
     for start in range(0, len(changed), step):
         some = changed[start : start + step]
         copies = np.repeat(flat[None], len(some), axis=0)
         for copy, region in zip(copies, some, strict=True):
-            copy[places[region]] = fill
+            copy[:, places[region]] = fill
         occluded[some] = _evaluated(evidence, copies.reshape(-1, *volume.shape))
     return occluded
 
@@ -136,9 +138,10 @@ def _checked_parcellation(parcellation, grid):
     return parcellation
 
 
-def _checked_fills(fills, n_participants):
-    fills = np.asarray(fills, dtype=np.float64)
-    if fills.shape != (n_participants,) or not np.isfinite(fills).all():
+def _checked_fills(fills, shape):
+    fills, n_participants = np.asarray(fills, dtype=np.float64), shape[0]
+    needed = [(n_participants,), tuple(shape[:2])] if len(shape) == 5 else [(n_participants,)]
+    if fills.shape not in needed or not np.isfinite(fills).all():
         raise InputError(
             f"Found fills of shape {fills.shape}, {(~np.isfinite(fills)).sum()} of them not "
             f"finite, for {n_participants} participants; needed one number each. Check the mask "

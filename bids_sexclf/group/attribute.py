@@ -13,11 +13,10 @@ from bids_sexclf import models as catalogue
 from bids_sexclf.disk import write_json
 from bids_sexclf.errors import ToolError
 from bids_sexclf.execute import processors, run_jobs
-from bids_sexclf.group.cohort import array_path
-from bids_sexclf.group.fit import list_jobs, part_rows
+from bids_sexclf.group.fit import list_jobs, map_rows, part_rows
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.tables import read_table, read_tsv, write_table
-from bids_sexclf.volumes import Rows, load, open_cohort
+from bids_sexclf.volumes import load
 
 READS = ("cohort", "splits", "predictions")
 WRITES = ("attributions.tsv",)
@@ -122,9 +121,10 @@ def attribute_job(pair, tell):
         load(job.study_folder / "grid" / f"{name}.nii.gz", ndim=3)[0] for name in ("atlas", "white")
     )
     parcellation = np.rint(parcellation).astype(int)
-    volumes = Rows(open_cohort(array_path(job.study_folder, job.map)), rows)
+    volumes = map_rows(job, cohort, rows)
     fills = fill_values(volumes, white > 0)
-    model = catalogue.find(job.model).Classifier.load(job.folder, job.study)
+    own = job.study.variant(job.model)[2]
+    model = catalogue.entry_of(job.study, job.model).Classifier.load(job.folder, own)
     logit, occluded = attribution.find(method).attribute(
         model.evidence,
         volumes,
@@ -159,12 +159,12 @@ def fill_values(volumes, white):
 
     Parameters
     ----------
-    volumes : volumes.Rows, shape (n, X, Y, Z)
+    volumes : volumes.Rows, shape (n, X, Y, Z), or volumes.Channels
     white : ndarray of bool, shape (X, Y, Z)
 
     Returns
     -------
-    ndarray, shape (n,)
+    ndarray, shape (n,) or (n, channels)
         In the unit of the map.
     """
-    return np.array([float(volumes[row][white].mean()) for row in range(len(volumes))])
+    return np.array([volumes[row][..., white].mean(-1) for row in range(len(volumes))], float)

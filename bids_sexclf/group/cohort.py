@@ -82,11 +82,11 @@ def run(desk, advance):
     people, faults = read_participants(desk.bids_dir)
     found, spaces = find_maps(desk)
     space, resolution = _one_space(spaces)
-    rows, excluded = select(people, faults, found, desk.study.maps)
+    rows, excluded = select(people, faults, found, desk.study.single_maps)
     cohort = _table(rows, people, desk)
     _check_cohort(cohort, excluded, desk)
     if space == NATIVE:
-        grid = _native.write_grid(desk, desk.derivatives / rows[0][2][desk.study.maps[0]])
+        grid = _native.write_grid(desk, desk.derivatives / rows[0][2][desk.study.single_maps[0]])
     else:
         grid = write_grid(desk, space, resolution)
     averager = _averager(desk, space, resolution)
@@ -131,7 +131,7 @@ def find_maps(desk):
     spaces : set of tuple
         (space, resolution label) that the maps lie in.
     """
-    unknown = [name for name in desk.study.maps if name not in ENTRIES]
+    unknown = [name for name in desk.study.single_maps if name not in ENTRIES]
     if unknown:
         raise InputError(
             f"Found maps {', '.join(unknown)}, needed some of {', '.join(ENTRIES)}. Correct maps."
@@ -140,7 +140,7 @@ def find_maps(desk):
     # A participant counts only once its quality file, which is written last, is there.
     for entry in layout.find_derivatives(desk.derivatives, "quality"):
         found[entry["participant_id"], entry["session_id"]] = {}
-    for name in desk.study.maps:
+    for name in desk.study.single_maps:
         given = {} if name.startswith("T1w") else {"param": name.lower()}
         for entry in layout.find_derivatives(desk.derivatives, ENTRIES[name], **given):
             key = (entry["participant_id"], entry["session_id"])
@@ -213,7 +213,7 @@ def _table(rows, people, desk):
         quality = json.loads(path.read_text())
         numbers = {name: quality.get(name) for name in NUMBERS}
         records.append({"participant_id": person, "session_id": session} | numbers | paths)
-    columns = ["participant_id", "session_id", *NUMBERS, *desk.study.maps]
+    columns = ["participant_id", "session_id", *NUMBERS, *desk.study.single_maps]
     table = pd.DataFrame(records, columns=columns)
     for name in NUMBERS:
         table[name] = pd.to_numeric(table[name])
@@ -227,7 +227,7 @@ def _check_cohort(cohort, excluded, desk):
         reasons = ": " + "; ".join(f"{row[0]}: {row[3]}" for row in excluded[:5])
         raise InputError(
             f"Found {counts.get('female', 0)} women and {counts.get('male', 0)} men with "
-            f"{', '.join(desk.study.maps)} ({len(excluded)} left out"
+            f"{', '.join(desk.study.single_maps)} ({len(excluded)} left out"
             f"{reasons if excluded else ''}), needed at least two of each. Prepare more "
             "participants, or choose other --maps."
         )
@@ -311,8 +311,8 @@ def write_arrays(desk, cohort, grid, advance, averager=None):
         Row to what is wrong with its map.
     """
     inside = load(desk.folder / "grid" / "mask.nii.gz", ndim=3)[0] > 0
-    bad, done, total = {}, 0, len(cohort) * len(desk.study.maps)
-    for name in desk.study.maps:
+    bad, done, total = {}, 0, len(cohort) * len(desk.study.single_maps)
+    for name in desk.study.single_maps:
         array = open_cohort(array_path(desk.folder, name), (len(cohort), *grid.shape))
         first = None
         for row, path in enumerate(cohort[name]):

@@ -15,25 +15,13 @@ from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group.cohort import array_path
 from bids_sexclf.group.splits import check_splits
-from bids_sexclf.settings import Study, fingerprint
-from bids_sexclf.tables import read_table, read_tsv, write_table
-from bids_sexclf.volumes import Rows, open_cohort
+from bids_sexclf.settings import RECIPE, Study, fingerprint
+from bids_sexclf.tables import read_table, read_tsv, schema, write_table
+from bids_sexclf.volumes import Channels, Rows, open_cohort
 
 READS = ("cohort", "splits")
 WRITES = ("predictions.tsv", "history.tsv")
-SETTINGS = (
-    "maps",
-    "models",
-    "baselines",
-    "epochs",
-    "patience",
-    "batch_size",
-    "learning_rate",
-    "weight_decay",
-    "standardize",
-    "model_options",
-    "random_seed",
-)
+SETTINGS = ("target", "maps", "models", "baselines", "variants", *RECIPE)
 KEYS = ["model", "map", "repeat", "fold"]
 
 
@@ -47,7 +35,8 @@ class Job:
         Of the study; of the job's files.
     study : settings.Study
     model, map : str
-        ``map`` is ``"table"`` for models that read columns of the cohort table.
+        ``model`` is an entry of the catalogue or a variant; ``map`` is one map, several joined
+        by ``+``, or ``"table"`` for models that read columns of the cohort table.
     repeat, fold : int
     """
 
@@ -68,7 +57,8 @@ class Job:
     def seed(self):
         """A seed of its own, made from the study's and the job's name."""
         name = zlib.crc32(f"{self.model} {self.map}".encode())
-        entropy = [self.study.random_seed, name, self.repeat, self.fold]
+        own = self.study.variant(self.model)[2]
+        entropy = [own.random_seed, name, self.repeat, self.fold]
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
@@ -95,38 +85,16 @@ def run(desk, advance):
     ToolError
         If jobs failed; the others have gone on and are kept.
     """
+    from bids_sexclf import models as catalogue
+
     splits = check_splits(desk.read("splits"), desk.read("cohort"))
-    check_models(desk.study)
+    catalogue.check(desk.study)
     jobs = list_jobs(desk, splits)
     asked = [job for job in jobs if not desk.run.folds or job.fold in desk.run.folds]
     waiting = [job for job in asked if not is_fitted(job, splits)]
     _fit_all(waiting, desk, advance)
     if all(is_fitted(job, splits) for job in jobs):
         gather(jobs, desk)
-
-
-def check_models(study):
-    """Refuse models that cannot be fitted, and options that nobody takes, before the first fit.
-
-    Parameters
-    ----------
-    study : settings.Study
-
-    Raises
-    ------
-    InputError
-    """
-    from bids_sexclf import models as catalogue
-
-    names = [*study.models, *study.baselines]
-    unused = sorted(set(study.model_options) - set(names))
-    if unused:
-        raise InputError(
-            f"Found model_options of {', '.join(unused)}, needed only those of the study's models "
-            f"({', '.join(names)}). Correct the study."
-        )
-    for name in names:
-        catalogue.find_classifier(name).Classifier(study)
 
 
 def list_jobs(desk, splits, models=None):
@@ -149,7 +117,7 @@ def list_jobs(desk, splits, models=None):
     folds = splits[["repeat", "fold"]].drop_duplicates().itertuples(index=False)
     folds = [(int(repeat), int(fold)) for repeat, fold in folds]
     for model in models or [*desk.study.models, *desk.study.baselines]:
-        reads_volumes = catalogue.find(model).READS == "volumes"
+        reads_volumes = catalogue.entry_of(desk.study, model).READS == "volumes"
         for name in desk.study.maps if reads_volumes else ["table"]:
             for repeat, fold in folds:
                 folder = desk.folder / "models" / f"{model}_{name}" / f"repeat-{repeat}_fold-{fold}"
@@ -161,20 +129,23 @@ def _mark(job, splits):
     """Digest what a job's fit depends on."""
     own = splits[(splits["repeat"] == job.repeat) & (splits["fold"] == job.fold)]
     cohort = (job.study_folder / "cohort.tsv").read_text()
-    others = ("maps", "models", "baselines", "model_options")
-    choices = [name for name in SETTINGS if name not in others]
+    study = job.study
+    followed = study.models[:1] if study.variant(job.model)[0] == "shuffled" else []
     return fingerprint(
         {
-            "settings": job.study.provenance(choices),
+            "model": _described(study, job.model),
             "splits": own.to_csv(index=False),
             "cohort": cohort,
             "maps": maps_digest(job.study_folder),
-            "first": job.study.models[:1],
-            "options": [
-                job.study.model_options.get(name) for name in (job.model, *job.study.models[:1])
-            ],
+            "followed": [_described(study, name) for name in followed],
         }
     )
+
+
+def _described(study, name):
+    """Give all that the study chooses for one model."""
+    design, options, own = study.variant(name)
+    return [name, design, options, own.provenance((*RECIPE, "target"))]
 
 
 def is_fitted(job, splits):
@@ -190,7 +161,10 @@ def _fit_all(jobs, desk, advance):
     from bids_sexclf import models as catalogue
 
     size = [
-        desk.study.epochs if catalogue.find(job.model).READS == "volumes" else 1 for job in jobs
+        job.study.variant(job.model)[2].epochs
+        if catalogue.entry_of(job.study, job.model).READS == "volumes"
+        else 1
+        for job in jobs
     ]
     done = [0] * len(jobs)
 
@@ -232,10 +206,10 @@ def fit_job(job, tell):
     cohort = read_table(job.study_folder / "cohort.tsv", "cohort")
     splits = check_splits(read_table(job.study_folder / "splits.tsv", "splits"), cohort)
     parts = {part: part_rows(job, cohort, splits, part) for part in ("train", "validation", "test")}
-    entry = catalogue.find(job.model)
-    target = (cohort["sex"] == "male").to_numpy().astype(int)
+    entry = catalogue.entry_of(job.study, job.model)
+    target = target_of(cohort, job.study.target)
     given = {part: inputs(job, entry, cohort, rows) for part, rows in parts.items()}
-    model = entry.Classifier(job.study).fit(
+    model = catalogue.make(job.study, job.model).fit(
         given["train"],
         target[parts["train"]],
         validation=(given["validation"], target[parts["validation"]]),
@@ -256,6 +230,24 @@ def fit_job(job, tell):
     columns = [*KEYS, "participant_id", "session_id", "part", "target", "logit"]
     write_table(pd.concat(frames)[columns], job.folder / "predictions.tsv", "predictions")
     write_json({"mark": _mark(job, splits), "seed": job.seed}, job.folder / "job.json")
+
+
+def target_of(cohort, kind):
+    """Give what a model is to tell of each row of the cohort.
+
+    Parameters
+    ----------
+    cohort : pandas.DataFrame
+    kind : {"sex", "age"}
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        1 for male and 0 for female; or ages, years.
+    """
+    if kind == "age":
+        return cohort["age_years"].to_numpy(float)
+    return (cohort["sex"] == "male").to_numpy().astype(int)
 
 
 def part_rows(job, cohort, splits, part):
@@ -291,7 +283,7 @@ def inputs(job, entry, cohort, rows):
 
     Returns
     -------
-    volumes.Rows or ndarray, shape (n, k)
+    volumes.Rows, volumes.Channels (maps joined by ``+``), or ndarray, shape (n, k)
 
     Raises
     ------
@@ -299,7 +291,7 @@ def inputs(job, entry, cohort, rows):
         If a column that the model reads is unknown for some.
     """
     if entry.READS == "volumes":
-        return Rows(open_cohort(array_path(job.study_folder, job.map)), rows)
+        return map_rows(job, cohort, rows)
     values = cohort.loc[rows, list(entry.READS)].to_numpy(float)
     if np.isnan(values).any():
         raise InputError(
@@ -310,10 +302,41 @@ def inputs(job, entry, cohort, rows):
     return values
 
 
+def map_rows(job, cohort, rows):
+    """Give participants of the cohort array of the job's map, or of its maps as channels.
+
+    Parameters
+    ----------
+    job : Job
+    cohort : pandas.DataFrame
+    rows : ndarray of int
+
+    Returns
+    -------
+    volumes.Rows or volumes.Channels
+
+    Raises
+    ------
+    InputError
+        If an array is damaged, or holds another number of participants than the cohort.
+    """
+    maps = []
+    for name in job.map.split("+"):
+        path = array_path(job.study_folder, name)
+        array = open_cohort(path)
+        if array.ndim != 4 or len(array) != len(cohort):
+            raise InputError(
+                f"Found {path} of shape {array.shape} for {len(cohort)} rows of cohort.tsv, needed "
+                "one volume each. Run again with --first cohort."
+            )
+        maps.append(Rows(array, rows))
+    return maps[0] if len(maps) == 1 else Channels(maps)
+
+
 def _save_history(job, model):
     import pandas as pd
 
-    columns = [*KEYS, "epoch", "train_loss", "validation_loss"]
+    columns = list(schema("history"))
     rows = [job.keys | entry for entry in model.history]
     write_table(pd.DataFrame(rows, columns=columns), job.folder / "history.tsv", "history")
 

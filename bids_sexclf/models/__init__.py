@@ -1,13 +1,16 @@
 """Catalogue of networks and classifiers: one per file, and the file's name is what a user types.
 
 An entry declares ``READS`` (``"volumes"``, or a tuple of columns of cohort.tsv) and gives a
-``Classifier(study)`` with ``fit``, ``evidence``, ``save``, ``load`` and ``history``. Evidence is
-the logit for male, in natural-log units, when both sexes are equally frequent: every
-classifier weighs the two sexes alike, however many there are of each.
+``Classifier(study, **options)`` with ``fit``, ``evidence``, ``save``, ``load`` and ``history``.
+Evidence is the logit for male, in natural-log units, when both sexes are equally frequent: every
+classifier weighs the two sexes alike, however many there are of each. Where the target of the
+study is age, evidence is an age in years; ``Classifier.targets`` names the targets it can learn.
 
 A network file is an ``nn.Module``, ``build(grid=..., ...)``, and one line from ``_torch``. What
-else its ``build`` takes, a study sets by ``model_options``. An entry without a ``Classifier``
-answers for voxels, not for participants: a study cannot name it.
+else its ``build`` takes, a variant of the study sets; ``TINY``, where there is one, holds
+options with which two cores train on a grid of 32 voxels in seconds. An entry without a
+``Classifier`` answers for voxels, not for participants: a study cannot name it. An entry may also
+give ``pretrain``, which learns from training volumes without their target.
 """
 
 from bids_sexclf import catalogue
@@ -58,6 +61,88 @@ def find_classifier(name):
             "for participants. Leave it out."
         )
     return entry
+
+
+def entry_of(study, name):
+    """Import the entry behind the name of a model, which may be a variant.
+
+    Parameters
+    ----------
+    study : settings.Study
+    name : str
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    InputError
+        If there is neither an entry nor a variant of this name; the message lists both.
+    """
+    design = study.variant(name)[0]
+    if design == name and study.variants and name not in catalogue.names(__name__):
+        raise InputError(
+            f"Found {name!r}, needed one of the models that exist: "
+            f"{', '.join(catalogue.names(__name__))}; or of the study's variants: "
+            f"{', '.join(study.variants)}. Correct the study."
+        )
+    return find_classifier(design)
+
+
+def make(study, name):
+    """Make the unfitted classifier that a study calls by a name.
+
+    Parameters
+    ----------
+    study : settings.Study
+    name : str
+        Entry of the catalogue, or variant of the study.
+
+    Returns
+    -------
+    Classifier
+
+    Raises
+    ------
+    InputError
+        If there is none, it does not take an option, or it cannot learn the target.
+    """
+    from bids_sexclf.models import _options
+
+    entry = entry_of(study, name)
+    _, options, own = study.variant(name)
+    options = _options.check(options, name, entry)
+    targets = getattr(entry.Classifier, "targets", ("sex",))
+    if study.target not in targets:
+        raise InputError(
+            f"Found target {study.target!r} for {name!r}, needed {' or '.join(targets)}. Leave it "
+            "out of models and baselines, or change the target."
+        )
+    return entry.Classifier(own, **options)
+
+
+def check(study):
+    """Refuse a study that names what does not exist, before anything runs.
+
+    Parameters
+    ----------
+    study : settings.Study
+        Its models, baselines and variants are looked up.
+
+    Raises
+    ------
+    InputError
+        If there is no such entry or option, or a variant takes the name of another entry.
+    """
+    for name, table in study.variants.items():
+        if name in catalogue.names(__name__) and table.get("design", name) != name:
+            raise InputError(
+                f"Found a variant {name!r} of {table['design']!r}, needed a name that no entry of "
+                "the catalogue has. Call it otherwise."
+            )
+    for name in dict.fromkeys([*study.models, *study.baselines, *study.variants]):
+        make(study, name)
 
 
 def build(name, **options):

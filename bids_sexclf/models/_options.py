@@ -1,4 +1,4 @@
-"""The options that a study gives to a network: what its ``build`` takes, checked by name."""
+"""What an entry of the catalogue takes beside the study, checked by name."""
 
 import difflib
 import inspect
@@ -29,35 +29,60 @@ def known(build):
     return [name for name in inspect.signature(build).parameters if name not in SET_BY_DATA]
 
 
-def choose(study, name, build):
-    """Give a study's options for a network.
+def takes(entry):
+    """Name the options of an entry: of its network and its pretraining, or of its classifier.
 
     Parameters
     ----------
-    study : settings.Study
-        ``model_options`` is read.
+    entry : module
+        Of the model catalogue.
+
+    Returns
+    -------
+    list of str
+    """
+    if not hasattr(entry, "build"):
+        own = inspect.signature(entry.Classifier.__init__).parameters.values()
+        return [one.name for one in own if one.name not in ("self", "study")]
+    return known(entry.build) + (known_pretraining(entry) if hasattr(entry, "pretrain") else [])
+
+
+def known_pretraining(entry):
+    """Name the options of an entry's ``pretrain``: its keywords that have a default."""
+    parameters = inspect.signature(entry.pretrain).parameters.values()
+    return [one.name for one in parameters if one.default is not one.empty]
+
+
+def check(given, name, entry):
+    """Return options if an entry takes them.
+
+    Parameters
+    ----------
+    given : dict
     name : str
-        Of the catalogue entry.
-    build : callable
-        Of its file.
+        What the study calls the model.
+    entry : module
 
     Returns
     -------
     dict
+        A copy.
 
     Raises
     ------
     InputError
-        If the network takes no option of this name; the message lists those it takes.
+        If it takes no option of this name; the message lists those it takes.
     """
-    given = dict(study.model_options.get(name, {}))
-    takes = known(build)
-    unknown = sorted(set(given) - set(takes))
+    from bids_sexclf.settings import RECIPE
+
+    taken = takes(entry)
+    unknown = sorted(set(given) - set(taken))
     if unknown:
-        close = difflib.get_close_matches(unknown[0], takes, n=1)
+        close = difflib.get_close_matches(unknown[0], [*taken, *RECIPE], n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise InputError(
-            f"Found {', '.join(unknown)} among the model_options of {name!r}, needed some of "
-            f"{', '.join(takes) or 'none: it takes no options'}. Correct the study.{hint}"
+            f"Found {', '.join(unknown)} among the options of {name!r}, needed some of "
+            f"{', '.join(taken) or 'none: it takes no options'}; or of the training choices "
+            f"{', '.join(RECIPE)}. Correct the study.{hint}"
         )
-    return given
+    return dict(given)

@@ -20,8 +20,8 @@ def learn(rows, how):
 
     Parameters
     ----------
-    rows : volumes.Rows or ndarray, shape (n, X, Y, Z)
-        The training part.
+    rows : volumes.Rows or ndarray, shape (n, X, Y, Z), or volumes.Channels
+        The training part; each of several maps is centred and scaled by itself.
     how : {"voxel", "map", "none"}
         ``voxel``: mean and standard deviation over participants, voxel by voxel; a voxel that
         is constant in training becomes 0. ``map``: one mean and one standard deviation over
@@ -30,6 +30,8 @@ def learn(rows, how):
     Returns
     -------
     centre, scale : ndarray of float32, shape (X, Y, Z) for ``voxel``, else ()
+        With the maps as a first axis where there are several: (channels, X, Y, Z), or
+        (channels, 1, 1, 1).
 
     Raises
     ------
@@ -38,6 +40,10 @@ def learn(rows, how):
     """
     if how == "none":
         return np.zeros((), np.float32), np.ones((), np.float32)
+    if len(rows.shape) == 5:
+        learnt = [learn(rows.channel(number), how) for number in range(rows.shape[1])]
+        shape = (len(learnt), *(rows.shape[2:] if how == "voxel" else (1, 1, 1)))
+        return tuple(np.stack(one).reshape(shape) for one in zip(*learnt, strict=True))
     centre, deviation = (_per_voxel if how == "voxel" else _over_map)(_checked(rows))
     if not deviation.any():
         raise InputError(

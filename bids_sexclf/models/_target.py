@@ -1,23 +1,24 @@
-"""The target: who is male, and how much each sex weighs."""
+"""The target: who is male, or how old; and how much each sex weighs."""
 
 import numpy as np
 
 from bids_sexclf.errors import InputError
 
 
-def check_target(target, n_participants):
-    """Return the target as integers if it can be learnt from.
+def check_target(target, n_participants, kind="sex"):
+    """Return the target as numbers if it can be learnt from.
 
     Parameters
     ----------
     target : array-like, shape (n,)
-        1 for male, 0 for female.
+        1 for male, 0 for female; or ages, years.
     n_participants : int
         Participants the inputs hold.
+    kind : {"sex", "age"}
 
     Returns
     -------
-    ndarray of int64, shape (n,)
+    ndarray of int64 (sex) or float64 (age), shape (n,)
 
     Raises
     ------
@@ -30,6 +31,8 @@ def check_target(target, n_participants):
             f"Found a target of shape {target.shape} for {n_participants} participants, needed "
             "one value each, and at least one participant. Make the splits again."
         )
+    if kind == "age":
+        return _check_ages(target.astype(np.float64))
     if not np.isin(target, (0, 1)).all():
         others = sorted(set(target[~np.isin(target, (0, 1))].tolist()))[:5]
         raise InputError(
@@ -37,6 +40,75 @@ def check_target(target, n_participants):
             "column of cohort.tsv."
         )
     return target.astype(np.int64)
+
+
+def _check_ages(ages):
+    bad = ~np.isfinite(ages) | (ages < 0)
+    if bad.any():
+        raise InputError(
+            f"Found {int(bad.sum())} of {len(ages)} ages that are unknown or negative, needed "
+            "years. Check the age_years column of cohort.tsv."
+        )
+    return ages
+
+
+def scale_target(target, kind):
+    """Give what to subtract from the target and what to divide it by, learnt from training.
+
+    Parameters
+    ----------
+    target : ndarray, shape (n,)
+        Of the training part.
+    kind : {"sex", "age"}
+
+    Returns
+    -------
+    shift, spread : float
+        0 and 1 for sex; mean and standard deviation of the ages, years.
+
+    Raises
+    ------
+    InputError
+        If all are of one age.
+
+    Examples
+    --------
+    >>> scale_target(np.array([20.0, 40.0, 60.0, 80.0]), "age")
+    (50.0, 22.360679774997898)
+    """
+    if kind == "sex":
+        return 0.0, 1.0
+    if np.ptp(target) == 0:
+        raise InputError(
+            f"Found {len(target)} training participants of one age ({target[0]:g} years), needed "
+            "several ages. Add participants, or study sex."
+        )
+    return float(target.mean()), float(target.std())
+
+
+def weigh_sexes(target, how, kind="sex"):
+    """Weigh participants by their class.
+
+    Parameters
+    ----------
+    target : ndarray, shape (n,)
+    how : {"balanced", "none"}
+    kind : {"sex", "age"}
+
+    Returns
+    -------
+    tuple of float
+        Weight of a female and of a male participant; 1 and 1 for age.
+
+    Raises
+    ------
+    InputError
+        If only one sex is there.
+    """
+    if kind == "age":
+        return 1.0, 1.0
+    weights = balance(target)
+    return weights if how == "balanced" else (1.0, 1.0)
 
 
 def balance(target):

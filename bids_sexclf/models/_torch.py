@@ -8,24 +8,35 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
 from bids_sexclf.errors import InputError
-from bids_sexclf.models import _card, _options, _standardize, _training
-from bids_sexclf.models._target import balance, check_target
+from bids_sexclf.models import (
+    _augment,
+    _card,
+    _device,
+    _loop,
+    _options,
+    _standardize,
+    _training,
+)
+from bids_sexclf.models._target import check_target, scale_target, weigh_sexes
 from bids_sexclf.tables import whole
 
 WEIGHTS = "weights.safetensors"
 LAST = "last.ckpt"
 
 
-def network(build):
+def network(build, pretrain=None):
     """Make the classifier of a network file.
 
     Parameters
     ----------
     build : callable
-        ``build(grid=(X, Y, Z)) -> nn.Module``, volumes (batch, 1, X, Y, Z) to outputs
-        (batch, 2), female first, or (batch, 1), the logit for male. What else it takes, a study
-        gives by ``model_options``. An option ``weights`` says where training starts from; a saved
-        network is built without it.
+        ``build(grid=(X, Y, Z), channels=1) -> nn.Module``, volumes (batch, channels, X, Y, Z) to
+        outputs (batch, 2), female first, or (batch, 1), the logit for male. What else it takes, a
+        variant of the study gives. An option ``weights`` says where training starts from; a saved
+        network is built without it. With ``outputs=1`` it has one output, which age needs.
+    pretrain : callable, optional
+        ``pretrain(network, volumes, context, **options)`` changes the fresh network in place. It
+        is given the training part's volumes and no target.
 
     Returns
     -------
@@ -34,8 +45,8 @@ def network(build):
     """
     members = {
         "build": staticmethod(build),
+        "pretrain": None if pretrain is None else staticmethod(pretrain),
         "design": build.__module__.rpartition(".")[2],
-        "entry": build.__module__.rpartition(".")[2],
         "__module__": build.__module__,
         "__doc__": NetworkClassifier.__doc__,
     }
@@ -43,76 +54,87 @@ def network(build):
 
 
 class Evidence(nn.Module):
-    """Carry raw volumes to the evidence for male: standardisation, then the network.
+    """Carry raw volumes to the evidence: standardisation, the network, the target's scale.
 
     Parameters
     ----------
     network : nn.Module
-    centre, scale : ndarray, shape (X, Y, Z) or ()
+    centre, scale : ndarray, shape (X, Y, Z) or (), or (channels, X, Y, Z) or (channels, 1, 1, 1)
         Kept with the weights, so that no one can feed it volumes scaled in another way.
+    shift, spread : float
+        Of the target in the training part: 0 and 1 for sex, years for age.
     """
 
-    def __init__(self, network, centre, scale):
+    def __init__(self, network, centre, scale, shift=0.0, spread=1.0):
         super().__init__()
         self.network = network
         self.register_buffer("centre", torch.from_numpy(np.asarray(centre)))
         self.register_buffer("scale", torch.from_numpy(np.asarray(scale)))
+        self.register_buffer("shift", torch.tensor(float(shift)))
+        self.register_buffer("spread", torch.tensor(float(spread)))
 
     def forward(self, volumes):
-        """Carry volumes (batch, X, Y, Z) to logits (batch,)."""
-        outputs = self.network(((volumes - self.centre) / self.scale).unsqueeze(1))
+        """Carry volumes (batch, X, Y, Z) or (batch, channels, X, Y, Z) to evidence (batch,)."""
+        return self.decide(self.standardise(volumes)) * self.spread + self.shift
+
+    def standardise(self, volumes):
+        """Centre and scale volumes, shape (batch, channels, X, Y, Z) in the end."""
+        scaled = (volumes - self.centre) / self.scale
+        return scaled.unsqueeze(1) if scaled.ndim == 4 else scaled
+
+    def decide(self, volumes):
+        """Carry standardised volumes to logits, or to standardised ages, shape (batch,)."""
+        outputs = self.network(volumes).float()
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0]
 
 
 class NetworkClassifier:
-    """Learn to tell male from female volumes, and give the evidence in logits.
+    """Learn to tell male from female volumes, or ages; give the evidence in logits or years.
 
     Parameters
     ----------
     study : settings.Study
-        ``epochs``, ``patience``, ``batch_size``, ``learning_rate``, ``weight_decay``,
-        ``standardize`` and ``model_options`` are read.
+        The training choices and ``target`` are read.
+    **options
+        For ``build`` and ``pretrain``.
 
     Attributes
     ----------
     history : list of dict
-        ``epoch`` (from 0), ``train_loss`` and ``validation_loss``: cross-entropy, nats, both
-        sexes weighed alike; 0.693 is what no knowledge gives.
+        ``epoch`` (from 0), ``learning_rate``, ``train_loss``, ``validation_loss`` and
+        ``validation_score``. Cross-entropy is in nats, both sexes weighed alike; 0.693 is what no
+        knowledge gives. Losses of an age are in its standard deviations (squared for mse). The
+        score is the AUC, or the mean absolute error in years.
     module : Evidence
         Raw volumes to evidence, for methods that need gradients; None before ``fit``.
-
-    Raises
-    ------
-    InputError
-        If the study gives an option that the network does not take.
     """
 
-    def __init__(self, study):
-        self.study = study
-        self.options = _options.choose(study, self.entry, self.build)
+    targets = ("sex", "age")
+
+    def __init__(self, study, **options):
+        self.study, self.options = study, options
         self.module = None
-        self.grid = None
+        self.grid = self.channels = None
         self.history = []
 
     def fit(self, inputs, target, validation, *, seed, folder=None, progress=None):
-        """Train; keep the weights with the lowest validation loss.
+        """Train; keep the weights of the best epoch.
 
         Parameters
         ----------
-        inputs : volumes.Rows or ndarray, shape (n, X, Y, Z)
+        inputs : volumes.Rows or ndarray, shape (n, X, Y, Z), or volumes.Channels
             The training part, raw; read batch by batch.
-        target : ndarray of int, shape (n,)
-            1 for male, 0 for female.
+        target : ndarray, shape (n,)
+            1 for male, 0 for female; or ages, years.
         validation : tuple
             Inputs and target of the validation part.
         seed : int
-            Fixes weights, order and dropout: on a CPU, same seed, same weights.
+            Fixes weights, order, augmentation and dropout: on a CPU, same seed, same weights.
         folder : path-like, optional
             Keeps ``last.ckpt`` while training lasts. A run that was killed goes on from there
             to the same weights; one of other data or settings starts anew.
         progress : callable, optional
-            Called after each epoch with ``epoch``, ``epochs``, ``train_loss`` and
-            ``validation_loss``.
+            Called after each epoch with what ``history`` holds, ``epochs`` and ``seconds_left``.
 
         Returns
         -------
@@ -124,25 +146,30 @@ class NetworkClassifier:
         InputError
             If a part is empty, of one sex, or holds volumes that cannot be standardised.
         ToolError
-            If the loss is no longer a number.
+            If the loss is no longer a number, or memory is used up.
 
         Notes
         -----
-        The loss weighs each participant by n / (2 n_sex), counted in the training part.
-        Evidence is therefore that of a population with as many women as men.
+        With balanced class weights the loss weighs each participant by n / (2 n_sex), counted in
+        the training part: evidence is that of a population with as many women as men.
         """
-        target = check_target(target, len(inputs))
-        validation = (validation[0], check_target(validation[1], len(validation[0])))
-        weights = balance(target)
-        with isolate_rng(), _training.reproducible(), _training.quiet():
+        kind = self.study.target
+        target = check_target(target, len(inputs), kind)
+        validation = (validation[0], check_target(validation[1], len(validation[0]), kind))
+        weights = weigh_sexes(target, self.study.class_weights, kind)
+        with isolate_rng(), _device.reproducible(), _device.quiet():
             torch.manual_seed(seed)
-            self.grid = tuple(int(length) for length in inputs.shape[1:])
-            built = self.build(grid=self.grid, **self.options)
-            self.module = Evidence(built, *_standardize.learn(inputs, self.study.standardize))
-            mark = _training.mark(self.module, self.study, seed, target, validation[1])
+            self._take_shape(inputs.shape)
+            scales = _standardize.learn(inputs, self.study.standardize)
+            self.module = Evidence(self._built(), *scales, *scale_target(target, kind))
+            augment = _augment.make(self.study, self.module, self.grid)
+            choices = self.study.provenance(_training.SETTINGS) | {"options": self.options}
+            mark = _loop.mark(self.module, choices, seed, target, validation[1])
             last = Path(folder) / LAST if folder is not None else None
-            run = _training.Training(self.module, self.study, weights, seed, mark, last, progress)
-            _training.train(run, (inputs, target), validation)
+            run = _training.Training(
+                self.module, self.study, weights, seed, mark, last, progress, augment is not None
+            )
+            _training.train(run, (inputs, target), validation, augment)
         self.module.load_state_dict(run.best)
         self.module.eval()
         self.history = run.history
@@ -150,8 +177,22 @@ class NetworkClassifier:
             last.unlink(missing_ok=True)
         return self
 
+    def _take_shape(self, shape):
+        """Note grid and channels of what is learnt from: (n, X, Y, Z) or (n, channels, X, Y, Z)."""
+        self.grid = tuple(int(length) for length in shape[-3:])
+        self.channels = int(shape[1]) if len(shape) == 5 else 1
+
+    def _built(self, **start):
+        """Build the network for the maps and the target."""
+        given = {key: self.options[key] for key in _options.known(self.build) if key in self.options}
+        if self.channels > 1:
+            given["channels"] = self.channels
+        if self.study.target == "age":
+            given["outputs"] = 1
+        return self.build(grid=self.grid, **(given | start))
+
     def evidence(self, inputs):
-        """Give the logit for male of each participant.
+        """Give the logit for male, or the age, of each participant.
 
         Participants pass one by one, so that the evidence of one never depends, not even in
         its last bit, on who else was asked for.
@@ -164,7 +205,7 @@ class NetworkClassifier:
         Returns
         -------
         ndarray of float64, shape (n,)
-            Logits; positive speaks for male.
+            Logits; positive speaks for male. Years where the target is age.
 
         Raises
         ------
@@ -173,9 +214,9 @@ class NetworkClassifier:
         """
         self._check_fitted()
         self._check_grid(inputs.shape)
-        logits, device = np.empty(len(inputs)), _training.device()
+        logits, device = np.empty(len(inputs)), _device.device()
         self.module.to(device)
-        with torch.inference_mode(), _training.reproducible():
+        with torch.inference_mode(), _device.reproducible():
             for index in range(len(inputs)):
                 volume = torch.tensor(inputs[index], dtype=torch.float32, device=device)
                 logits[index] = self.module(volume[None]).item()
@@ -210,7 +251,9 @@ class NetworkClassifier:
             self.design,
             {
                 "grid": list(self.grid),
+                "channels": self.channels,
                 "options": self.options,
+                "target": self.study.target,
                 "parameters": sum(weights.numel() for weights in self.module.parameters()),
                 "settings": self.study.provenance(_training.SETTINGS),
                 "history": self.history,
@@ -240,13 +283,13 @@ class NetworkClassifier:
         from safetensors.torch import load_file
 
         card, path = _card.read_card(folder, cls.design), Path(folder) / WEIGHTS
-        loaded = cls(study)
         try:
-            loaded.options = card["options"]
+            loaded = cls(study.model_copy(update={"target": card["target"]}), **card["options"])
+            loaded.grid, loaded.channels = tuple(card["grid"]), card["channels"]
             start = {"weights": "none"} if "weights" in _options.known(cls.build) else {}
             state = load_file(path)
             with isolate_rng():
-                built = cls.build(grid=tuple(card["grid"]), **(loaded.options | start))
+                built = loaded._built(**start)
             loaded.module = Evidence(built, state["centre"].numpy(), state["scale"].numpy())
             loaded.module.load_state_dict(state)
         except Exception as fault:  # safetensors raises a kind of its own on a damaged file
@@ -255,7 +298,7 @@ class NetworkClassifier:
                 "needed the ones saved beside its model.json. Run the fit stage again."
             ) from fault
         loaded.module.eval()
-        loaded.grid, loaded.history = tuple(card["grid"]), card["history"]
+        loaded.history = card["history"]
         return loaded
 
     def _check_fitted(self):
@@ -265,8 +308,9 @@ class NetworkClassifier:
             )
 
     def _check_grid(self, shape):
-        if tuple(shape[1:]) != tuple(self.grid):
+        needed = tuple(self.grid) if self.channels == 1 else (self.channels, *self.grid)
+        if tuple(shape[1:]) != needed:
             raise InputError(
-                f"Found volumes of shape {tuple(shape[1:])}, needed {tuple(self.grid)}, the grid "
+                f"Found volumes of shape {tuple(shape[1:])}, needed {needed}, the grid "
                 f"{self.design!r} was trained on. Prepare them on the grid of the model."
             )

@@ -25,7 +25,7 @@ class Classifier:
     Parameters
     ----------
     study : settings.Study
-        ``models[0]`` names the network, or ``cnn3`` where that is none.
+        ``models[0]`` names the network or its variant; ``cnn3`` where that is none.
 
     Attributes
     ----------
@@ -33,8 +33,11 @@ class Classifier:
         That of the network.
     """
 
+    targets = ("sex", "age")
+
     def __init__(self, study):
-        self.network = _network(study)(study)
+        self.target = study.target
+        self.network = _network(study)
 
     @property
     def history(self):
@@ -57,8 +60,9 @@ class Classifier:
             Itself.
         """
         draw = np.random.default_rng([seed, SALT])
-        target = _shuffle(target, draw)
-        validation = (validation[0], _shuffle(validation[1], draw))
+        shuffle = _shuffle if self.target == "sex" else _permute
+        target = shuffle(target, draw)
+        validation = (validation[0], shuffle(validation[1], draw))
         self.network.fit(inputs, target, validation, seed=seed, folder=folder, progress=progress)
         return self
 
@@ -74,7 +78,7 @@ class Classifier:
     def load(cls, folder, study):
         """Load what ``save`` wrote, with the study it was trained for."""
         loaded = cls(study)
-        loaded.network = _network(study).load(folder, study)
+        loaded.network = type(loaded.network).load(folder, loaded.network.study)
         return loaded
 
 
@@ -98,9 +102,17 @@ def _shuffle(target, draw):
     return dealt
 
 
+def _permute(target, draw):
+    return draw.permutation(np.asarray(target))
+
+
 def _network(study):
-    """Give the network's classifier under a design of its own, so that no one takes it for it."""
-    name = next(
-        (name for name in study.models[:1] if hasattr(models.find(name), "build")), FALLBACK
-    )
-    return type("Classifier", (models.find(name).Classifier,), {"design": f"shuffled-{name}"})
+    """Make the first network under a design of its own, so that no one takes it for it."""
+    name = next((name for name in study.models[:1] if _is_network(study, name)), FALLBACK)
+    made = models.make(study, name)
+    made.__class__ = type("Classifier", (type(made),), {"design": f"shuffled-{made.design}"})
+    return made
+
+
+def _is_network(study, name):
+    return hasattr(models.entry_of(study, name), "build")

@@ -1,0 +1,108 @@
+"""Where training computes, with which numbers, and how it leaves its surroundings alone."""
+
+import logging
+import signal
+import threading
+import warnings
+from contextlib import contextmanager
+
+import torch
+
+from bids_sexclf.errors import ToolError
+
+
+def device():
+    """Choose the graphics card where there is one.
+
+    Returns
+    -------
+    torch.device
+    """
+    # Apple's accelerator is passed over: it lacks some of the 3D operations.
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def precision_of(recipe):
+    """Say with which numbers to train here.
+
+    Parameters
+    ----------
+    recipe : recipe.Recipe
+
+    Returns
+    -------
+    {"32", "bf16-mixed", "16-mixed"}
+    """
+    if recipe.precision != "auto":
+        return recipe.precision
+    mixed = device().type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if mixed else "32"
+
+
+@contextmanager
+def reproducible():
+    """Choose algorithms of cuDNN that repeat their result, in full single precision."""
+    with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
+        yield
+
+
+@contextmanager
+def quiet():
+    """Keep Lightning's remarks off the console: what matters here is raised."""
+    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def interruptible():
+    """Let Ctrl+C reach the caller: Lightning turns it into an exit and then ignores the next."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    try:
+        yield
+    except SystemExit as stop:
+        raise KeyboardInterrupt from stop
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def within_memory(doing, remedy):
+    """Name what ran out of memory, and which setting to lower.
+
+    Parameters
+    ----------
+    doing, remedy : str
+        What goes into the message.
+
+    Raises
+    ------
+    ToolError
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as fault:
+        raise _out_of_memory(doing, remedy, fault) from fault
+    except RuntimeError as fault:
+        # What torch raises where the processor's own memory is used up has no kind of its own.
+        if "can't allocate memory" not in str(fault):
+            raise
+        raise _out_of_memory(doing, remedy, fault) from fault
+
+
+def _out_of_memory(doing, remedy, fault):
+    first = (str(fault).splitlines() or [""])[0][:200]
+    return ToolError(
+        f"Found no memory left while {doing} ({first or type(fault).__name__}), needed more. "
+        f"{remedy}"
+    )

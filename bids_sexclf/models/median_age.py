@@ -1,0 +1,74 @@
+"""The median age of the training part, whoever is asked: what a network of age has to beat."""
+
+import numpy as np
+
+from bids_sexclf.errors import InputError
+from bids_sexclf.models import _card
+from bids_sexclf.models._target import check_target
+
+READS = ("age_years",)
+"""Read of the training part only, as its target."""
+
+
+class Classifier:
+    """Answer with the median age of the training part, which no constant beats in absolute error.
+
+    Parameters
+    ----------
+    study : settings.Study
+        Its target must be age.
+
+    Attributes
+    ----------
+    history : list
+        Empty: there are no epochs.
+    """
+
+    targets = ("age",)
+    design = "median_age"
+
+    def __init__(self, study):
+        self.study, self.history, self.age = study, [], None
+
+    def fit(self, inputs, target, validation, *, seed, folder=None, progress=None):
+        """Find the median.
+
+        Parameters
+        ----------
+        inputs : ndarray, shape (n, 1)
+            Only their number is read.
+        target : ndarray, shape (n,)
+            Ages of the training part, years.
+        validation, seed, folder, progress
+            Not read.
+
+        Returns
+        -------
+        Classifier
+            Itself.
+        """
+        self.age = float(np.median(check_target(target, len(inputs), "age")))
+        return self
+
+    def evidence(self, inputs):
+        """Give the one age to each participant, shape (n,), years."""
+        self._check_fitted()
+        return np.full(len(inputs), self.age)
+
+    def save(self, folder):
+        """Save the median as ``model.json``."""
+        self._check_fitted()
+        _card.write_card(folder, self.design, {"median_age_years": self.age})
+
+    @classmethod
+    def load(cls, folder, study):
+        """Load what ``save`` wrote."""
+        loaded = cls(study)
+        loaded.age = float(_card.read_card(folder, cls.design)["median_age_years"])
+        return loaded
+
+    def _check_fitted(self):
+        if self.age is None:
+            raise InputError(
+                f"Found a {self.design!r} without a median, needed a fitted one. Call fit or load."
+            )
