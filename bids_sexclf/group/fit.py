@@ -149,7 +149,7 @@ def list_jobs(desk, splits, models=None):
     folds = splits[["repeat", "fold"]].drop_duplicates().itertuples(index=False)
     folds = [(int(repeat), int(fold)) for repeat, fold in folds]
     for model in models or [*desk.study.models, *desk.study.baselines]:
-        reads_volumes = catalogue.find(model).READS == "volumes"
+        reads_volumes = catalogue.find_classifier(model).READS == "volumes"
         for name in desk.study.maps if reads_volumes else ["table"]:
             for repeat, fold in folds:
                 folder = desk.folder / "models" / f"{model}_{name}" / f"repeat-{repeat}_fold-{fold}"
