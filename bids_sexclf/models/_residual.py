@@ -14,7 +14,8 @@ from bids_sexclf.models._slices import recomputed
 
 CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
 POOLING = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
-WIDTHS = (64, 128, 256, 512)
+WIDENING = (1, 2, 4, 8)
+"""Width of the stages, as multiples of the stem's."""
 
 
 class Block(nn.Module):
@@ -55,13 +56,15 @@ class Block(nn.Module):
 
 
 class Residual(nn.Module):
-    """Carry images or volumes to 512 features each: stem, four stages, global mean.
+    """Carry images or volumes to features: stem, four stages, global mean.
 
     Parameters
     ----------
     dims : int
         2 for images (batch, channels, H, W), 3 for volumes (batch, channels, X, Y, Z).
     channels : int
+    width : int
+        Of the stem; the features are eight times as many.
     blocks, strides, dilations : sequence of int
         Of the four stages; the stride is that of a stage's first block.
     normalisation : callable
@@ -72,32 +75,32 @@ class Residual(nn.Module):
     """
 
     def __init__(
-        self, dims, channels, blocks, strides, dilations, normalisation, *, checkpoint=False
+        self, dims, channels, width, blocks, strides, dilations, normalisation, checkpoint=False
     ):
         super().__init__()
         self.dims, self.checkpoint = dims, checkpoint
-        self.conv1 = CONVOLUTION[dims](channels, 64, 7, stride=2, padding=3, bias=False)
-        self.norm1 = normalisation(64)
+        self.conv1 = CONVOLUTION[dims](channels, width, 7, stride=2, padding=3, bias=False)
+        self.norm1 = normalisation(width)
         self.relu = nn.ReLU()
         self.maxpool = POOLING[dims](3, stride=2, padding=1)
-        before = 64
-        for stage, width in enumerate(WIDTHS):
-            built = []
+        before, self.n_features = width, WIDENING[-1] * width
+        for stage, widening in enumerate(WIDENING):
+            after, built = widening * width, []
             for index in range(blocks[stage]):
                 stride = strides[stage] if index == 0 else 1
-                built.append(Block(dims, normalisation, before, width, stride, dilations[stage]))
-                before = width
+                built.append(Block(dims, normalisation, before, after, stride, dilations[stage]))
+                before = after
             setattr(self, f"layer{stage + 1}", nn.Sequential(*built))
         for module in self.modules():
             if isinstance(module, tuple(CONVOLUTION.values())):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def stem(self, maps):
-        """Carry the input to 64 maps of a quarter of its size."""
+        """Carry the input to maps of a quarter of its size."""
         return self.maxpool(self.relu(self.norm1(self.conv1(maps))))
 
     def forward(self, maps):
-        """Carry (batch, channels, ...) to features (batch, 512)."""
+        """Carry (batch, channels, ...) to features (batch, n_features)."""
         for stage in (self.stem, self.layer1, self.layer2, self.layer3, self.layer4):
             maps = recomputed(self, stage, maps) if self.checkpoint else stage(maps)
         return maps.mean(tuple(range(2, 2 + self.dims)))

@@ -15,14 +15,12 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.models import _torch
 
 READS = "volumes"
-BASE = 32
 DEPTHS = (3, 4, 6, 3)
 STRIDES = (2, 2, 2, 1)
 WIDE = {9: (1, 1, 0, 0), 17: (1, 1, 1, 0), 33: (1, 1, 1, 1), 177: (3, 4, 6, 3)}
 """Receptive field, in voxels, to the leading blocks of each stage whose kernel is 3 wide."""
 SMALLEST = 9
-TINY = {}
-"""Options with which two cores train on a grid of 32 voxels in seconds."""
+TINY = {"width": 8}
 
 
 class Bottleneck(nn.Module):
@@ -72,25 +70,25 @@ class Bagnet(nn.Module):
         For each stage, how many of its leading blocks have a kernel 3 wide.
     normalisation : callable
         Width to module.
-    channels, outputs : int
+    channels, outputs, width : int
     """
 
-    def __init__(self, wide, normalisation, channels, outputs):
+    def __init__(self, wide, normalisation, channels, outputs, width):
         super().__init__()
         layers = [
-            nn.Conv3d(channels, BASE, 1, bias=False),
-            nn.Conv3d(BASE, BASE, 3, padding=1, bias=False),
-            normalisation(BASE),
+            nn.Conv3d(channels, width, 1, bias=False),
+            nn.Conv3d(width, width, 3, padding=1, bias=False),
+            normalisation(width),
             nn.ReLU(),
         ]
-        before = BASE
+        before = width
         for stage, depth in enumerate(DEPTHS):
-            width = BASE * 2**stage
+            inner = width * 2**stage
             for index in range(depth):
                 stride = STRIDES[stage] if index == 0 else 1
                 kernel = 3 if index < wide[stage] else 1
-                layers.append(Bottleneck(normalisation, before, width, stride, kernel))
-                before = 4 * width
+                layers.append(Bottleneck(normalisation, before, inner, stride, kernel))
+                before = 4 * inner
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(before, outputs)
         for module in self.modules():
@@ -116,7 +114,9 @@ class Bagnet(nn.Module):
         return self.head(self.features(volumes).movedim(1, -1)).movedim(-1, 1)
 
 
-def build(grid=(128, 160, 160), channels=1, outputs=2, receptive_field=9, norm="instance"):
+def build(
+    grid=(128, 160, 160), channels=1, outputs=2, receptive_field=9, norm="instance", width=32
+):
     """Build the network with fresh weights.
 
     Parameters
@@ -134,6 +134,8 @@ def build(grid=(128, 160, 160), channels=1, outputs=2, receptive_field=9, norm="
         its own. The mean and spread of an instance are those of the whole volume: with
         ``"instance"`` every local output depends on all of it, whatever the receptive field.
         With ``"batch"``, once trained, it depends on the receptive field and nothing else.
+    width : int
+        Of the first convolution, and of all others in proportion; 32 as published.
 
     Returns
     -------
@@ -157,7 +159,7 @@ def build(grid=(128, 160, 160), channels=1, outputs=2, receptive_field=9, norm="
             f"Found a grid of {tuple(grid)} voxels, needed at least {SMALLEST} along each axis, or "
             "nothing is left to normalise. Choose a smaller voxel_size, or another model."
         )
-    return Bagnet(WIDE[receptive_field], norms[norm], channels, outputs)
+    return Bagnet(WIDE[receptive_field], norms[norm], channels, outputs, width)
 
 
 def _batch_norm(width):

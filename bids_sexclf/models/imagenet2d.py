@@ -22,12 +22,11 @@ BACKBONES = (
     "xception",
     "inception_resnet_v2",
 )
-"""Those of the papers; any other of timm's names will do as well."""
+"""Those of the papers; any other of timm's convolutional networks will do as well."""
 RENAMED = {"xception": "legacy_xception"}
 PERCENTILES = (0.5, 99.5)
 """Of the voxels of a map; what lies between them becomes [0, 1], what lies beyond is cut."""
 TINY = {"backbone": "resnet10t", "weights": "none", "slices": 2, "size": 32}
-"""Options with which two cores train on a grid of 32 voxels in seconds."""
 
 
 class ImageNet2d(nn.Module):
@@ -36,7 +35,7 @@ class ImageNet2d(nn.Module):
     Parameters
     ----------
     backbone : torch.nn.Module
-        Images to features (n, ``backbone.num_features``).
+        Of timm; ``forward_features`` carries images to maps (n, ``num_features``, h, w).
     look : dict
         ``size``, pixels; ``mean`` and ``std``, of the channels of an image in [0, 1].
     indices : list of int
@@ -86,8 +85,32 @@ class ImageNet2d(nn.Module):
         images = self.images(volumes)
         # What learns sees a batch at once: its normalisation shares the batch's statistics.
         size = None if self.backbone.training else CHUNK
-        features = in_chunks(self.backbone, images.flatten(0, 1), size)
+        features = in_chunks(self.features, images.flatten(0, 1), size)
         return self.head(features).unflatten(0, (len(volumes), len(self.indices)))
+
+    def features(self, images):
+        """Give the mean of the backbone's last maps, without the layers that follow in it.
+
+        Parameters
+        ----------
+        images : torch.Tensor, shape (n, 3 or channels, size, size)
+
+        Returns
+        -------
+        torch.Tensor, shape (n, ``backbone.num_features``)
+
+        Raises
+        ------
+        InputError
+            If the backbone gives no maps.
+        """
+        maps = self.backbone.forward_features(images)
+        if maps.ndim != 4 or maps.shape[1] != self.backbone.num_features:
+            raise InputError(
+                f"Found a backbone that carries images to {tuple(maps.shape)}, needed maps of "
+                f"{self.backbone.num_features} features. Choose a convolutional one."
+            )
+        return maps.mean((2, 3))
 
     def images(self, volumes):
         """Give slices as the backbone wants them.
@@ -163,8 +186,9 @@ def build(
     outputs : int
         2: one per sex, female first. 1: the logit for male.
     backbone : str
-        A network of timm, e.g. ``resnet50``, ``efficientnet_b1``, ``vgg16``, ``inception_v3``,
-        ``xception``, ``inception_resnet_v2``.
+        A convolutional network of timm, e.g. ``resnet50``, ``efficientnet_b1``, ``vgg16``,
+        ``inception_v3``, ``xception``, ``inception_resnet_v2``. The layers that follow its last
+        maps, VGG's three for example, are left out.
     weights : str
         ``"imagenet"``: from the Hugging Face hub, or from its cache on this machine.
         ``"none"``: fresh. Else a file of the backbone's weights, with timm's names.
@@ -266,6 +290,8 @@ def _backbone(name, weights, channels):
     for part in made.modules():
         if hasattr(part, "inplace"):
             part.inplace = False  # or gradient attributions would see what is no longer there
+    if hasattr(made, "pre_logits"):
+        made.pre_logits = nn.Identity()  # of VGG: its top, which nothing here passes through
     return made
 
 
@@ -289,15 +315,22 @@ def _from_file(entry, path, options):
 
     state = _weights.read(path)
     try:
-        return timm.create_model(
+        made = timm.create_model(
             entry, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **options
         )
-    except (RuntimeError, KeyError) as fault:
+        # timm does not mind what is missing once its last layer is left out.
+        missing = [name for name in made.state_dict() if name not in state]
+        missing = [name for name in missing if not name.endswith(_weights.COUNTER)]
+        fault = f"it lacks {', '.join(missing[:3])}" if missing else None
+    except (RuntimeError, KeyError) as caught:
+        fault = str(caught).splitlines()[0][:200]
+    if fault is not None:
         raise InputError(
-            f"Found {path}, which does not hold the weights of {entry!r} "
-            f"({str(fault).splitlines()[0][:200]}); needed those of timm's network of this name. "
-            "Choose the file or the backbone that belongs to the other."
-        ) from fault
+            f"Found {path}, which does not hold the weights of {entry!r} ({fault}); needed those "
+            "of timm's network of this name. Choose the file or the backbone that belongs to the "
+            "other."
+        )
+    return made
 
 
 Classifier = _torch.network(build)

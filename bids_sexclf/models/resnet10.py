@@ -14,11 +14,10 @@ from torch import nn
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.models import _torch, _weights
-from bids_sexclf.models._residual import WIDTHS, Residual, rename
+from bids_sexclf.models._residual import Residual, rename
 
 READS = "volumes"
-TINY = {}
-"""Options with which two cores train on a grid of 32 voxels in seconds."""
+TINY = {"width": 8, "groups": 4}
 
 
 class Resnet10(nn.Module):
@@ -26,24 +25,25 @@ class Resnet10(nn.Module):
 
     Parameters
     ----------
-    channels, outputs : int
+    channels, outputs, width : int
     normalisation : callable
         Width to module.
     checkpoint : bool
     """
 
-    def __init__(self, channels, outputs, normalisation, checkpoint):
+    def __init__(self, channels, outputs, width, normalisation, checkpoint):
         super().__init__()
         self.backbone = Residual(
             3,
             channels,
+            width,
             blocks=(1, 1, 1, 1),
             strides=(1, 2, 1, 1),
             dilations=(1, 1, 2, 4),
             normalisation=normalisation,
             checkpoint=checkpoint,
         )
-        self.head = nn.Linear(WIDTHS[-1], outputs)
+        self.head = nn.Linear(self.backbone.n_features, outputs)
 
     def forward(self, volumes):
         """Carry volumes (batch, channels, X, Y, Z) to outputs (batch, outputs)."""
@@ -54,6 +54,7 @@ def build(
     grid=(182, 224, 224),
     channels=1,
     outputs=2,
+    width=64,
     norm="group",
     groups=32,
     checkpoint=False,
@@ -69,11 +70,13 @@ def build(
         Maps read together.
     outputs : int
         2: one per sex, female first. 1: the logit for male.
+    width : int
+        Of the first convolution, and of all others in proportion.
     norm : {"group", "batch"}
         Group normalisation, as published, or batch normalisation, as in MedicalNet.
     groups : int
-        Of group normalisation; a divisor of 64. The paper does not tell theirs; 32 is that of
-        the method's authors (doi:10.1007/978-3-030-01261-8_1).
+        Of group normalisation; a divisor of ``width``. The paper does not tell theirs; 32 is that
+        of the method's authors (doi:10.1007/978-3-030-01261-8_1).
     checkpoint : bool
         Compute the inside of each stage again in the backward pass, rather than keep it.
     weights : str
@@ -91,13 +94,13 @@ def build(
     InputError
         If the normalisation is unknown, or weights do not fit.
     """
-    if norm not in ("group", "batch") or (norm == "group" and (groups < 1 or 64 % groups)):
+    if norm not in ("group", "batch") or (norm == "group" and (groups < 1 or width % groups)):
         raise InputError(
-            f"Found normalisation {norm!r} with {groups} groups, needed 'batch', or 'group' with a "
-            "divisor of 64. Correct the option."
+            f"Found norm {norm!r} with {groups} groups over {width} maps, needed 'batch', or "
+            "'group' with a divisor of the width. Correct the options."
         )
     normalisation = nn.BatchNorm3d if norm == "batch" else partial(nn.GroupNorm, groups)
-    network = Resnet10(channels, outputs, normalisation, checkpoint)
+    network = Resnet10(channels, outputs, width, normalisation, checkpoint)
     if weights != "none":
         state = rename(_weights.read(weights))
         if norm == "group":

@@ -12,15 +12,14 @@ from torch import nn
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.models import _torch, _weights
-from bids_sexclf.models._residual import WIDTHS, Residual, rename
+from bids_sexclf.models._residual import Residual, rename
 from bids_sexclf.models._slices import VIEWS, in_chunks, slabs
 
 READS = "volumes"
 THICKNESS = 3
 CHUNK = 16
+TINY = {"width": 8}
 AXES = {"sagittal": (VIEWS["sagittal"],), "three": tuple(VIEWS.values())}
-TINY = {}
-"""Options with which two cores train on a grid of 32 voxels in seconds."""
 
 
 class SliceResnet18(nn.Module):
@@ -32,16 +31,17 @@ class SliceResnet18(nn.Module):
         (X, Y, Z) of the volumes; X runs from left to right.
     axes : tuple of int
         Axes along which the volumes are cut.
-    channels, outputs : int
+    channels, outputs, width : int
     checkpoint : bool
     """
 
-    def __init__(self, grid, axes, channels, outputs, checkpoint):
+    def __init__(self, grid, axes, channels, outputs, width, checkpoint):
         super().__init__()
         self.axes = axes
         self.backbone = Residual(
             2,
             THICKNESS * channels,
+            width,
             blocks=(2, 2, 2, 2),
             strides=(1, 2, 2, 2),
             dilations=(1, 1, 1, 1),
@@ -49,7 +49,7 @@ class SliceResnet18(nn.Module):
             checkpoint=checkpoint,
         )
         n_slabs = sum(-(-grid[axis] // THICKNESS) for axis in axes)
-        self.head = nn.Linear(n_slabs * WIDTHS[-1], outputs)
+        self.head = nn.Linear(n_slabs * self.backbone.n_features, outputs)
 
     def forward(self, volumes):
         """Carry volumes (batch, channels, X, Y, Z) to outputs (batch, outputs)."""
@@ -69,6 +69,7 @@ def build(
     channels=1,
     outputs=1,
     views="sagittal",
+    width=64,
     checkpoint=False,
     weights="none",
 ):
@@ -87,6 +88,8 @@ def build(
     views : {"sagittal", "three"}
         Cut from left to right, as published, or along all three axes: the same ResNet reads the
         slabs of each, and the linear layer sees all their features.
+    width : int
+        Of the first convolution, and of all others in proportion.
     checkpoint : bool
         Compute the inside of each stage again in the backward pass, rather than keep it: for
         machines on which a volume does not fit otherwise. The numbers stay the same.
@@ -112,7 +115,7 @@ def build(
         raise InputError(
             f"Found views {views!r}, needed one of {', '.join(AXES)}. Correct the option."
         )
-    network = SliceResnet18(tuple(grid), AXES[views], channels, outputs, checkpoint)
+    network = SliceResnet18(tuple(grid), AXES[views], channels, outputs, width, checkpoint)
     if weights != "none":
         _weights.fill(network.backbone, rename(_weights.read(weights)), weights, unread=("fc.",))
     return network

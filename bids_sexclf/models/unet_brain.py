@@ -15,7 +15,6 @@ GIVES = "voxels"
 """Outputs are logits of voxels, not of participants."""
 STEP = 16
 TINY = {"widths": (4, 8, 8, 8, 8)}
-"""Options with which two cores train on a grid of 32 voxels in seconds."""
 
 
 class BrainUnet(nn.Module):

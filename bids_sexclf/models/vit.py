@@ -13,7 +13,6 @@ from bids_sexclf.models._transformer import Encoder, load_encoder
 
 READS = "volumes"
 TINY = {"patch": (8, 8, 8), "width": 48, "depth": 2, "heads": 3}
-"""Options with which two cores train on a grid of 32 voxels in seconds."""
 
 
 class Vit(nn.Module):
