@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from bids_sexclf import models, settings
 from bids_sexclf.errors import InputError
-from bids_sexclf.group import fit
 from bids_sexclf.models import _weights
 from bids_sexclf.models._slices import in_chunks, slabs
 from bids_sexclf.settings import Study
@@ -221,11 +220,10 @@ def test_a_saved_network_needs_the_weights_it_started_from_no_more(tmp_path):
     start = tmp_path / "start.pth"
     torch.save(models.build("sfcn", widths=(4, 8)).state_dict(), start)
     options = {"widths": [4, 8], "weights": str(start)}
-    study = Study(epochs=1, model_options={"sfcn": options})
     volumes = np.random.default_rng(0).normal(size=(6, 8, 8, 8)).astype(np.float32)
     target = np.tile([0, 1], 3)
     entry = models.find("sfcn")
-    fitted = entry.Classifier(study).fit(volumes, target, (volumes, target), seed=0)
+    fitted = entry.Classifier(Study(epochs=1), **options).fit(volumes, target, (volumes, target), seed=0)
     fitted.save(tmp_path)
     start.unlink()
     loaded = entry.Classifier.load(tmp_path, Study())
@@ -334,36 +332,3 @@ def test_bagnet_refuses_what_it_cannot_be(options):
 def test_unknown_options_of_the_residual_networks_list_the_known(name, options):
     with pytest.raises(InputError, match="needed"):
         models.build(name, **options)
-
-
-# Options of a study
-
-
-def test_options_come_from_a_table_or_from_a_flag(tmp_path):
-    path = tmp_path / "small.toml"
-    path.write_text('models = ["vit"]\n[model_options.vit]\npatch = [8, 8, 8]\ndepth = 2\n')
-    given = {"vit": {"patch": [8, 8, 8], "depth": 2}}
-    assert settings.build(Study, settings.find_study(str(path)), path).model_options == given
-    flag = '{"vit": {"patch": [8, 8, 8], "depth": 2}}'
-    assert settings.build(Study, {"model_options": flag}, "the flags").model_options == given
-    with pytest.raises(InputError, match="not JSON"):
-        settings.build(Study, {"model_options": "{vit"}, "the flags")
-
-
-@pytest.mark.parametrize(
-    ("choices", "words"),
-    [
-        ({"models": ["unet_brain"]}, "'unet_brain'.*voxels"),
-        ({"model_options": {"vit": {"depth": 2}}}, "vit.*cnn3"),
-        ({"model_options": {"cnn3": {"droput": 0.1}}}, "droput.*Did you mean 'dropout'"),
-    ],
-)
-def test_a_study_that_cannot_be_fitted_is_refused_before_the_first_fit(choices, words):
-    with pytest.raises(InputError, match=words):
-        fit.check_models(Study(**choices))
-
-
-def test_options_change_the_network_that_is_fitted():
-    study = Study(epochs=1, model_options={"cnn3": {"dropout": 0.0}})
-    classifier = models.find("cnn3").Classifier(study)
-    assert classifier.build(grid=(22, 22, 22), **classifier.options).head[1].p == 0.0
