@@ -12,7 +12,9 @@ class Recipe(Record):
 
     epochs: int = choice(30, "Most passes over the training part.", minimum=1)
     patience: int = choice(
-        8, "Epochs without a better validation before stopping; as many as epochs: never.", minimum=1
+        8,
+        "Epochs without a better validation before stopping; as many as epochs: never.",
+        minimum=1,
     )
     choose_by: Literal["loss", "auc", "mae"] = choice(
         "loss",

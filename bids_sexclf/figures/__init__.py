@@ -3,7 +3,8 @@
 A figure's file declares ``SECTION`` (heading of the report it stands under),
 ``ORDER`` (where it stands), ``READS`` (tables it reads), ``CAPTION`` (what it
 shows and what would be bad) and ``draw(tables)``, which gives a matplotlib
-``Figure``, or None where the tables hold nothing to show.
+``Figure``, or None where the tables hold nothing to show. One that shows what only a study of
+sex has says so by ``TARGET = "sex"``.
 """
 
 import re
@@ -13,8 +14,13 @@ from bids_sexclf import catalogue
 PACKAGE = "bids_sexclf.figures"
 
 
-def ordered():
+def ordered(target=None):
     """List the figures in the order of the report.
+
+    Parameters
+    ----------
+    target : str, optional
+        Only those that a study of this target has.
 
     Returns
     -------
@@ -22,6 +28,8 @@ def ordered():
         Name and entry.
     """
     entries = [(name, catalogue.find(PACKAGE, name)) for name in catalogue.names(PACKAGE)]
+    if target is not None:
+        entries = [one for one in entries if getattr(one[1], "TARGET", target) == target]
     return sorted(entries, key=lambda entry: (entry[1].ORDER, entry[0]))
 
 

@@ -14,6 +14,7 @@ from bids_sexclf.figures._style import (
 
 SECTION = "What else could explain it"
 ORDER = 50
+TARGET = "sex"
 READS = ("predictions", "cohort", "confounds", "scores", "comparisons")
 CAPTION = (
     "Evidence for male (logit; above zero the network says male) against brain volume, with a line "

@@ -12,6 +12,7 @@ from bids_sexclf.figures._style import (
 
 SECTION = "How surely sex can be told"
 ORDER = 40
+TARGET = "sex"
 READS = ("calibration", "scores", "comparisons")
 CAPTION = (
     "Participants grouped by the probability the network gave them of being male, against the "

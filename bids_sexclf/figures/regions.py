@@ -5,6 +5,7 @@ from bids_sexclf.figures._style import COLOURS, GROUP, WIDTH, name_group
 
 SECTION = "Where the sexes differ"
 ORDER = 60
+TARGET = "sex"
 READS = ("regions",)
 CAPTION = (
     "How much the probability of the correct sex falls when one region is hidden, with intervals; "

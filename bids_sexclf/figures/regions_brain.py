@@ -4,6 +4,7 @@ from bids_sexclf.figures._style import GROUP, WIDTH, name_group
 
 SECTION = "Where the sexes differ"
 ORDER = 70
+TARGET = "sex"
 READS = ("regions", "template", "atlas")
 CAPTION = (
     "The same numbers on the template brain: red where hiding the region lowers the probability of "

@@ -13,6 +13,7 @@ from bids_sexclf.figures._style import (
 
 SECTION = "How surely sex can be told"
 ORDER = 20
+TARGET = "sex"
 READS = ("roc", "scores", "comparisons")
 CAPTION = (
     "Share of males called male against share of females called male, over every threshold, for "

@@ -15,9 +15,15 @@ READS = ("scores", "comparisons")
 CAPTION = (
     "Scores on participants the models never saw, with intervals; networks in blue dots, baselines "
     "in grey squares; the dashed line is chance. Bad would be a network whose interval reaches "
-    "chance or covers the brain-size baseline, or a shuffled model whose interval does not."
+    "chance or covers the best baseline, or a shuffled model whose interval does not."
 )
-SHOWN = {"auc": "AUC", "balanced_accuracy": "balanced accuracy"}
+SHOWN = {
+    "auc": "AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "mae": "mean absolute error (years)",
+    "r2": "R\u00b2",
+    "age_bias": "lean of the error with age",
+}
 MOST = 3
 
 

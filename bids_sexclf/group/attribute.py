@@ -20,7 +20,7 @@ from bids_sexclf.volumes import load
 
 READS = ("cohort", "splits", "predictions")
 WRITES = ("attributions.tsv",)
-SETTINGS = ("models", "maps", "attributions", "fill", "atlas", "atlas_labels")
+SETTINGS = ("target", "models", "maps", "attributions", "fill", "atlas", "atlas_labels")
 
 
 def digest(desk):
@@ -48,11 +48,13 @@ def run(desk, advance):
     import pandas as pd
 
     splits = check_splits(desk.read("splits"), desk.read("cohort"))
+    # What regions tell of a class has no meaning for a number of years.
+    methods = desk.study.attributions if desk.study.target == "sex" else []
     jobs = [
         (job, method)
         for job in list_jobs(desk, splits, desk.study.models)
         if job.map != "table"
-        for method in desk.study.attributions
+        for method in methods
     ]
     asked = [pair for pair in jobs if not desk.run.folds or pair[0].fold in desk.run.folds]
     waiting = [pair for pair in asked if not is_attributed(*pair)]

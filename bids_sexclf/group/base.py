@@ -206,12 +206,13 @@ def findings(desk):
     """
     lines = []
     if (desk.folder / "scores.tsv").exists():
-        scores = desk.read("scores").query("score == 'auc' and part == 'test'")
+        name, title = ("auc", "AUC") if desk.study.target == "sex" else ("mae", "error in years")
+        scores = desk.read("scores").query(f"score == '{name}' and part == 'test'")
         for row in scores.itertuples():
             where = "" if row.map == "table" else f" on {row.map}"
             interval = f"[{row.ci_low:.2f}, {row.ci_high:.2f}]"
             lines.append(
-                f"{row.model}{where}: AUC {row.estimate:.2f} {interval}, p {row.p:.2g}, n {row.n}"
+                f"{row.model}{where}: {title} {row.estimate:.2f} {interval}, p {row.p:.2g}, n {row.n}"
             )
     if (desk.folder / "regions.tsv").exists():
         for (model, which), rows in desk.read("regions").groupby(["model", "map"], sort=False):

@@ -6,12 +6,21 @@ Also comparisons.tsv (model against baseline) and confounds.tsv (association wit
 import numpy as np
 
 from bids_sexclf.execute import processors, run_jobs
+from bids_sexclf.group import _age
 from bids_sexclf.stats import confounds, resampling, scores
 from bids_sexclf.tables import write_table
 
 READS = ("cohort", "predictions")
 WRITES = ("scores.tsv", "comparisons.tsv", "confounds.tsv")
-SETTINGS = ("bootstraps", "permutations", "interval_level", "random_seed", "models", "baselines")
+SETTINGS = (
+    "target",
+    "bootstraps",
+    "permutations",
+    "interval_level",
+    "random_seed",
+    "models",
+    "baselines",
+)
 COVARIATES = ("brain_volume_ml", "age_years", "motion_mm", "registration_agreement")
 
 
@@ -28,15 +37,21 @@ def run(desk, advance):
     tested = desk.read("predictions").query("part == 'test'")
     tested = tested.merge(_about(desk.read("cohort")), on=["participant_id", "session_id"])
     groups = {key: rows for key, rows in tested.groupby(["model", "map"], sort=False)}
-    jobs = [(score_table, key, rows, desk.study) for key, rows in groups.items()]
+    by_age = desk.study.target == "age"
+    score, hold, relate = (
+        (_age.score_table, _age.compare, _age.associate)
+        if by_age
+        else (score_table, compare, associate)
+    )
+    jobs = [(score, key, rows, desk.study) for key, rows in groups.items()]
     own = [key for key in groups if key[0] in desk.study.models]
     for key in own:
         jobs += [
-            (compare, key, (groups[key], groups[other], other[0]), desk.study)
+            (hold, key, (groups[key], groups[other], other[0]), desk.study)
             for other in groups
             if other[0] in desk.study.baselines and other[1] in ("table", key[1])
         ]
-        jobs.append((associate, key, groups[key], desk.study))
+        jobs.append((relate, key, groups[key], desk.study))
     done = set()
 
     def tell(index, message):
@@ -48,9 +63,9 @@ def run(desk, advance):
         if isinstance(fault, Exception):
             raise fault
     for name, function in (
-        ("scores", score_table),
-        ("comparisons", compare),
-        ("confounds", associate),
+        ("scores", score),
+        ("comparisons", hold),
+        ("confounds", relate),
     ):
         rows = [
             row
@@ -76,7 +91,7 @@ def _work(job, tell):
 def _about(cohort):
     """Give what scores need to know of each participant: family and covariates."""
     family = cohort["family_id"].fillna(cohort["participant_id"]).astype(str)
-    columns = ["participant_id", "session_id", *COVARIATES]
+    columns = ["participant_id", "session_id", "sex", *COVARIATES]
     return cohort[columns].assign(family=family)
 
 

@@ -42,17 +42,15 @@ def write_methods(study):
         f"Maps: {', '.join(study.maps)}, at voxels of {study.voxel_size:g} mm; "
         f"{SCALED[study.standardize]}.",
         _say_split(study),
-        f"Models: {', '.join(study.models) or 'none'}. Networks were trained with Adam (step size "
-        f"{study.learning_rate:g}, weight decay {study.weight_decay:g}, {study.batch_size} "
-        f"participants per step) for at most {study.epochs} epochs, until the validation loss had "
-        f"not improved for {study.patience}.",
+        f"Models: {', '.join(_say_model(study, name) for name in study.models) or 'none'}. "
+        + _say_training(study),
         f"Baselines that every score stands beside: {', '.join(study.baselines) or 'none'}.",
         "Scores are of participants a model never saw. Intervals of "
         f"{100 * study.interval_level:g} % come from {study.bootstraps} resamples of participants "
         "[@efron1987], families drawn as blocks; "
         f"p-values of scores from {study.permutations} permutations of the labels within folds.",
     ]
-    if study.attributions:
+    if study.attributions and study.target == "sex":
         sentences.append(
             f"Regions of the atlas {study.atlas} were studied by {', '.join(study.attributions)}: "
             "a region is hidden in the volume of a test participant (replaced by "
@@ -63,6 +61,46 @@ def write_methods(study):
             "beside it."
         )
     return [*sentences, f"Every random step starts from the seed {study.random_seed}."]
+
+
+def _say_model(study, name):
+    """Name a model with what the study chooses for it alone."""
+    design, options, _ = study.variant(name)
+    own = {key: value for key, value in study.variants.get(name, {}).items() if key != "design"}
+    told = ([design] if design != name else []) + [
+        f"{key.replace('_', ' ')} {value}" for key, value in own.items()
+    ]
+    return f"{name} ({', '.join(told)})" if told else name
+
+
+OPTIMIZERS = {"adam": "Adam", "adamw": "Adam", "sgd": "stochastic gradient descent"}
+WATCHED = {"loss": "validation loss", "auc": "validation AUC", "mae": "validation error in years"}
+
+
+def _say_training(study):
+    """Say how networks were trained where a model has no choices of its own."""
+    decay = "decoupled weight decay" if study.optimizer == "adamw" else "L2 penalty"
+    gathered = f" gathered over {study.accumulate} passes" if study.accumulate > 1 else ""
+    told = (
+        f"Networks were trained with {OPTIMIZERS[study.optimizer]} (step size "
+        f"{study.learning_rate:g}, {decay} {study.weight_decay:g}, "
+        f"{study.batch_size * study.accumulate} participants per step{gathered}) for at most "
+        f"{study.epochs} epochs, until the {WATCHED[study.choose_by]} had not improved for "
+        f"{study.patience}."
+    )
+    if study.target == "age":
+        told += " Age was standardised by the training part and told by one output, in years."
+    changed = [
+        name for name in type(study).model_fields if name.startswith("augment_") or name == "crop"
+    ]
+    changed = [
+        f"{name.removeprefix('augment_')} {getattr(study, name)}"
+        for name in changed
+        if getattr(study, name)
+    ]
+    if changed:
+        told += f" Training volumes were changed at random ({', '.join(changed)})."
+    return told
 
 
 def _say_split(study):

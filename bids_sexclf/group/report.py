@@ -5,8 +5,8 @@ from importlib.resources import files
 from bids_sexclf import figures
 from bids_sexclf.citations import to_html, write_citations
 from bids_sexclf.disk import whole
+from bids_sexclf.group import _age_findings, methods
 from bids_sexclf.group import _findings as say
-from bids_sexclf.group import methods
 from bids_sexclf.group._quality import limit_quality
 from bids_sexclf.group._words import say_number, say_p
 from bids_sexclf.tables import read_table, schema
@@ -34,6 +34,10 @@ TABLES = {
     "Where the sexes differ": ("regions",),
 }
 """Section of the report to the tables printed in it."""
+
+TOPICS = {"sex": "how female and male brains differ", "age": "how old brains look"}
+TOLD = "How surely sex can be told"
+SEX_ONLY = "Where the sexes differ"
 
 TITLES = {
     "folds": "Participants in each part of each fold",
@@ -66,11 +70,13 @@ def run(desk, advance=None):
     """
     tables = {name: read_table(desk.folder / f"{name}.tsv", name) for name in READS}
     tables["quality_limits"] = limit_quality(tables["quality"])
-    tables |= trace_curves(tables["predictions"], desk.study.interval_level)
+    tested = tables["predictions"]
+    by_class = tested if desk.study.target == "sex" else tested.iloc[:0]
+    tables |= trace_curves(by_class, desk.study.interval_level)
     for name in ("template", "atlas"):
         path = desk.folder / "grid" / f"{name}.nii.gz"
         tables[name] = load(path, ndim=3) if path.exists() else None
-    drawn, entries = {}, figures.ordered()
+    drawn, entries = {}, figures.ordered(desk.study.target)
     for done, (name, _) in enumerate(entries, start=1):
         drawn[name] = figures.draw_svg(name, tables)
         if drawn[name] is not None:
@@ -147,8 +153,9 @@ def make_page(tables, study, drawn):
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(
         study=study.name,
+        topic=TOPICS[study.target],
         findings=gather_findings(tables, study),
-        sections=_lay_out(tables, drawn),
+        sections=_lay_out(tables, drawn, study.target),
         methods=Markup(to_html(" ".join(methods.write_methods(study)))),  # noqa: S704
         settings=methods.list_settings(study),
         versions=methods.list_versions(),
@@ -170,6 +177,8 @@ def gather_findings(tables, study):
         ``headline`` (Finding), ``study`` (list of Finding) and ``networks`` (name
         to list of Finding).
     """
+    if study.target == "age":
+        return _age_findings.gather(tables, study)
     scores, level = tables["scores"], study.interval_level
     found = dict.fromkeys(zip(scores["model"], scores["map"], strict=True))
     pairs = [pair for pair in found if pair[0] in study.models]
@@ -201,12 +210,12 @@ def _is_above(pair, tables):
     return say.beats_chance(say.find_score(tables["scores"], pair), rows)
 
 
-def _lay_out(tables, drawn):
+def _lay_out(tables, drawn, target="sex"):
     """Put figures and tables under the headings they belong to."""
     from markupsafe import Markup
 
     sections = {}
-    for name, entry in figures.ordered():
+    for name, entry in figures.ordered(target):
         section = sections.setdefault(entry.SECTION, {"figures": [], "tables": []})
         svg, caption = drawn[name], entry.CAPTION
         inline = Markup(figures.inline_svg(svg, name, caption)) if svg else None  # noqa: S704
@@ -214,6 +223,11 @@ def _lay_out(tables, drawn):
     for heading, names in TABLES.items():
         section = sections.setdefault(heading, {"figures": [], "tables": []})
         section["tables"] = [_make_table(name, tables) for name in names]
+    if target != "sex":
+        sections.pop(SEX_ONLY)
+        sections = {
+            key.replace(TOLD, f"How surely {target} can be told"): sections[key] for key in sections
+        }
     return sections
 
 

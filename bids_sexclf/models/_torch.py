@@ -184,7 +184,9 @@ class NetworkClassifier:
 
     def _built(self, **start):
         """Build the network for the maps and the target."""
-        given = {key: self.options[key] for key in _options.known(self.build) if key in self.options}
+        given = {
+            key: self.options[key] for key in _options.known(self.build) if key in self.options
+        }
         if self.channels > 1:
             given["channels"] = self.channels
         if self.study.target == "age":

@@ -211,8 +211,22 @@ def _check_units(target, unit, block):
         )
 
 
-def _exchange(target, fold, unit, block):
-    """Prepare a function of a generator that deals the participants' labels anew."""
+def exchange(target, fold, unit, block):
+    """Prepare a function of a generator that deals the participants' labels anew.
+
+    Parameters
+    ----------
+    target : numpy.ndarray, shape (n,)
+        Labels, or other values, of rows.
+    fold, unit, block : numpy.ndarray of int, shape (n,)
+        Fold, participant and family of each row.
+
+    Returns
+    -------
+    callable
+        Gives values of the same kind and shape; a family takes those of another of its fold and
+        size.
+    """
     _, first = np.unique(unit, return_index=True)
     lowest, highest = np.full(unit.size, unit.size), np.full(unit.size, -1)
     np.minimum.at(lowest, block, fold)
@@ -225,7 +239,7 @@ def _exchange(target, fold, unit, block):
     def deal(rng):
         within, between = rng.random((2, unit.size))
         donor = np.lexsort((within[: first.size], between[block], size, home))
-        label = np.empty(first.size, dtype=bool)
+        label = np.empty(first.size, dtype=target.dtype)
         label[layout] = target[first[donor]]
         return label[unit]
 
@@ -298,7 +312,7 @@ def permutation(
     unit = named[0] if named else np.arange(rows)
     block = unit if group is None else block
     _check_units(target, unit, block)
-    deal = _exchange(target, np.zeros_like(unit) if fold is None else fold, unit, block)
+    deal = exchange(target, np.zeros_like(unit) if fold is None else fold, unit, block)
     rng = np.random.default_rng(seed)
     sign = 1 if higher_is_better else -1
     observed = sign * score(target, logit, fold)

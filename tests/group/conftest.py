@@ -62,6 +62,7 @@ def write_derivatives(brain):
             value = 0.7 * brain["grey"] + brain["white"] + rng.normal(0, 0.08, SHAPE)
             for region in range(1, 25):
                 mine = sign * effect / 2 if region == PLANTED else 0
+                mine += age_effect * (row.age - 50) / 17 if region == PLANTED else 0
                 value[brain["labels"] == region] *= 1 + 0.05 * (rng.normal() + mine)
             name = layout.derivative("t1w_template", row.participant_id, space="Phantom", res="5")
             save(value * brain["mask"], affine, out / name)

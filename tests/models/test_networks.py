@@ -223,7 +223,9 @@ def test_a_saved_network_needs_the_weights_it_started_from_no_more(tmp_path):
     volumes = np.random.default_rng(0).normal(size=(6, 8, 8, 8)).astype(np.float32)
     target = np.tile([0, 1], 3)
     entry = models.find("sfcn")
-    fitted = entry.Classifier(Study(epochs=1), **options).fit(volumes, target, (volumes, target), seed=0)
+    fitted = entry.Classifier(Study(epochs=1), **options).fit(
+        volumes, target, (volumes, target), seed=0
+    )
     fitted.save(tmp_path)
     start.unlink()
     loaded = entry.Classifier.load(tmp_path, Study())

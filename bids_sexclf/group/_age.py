@@ -1,0 +1,157 @@
+"""Score models of age: errors beside those of the median, and what the errors go with."""
+
+import numpy as np
+
+from bids_sexclf.stats import confounds, regression
+
+COVARIATES = ("brain_volume_ml", "motion_mm", "registration_agreement")
+
+
+def arrays_of(rows):
+    """Turn rows of predictions into the arrays that ``stats.regression`` takes.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Test rows of one model on one map, with ``family``.
+
+    Returns
+    -------
+    dict
+        target and prediction (years), fold, group (families).
+    """
+    return {
+        "target": rows["target"].to_numpy(float),
+        "prediction": rows["logit"].to_numpy(float),
+        "fold": (rows["repeat"].astype(str) + "/" + rows["fold"].astype(str)).to_numpy(),
+        "group": rows["family"].to_numpy(str),
+    }
+
+
+def score_table(key, rows, study):
+    """Score one model on one map: estimate, interval, permutation p.
+
+    Parameters
+    ----------
+    key : tuple of str
+        Model and map.
+    rows : pandas.DataFrame
+        Its test predictions.
+    study : settings.Study
+
+    Returns
+    -------
+    list of tuple
+        Rows of the ``scores`` table.
+    """
+    given, table = arrays_of(rows), []
+    people = rows["participant_id"].to_numpy(str)
+    for name in regression.SCORES:
+        score, null, p = getattr(regression, name), np.nan, np.nan
+        low, high = regression.bootstrap(
+            score,
+            **given,
+            n=study.bootstraps,
+            level=study.interval_level,
+            seed=study.random_seed,
+        )
+        if name not in regression.WITHOUT_NULL:
+            null, p = regression.permutation(
+                score, **given, participant=people, n=study.permutations, seed=study.random_seed
+            )
+        value = score(given["target"], given["prediction"])
+        table.append((*key, name, "test", len(np.unique(people)), value, low, high, null, p))
+    return table
+
+
+def compare(key, pair, study):
+    """Compare the error of one model with that of a baseline, on the same participants.
+
+    Parameters
+    ----------
+    key : tuple of str
+        Model and map.
+    pair : tuple
+        Test predictions of the model, those of the baseline, the baseline's name.
+    study : settings.Study
+
+    Returns
+    -------
+    list of tuple
+        One row of the ``comparisons`` table; a negative difference speaks for the model.
+    """
+    own, other, name = pair
+    keys = ["repeat", "fold", "participant_id", "session_id"]
+    both = own.merge(other[[*keys, "logit"]], on=keys, suffixes=("", "_baseline"))
+    given = arrays_of(both)
+    found = regression.compare(
+        given["target"],
+        given["prediction"],
+        both["logit_baseline"].to_numpy(float),
+        group=given["group"],
+        n=study.bootstraps,
+        level=study.interval_level,
+        seed=study.random_seed,
+    )
+    numbers = (found[one] for one in ("difference", "low", "high", "p"))
+    return [(*key, name, "mae", both["participant_id"].nunique(), *numbers, verdict(found))]
+
+
+def verdict(found):
+    """Say what the interval of a difference of errors allows to say.
+
+    Parameters
+    ----------
+    found : dict
+        Of ``stats.regression.compare``.
+
+    Returns
+    -------
+    {"above", "not above", "below"} or None
+
+    Examples
+    --------
+    >>> verdict({"low": -3.0, "high": -1.0}), verdict({"low": -3.0, "high": 1.0})
+    ('above', 'not above')
+    """
+    if np.isnan(found["low"]):
+        return None
+    return "above" if found["high"] < 0 else "below" if found["low"] > 0 else "not above"
+
+
+def associate(key, rows, study):
+    """Look for association of a model's error (prediction minus age) with covariates.
+
+    Parameters
+    ----------
+    key : tuple of str
+        Model and map.
+    rows : pandas.DataFrame
+        Its test predictions with the covariates and ``sex``.
+    study : settings.Study
+
+    Returns
+    -------
+    list of tuple
+        Rows of the ``confounds`` table, within each sex and pooled.
+    """
+    table = []
+    for name in COVARIATES:
+        known = rows.dropna(subset=[name])
+        counts = known.groupby("sex")["participant_id"].nunique()
+        if counts.reindex(["female", "male"]).fillna(0).min() < 4:
+            continue
+        given = arrays_of(known)
+        found = confounds.partial_association(
+            given["prediction"] - given["target"],
+            (known["sex"] == "male").to_numpy(int),
+            known[name].to_numpy(float),
+            group=given["group"],
+            fold=given["fold"],
+            n=study.permutations,
+            seed=study.random_seed,
+        )
+        for sex, part in (("female", "negative"), ("male", "positive"), ("both", "pooled")):
+            own = found[part]
+            table.append((*key, name, sex, own["n"], own["rho"], own["p"]))
+    return table

@@ -1,0 +1,231 @@
+"""Say how well ages are told: errors, what they explain, and how they lean.
+
+Every score is a function ``score(target, prediction, fold=None) -> float`` of ages in years. A
+score that the data cannot tell is ``nan``.
+"""
+
+import numpy as np
+
+from bids_sexclf.errors import InputError
+from bids_sexclf.stats import _bca
+from bids_sexclf.stats._evidence import check_draws, check_finite, check_labels
+from bids_sexclf.stats.resampling import exchange, replicates
+
+SCORES = ("mae", "r2", "age_bias")
+"""Names of the scores; each is a function of this module."""
+
+LOWER_IS_BETTER = ("mae",)
+WITHOUT_NULL = ("age_bias",)
+"""Scores that have no permutation p: a lean is not better or worse than chance."""
+
+
+def mae(target, prediction, fold=None):
+    """Give the mean absolute error, years.
+
+    Parameters
+    ----------
+    target, prediction : array_like of float, shape (n,)
+        Years.
+    fold : object
+        Plays no part.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> mae([20, 30, 40], [21, 30, 35])
+    2.0
+    """
+    return float(np.mean(np.abs(np.subtract(prediction, target))))
+
+
+def r2(target, prediction, fold=None):
+    """Give the share of the variance of age that predictions explain.
+
+    Parameters
+    ----------
+    target, prediction, fold
+        As for ``mae``.
+
+    Returns
+    -------
+    float
+        1 for perfect answers, 0 for the mean age, negative for worse; ``nan`` for one age.
+
+    Examples
+    --------
+    >>> r2([20, 30, 40], [30, 30, 30]), r2([20, 30, 40], [20, 30, 40])
+    (0.0, 1.0)
+    """
+    target = np.asarray(target, float)
+    spread = np.sum((target - target.mean()) ** 2)
+    error = np.sum(np.subtract(prediction, target) ** 2)
+    return float(1 - error / spread) if spread > 0 else np.nan
+
+
+def age_bias(target, prediction, fold=None):
+    """Give how the error leans with age: the slope of prediction minus age on age.
+
+    Parameters
+    ----------
+    target, prediction, fold
+        As for ``mae``.
+
+    Returns
+    -------
+    float
+        Years per year. 0: no lean. Negative, as usual: the young are taken for older and the old
+        for younger; -1 for the same answer to everyone. ``nan`` for one age.
+
+    References
+    ----------
+    .. [1] Le et al. (2018). Front. Aging Neurosci. 10, 317. doi:10.3389/fnagi.2018.00317
+
+    Examples
+    --------
+    >>> age_bias([20, 30, 40], [30, 30, 30]), age_bias([20, 30, 40], [25, 35, 45])
+    (-1.0, 0.0)
+    """
+    target = np.asarray(target, float)
+    centred = target - target.mean()
+    spread = np.sum(centred**2)
+    return float(centred @ np.subtract(prediction, target) / spread) if spread > 0 else np.nan
+
+
+def arrange(target, prediction, fold=None, group=None, *others):
+    """Check ages and put their rows in an order that does not depend on how they came.
+
+    Parameters
+    ----------
+    target, prediction : array_like of float, shape (n,)
+        Years.
+    fold, group : array_like, shape (n,), optional
+        Labels of models and of families.
+    *others : array_like, shape (n,)
+        More columns to bring into the same order.
+
+    Returns
+    -------
+    target, prediction, fold, block, *others : numpy.ndarray, shape (n,)
+        ``fold`` and ``block`` hold codes 0, 1, ...; without a group every row is a block.
+
+    Raises
+    ------
+    InputError
+        If values are not finite, or shapes differ.
+    """
+    columns = [check_finite(one) for one in (target, prediction, *others)]
+    n = columns[0].size
+    if any(one.shape != (n,) for one in columns):
+        raise InputError(
+            f"Found columns of shapes {[one.shape for one in columns]}, needed one shape (n,). "
+            "Take them from the same table."
+        )
+    fold = np.zeros(n, int) if fold is None else check_labels(fold, n, "fold")
+    block = np.arange(n) if group is None else check_labels(group, n, "group")
+    order = np.lexsort((block, *columns[1:], columns[0], fold))
+    block = np.arange(n) if group is None else block[order]
+    target, prediction, *others = (one[order] for one in columns)
+    return target, prediction, fold[order], block, *others
+
+
+def bootstrap(score, target, prediction, fold=None, group=None, n=2000, level=0.95, seed=0):
+    """Give the interval within which another draw of participants would move a score.
+
+    Parameters
+    ----------
+    score : callable
+        One of ``SCORES``.
+    target, prediction, fold, group
+        See ``arrange``; families are drawn whole.
+    n : int
+        Resamples.
+    level : float
+        Coverage, in (0, 1).
+    seed : int
+
+    Returns
+    -------
+    low, high : float
+        Bias-corrected and accelerated; ``nan`` where there is no interval to be had.
+    """
+    n, level = check_draws(n, level)
+    target, prediction, _, block = arrange(target, prediction, fold, group)
+
+    def of(rows):
+        return score(target[rows], prediction[rows])
+
+    stratum = np.zeros(block.max() + 1, int)
+    draws, left_out = replicates(of, block, stratum, n, seed)
+    speed = _bca.acceleration(left_out, stratum)
+    return _bca.interval(draws, of(np.arange(target.size)), speed, level)
+
+
+def compare(target, prediction, other, group=None, n=2000, level=0.95, seed=0):
+    """Compare the mean absolute errors of two models on the same participants.
+
+    Parameters
+    ----------
+    target, prediction, other : array_like of float, shape (n,)
+        Years.
+    group, n, level, seed
+        As for ``bootstrap``.
+
+    Returns
+    -------
+    dict
+        ``difference`` (negative where the first model errs less), ``low``, ``high``, ``p`` (two
+        sided); in years.
+    """
+    n, level = check_draws(n, level)
+    target, prediction, _, block, other = arrange(target, prediction, None, group, other)
+    gain = np.abs(prediction - target) - np.abs(other - target)
+    stratum = np.zeros(block.max() + 1, int)
+    draws, left_out = replicates(lambda rows: gain[rows].mean(), block, stratum, n, seed)
+    speed, value = _bca.acceleration(left_out, stratum), float(gain.mean())
+    low, high = _bca.interval(draws, value, speed, level)
+    p = _bca.p_of_zero(draws, value, speed)
+    return {"difference": value, "low": low, "high": high, "p": p}
+
+
+def permutation(score, target, prediction, fold, group, participant, n=1000, seed=0):
+    """Say how often a score as good as this one comes from ages dealt at random.
+
+    Ages are exchanged between participants of a fold, families as wholes.
+
+    Parameters
+    ----------
+    score : callable
+        ``mae`` or ``r2``.
+    target, prediction, fold, group
+        See ``arrange``.
+    participant : array_like, shape (n,)
+        A participant with several rows has one age in each permutation.
+    n : int
+    seed : int
+
+    Returns
+    -------
+    null_mean : float
+    p : float
+        In [1 / (n + 1), 1]; ``nan`` where the score is.
+
+    References
+    ----------
+    .. [1] Phipson & Smyth (2010). Stat. Appl. Genet. Mol. Biol. 9, 39.
+       doi:10.2202/1544-6115.1585
+    """
+    n, _ = check_draws(n)
+    unit = check_labels(participant, np.size(target), "participant").astype(float)
+    target, prediction, fold, block, unit = arrange(target, prediction, fold, group, unit)
+    deal = exchange(target, fold, unit.astype(int), block)
+    rng = np.random.default_rng(seed)
+    sign = -1 if score.__name__ in LOWER_IS_BETTER else 1
+    observed = sign * score(target, prediction)
+    if np.isnan(observed):
+        return np.nan, np.nan
+    null = np.array([sign * score(deal(rng), prediction) for _ in range(n)])
+    worse = np.sum(null < observed - 1e-12 * max(1.0, abs(observed)))
+    return float(sign * null.mean()), float((1 + n - worse) / (n + 1))
