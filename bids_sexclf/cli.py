@@ -181,10 +181,11 @@ def main(argv=None):
 def _participant(bids_dir, out, run, preparation, study):
     """Run the participant level, and tell how it went."""
     from bids_sexclf.participant import run as level
+    from bids_sexclf.participant.plan import plan
 
     _use_temporary_folder(run, out)
     with Bar("checking scans", "scan") as bar:
-        planned = level.plan(bids_dir, out, run, preparation, bar.update)
+        planned = plan(bids_dir, out, run, preparation, bar.update)
     for row in planned.excluded:
         print(f"left out {_who(row)}: {row['reason']}", file=sys.stderr)
     print(

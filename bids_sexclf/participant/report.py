@@ -18,6 +18,7 @@ from bids_sexclf.participant import (
     native,
     register,
 )
+from bids_sexclf.participant.references import NONE
 from bids_sexclf.prepared import take_over
 
 FIGURES = {
@@ -195,7 +196,7 @@ def sentences(provenance, sources, numbers=None):
     if record.t1w:
         text.append(told.get("t1w", anat.methods(provenance)))
         text += [native.METHODS.format(**provenance), morphometry.METHODS]
-        atlases = [name for name in provenance["morphometry_atlas"] if name != morphometry.NONE]
+        atlases = [name for name in provenance["morphometry_atlas"] if name != NONE]
         if atlases:
             text.append(morphometry.REGIONS.format(atlases=", ".join(atlases)))
     if len(record.dwi) > 1:
