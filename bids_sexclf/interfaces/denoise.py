@@ -14,14 +14,14 @@ from nipype.interfaces.base import (
 )
 
 from bids_sexclf.execute import pool
-from bids_sexclf.interfaces.series import (
+from bids_sexclf.volumes import (
     load_series,
     make_series,
     open_series,
+    save,
     series_writer,
     volumes,
 )
-from bids_sexclf.volumes import save
 
 
 class _StepOut(TraitedSpec):

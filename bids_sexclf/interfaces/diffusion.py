@@ -17,11 +17,10 @@ from nipype.interfaces.base import (
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.interfaces.ants import _register, antspyx, to_ants
-from bids_sexclf.interfaces.series import open_series, series_writer, volumes
 from bids_sexclf.motion.align import Alignment, align_series, average_blocks, coarsen
 from bids_sexclf.motion.geometry import displacement, image_centre, turn_gradients
 from bids_sexclf.motion.resample import distorted_places, read_displacements, resample_volume
-from bids_sexclf.volumes import check_same_grid, load, save
+from bids_sexclf.volumes import check_same_grid, load, open_series, save, series_writer, volumes
 
 
 class _SeriesIn(BaseInterfaceInputSpec):

@@ -15,7 +15,6 @@ from bids_sexclf.interfaces.pictures import (
     DrawResidual,
     DrawSeries,
 )
-from bids_sexclf.interfaces.series import series_gb
 from bids_sexclf.offers import about
 from bids_sexclf.participant.anat import init_anat_wf
 from bids_sexclf.participant.distortion import init_correction_wf
@@ -33,6 +32,7 @@ from bids_sexclf.participant.outputs import WriteDerivatives
 from bids_sexclf.participant.register import choose_road, init_register_wf
 from bids_sexclf.participant.report import figure_name, name_of
 from bids_sexclf.prepared import scans_of, take_over
+from bids_sexclf.volumes import series_gb
 
 SERIES = ("dwi", "bval", "bvec")
 
