@@ -19,7 +19,7 @@ from nipype.interfaces.base import (
 
 from bids_sexclf.errors import ToolError
 from bids_sexclf.interfaces.ants import _register, align_t1w, antspyx, to_ants
-from bids_sexclf.volumes import load, save
+from bids_sexclf.volumes import load, save, save_field
 
 
 class _FindIn(BaseInterfaceInputSpec):
@@ -405,23 +405,5 @@ class Unwarp(SimpleInterface):
             self._results[name] = str(Path(runtime.cwd, f"{name}.nii.gz"))
             save(array, affine, self._results[name])
         self._results["warp"] = str(Path(runtime.cwd, "warp.nii.gz"))
-        save_warp(displacement_field(shift, affine, axis), affine, self._results["warp"])
+        save_field(displacement_field(shift, affine, axis), affine, self._results["warp"])
         return runtime
-
-
-def save_warp(field, affine, path):
-    """Write a displacement field in the form that ITK reads.
-
-    Parameters
-    ----------
-    field : ndarray, shape (X, Y, Z, 3)
-        mm, LPS+.
-    affine : ndarray, shape (4, 4)
-    path : path-like
-    """
-    import nibabel as nib
-
-    image = nib.Nifti1Image(np.asarray(field, np.float32)[..., None, :], affine)
-    image.header.set_intent("vector")
-    image.header.set_xyzt_units("mm")
-    image.to_filename(path)

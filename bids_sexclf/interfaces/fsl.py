@@ -14,9 +14,8 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_sexclf.disk import whole
 from bids_sexclf.errors import ToolError
-from bids_sexclf.volumes import Grid, load, resample, save
+from bids_sexclf.volumes import Grid, load, resample, save, save_field
 from bids_sexclf.warps import displacements
 
 NIFTI = {"output_type": "NIFTI_GZ"}
@@ -116,25 +115,6 @@ class Bet(SimpleInterface):
             self._results[field] = str(folder / f"{field.split('_')[0]}.nii.gz")
             save(array, affine, self._results[field])
         return runtime
-
-
-def save_field(field, affine, path):
-    """Save displacements as ANTs reads them.
-
-    Parameters
-    ----------
-    field : ndarray, shape (X, Y, Z, 3)
-        mm, LPS+.
-    affine : ndarray, shape (4, 4)
-    path : path-like
-    """
-    import nibabel as nib
-
-    image = nib.Nifti1Image(np.asarray(field, dtype=np.float32)[:, :, :, None, :], affine)
-    image.header.set_intent("vector")
-    image.header.set_xyzt_units("mm")
-    with whole(path) as part:
-        nib.save(image, part)
 
 
 class _NormalizeIn(BaseInterfaceInputSpec):

@@ -18,7 +18,7 @@ from bids_sexclf.layout.inputs import (
     paths,
     read_metadata,
 )
-from bids_sexclf.layout.outputs import derivative, find_derivatives, names
+from bids_sexclf.layout.outputs import derivative, figure_name, find_derivatives, name_of, names
 from bids_sexclf.layout.references import (
     REFERENCES,
     atlas_description,
@@ -40,10 +40,12 @@ __all__ = [
     "atlas_reference",
     "choose_scans",
     "derivative",
+    "figure_name",
     "find_derivatives",
     "find_fieldmaps",
     "find_scans",
     "label",
+    "name_of",
     "names",
     "number_label",
     "open_dataset",

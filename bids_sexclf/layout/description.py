@@ -40,15 +40,20 @@ IGNORED = (
 )
 
 
-def versions():
-    """List this package's and its tools' versions.
+def versions(tools=TOOLS):
+    """List the versions of this package and of the tools that are installed.
+
+    Parameters
+    ----------
+    tools : iterable of str
+        Names of distributions.
 
     Returns
     -------
     dict of str to str
     """
     found = {"bids-sexclf": __version__}
-    for tool in TOOLS:
+    for tool in tools:
         try:
             found[tool] = version(tool)
         except PackageNotFoundError:

@@ -22,6 +22,27 @@ def names():
     return json.loads((files("bids_sexclf") / "data" / "names.json").read_text())
 
 
+def name_of(participant_id, session_id=None):
+    """Give the stem of a participant-session's files."""
+    return "_".join(filter(None, (participant_id, session_id)))
+
+
+def figure_name(participant_id, session_id, key):
+    """Name a picture of the page, relative to the participant's ``figures``.
+
+    Parameters
+    ----------
+    participant_id, session_id : str
+    key : str
+        What it shows; also the name of the node that draws it.
+
+    Returns
+    -------
+    str
+    """
+    return f"{name_of(participant_id, session_id)}_desc-{key}.svg"
+
+
 def derivative(entry, participant_id, session_id=None, **entities):
     """Name a derivative, relative to the output folder.
 
@@ -61,7 +82,7 @@ def derivative(entry, participant_id, session_id=None, **entities):
             f"Found entities {sorted(given)} for {entry!r}, needed "
             f"{[key for key, v in spec['entities'].items() if v == '*']}. Correct the call."
         )
-    parts = [participant_id, *([session_id] if session_id else [])]
+    parts = [name_of(participant_id, session_id)]
     parts += [f"{key}-{filled[key]}" for key in ORDER if key in filled]
     folder = Path(participant_id, session_id or "", spec["folder"])
     return folder / ("_".join([*parts, spec["suffix"]]) + spec["extension"])

@@ -15,6 +15,7 @@ from bids_sexclf.interfaces.pictures import (
     DrawResidual,
     DrawSeries,
 )
+from bids_sexclf.layout import figure_name, name_of
 from bids_sexclf.offers import about
 from bids_sexclf.participant.anat import init_anat_wf
 from bids_sexclf.participant.distortion import init_correction_wf
@@ -30,7 +31,6 @@ from bids_sexclf.participant.morphometry import init_morphometry_wf
 from bids_sexclf.participant.native import init_native_wf
 from bids_sexclf.participant.outputs import WriteDerivatives
 from bids_sexclf.participant.register import choose_road, init_register_wf
-from bids_sexclf.participant.report import figure_name, name_of
 from bids_sexclf.prepared import scans_of, take_over
 from bids_sexclf.volumes import series_gb
 

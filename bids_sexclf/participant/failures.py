@@ -6,7 +6,8 @@ from pathlib import Path
 
 from bids_sexclf.disk import locked, whole
 from bids_sexclf.errors import REFUSALS
-from bids_sexclf.participant.report import FIGURES, figure_name, write_report
+from bids_sexclf.layout import figure_name
+from bids_sexclf.participant.report import FIGURES, write_report
 from bids_sexclf.prepared import scans_of
 from bids_sexclf.tables import read_table, write_table
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from bids_sexclf.errors import ToolError
 from bids_sexclf.execute import processors, set_threads
+from bids_sexclf.layout import name_of
 from bids_sexclf.participant.failures import read_crashes, tell_failure
 from bids_sexclf.participant.plan import is_finished
-from bids_sexclf.participant.report import name_of
 
 
 def run_workflows(places, work, run, preparation, rows, advance):

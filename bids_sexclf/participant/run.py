@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from bids_sexclf import layout, resources
-from bids_sexclf.citations import to_markdown, write_citations
+from bids_sexclf.citations import write_citations
 from bids_sexclf.offers import read_by_participant
 from bids_sexclf.participant.failures import report_failure, write_excluded
 from bids_sexclf.participant.graph import run_workflows
@@ -67,8 +67,7 @@ def _atlases(out, template, run, preparation, planned):
     """Write the atlases that some participant's T1w needs."""
     if not any(row["t1w"] for row in planned.ready):
         return []
-    folders = [run.atlas_dir] if run.atlas_dir else []
-    return write_atlases(out, template, preparation, folders)
+    return write_atlases(out, template, preparation, run.atlas_folders())
 
 
 def rewrite_reports(out, planned, preparation):
@@ -114,11 +113,9 @@ def write_boilerplate(out, worklist, preparation):
     Returns
     -------
     str
-        The text, with a sentence for every step that some participant's scans need.
+        The text as Markdown, with a sentence for every step that some participant's scans need.
     """
     told, provenance = {}, preparation.provenance()
     for row in worklist.to_dict("records"):
         told |= dict.fromkeys(sentences(provenance, scans_of(row)))
-    text = " ".join(told)
-    write_citations(text, Path(out, "logs"))
-    return to_markdown(text)
+    return write_citations(" ".join(told), Path(out, "logs"))

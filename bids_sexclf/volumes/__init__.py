@@ -15,7 +15,7 @@ from bids_sexclf.volumes.grids import (
     same_grid,
     turn_axes,
 )
-from bids_sexclf.volumes.images import check_written, load, save
+from bids_sexclf.volumes.images import check_written, load, save, save_field
 from bids_sexclf.volumes.inspection import Inspection, inspect
 from bids_sexclf.volumes.series import (
     load_series,
@@ -47,6 +47,7 @@ __all__ = [
     "rescale_grid",
     "same_grid",
     "save",
+    "save_field",
     "save_volumes",
     "series_gb",
     "series_writer",

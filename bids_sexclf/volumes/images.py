@@ -85,6 +85,25 @@ def save(array, affine, path):
         nib.save(image, part)
 
 
+def save_field(field, affine, path):
+    """Save a displacement field as ANTs reads it, whole or not at all.
+
+    Parameters
+    ----------
+    field : ndarray, shape (X, Y, Z, 3)
+        mm, LPS+.
+    affine : ndarray, shape (4, 4)
+    path : path-like
+    """
+    import nibabel as nib
+
+    image = nib.Nifti1Image(np.asarray(field, dtype=np.float32)[:, :, :, None, :], affine)
+    image.header.set_intent("vector")
+    image.header.set_xyzt_units("mm")
+    with whole(path) as part:
+        nib.save(image, part)
+
+
 def check_written(path):
     """Return the path of a compressed image if it holds all its header promises.
 
