@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bids_sexclf import layout
-from bids_sexclf.acpc import SPACE as NATIVE
+from bids_sexclf.anatomy.acpc import SPACE as NATIVE
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import _morphometry
 from bids_sexclf.group._grids import write_grid, write_native_grid

@@ -72,7 +72,7 @@ class Denoise(SimpleInterface):
 
     def _denoise(self, out):
         """Denoise into `out`; give the residual and the noise numbers."""
-        from bids_sexclf.brain import b0_mask
+        from bids_sexclf.anatomy.brain import b0_mask
         from bids_sexclf.denoise import mppca, root_mean_square
 
         series = load_series(self.inputs.in_file)

@@ -116,7 +116,7 @@ class EstimateMotion(SimpleInterface):
         from scipy.ndimage import binary_dilation
         from threadpoolctl import threadpool_limits
 
-        from bids_sexclf.brain import b0_mask, ball
+        from bids_sexclf.anatomy.brain import b0_mask, ball
 
         image = open_series(self.inputs.in_file)
         factors, affine = coarsen(image.shape, image.affine)
@@ -347,7 +347,7 @@ class MaskB0(SimpleInterface):
     input_spec, output_spec = _MaskIn, _MaskOut
 
     def _run_interface(self, runtime):
-        from bids_sexclf.brain import b0_mask
+        from bids_sexclf.anatomy.brain import b0_mask
 
         b0, affine = load(self.inputs.in_file, ndim=3)
         if not np.isfinite(b0).all():

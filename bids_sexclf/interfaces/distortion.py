@@ -105,8 +105,8 @@ class FindByOpposite(_Find):
     input_spec = _OppositeIn
 
     def _run_interface(self, runtime):
-        from bids_sexclf.fieldmaps import unwarp
-        from bids_sexclf.opposite import LEVELS, Scan, estimate_shift, unwarp_second
+        from bids_sexclf.distortion.fieldmaps import unwarp
+        from bids_sexclf.distortion.opposite import LEVELS, Scan, estimate_shift, unwarp_second
 
         given = self.inputs
         b0, affine = load(given.b0, ndim=3)
@@ -122,7 +122,7 @@ class FindByOpposite(_Find):
 
 def _agreement(method, raw, pair, affine):
     """Correlate two oppositely encoded b0 volumes inside the brain, before and after."""
-    from bids_sexclf.brain import agreement, b0_mask
+    from bids_sexclf.anatomy.brain import agreement, b0_mask
 
     mask = b0_mask(np.maximum(pair[0] + pair[1], 0), np.linalg.norm(affine[:3, :3], axis=0))
     return {
@@ -237,8 +237,8 @@ class MakeField(SimpleInterface):
     input_spec, output_spec = _FieldIn, _FieldOut
 
     def _run_interface(self, runtime):
-        from bids_sexclf.brain import b0_mask
-        from bids_sexclf.fieldmaps import phase_to_hertz, smooth_field, to_radians
+        from bids_sexclf.anatomy.brain import b0_mask
+        from bids_sexclf.distortion.fieldmaps import phase_to_hertz, smooth_field, to_radians
         from bids_sexclf.volumes import check_same_grid
 
         given = self.inputs
@@ -282,8 +282,8 @@ class FindByFieldmap(_Find):
     input_spec = _FieldmapIn
 
     def _run_interface(self, runtime):
-        from bids_sexclf.brain import b0_mask
-        from bids_sexclf.fieldmaps import shared_information, unwarp
+        from bids_sexclf.anatomy.brain import b0_mask
+        from bids_sexclf.distortion.fieldmaps import shared_information, unwarp
 
         given, ants = self.inputs, antspyx(self.inputs.seed)
         b0, affine = load(given.b0, ndim=3)
@@ -333,7 +333,7 @@ class FindByT1w(_Find):
     input_spec = _T1wIn
 
     def _run_interface(self, runtime):
-        from bids_sexclf.fieldmaps import shared_information, shift_of, unwarp
+        from bids_sexclf.distortion.fieldmaps import shared_information, shift_of, unwarp
 
         given, ants = self.inputs, antspyx(self.inputs.seed)
         b0, affine = load(given.b0, ndim=3)
@@ -393,7 +393,7 @@ class Unwarp(SimpleInterface):
     input_spec, output_spec = _UnwarpIn, _UnwarpOut
 
     def _run_interface(self, runtime):
-        from bids_sexclf.fieldmaps import displacement_field, jacobian, unwarp
+        from bids_sexclf.distortion.fieldmaps import displacement_field, jacobian, unwarp
 
         axis = self.inputs.axis
         b0, affine = load(self.inputs.b0, ndim=3)

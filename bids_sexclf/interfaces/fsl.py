@@ -175,7 +175,7 @@ class NormalizeFsl(SimpleInterface):
 
     def _moving(self, folder):
         """Give what is registered: as it is, or without its outer rim."""
-        from bids_sexclf.brain import trim_rim
+        from bids_sexclf.anatomy.brain import trim_rim
 
         if not self.inputs.trim:
             return self.inputs.in_file
@@ -187,7 +187,7 @@ class NormalizeFsl(SimpleInterface):
         """Dilate the template's mask by 4 mm: the brain's edge must take part."""
         from scipy.ndimage import binary_dilation
 
-        from bids_sexclf.brain import ball
+        from bids_sexclf.anatomy.brain import ball
 
         mask, affine = load(self.inputs.fixed_mask, ndim=3)
         wide = binary_dilation(mask > 0.5, ball(4, np.linalg.norm(affine[:3, :3], axis=0)))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from bids_sexclf.disk import locked, whole
 from bids_sexclf.errors import REFUSALS
+from bids_sexclf.given.prepared import scans_of
 from bids_sexclf.layout import figure_name
 from bids_sexclf.participant.report import FIGURES, write_report
-from bids_sexclf.prepared import scans_of
 from bids_sexclf.tables import read_table, write_table
 
 NAMED = tuple(kind.__name__ for kind in REFUSALS)

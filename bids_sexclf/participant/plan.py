@@ -7,10 +7,10 @@ from pathlib import Path
 from bids_sexclf import layout, resources
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import processors
-from bids_sexclf.offers import find_offers, holds_scans, is_own_folder
+from bids_sexclf.given.offers import find_offers, holds_scans, is_own_folder
+from bids_sexclf.given.prepared import fill, scans_of
 from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.participant.series import plan_series
-from bids_sexclf.prepared import fill, scans_of
 from bids_sexclf.settings import Preparation
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from bids_sexclf import __version__
 from bids_sexclf.citations import to_html
 from bids_sexclf.disk import whole
+from bids_sexclf.given.prepared import take_over
 from bids_sexclf.layout import figure_name, name_of, versions
 from bids_sexclf.participant import (
     anat,
@@ -19,7 +20,6 @@ from bids_sexclf.participant import (
     register,
 )
 from bids_sexclf.participant.references import NONE
-from bids_sexclf.prepared import take_over
 
 FIGURES = {
     "T1w": {

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from bids_sexclf import layout, resources
 from bids_sexclf.citations import write_citations
-from bids_sexclf.offers import read_by_participant
+from bids_sexclf.given.offers import read_by_participant
+from bids_sexclf.given.prepared import scans_of
 from bids_sexclf.participant.failures import report_failure, write_excluded
 from bids_sexclf.participant.graph import run_workflows
 from bids_sexclf.participant.references import write_atlases, write_references
 from bids_sexclf.participant.report import sentences, write_report
-from bids_sexclf.prepared import scans_of
 from bids_sexclf.tables import write_table
 
 

@@ -6,11 +6,11 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from bids_sexclf import fieldmaps
+from bids_sexclf.distortion import fieldmaps
+from bids_sexclf.distortion.opposite import Scan, estimate_shift, unwarp_second
 from bids_sexclf.errors import InputError
-from bids_sexclf.opposite import Scan, estimate_shift, unwarp_second
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from distorted import distort, head, smooth_shift
 
