@@ -1,4 +1,4 @@
-"""The road of one participant-session, and the run over all of them."""
+"""The road of one participant-session, from its scans to its derivatives."""
 
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow

@@ -23,7 +23,7 @@ def execute(bids_dir, out, run, preparation, planned, advance=None):
     bids_dir, out : path-like
     run : settings.Run
     preparation : settings.Preparation
-    planned : Plan
+    planned : plan.Plan
     advance : callable, optional
         Called with (steps done, steps in all, participant-sessions finished).
 
@@ -76,7 +76,7 @@ def rewrite_reports(out, planned, preparation):
     Parameters
     ----------
     out : path-like
-    planned : Plan
+    planned : plan.Plan
     preparation : settings.Preparation
 
     Returns

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 CHUNK = 2**22
+"""How much of a stream is held at once, bytes."""
 
 
 @dataclass(frozen=True)

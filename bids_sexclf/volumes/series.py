@@ -12,8 +12,7 @@ import numpy as np
 from bids_sexclf.disk import whole
 from bids_sexclf.errors import InputError
 from bids_sexclf.volumes.images import unreadable
-
-CHUNK = 2**22
+from bids_sexclf.volumes.inspection import CHUNK
 
 
 def open_series(path):
