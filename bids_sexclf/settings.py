@@ -133,6 +133,10 @@ class Run(Record):
         named = (entry.split("=", 1) for entry in self.derivatives or [])
         return {name: Path(path).expanduser() for name, path in named}
 
+    def atlas_folders(self):
+        """List the folders where atlases are looked for first."""
+        return [self.atlas_dir] if self.atlas_dir else []
+
     def derivatives_of(self, name):
         """Give the path that ``--derivatives NAME=PATH`` named, or None."""
         return self.folders().get(name)

@@ -14,14 +14,14 @@ from nipype.interfaces.base import (
 )
 
 from bids_sexclf.execute import pool
-from bids_sexclf.interfaces.series import (
+from bids_sexclf.volumes import (
     load_series,
     make_series,
     open_series,
+    save,
     series_writer,
     volumes,
 )
-from bids_sexclf.volumes import save
 
 
 class _StepOut(TraitedSpec):
@@ -72,7 +72,7 @@ class Denoise(SimpleInterface):
 
     def _denoise(self, out):
         """Denoise into `out`; give the residual and the noise numbers."""
-        from bids_sexclf.brain import b0_mask
+        from bids_sexclf.anatomy.brain import b0_mask
         from bids_sexclf.denoise import mppca, root_mean_square
 
         series = load_series(self.inputs.in_file)
