@@ -231,8 +231,9 @@ def monomials(gradients, powers):
     numpy.ndarray, shape (n, p)
     """
     # b in ms/µm² keeps all columns near 1, which the normal equations need.
-    variables = np.column_stack([gradients.bvals / 1000, gradients.bvecs])
-    return (variables[:, None] ** powers).prod(axis=2)
+    variables = np.stack([gradients.bvals / 1000, *gradients.bvecs.T])
+    table = np.cumprod([np.ones_like(variables), *[variables] * powers.max()], axis=0)
+    return table[powers, [0, 1, 2, 3]].prod(axis=1).T
 
 
 def find_rank(design):

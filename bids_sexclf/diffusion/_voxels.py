@@ -14,6 +14,10 @@ SLAB_BYTES = 2**27
 """Memory that one slab of a scan on disk may take, as float64; one plane at least."""
 
 
+STRIP = 64
+"""Voxels transposed at once: their samples fit the nearest cache."""
+
+
 def alone(fit):
     """Make a fit keep its matrix products to one thread each; its chunks have threads of theirs.
 
@@ -51,7 +55,7 @@ def fit_voxels(fit_chunk, dwi, mask, volumes, outputs, *, chunk_size, n_threads)
     Parameters
     ----------
     fit_chunk : callable
-        Takes signals of float64 and shape (n, n_voxels), which it may overwrite; returns a dict
+        Takes signals of float32 and shape (n, n_voxels), which it may overwrite; returns a dict
         of arrays whose last axis is voxels, with at least the keys of `outputs`.
     dwi : numpy.ndarray or sliceable, shape (X, Y, Z, N)
     mask : numpy.ndarray of bool, shape (X, Y, Z)
@@ -109,14 +113,17 @@ def _slabs(dwi, wanted, by_voxel):
 
 
 def _gather(samples, here, volumes, by_voxel):
-    """Copy the samples of some voxels, volumes first."""
+    """Copy the samples of some voxels as float32, volumes first."""
     every = np.array_equal(volumes, np.arange(samples.shape[1 if by_voxel else 0]))
-    if by_voxel:
-        signal = samples[here].T
-        signal = signal if every else signal[volumes]
-    else:
-        signal = samples.take(here, axis=1) if every else samples[np.ix_(volumes, here)]
-    return np.ascontiguousarray(signal, dtype=np.float64)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and met as such
+        if not by_voxel:
+            signal = samples.take(here, axis=1) if every else samples[np.ix_(volumes, here)]
+            return signal.astype(np.float32, order="C", copy=False)
+        signal = np.empty((volumes.size, here.size), np.float32)
+        for at in range(0, here.size, STRIP):
+            strip = samples[here[at : at + STRIP]].T
+            signal[:, at : at + STRIP] = strip if every else strip[volumes]
+        return signal
 
 
 def _unfold(values, shape, by_voxel):

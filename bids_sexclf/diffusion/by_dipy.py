@@ -106,8 +106,8 @@ def _fit(model, averages, records, dwi, gradients, mask, counts, n_threads):
     mask = check_mask(mask, dwi.shape[:3])
 
     def fit_chunk(signal):
-        logs, floored, empty = log_signal(signal, gradients.reference, SIGNAL_FLOOR)
-        fit = model.fit(np.exp(logs).T)
+        logs, log_s0, floored, empty = log_signal(signal, gradients.reference, SIGNAL_FLOOR)
+        fit = model.fit(np.exp((logs + log_s0).T, dtype=float))
         evals = np.clip(fit.evals.T, MIN_DIFFUSIVITY, MAX_DIFFUSIVITY)
         log_s0 = np.log(np.clip(np.ravel(fit.S0_hat), np.finfo(np.float32).tiny, MAX_S0))
         maps = tensor.tensor_maps(log_s0, evals) | averages(fit)

@@ -162,11 +162,12 @@ def fit_noddi(
     signals = ShellSignals([gradients.bvals[rows].mean() for rows in groups])
 
     def fit_chunk(signal):
+        signal = signal.astype(float)
         signal[~np.isfinite(signal)] = 0
         s0 = np.maximum(signal[gradients.reference], 0).mean(axis=0)
         empty = s0 == 0
         floored = (signal < signal_floor * s0) | empty
-        directions = find_directions(signal.copy())
+        directions = find_directions(signal)
         signal /= np.where(empty, 1, s0)
         reduced = reduce_shells(signal, gradients.bvecs @ directions, groups, signals.orders)
         found = fit_shells(signals, *reduced)
@@ -222,7 +223,7 @@ def _direction_finder(gradients, signal_floor):
     model = LinearModel.from_powers(low, TENSOR_POWERS)
 
     def find_directions(signal):
-        logs, floored, _ = log_signal(signal[low.volumes], low.reference, signal_floor)
+        logs, _, floored, _ = log_signal(signal[low.volumes], low.reference, signal_floor)
         _, tensors = split_tensor(solve(model, logs, floored, "WLS", signal_floor))
         return decompose(tensors, MIN_DIFFUSIVITY, MAX_DIFFUSIVITY)[1][:, 0]
 

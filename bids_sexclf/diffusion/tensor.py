@@ -176,10 +176,10 @@ def fit_tensor(
     model = LinearModel.from_powers(gradients, TENSOR_POWERS)
 
     def fit_chunk(signal):
-        logs, floored, empty = log_signal(signal, gradients.reference, signal_floor)
-        log_s0, tensors = split_tensor(solve(model, logs, floored, method, signal_floor))
+        logs, log_s0, floored, empty = log_signal(signal, gradients.reference, signal_floor)
+        change, tensors = split_tensor(solve(model, logs, floored, method, signal_floor))
         evals, evecs, n_clipped = decompose(tensors, min_diffusivity, max_diffusivity)
-        maps = tensor_maps(log_s0, evals)
+        maps = tensor_maps(log_s0 + change, evals)
         maps |= {"V1": evecs[:, 0], "n_floored": floored.sum(axis=0), "n_clipped": n_clipped}
         return blank(maps, empty)
 
