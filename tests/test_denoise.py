@@ -67,7 +67,7 @@ def test_series_that_cannot_be_denoised_are_told_why(shape, word):
 
 
 def scanned_step(size, turned=False):
-    """Give a rectangle, brighter than what is around, as a scanner sees it from a third of k-space, and as it is."""
+    """Give a bright rectangle as seen from a third of k-space, and as it is."""
     fine = np.full((3 * size, 3 * size), 40.0)
     fine[3 * size // 4 : 3 * size * 7 // 10, size : 2 * size + 2] = 100
     fine = fine.T if turned else fine

@@ -4,10 +4,7 @@ import numpy as np
 
 from bids_sexclf.diffusion._gradients import (
     check_design,
-    check_gradients,
-    check_mask,
     find_shells,
-    limit_bvals,
     monomials,
     multiplicities,
     powers_of,
@@ -21,7 +18,7 @@ from bids_sexclf.diffusion._least_squares import (
     solve,
 )
 from bids_sexclf.diffusion._maps import MapRecord
-from bids_sexclf.diffusion._voxels import CHUNK_SIZE, alone, as_sliceable, check_walk, fit_voxels
+from bids_sexclf.diffusion._voxels import CHUNK_SIZE, alone, check_scan, fit_voxels
 from bids_sexclf.diffusion.tensor import MAPS as TENSOR_MAPS
 from bids_sexclf.diffusion.tensor import (
     MAX_DIFFUSIVITY,
@@ -121,39 +118,21 @@ def fit_kurtosis(
     Parameters
     ----------
     dwi : numpy.ndarray or sliceable, shape (X, Y, Z, N)
-        Signals of any real type, in any order in memory. What can be sliced,
-        such as the ``dataobj`` of a NIfTI file opened by nibabel, is read slab
-        by slab and never held as a whole.
     bvals : array-like, shape (N,)
         b-values, s/mm², of two or more shells.
     bvecs : array-like, shape (N, 3)
         Unit b-vectors; those of b0 volumes count as zero unless they are unit.
     mask : array-like of bool, shape (X, Y, Z), optional
         Voxels to fit; all by default.
-    method : {"WLS", "OLS"}
-        Least squares on log signals, weighted by the squared prediction of an
-        unweighted fit, or unweighted.
     b_max : float, optional
         Use volumes up to this b-value, s/mm²; all by default. The expansion
         holds up to about 3000 in the brain.
-    b0_threshold : float, default 50
-        Volumes up to this b-value, s/mm², are b0 volumes.
-    signal_floor : float, default 0.001
-        Signals that are not finite or under this fraction of the voxel's mean
-        b0 signal are raised to it before the logarithm, counted, and hardly
-        weighted by WLS.
-    min_diffusivity, max_diffusivity : float
-        Eigenvalues are clipped to this range, mm²/s, and counted.
     min_kurtosis, max_kurtosis : float
         MK, AK and RK are clipped to this range, and counted.
-    counts : bool, default False
-        Add ``"n_floored"`` and ``"n_clipped"``, how many samples and
-        estimates of each voxel were pushed to a limit (int32); see
-        `count_impossible`.
-    chunk_size : int, default 2000
-        Voxels held at once per thread; changes memory, not maps.
-    n_threads : int, default 1
-        Chunks fitted at the same time.
+    method, b0_threshold, signal_floor, min_diffusivity, max_diffusivity
+        As in `fit_tensor`; diffusivities in mm²/s, b-values in s/mm².
+    counts, chunk_size, n_threads
+        As in `fit_tensor`.
 
     Returns
     -------
@@ -181,11 +160,9 @@ def fit_kurtosis(
     doi:10.1002/mrm.22655; Veraart et al. (2013),
     doi:10.1016/j.neuroimage.2013.05.028
     """
-    dwi = as_sliceable(dwi)
     check_method(method, signal_floor)
-    check_walk(chunk_size, n_threads)
-    gradients = limit_bvals(check_gradients(dwi, bvals, bvecs, b0_threshold), b_max)
-    mask = check_mask(mask, dwi.shape[:3])
+    scan = check_scan(dwi, bvals, bvecs, mask, b0_threshold, b_max)
+    gradients = scan.gradients
     check_kurtosis(gradients, b0_threshold)
     model = LinearModel.from_powers(gradients, KURTOSIS_POWERS)
 
@@ -202,13 +179,7 @@ def fit_kurtosis(
         return blank(maps, empty)
 
     return fit_voxels(
-        fit_chunk,
-        dwi,
-        mask,
-        gradients.volumes,
-        declare(MAPS, counts),
-        chunk_size=chunk_size,
-        n_threads=n_threads,
+        fit_chunk, scan, declare(MAPS, counts), chunk_size=chunk_size, n_threads=n_threads
     )
 
 
