@@ -161,7 +161,8 @@ def solve(model, logs, floored, method, floor):
     The weighted fit is found as what it adds to the unweighted one, from what that leaves of
     the logs. The numbers are small then, and float32 does for all but the few voxels whose
     weights hardly determine an unknown, or whose signals tower over b0; these are solved again
-    in float64. Against float64 throughout, rounding moves kurtosis by some 1e-6.
+    in float64. Against float64 throughout, rounding moves kurtosis by less than 1e-6 in the
+    median voxel and 1e-4 in the worst of 20,000 (SNR 30).
 
     References
     ----------
