@@ -194,10 +194,11 @@ class Preparation(Record):
         "How thermal noise is removed from diffusion series: Marchenko-Pastur PCA, Patch2Self, or "
         "not.",
     )
-    gibbs: Literal["dipy", "none"] = choice(
-        "dipy",
-        "Whether Gibbs ringing inside slices is suppressed in diffusion series; switch it off "
-        "where the scanner interpolated or filtered them.",
+    gibbs: Literal["native", "dipy", "none"] = choice(
+        "native",
+        "How Gibbs ringing inside slices of diffusion series is suppressed: by local subvoxel "
+        "shifts, all slices at once or by dipy (the same method, ten times slower), or not; switch "
+        "it off where the scanner interpolated or filtered them.",
     )
     dwi_alignment: Literal["affine", "rigid", "none"] = choice(
         "affine",
