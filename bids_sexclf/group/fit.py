@@ -126,7 +126,13 @@ def check_models(study):
             f"({', '.join(names)}). Correct the study."
         )
     for name in names:
-        catalogue.find_classifier(name).Classifier(study)
+        entry = catalogue.find_classifier(name)
+        if name in study.model_options and not hasattr(entry, "build"):
+            raise InputError(
+                f"Found model_options of {name!r}, needed none: it takes no options. Correct the "
+                "study."
+            )
+        entry.Classifier(study)  # a network checks its own
 
 
 def list_jobs(desk, splits, models=None):

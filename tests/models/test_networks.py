@@ -1,5 +1,6 @@
 """Networks of the papers: published sizes, what each one sees, and weights of others."""
 
+import os
 import pickle
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch.nn import functional
 
 from bids_sexclf import models, settings
 from bids_sexclf.errors import InputError
-from bids_sexclf.group import fit
+from bids_sexclf.group import fit, methods
 from bids_sexclf.models import _weights
 from bids_sexclf.models._slices import in_chunks, slabs
 from bids_sexclf.settings import Study
@@ -203,18 +204,25 @@ def test_weights_that_do_not_fit_are_named(medicalnet):
 
 
 class Trap:
-    """What runs when it is unpickled."""
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
 
     def __reduce__(self):
-        return (open, ("/nonexistent/folder/of/the/trap", "w"))
+        return (os.mkdir, (str(self.folder),))
 
 
 def test_a_file_that_would_run_code_is_refused_and_nothing_runs(tmp_path):
-    (tmp_path / "trap.pth").write_bytes(pickle.dumps(Trap()))
-    torch.save({"conv1.weight": torch.ones(1), "more": Trap()}, tmp_path / "trap2.pth")
+    trap = Trap(tmp_path / "sprung")
+    (tmp_path / "trap.pth").write_bytes(pickle.dumps(trap, protocol=2))
+    torch.save({"conv1.weight": torch.ones(1), "more": trap}, tmp_path / "trap2.pth")
     for name in ("trap.pth", "trap2.pth", "absent.safetensors"):
         with pytest.raises(InputError, match="state_dict"):
             _weights.read(tmp_path / name)
+    assert not trap.folder.exists()
+    pickle.loads((tmp_path / "trap.pth").read_bytes())
+    assert trap.folder.exists()
 
 
 def test_a_saved_network_needs_the_weights_it_started_from_no_more(tmp_path):
@@ -355,12 +363,23 @@ def test_options_come_from_a_table_or_from_a_flag(tmp_path):
     [
         ({"models": ["unet_brain"]}, "'unet_brain'.*voxels"),
         ({"model_options": {"vit": {"depth": 2}}}, "vit.*cnn3"),
+        ({"model_options": {"age_only": {"depth": 2}}}, "'age_only', needed none"),
         ({"model_options": {"cnn3": {"droput": 0.1}}}, "droput.*Did you mean 'dropout'"),
     ],
 )
 def test_a_study_that_cannot_be_fitted_is_refused_before_the_first_fit(choices, words):
     with pytest.raises(InputError, match=words):
         fit.check_models(Study(**choices))
+
+
+def test_methods_text_tells_the_options():
+    study = Study(models=["cnn3", "sfcn"], model_options={"sfcn": {"widths": [8, 16]}})
+    assert "Models: cnn3, sfcn (widths [8, 16])." in " ".join(methods.write_methods(study))
+
+
+def test_shuffled_control_is_the_studys_own_network_with_its_options():
+    study = Study(models=["sfcn"], model_options={"sfcn": {"widths": [4, 8]}})
+    assert models.find("shuffled").Classifier(study).network.options == {"widths": [4, 8]}
 
 
 def test_options_change_the_network_that_is_fitted():
