@@ -9,7 +9,7 @@ here.
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -268,6 +268,11 @@ class Study(Record):
         4.0, "Voxel size the networks see, mm; at least that of the maps.", minimum=0.5, maximum=12
     )
     models: list[str] = choice(["cnn3"], "Networks and classifiers of the model catalogue.")
+    model_options: dict[str, dict[str, Any]] = choice(
+        {},
+        "Options of networks, by their names: in TOML a table [model_options.vit] with e.g. "
+        'depth = 6, as a flag JSON, e.g. {"vit": {"depth": 6}}.',
+    )
     baselines: list[str] = choice(
         ["brain_size", "age_only", "shuffled"], "Models that every score stands beside."
     )
@@ -314,6 +319,16 @@ class Study(Record):
         if not name.isalnum():
             raise ValueError("needs letters and digits only, since it becomes study-NAME")
         return name
+
+    @field_validator("model_options", mode="before")
+    @classmethod
+    def _json(cls, given):
+        if not isinstance(given, str):
+            return given
+        try:
+            return json.loads(given)
+        except ValueError as fault:
+            raise ValueError(f"is not JSON ({fault})") from fault
 
 
 def build(record, values, source):

@@ -31,6 +31,7 @@ SETTINGS = (
     "learning_rate",
     "weight_decay",
     "standardize",
+    "model_options",
     "random_seed",
 )
 KEYS = ["model", "map", "repeat", "fold"]
@@ -95,12 +96,43 @@ def run(desk, advance):
         If jobs failed; the others have gone on and are kept.
     """
     splits = check_splits(desk.read("splits"), desk.read("cohort"))
+    check_models(desk.study)
     jobs = list_jobs(desk, splits)
     asked = [job for job in jobs if not desk.run.folds or job.fold in desk.run.folds]
     waiting = [job for job in asked if not is_fitted(job, splits)]
     _fit_all(waiting, desk, advance)
     if all(is_fitted(job, splits) for job in jobs):
         gather(jobs, desk)
+
+
+def check_models(study):
+    """Refuse models that cannot be fitted, and options that nobody takes, before the first fit.
+
+    Parameters
+    ----------
+    study : settings.Study
+
+    Raises
+    ------
+    InputError
+    """
+    from bids_sexclf import models as catalogue
+
+    names = [*study.models, *study.baselines]
+    unused = sorted(set(study.model_options) - set(names))
+    if unused:
+        raise InputError(
+            f"Found model_options of {', '.join(unused)}, needed only those of the study's models "
+            f"({', '.join(names)}). Correct the study."
+        )
+    for name in names:
+        entry = catalogue.find_classifier(name)
+        if name in study.model_options and not hasattr(entry, "build"):
+            raise InputError(
+                f"Found model_options of {name!r}, needed none: it takes no options. Correct the "
+                "study."
+            )
+        entry.Classifier(study)  # a network checks its own
 
 
 def list_jobs(desk, splits, models=None):
@@ -123,7 +155,7 @@ def list_jobs(desk, splits, models=None):
     folds = splits[["repeat", "fold"]].drop_duplicates().itertuples(index=False)
     folds = [(int(repeat), int(fold)) for repeat, fold in folds]
     for model in models or [*desk.study.models, *desk.study.baselines]:
-        reads_volumes = catalogue.find(model).READS == "volumes"
+        reads_volumes = catalogue.find_classifier(model).READS == "volumes"
         for name in desk.study.maps if reads_volumes else ["table"]:
             for repeat, fold in folds:
                 folder = desk.folder / "models" / f"{model}_{name}" / f"repeat-{repeat}_fold-{fold}"
@@ -135,7 +167,8 @@ def _mark(job, splits):
     """Digest what a job's fit depends on."""
     own = splits[(splits["repeat"] == job.repeat) & (splits["fold"] == job.fold)]
     cohort = (job.study_folder / "cohort.tsv").read_text()
-    choices = [name for name in SETTINGS if name not in ("maps", "models", "baselines")]
+    others = ("maps", "models", "baselines", "model_options")
+    choices = [name for name in SETTINGS if name not in others]
     return fingerprint(
         {
             "settings": job.study.provenance(choices),
@@ -143,6 +176,9 @@ def _mark(job, splits):
             "cohort": cohort,
             "maps": maps_digest(job.study_folder),
             "first": job.study.models[:1],
+            "options": [
+                job.study.model_options.get(name) for name in (job.model, *job.study.models[:1])
+            ],
         }
     )
 

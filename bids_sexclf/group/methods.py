@@ -42,7 +42,8 @@ def write_methods(study):
         f"Maps: {', '.join(study.maps)}, at voxels of {study.voxel_size:g} mm; "
         f"{SCALED[study.standardize]}.",
         _say_split(study),
-        f"Models: {', '.join(study.models) or 'none'}. Networks were trained with Adam (step size "
+        f"Models: {', '.join(_say_model(study, name) for name in study.models) or 'none'}.",
+        "Networks were trained with Adam (step size "
         f"{study.learning_rate:g}, weight decay {study.weight_decay:g}, {study.batch_size} "
         f"participants per step) for at most {study.epochs} epochs, until the validation loss had "
         f"not improved for {study.patience}.",
@@ -63,6 +64,12 @@ def write_methods(study):
             "beside it."
         )
     return " ".join([*sentences, f"Every random step starts from the seed {study.random_seed}."])
+
+
+def _say_model(study, name):
+    options = study.model_options.get(name, {})
+    told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in options.items())
+    return f"{name} ({told})" if told else name
 
 
 def _say_split(study):

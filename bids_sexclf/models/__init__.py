@@ -5,7 +5,10 @@ An entry declares ``READS`` (``"volumes"``, or a tuple of columns of cohort.tsv)
 the logit for male, in natural-log units, when both sexes are equally frequent: every
 classifier weighs the two sexes alike, however many there are of each.
 
-A network file is an ``nn.Module``, ``build(grid=..., ...)``, and one line from ``_torch``.
+A network file is an ``nn.Module``, ``build(grid=..., ...)``, and one line from ``_torch``. What
+else its ``build`` takes, a study sets by ``model_options``; ``TINY``, where there is one, holds
+options with which two cores train on a grid of 32 voxels in seconds. An entry without a
+``Classifier`` answers for voxels, not for participants: a study cannot name it.
 """
 
 from bids_sexclf import catalogue
@@ -32,6 +35,32 @@ def find(name):
     return catalogue.find(__name__, name)
 
 
+def find_classifier(name):
+    """Import a classifier by its name, and refuse what tells no participants apart.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    module
+        With ``READS`` and ``Classifier``.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name, or it is no classifier.
+    """
+    entry = find(name)
+    if not hasattr(entry, "Classifier"):
+        raise InputError(
+            f"Found {name!r} among the models, which answers for voxels; needed one that answers "
+            "for participants. Leave it out."
+        )
+    return entry
+
+
 def build(name, **options):
     """Build a network with fresh weights, outside any study.
 
@@ -45,7 +74,8 @@ def build(name, **options):
     Returns
     -------
     torch.nn.Module
-        Volumes (batch, channels, X, Y, Z) to outputs (batch, outputs).
+        Volumes (batch, channels, X, Y, Z) to outputs (batch, outputs), or of an entry without a
+        ``Classifier`` to outputs (batch, outputs, X, Y, Z).
 
     Raises
     ------

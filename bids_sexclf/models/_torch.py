@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
 from bids_sexclf.errors import InputError
-from bids_sexclf.models import _card, _standardize, _training
+from bids_sexclf.models import _card, _options, _standardize, _training
 from bids_sexclf.models._target import balance, check_target
 from bids_sexclf.tables import whole
 
@@ -23,7 +23,9 @@ def network(build):
     ----------
     build : callable
         ``build(grid=(X, Y, Z)) -> nn.Module``, volumes (batch, 1, X, Y, Z) to outputs
-        (batch, 2), female first, or (batch, 1), the logit for male.
+        (batch, 2), female first, or (batch, 1), the logit for male. What else it takes, a study
+        gives by ``model_options``. An option ``weights`` says where training starts from; a saved
+        network is built without it.
 
     Returns
     -------
@@ -33,6 +35,7 @@ def network(build):
     members = {
         "build": staticmethod(build),
         "design": build.__module__.rpartition(".")[2],
+        "entry": build.__module__.rpartition(".")[2],
         "__module__": build.__module__,
         "__doc__": NetworkClassifier.__doc__,
     }
@@ -67,8 +70,8 @@ class NetworkClassifier:
     Parameters
     ----------
     study : settings.Study
-        ``epochs``, ``patience``, ``batch_size``, ``learning_rate``, ``weight_decay`` and
-        ``standardize`` are read.
+        ``epochs``, ``patience``, ``batch_size``, ``learning_rate``, ``weight_decay``,
+        ``standardize`` and ``model_options`` are read.
 
     Attributes
     ----------
@@ -77,10 +80,16 @@ class NetworkClassifier:
         sexes weighed alike; 0.693 is what no knowledge gives.
     module : Evidence
         Raw volumes to evidence, for methods that need gradients; None before ``fit``.
+
+    Raises
+    ------
+    InputError
+        If the study gives an option that the network does not take.
     """
 
     def __init__(self, study):
         self.study = study
+        self.options = _options.choose(study, self.entry, self.build)
         self.module = None
         self.grid = None
         self.history = []
@@ -128,7 +137,7 @@ class NetworkClassifier:
         with isolate_rng(), _training.reproducible(), _training.quiet():
             torch.manual_seed(seed)
             self.grid = tuple(int(length) for length in inputs.shape[1:])
-            built = self.build(grid=self.grid)
+            built = self.build(grid=self.grid, **self.options)
             self.module = Evidence(built, *_standardize.learn(inputs, self.study.standardize))
             mark = _training.mark(self.module, self.study, seed, target, validation[1])
             last = Path(folder) / LAST if folder is not None else None
@@ -201,6 +210,7 @@ class NetworkClassifier:
             self.design,
             {
                 "grid": list(self.grid),
+                "options": self.options,
                 "parameters": sum(weights.numel() for weights in self.module.parameters()),
                 "settings": self.study.provenance(_training.SETTINGS),
                 "history": self.history,
@@ -232,9 +242,11 @@ class NetworkClassifier:
         card, path = _card.read_card(folder, cls.design), Path(folder) / WEIGHTS
         loaded = cls(study)
         try:
+            loaded.options = card["options"]
+            start = {"weights": "none"} if "weights" in _options.known(cls.build) else {}
             state = load_file(path)
             with isolate_rng():
-                built = cls.build(grid=tuple(card["grid"]))
+                built = cls.build(grid=tuple(card["grid"]), **(loaded.options | start))
             loaded.module = Evidence(built, state["centre"].numpy(), state["scale"].numpy())
             loaded.module.load_state_dict(state)
         except Exception as fault:  # safetensors raises a kind of its own on a damaged file

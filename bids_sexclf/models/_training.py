@@ -18,7 +18,15 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from bids_sexclf.errors import ToolError
 from bids_sexclf.tables import whole
 
-SETTINGS = ("epochs", "patience", "batch_size", "learning_rate", "weight_decay", "standardize")
+SETTINGS = (
+    "epochs",
+    "patience",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "standardize",
+    "model_options",
+)
 """The choices of a study that decide the weights."""
 
 

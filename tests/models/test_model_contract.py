@@ -1,27 +1,45 @@
 """What every file of the catalogue promises; a new file is tested before its author writes one."""
 
+import inspect
 import json
 
 import numpy as np
 import pytest
+import torch
 
 from bids_sexclf import catalogue, models
 from bids_sexclf.errors import InputError
+from bids_sexclf.models import _options
 from bids_sexclf.settings import Study
 from bids_sexclf.tables import schema
 from bids_sexclf.volumes import Rows, open_cohort
 
-NAMES = catalogue.names("bids_sexclf.models")
-NETWORKS = [name for name in NAMES if hasattr(models.find(name), "build")]
-GRID = (24, 24, 24)
+ENTRIES = catalogue.names("bids_sexclf.models")
+NAMES = [name for name in ENTRIES if hasattr(models.find(name), "Classifier")]
+BUILT = [name for name in ENTRIES if hasattr(models.find(name), "build")]
+NETWORKS = [name for name in BUILT if name in NAMES]
+GRID = (32, 32, 32)
 
 every_model = pytest.mark.parametrize("name", NAMES)
 every_network = pytest.mark.parametrize("name", NETWORKS)
+everything_built = pytest.mark.parametrize("name", BUILT)
 
 
-@pytest.fixture(scope="module")
-def brief():
-    return Study(epochs=2, batch_size=4)
+def tiny(name):
+    return getattr(models.find(name), "TINY", {})
+
+
+def build(name, **options):
+    return models.build(name, **(tiny(name) | {"grid": GRID} | options))
+
+
+@pytest.fixture
+def brief(name):
+    return brief_study(name)
+
+
+def brief_study(name):
+    return Study(epochs=2, batch_size=4, model_options={name: tiny(name)} if tiny(name) else {})
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +68,16 @@ def parts(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def fitted(brief, parts, tmp_path_factory):
+def fitted(parts):
     """Fit each entry once."""
     known = {}
 
     def fit(name):
         if name not in known:
             train, validation, _ = parts(models.find(name))
-            known[name] = models.find(name).Classifier(brief).fit(*train, validation, seed=0)
+            known[name] = (
+                models.find(name).Classifier(brief_study(name)).fit(*train, validation, seed=0)
+            )
         return known[name]
 
     return fit
@@ -146,25 +166,74 @@ def test_targets_that_cannot_be_learnt_are_refused(name, parts, brief):
             models.find(name).Classifier(brief).fit(inputs, wrong, validation, seed=0)
 
 
-@every_network
-def test_network_takes_grid_channels_and_outputs(name):
-    import torch
-
-    network = models.build(name, grid=GRID, channels=1, outputs=2).eval()
+@everything_built
+@pytest.mark.parametrize(
+    ("grid", "channels", "outputs"), [(GRID, 1, 2), ((35, 40, 33), 2, 1), ((48, 32, 37), 3, 2)]
+)
+def test_network_takes_grid_channels_and_outputs(name, grid, channels, outputs):
+    network = build(name, grid=grid, channels=channels, outputs=outputs).eval()
     with torch.inference_mode():
-        assert network(torch.zeros(2, 1, *GRID)).shape == (2, 2)
+        answer = network(torch.zeros(2, channels, *grid))
+    voxels = () if name in NETWORKS else grid
+    assert answer.shape == (2, outputs, *voxels)
 
 
-@every_network
-def test_network_has_no_activation_that_breaks_attributions(name):
-    layers = models.build(name, grid=GRID).modules()
-    assert not any(getattr(layer, "inplace", False) for layer in layers)
+@everything_built
+def test_no_part_works_in_place_or_is_used_twice(name):
+    network, calls = build(name).eval(), []
+    for part in network.modules():
+        assert not getattr(part, "inplace", False)
+        if not list(part.children()):
+            part.register_forward_hook(lambda part, inputs, output: calls.append(part))
+    with torch.inference_mode():
+        network(torch.zeros(1, 1, *GRID))
+    assert len(calls) == len({id(part) for part in calls}) > 0
+
+
+@everything_built
+def test_answer_in_evaluation_does_not_depend_on_who_else_is_in_the_batch(name):
+    torch.manual_seed(0)
+    network, volumes = build(name), torch.randn(3, 1, *GRID)
+    with torch.no_grad():
+        network.train()(volumes)  # moves running statistics away from their start
+        together = network.eval()(volumes)
+        alone = torch.cat([network(volume[None]) for volume in volumes])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5 * float(alone.abs().max()))
+    assert not torch.allclose(alone[0], alone[1])
+
+
+@everything_built
+def test_loss_falls_where_any_learner_must_learn(name):
+    torch.manual_seed(0)
+    network, volumes = build(name).train(), torch.randn(6, 1, *GRID)
+    where = torch.zeros(6, 1, *GRID)
+    where[::2, :, 12:20, 12:20, 4:28] = 1
+    volumes = volumes + 3 * where
+    # Participants with the bar, or the voxels of the bar.
+    target = where.amax((1, 2, 3, 4)) if name in NETWORKS else where[:, 0]
+    optimizer, losses = torch.optim.Adam(network.parameters(), 1e-2), []
+    while not losses or (losses[-1] > 0.5 * losses[0] and len(losses) < 60):
+        outputs = network(volumes)
+        logits = outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs[:, 0]
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] <= 0.5 * losses[0]
+
+
+@everything_built
+def test_same_seed_gives_the_same_weights_and_another_gives_others(name):
+    def state(seed):
+        torch.manual_seed(seed)
+        return torch.cat([weights.flatten() for weights in build(name).parameters()])
+
+    assert torch.equal(state(0), state(0)) and not torch.equal(state(0), state(1))
 
 
 @every_network
 def test_gradient_of_the_evidence_reaches_raw_volumes(name, fitted, parts):
-    import torch
-
     classifier, test = fitted(name), parts(models.find(name))[2]
     volumes = torch.from_numpy(test[[0, 1]]).requires_grad_()
     evidence = classifier.module.cpu()(volumes)
@@ -176,3 +245,30 @@ def test_gradient_of_the_evidence_reaches_raw_volumes(name, fitted, parts):
 def test_unknown_name_lists_those_that_exist():
     with pytest.raises(InputError, match="'cnn4'.*cnn3.*Did you mean 'cnn3'"):
         models.find("cnn4")
+
+
+@everything_built
+def test_options_are_known_by_name_and_have_a_default(name):
+    entry = models.find(name)
+    parameters = inspect.signature(entry.build).parameters.values()
+    assert all(parameter.default is not inspect.Parameter.empty for parameter in parameters)
+    assert set(tiny(name)) <= set(_options.known(entry.build))
+
+
+@every_network
+def test_an_option_nobody_takes_stops_before_the_first_epoch(name):
+    with pytest.raises(InputError, match=f"dropuot among the model_options of '{name}'"):
+        models.find(name).Classifier(Study(model_options={name: {"dropuot": 1}}))
+
+
+@every_network
+def test_card_says_with_which_options_the_network_was_built(name, fitted, tmp_path):
+    fitted(name).save(tmp_path)
+    assert json.loads((tmp_path / "model.json").read_text())["options"] == json.loads(
+        json.dumps(tiny(name))
+    )
+
+
+def test_what_answers_for_voxels_is_no_classifier():
+    with pytest.raises(InputError, match="'unet_brain' among the models.*voxels"):
+        models.find_classifier("unet_brain")

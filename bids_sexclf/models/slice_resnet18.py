@@ -1,0 +1,124 @@
+"""A ResNet-18 that reads three slices at a time: the 2D network of Chen 2024.
+
+References
+----------
+Chen J, Bayanagari VL, Chung S, Wang Y, Lui YW. Deep learning with diffusion MRI as in vivo
+microscope reveals sex-related differences in human white matter microstructure. Sci Rep 2024.
+doi:10.1038/s41598-024-60340-y
+"""
+
+import torch
+from torch import nn
+
+from bids_sexclf.errors import InputError
+from bids_sexclf.models import _torch, _weights
+from bids_sexclf.models._residual import Residual, rename
+from bids_sexclf.models._slices import VIEWS, in_chunks, slabs
+
+READS = "volumes"
+THICKNESS = 3
+CHUNK = 16
+TINY = {"width": 8}
+AXES = {"sagittal": (VIEWS["sagittal"],), "three": tuple(VIEWS.values())}
+
+
+class SliceResnet18(nn.Module):
+    """Features of every slab of three slices, side by side, and a linear layer.
+
+    Parameters
+    ----------
+    grid : tuple of int
+        (X, Y, Z) of the volumes; X runs from left to right.
+    axes : tuple of int
+        Axes along which the volumes are cut.
+    channels, outputs, width : int
+    checkpoint : bool
+    """
+
+    def __init__(self, grid, axes, channels, outputs, width, checkpoint):
+        super().__init__()
+        self.axes = axes
+        self.backbone = Residual(
+            2,
+            THICKNESS * channels,
+            width,
+            blocks=(2, 2, 2, 2),
+            strides=(1, 2, 2, 2),
+            dilations=(1, 1, 1, 1),
+            normalisation=nn.BatchNorm2d,
+            checkpoint=checkpoint,
+        )
+        n_slabs = sum(-(-grid[axis] // THICKNESS) for axis in axes)
+        self.head = nn.Linear(n_slabs * self.backbone.n_features, outputs)
+
+    def forward(self, volumes):
+        """Carry volumes (batch, channels, X, Y, Z) to outputs (batch, outputs)."""
+        # In training all slabs of a batch pass at once: they share the statistics of batch
+        # normalisation, which chunks would not.
+        size = None if self.training else CHUNK
+        features = []
+        for axis in self.axes:
+            images = slabs(volumes, axis, THICKNESS)
+            found = in_chunks(self.backbone, images.flatten(0, 1), size)
+            features.append(found.reshape(len(volumes), -1))
+        return self.head(torch.cat(features, 1))
+
+
+def build(
+    grid=(180, 224, 224),
+    channels=1,
+    outputs=1,
+    views="sagittal",
+    width=64,
+    checkpoint=False,
+    weights="none",
+):
+    """Build the network with fresh weights, or with a ResNet-18 that others have trained.
+
+    Parameters
+    ----------
+    grid : tuple of int
+        (X, Y, Z), any. Where three does not divide the number of slices, the outermost slice is
+        repeated, alike on both sides.
+    channels : int
+        Maps read together: the stem then sees three slices of each of them, so its first
+        convolution has 3 x channels inputs.
+    outputs : int
+        1: the logit for male, as published. 2: one per sex, female first.
+    views : {"sagittal", "three"}
+        Cut from left to right, as published, or along all three axes: the same ResNet reads the
+        slabs of each, and the linear layer sees all their features.
+    width : int
+        Of the first convolution, and of all others in proportion.
+    checkpoint : bool
+        Compute the inside of each stage again in the backward pass, rather than keep it: for
+        machines on which a volume does not fit otherwise. The numbers stay the same.
+    weights : str
+        ``"none"``, or the file of a ResNet-18 with torchvision's names; its last layer is not
+        read. It has three input channels, so it fits one map.
+
+    Returns
+    -------
+    torch.nn.Module
+        11,207,233 parameters with the defaults: 11,176,512 and a linear layer on 60 x 512.
+
+    Raises
+    ------
+    InputError
+        If views are unknown, or weights do not fit.
+
+    Notes
+    -----
+    In evaluation 16 slabs pass at a time, so memory does not grow with the volume.
+    """
+    if views not in AXES:
+        raise InputError(
+            f"Found views {views!r}, needed one of {', '.join(AXES)}. Correct the option."
+        )
+    network = SliceResnet18(tuple(grid), AXES[views], channels, outputs, width, checkpoint)
+    if weights != "none":
+        _weights.fill(network.backbone, rename(_weights.read(weights)), weights, unread=("fc.",))
+    return network
+
+
+Classifier = _torch.network(build)

@@ -1,0 +1,146 @@
+"""A vision transformer on 3D patches, from scratch or from masked autoencoding: Chen 2024.
+
+References
+----------
+Chen J, et al. Deep learning with diffusion MRI as in vivo microscope reveals sex-related
+differences in human white matter microstructure. Sci Rep 2024. doi:10.1038/s41598-024-60340-y
+"""
+
+from torch import nn
+
+from bids_sexclf.models import _torch
+from bids_sexclf.models._transformer import Encoder, load_encoder
+
+READS = "volumes"
+TINY = {"patch": (8, 8, 8), "width": 48, "depth": 2, "heads": 3}
+
+
+class Vit(nn.Module):
+    """An encoder of patches, and a linear layer on what its class token has learnt.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    outputs : int
+
+    Attributes
+    ----------
+    n_layers : int
+        Layers that may have learning rates of their own: the embedding, each block, the head.
+    """
+
+    def __init__(self, encoder, outputs):
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.options["width"], outputs)
+        nn.init.trunc_normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+        self.frozen = False
+
+    @property
+    def n_layers(self):
+        """Layers that may have learning rates of their own."""
+        return len(self.encoder.blocks) + 2
+
+    def forward(self, volumes):
+        """Carry volumes (batch, channels, X, Y, Z) to outputs (batch, outputs)."""
+        return self.head(self.encoder(volumes)[:, 0])
+
+    def freeze_encoder(self):
+        """Let only the head learn: the linear probe. The encoder stays in evaluation mode."""
+        self.frozen = True
+        self.encoder.requires_grad_(False)
+        return self.train(self.training)
+
+    def train(self, mode=True):
+        """Switch training on or off; a frozen encoder has it off."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
+
+    def layer_of(self, name):
+        """Give the layer of a parameter, for learning rates that fall towards the input.
+
+        Parameters
+        ----------
+        name : str
+            As ``named_parameters`` gives it.
+
+        Returns
+        -------
+        int
+            0 for patches, positions and class token; 1, 2, ... for the blocks;
+            ``n_layers - 1`` for the last normalisation and the head.
+
+        Examples
+        --------
+        >>> network = build(grid=(32, 32, 32), **TINY)
+        >>> [network.layer_of(f"encoder.{name}") for name in ("pos_embed", "blocks.1.norm1.bias")]
+        [0, 2]
+        """
+        part, _, rest = name.removeprefix("encoder.").partition(".")
+        if part in ("patch_embed", "cls_token", "pos_embed"):
+            return 0
+        return 1 + int(rest.split(".")[0]) if part == "blocks" else self.n_layers - 1
+
+
+def build(
+    grid=(182, 224, 224),
+    channels=1,
+    outputs=2,
+    patch=(6, 16, 16),
+    width=384,
+    depth=12,
+    heads=6,
+    drop_path=0.0,
+    leftover="drop",
+    frozen=False,
+    weights="none",
+):
+    """Build the network with fresh weights, or with an encoder that has been pretrained.
+
+    Parameters
+    ----------
+    grid : tuple of int
+        (X, Y, Z), at least one patch along each axis.
+    channels : int
+        Maps read together; a patch holds all of them.
+    outputs : int
+        2: one per sex, female first. 1: the logit for male.
+    patch : tuple of int
+        Voxels of a patch along each axis; the first runs from left to right.
+    width, depth, heads : int
+        Length of a token, blocks, heads of attention. The paper does not tell its heads; 6 is
+        usual at this width.
+    drop_path : float
+        Share of the samples for which the last block is left out in training, [0, 1); less for
+        those before.
+    leftover : {"drop", "pad"}
+        Voxels beyond the last whole patch are not seen, as published (the last two of 182), or
+        the outermost voxel is repeated, alike on both sides, until they fill one. On coarse
+        grids much is lost by ``"drop"``: choose a patch that divides the grid, or ``"pad"``.
+    frozen : bool
+        Let only the head learn.
+    weights : str
+        ``"none"``, or the file of an encoder pretrained on volumes or on slices. Positions are
+        interpolated where the grid is another; an encoder of slices is inflated.
+
+    Returns
+    -------
+    torch.nn.Module
+        24,144,002 parameters with the defaults.
+
+    Raises
+    ------
+    InputError
+        If the patch does not fit the grid, or weights do not fit.
+    """
+    encoder = Encoder(grid, patch, channels, width, depth, heads, drop_path, leftover)
+    if weights != "none":
+        load_encoder(encoder, weights)
+    network = Vit(encoder, outputs)
+    return network.freeze_encoder() if frozen else network
+
+
+Classifier = _torch.network(build)
