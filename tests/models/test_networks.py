@@ -374,7 +374,7 @@ def test_a_study_that_cannot_be_fitted_is_refused_before_the_first_fit(choices, 
 
 def test_methods_text_tells_the_options():
     study = Study(models=["cnn3", "sfcn"], model_options={"sfcn": {"widths": [8, 16]}})
-    assert "Models: cnn3, sfcn (widths [8, 16])." in " ".join(methods.write_methods(study))
+    assert "Models: cnn3, sfcn (widths [8, 16])." in methods.write_methods(study)
 
 
 def test_shuffled_control_is_the_studys_own_network_with_its_options():
