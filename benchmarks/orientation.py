@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_sexclf.brain import b0_mask
+from bids_sexclf.anatomy.brain import b0_mask
 from bids_sexclf.diffusion import fit_tensor
 from bids_sexclf.interfaces.ants import antspyx, rotation_of, to_ants
 from bids_sexclf.interfaces.diffusion import read_gradients

@@ -19,7 +19,6 @@ CITED = re.compile(r"\s*\[(@[\w:-]+(?:;\s*@[\w:-]+)*)\]")
 
 ESCAPES = {"&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}"}
 
-
 SIGNS = {"²": "$^2$", "⁻³": "$^{-3}$", "×": r"$\times$", "–": "--", "μ": r"$\mu$"}
 """What LaTeX calls characters and signs of a sentence."""
 
@@ -113,7 +112,7 @@ def keys_of(text):
     >>> keys_of("Corrected after Holm [@holm1979; @nichols2002], as always [@holm1979].")
     ['holm1979', 'nichols2002']
     """
-    cited = [key for group in CITED.findall(text) for key in re.findall(r"@([\w:-]+)", group)]
+    cited = [key for bracket in CITED.findall(text) for key in _split(bracket)]
     unknown = sorted(set(cited) - set(library()))
     if unknown:
         raise InputError(
@@ -123,14 +122,34 @@ def keys_of(text):
     return list(dict.fromkeys(cited))
 
 
+def references(text):
+    """List the references that a text cites, each once, in the order of their keys.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    list of Reference
+
+    Raises
+    ------
+    InputError
+        If one is not in the library.
+    """
+    return [library()[key] for key in sorted(keys_of(text))]
+
+
 def _replace(text, render):
     """Replace each bracket of citations by what `render` makes of its references."""
     keys_of(text)
+    return CITED.sub(lambda found: render([library()[key] for key in _split(found[1])]), text)
 
-    def one(found):
-        return render([library()[key] for key in re.findall(r"@([\w:-]+)", found.group(1))])
 
-    return CITED.sub(one, text)
+def _split(bracket):
+    """Give the keys of one bracket of citations."""
+    return re.findall(r"@([\w:-]+)", bracket)
 
 
 def to_markdown(text):
@@ -150,7 +169,7 @@ def to_markdown(text):
     Corrected (Holm 1979).
     """
     body = _replace(text, lambda refs: f" ({'; '.join(ref.short for ref in refs)})")
-    listed = [f"* {library()[k].long} <{library()[k].address}>" for k in sorted(keys_of(text))]
+    listed = [f"* {ref.long} <{ref.address}>" for ref in references(text)]
     return body + ("\n\n## References\n\n" + "\n".join(listed) if listed else "") + "\n"
 
 
@@ -173,8 +192,8 @@ def to_html(text):
 
     paragraphs = [f"<p>{part}</p>" for part in _replace(escape(text, False), link).split("\n\n")]
     listed = "".join(
-        f'<li id="ref-{key}">{escape(library()[key].long)} {escape(library()[key].address)}</li>\n'
-        for key in sorted(keys_of(text))
+        f'<li id="ref-{ref.key}">{escape(ref.long)} {escape(ref.address)}</li>\n'
+        for ref in references(text)
     )
     tail = f'\n<ol class="references">\n{listed}</ol>' if listed else ""
     return "\n".join(paragraphs) + tail
@@ -193,10 +212,7 @@ def to_latex(text):
         A whole document; it compiles with ``pdflatex`` and ``bibtex``.
     """
     safe = "".join(ESCAPES.get(letter, letter) for letter in text)
-    body = CITED.sub(
-        lambda found: r"~\citep{" + ",".join(re.findall(r"@([\w:-]+)", found.group(1))) + "}",
-        safe,
-    )
+    body = _replace(safe, lambda refs: r"~\citep{" + ",".join(ref.key for ref in refs) + "}")
     for sign, code in SIGNS.items():
         body = body.replace(sign, code)
     return "\n".join(
@@ -226,7 +242,7 @@ def to_bibtex(text):
     -------
     str
     """
-    return "\n\n".join(library()[key].source for key in sorted(keys_of(text))) + "\n"
+    return "\n\n".join(ref.source for ref in references(text)) + "\n"
 
 
 def write_citations(text, folder):
@@ -236,6 +252,11 @@ def write_citations(text, folder):
     ----------
     text : str
     folder : path-like
+
+    Returns
+    -------
+    str
+        The Markdown.
     """
     page = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Methods</title>'
@@ -247,3 +268,4 @@ def write_citations(text, folder):
     for extension, content in made.items():
         with whole(Path(folder, f"CITATION.{extension}")) as part:
             part.write_text(content, encoding="utf-8")
+    return made["md"]

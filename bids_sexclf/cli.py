@@ -181,10 +181,11 @@ def main(argv=None):
 def _participant(bids_dir, out, run, preparation, study):
     """Run the participant level, and tell how it went."""
     from bids_sexclf.participant import run as level
+    from bids_sexclf.participant.plan import plan
 
     _use_temporary_folder(run, out)
     with Bar("checking scans", "scan") as bar:
-        planned = level.plan(bids_dir, out, run, preparation, bar.update)
+        planned = plan(bids_dir, out, run, preparation, bar.update)
     for row in planned.excluded:
         print(f"left out {_who(row)}: {row['reason']}", file=sys.stderr)
     print(
@@ -213,7 +214,7 @@ def _participant(bids_dir, out, run, preparation, study):
 def _group(bids_dir, out, run, preparation, study):
     """Run the group level, and tell what was found."""
     from bids_sexclf import models
-    from bids_sexclf.citations import to_markdown, write_citations
+    from bids_sexclf.citations import write_citations
     from bids_sexclf.group import base
     from bids_sexclf.group.methods import write_methods
 
@@ -221,9 +222,7 @@ def _group(bids_dir, out, run, preparation, study):
     if run.reports_only:
         run = run.model_copy(update={"first": "report", "last": "report"})
     if run.boilerplate_only:
-        text = " ".join(write_methods(study))
-        write_citations(text, out / f"study-{study.name}" / "logs")
-        print(to_markdown(text))
+        print(write_citations(write_methods(study), out / f"study-{study.name}" / "logs"))
         return 0
     models.check(study)
     desk = base.Desk.at(bids_dir, out, run, study)

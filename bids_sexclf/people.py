@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from bids_sexclf.errors import InputError
+from bids_sexclf.given.offers import cc359_people
 from bids_sexclf.layout import label
-from bids_sexclf.offers import cc359_people
 from bids_sexclf.tables import read_tsv
 
 SEX = {

@@ -106,6 +106,10 @@ class Run(Record):
         named = (entry.split("=", 1) for entry in self.derivatives or [])
         return {name: Path(path).expanduser() for name, path in named}
 
+    def atlas_folders(self):
+        """List the folders where atlases are looked for first."""
+        return [self.atlas_dir] if self.atlas_dir else []
+
     def derivatives_of(self, name):
         """Give the path that ``--derivatives NAME=PATH`` named, or None."""
         return self.folders().get(name)
@@ -163,10 +167,11 @@ class Preparation(Record):
         "How thermal noise is removed from diffusion series: Marchenko-Pastur PCA, Patch2Self, or "
         "not.",
     )
-    gibbs: Literal["dipy", "none"] = choice(
-        "dipy",
-        "Whether Gibbs ringing inside slices is suppressed in diffusion series; switch it off "
-        "where the scanner interpolated or filtered them.",
+    gibbs: Literal["native", "dipy", "none"] = choice(
+        "native",
+        "How Gibbs ringing inside slices of diffusion series is suppressed: by local subvoxel "
+        "shifts, all slices at once or by dipy (the same method, ten times slower), or not; switch "
+        "it off where the scanner interpolated or filtered them.",
     )
     dwi_alignment: Literal["affine", "rigid", "none"] = choice(
         "affine",

@@ -46,8 +46,8 @@ def test_the_participant_level_cites_by_key_and_leaves_none_unresolved(t1w, dwi)
 
 
 def test_the_study_cites_what_it_uses():
-    assert "wilcoxon1945" in citations.keys_of(" ".join(write_methods(Study())))
-    without = " ".join(write_methods(Study(attributions=[])))
+    assert "wilcoxon1945" in citations.keys_of(write_methods(Study()))
+    without = write_methods(Study(attributions=[]))
     assert "wilcoxon1945" not in citations.keys_of(without)
 
 

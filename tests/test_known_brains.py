@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from bids_sexclf.brain import ball
+from bids_sexclf.anatomy.brain import ball
 from bids_sexclf.interfaces.extract import ExtractBrain
 from bids_sexclf.resources import find_template
 from bids_sexclf.volumes import load, save

@@ -6,8 +6,7 @@ from scipy.ndimage import map_coordinates
 
 from bids_sexclf import warps
 from bids_sexclf.errors import GridError
-from bids_sexclf.interfaces.fsl import save_field
-from bids_sexclf.volumes import Grid, save
+from bids_sexclf.volumes import Grid, save, save_field
 
 AXES = {
     "radiological": np.diag([-2.0, 2.5, 3.0]),

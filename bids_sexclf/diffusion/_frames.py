@@ -36,9 +36,8 @@ def eigenframes(elements):
     alone = _dot(apart, turned[0])
     along, cross, across = _dot(first, turned[1]), _dot(first, turned[2]), _dot(second, turned[2])
     middle, half = (along + across) / 2, (along - across) / 2
-    radius = np.hypot(half, cross)
-    angle = np.arctan2(cross, half) / 2
-    cosine, sine = np.cos(angle), np.sin(angle)
+    radius = np.sqrt(half**2 + cross**2)
+    cosine, sine = _half_angle(half, cross, radius)
     larger, smaller = cosine * first + sine * second, cosine * second - sine * first
     high, low = middle + radius, middle - radius
     evals = np.stack(
@@ -53,6 +52,18 @@ def eigenframes(elements):
         axis=1,
     )
     return evals, evecs
+
+
+def _half_angle(along, across, length):
+    """Return the cosine and sine of half the angle of plane vectors of given length."""
+    # The larger of the two has no cancellation, the other follows from their product.
+    nothing = length == 0
+    length = np.where(nothing, 1, length)
+    larger = np.sqrt((1 + np.where(nothing, 1, np.abs(along) / length)) / 2)
+    smaller = np.abs(across) / (2 * length * larger)
+    ahead = along >= 0
+    cosine, sine = np.where(ahead, larger, smaller), np.where(ahead, smaller, larger)
+    return cosine, np.copysign(sine, across)
 
 
 def _separate_vector(elements):

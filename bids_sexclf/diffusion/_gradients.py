@@ -155,19 +155,6 @@ def _raise_all(faults):
         raise InputError(". ".join(faults) + ".")
 
 
-def check_mask(mask, shape):
-    """Return the mask as a bool array of `shape` (all True for None), or raise InputError."""
-    if mask is None:
-        return np.ones(shape, dtype=bool)
-    mask = np.asarray(mask)
-    if mask.shape != tuple(shape):
-        raise InputError(
-            f"mask has shape {mask.shape} but the volumes have shape {tuple(shape)}; one value per "
-            f"voxel is needed; resample the mask to the grid of the scan."
-        )
-    return mask.astype(bool)
-
-
 def limit_bvals(gradients, b_max):
     """Keep the volumes up to `b_max` s/mm² (None: all), as Gradients."""
     if b_max is None:
@@ -231,8 +218,9 @@ def monomials(gradients, powers):
     numpy.ndarray, shape (n, p)
     """
     # b in ms/µm² keeps all columns near 1, which the normal equations need.
-    variables = np.column_stack([gradients.bvals / 1000, gradients.bvecs])
-    return (variables[:, None] ** powers).prod(axis=2)
+    variables = np.stack([gradients.bvals / 1000, *gradients.bvecs.T])
+    table = np.cumprod([np.ones_like(variables), *[variables] * powers.max()], axis=0)
+    return table[powers, [0, 1, 2, 3]].prod(axis=1).T
 
 
 def find_rank(design):

@@ -17,8 +17,12 @@ at zero rather than measured. Much lower, and the logarithm of a single zero rul
 the fit; much higher, and true signals of fluid at high b are raised as well.
 """
 
-PIVOT = 1e-14
-"""Lowest pivot of a Cholesky decomposition, as a fraction of its diagonal cell."""
+SHAKY = 1e-2
+"""Lowest pivot of a Cholesky decomposition, as a fraction of its diagonal cell, for float32.
+
+What is lost below is the part of a number that tells an unknown from the others: 1e-2 leaves
+five of the seven digits. Voxels with less, mostly fluid, are solved anew in float64.
+"""
 
 
 class LinearModel(NamedTuple):
@@ -62,6 +66,11 @@ class LinearModel(NamedTuple):
         moments = np.ascontiguousarray(monomials(gradients, products).T)
         return cls(design, np.linalg.pinv(design), moments, cells.reshape((len(powers),) * 2))
 
+    def to(self, dtype):
+        """Return the model with numbers of another type."""
+        parts = (part.astype(dtype) for part in (self.design, self.inverse, self.moments))
+        return LinearModel(*parts, self.cells)
+
 
 def check_method(method, signal_floor):
     """Raise InputError if a choice of a fit has no meaning."""
@@ -75,11 +84,11 @@ def check_method(method, signal_floor):
 
 
 def log_signal(signal, reference, floor):
-    """Take the logarithm of signals, raising those that have none to a floor.
+    """Take the logarithm of signals over that at b0, raising those that have none to a floor.
 
     Parameters
     ----------
-    signal : numpy.ndarray of float64, shape (n, n_voxels)
+    signal : numpy.ndarray of float, shape (n, n_voxels)
         Overwritten.
     reference : numpy.ndarray of bool, shape (n,)
         The volumes whose mean over finite positive samples is the voxel's b0 signal.
@@ -88,8 +97,10 @@ def log_signal(signal, reference, floor):
 
     Returns
     -------
-    logs : numpy.ndarray of float64, shape (n, n_voxels)
-        Zero throughout in a voxel without b0 signal.
+    logs : numpy.ndarray of the type of `signal`, shape (n, n_voxels)
+        0 is the b0 signal; the log of the floor throughout in a voxel without one.
+    log_s0 : numpy.ndarray, shape (n_voxels,)
+        Log of the b0 signal; 0 where there is none.
     floored : numpy.ndarray of bool, shape (n, n_voxels)
         Samples that were under the floor or not finite; all those of a voxel
         without b0 signal.
@@ -97,19 +108,24 @@ def log_signal(signal, reference, floor):
         Voxels without b0 signal.
     """
     # One sample that is not finite leaves a sum that is not; finding it takes a pass of its own.
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         finite = np.isfinite(signal.sum(axis=0)).all()
     if not finite:
         signal[~np.isfinite(signal)] = 0
     usable = np.maximum(signal[reference], 0)
     s0 = usable.sum(axis=0) / np.maximum(np.count_nonzero(usable, axis=0), 1)
     empty = s0 == 0
-    limit = np.where(empty, 1.0, floor * s0)
-    floored = signal < limit
-    logs = np.log(np.maximum(signal, limit, out=signal), out=signal)
-    if empty.any():
-        floored[:, empty], logs[:, empty] = True, 0
-    return logs, floored, empty
+    s0 = np.where(empty, 1, s0).astype(signal.dtype)
+    signal *= np.where(empty, 0, 1 / s0)
+    floored = signal < signal.dtype.type(floor)
+    logs = np.log(_raise_to(signal, floor), out=signal)
+    return logs, np.log(s0), floored, empty
+
+
+def _raise_to(values, lowest):
+    """Raise values of shape (n, n_voxels) to a limit, in place."""
+    # A row of limits is compared by vector instructions, a lone number is not.
+    return np.maximum(values, np.full(values.shape[1], lowest, values.dtype), out=values)
 
 
 def solve(model, logs, floored, method, floor):
@@ -127,8 +143,9 @@ def solve(model, logs, floored, method, floor):
     Parameters
     ----------
     model : LinearModel
-    logs : numpy.ndarray of float64, shape (n, n_voxels)
-        Overwritten.
+        Of float64.
+    logs : numpy.ndarray of float32 or float64, shape (n, n_voxels)
+        Around 0.
     floored : numpy.ndarray of bool, shape (n, n_voxels)
         Samples whose log is that of the floor.
     method : {"WLS", "OLS"}
@@ -137,25 +154,45 @@ def solve(model, logs, floored, method, floor):
 
     Returns
     -------
-    numpy.ndarray, shape (p, n_voxels)
+    numpy.ndarray of float64, shape (p, n_voxels)
+
+    Notes
+    -----
+    The weighted fit is found as what it adds to the unweighted one, from what that leaves of
+    the logs. The numbers are small then, and float32 does for all but the few voxels whose
+    weights hardly determine an unknown, or whose signals tower over b0; these are solved again
+    in float64. Against float64 throughout, rounding moves kurtosis by less than 1e-6 in the
+    median voxel and 1e-4 in the worst of 20,000 (SNR 30).
 
     References
     ----------
     Chung, Lu and Henry (2006), doi:10.1016/j.neuroimage.2006.07.001
     """
-    estimate = model.inverse @ logs
     if method == "OLS":
-        return estimate
+        return model.inverse @ logs
+    found, sure = _solve_weighted(model.to(logs.dtype), logs, floored, floor)
+    if logs.dtype == np.float32 and not sure.all():
+        again = np.flatnonzero(~sure)
+        parts = logs[:, again].astype(float), floored[:, again]
+        found[:, again] = _solve_weighted(model, *parts, floor)[0]
+    return found
+
+
+def _solve_weighted(model, logs, floored, floor):
+    """Fit in the type of the model; give the unknowns, float64, and where float32 does."""
+    estimate = model.inverse @ logs
     weights = model.design @ estimate
-    weights -= weights.max(axis=0)
-    np.maximum(weights, np.log(floor), out=weights)
-    if floored.any():
-        weights[floored] = np.log(floor)
+    left = logs - weights
+    top = weights.max(axis=0)
+    weights -= top
+    _raise_to(weights, np.log(floor))
+    weights.ravel()[np.flatnonzero(floored)] = np.log(floor)
     weights *= 2
     np.exp(weights, out=weights)
     moments = model.moments @ weights
-    weights *= logs
-    return solve_positive(moments, model.cells, model.design.T @ weights)
+    left *= weights
+    step, pivots = solve_positive(moments, model.cells, model.design.T @ left)
+    return estimate + step.astype(float), (pivots > SHAKY) & (top < 1)
 
 
 def solve_positive(numbers, cells, right):
@@ -167,38 +204,46 @@ def solve_positive(numbers, cells, right):
 
     Parameters
     ----------
-    numbers : numpy.ndarray, shape (m, n_voxels)
+    numbers : numpy.ndarray of float, shape (m, n_voxels)
         The different numbers in the matrices.
     cells : numpy.ndarray of int, shape (p, p)
         Which of them each cell holds.
     right : numpy.ndarray, shape (p, n_voxels)
-        Overwritten.
 
     Returns
     -------
-    numpy.ndarray, shape (p, n_voxels)
+    solution : numpy.ndarray, shape (p, n_voxels)
+    pivots : numpy.ndarray, shape (n_voxels,)
+        The least pivot as a fraction of its diagonal cell: 1 where unknowns are independent,
+        0 where one follows from the others.
 
     Examples
     --------
     >>> numbers, cells = np.array([[4.0], [2.0]]), np.array([[0, 1], [1, 1]])
     >>> solve_positive(numbers, cells, np.array([[8.0], [6.0]]))
-    array([[1.],
-           [2.]])
+    (array([[1.],
+           [2.]]), array([0.5]))
     """
-    p = len(right)
-    lower = np.empty((p, p, right.shape[1]), dtype=right.dtype)
+    p, dtype = len(right), right.dtype
+    # The right side is one more row: what makes the others triangular solves it forward.
+    lower = np.empty((p + 1, p, right.shape[1]), dtype)
+    scales, pivots = np.empty_like(right), np.ones_like(right[0])
     for j in range(p):
-        column = numbers[cells[j:, j]]
-        # Where rounding leaves nothing of a pivot, its unknown is not determined: hold it near 0.
-        least = PIVOT * column[0]
+        column = lower[j:, j]
+        np.take(numbers, cells[j:, j], axis=0, out=column[:-1], mode="clip")
+        column[-1] = right[j]
+        diagonal = column[0].copy()
         if j:
             column -= np.einsum("ikv,kv->iv", lower[j:, :j], lower[j, :j])
-            right[j] -= np.einsum("kv,kv->v", lower[j, :j], right[:j])
-        scale = 1 / np.sqrt(np.maximum(column[0], least))
-        np.multiply(column, scale, out=lower[j:, j])
-        lower[j, j] = scale
-        right[j] *= scale
+        share = column[0] / diagonal
+        np.minimum(pivots, share, out=pivots)
+        # Where rounding leaves nothing of a pivot, its unknown is not determined: hold it near 0.
+        np.maximum(share, 45 * np.finfo(dtype).eps, out=share)
+        scales[j] = 1 / np.sqrt(share * diagonal)
+        column *= scales[j]
+    solution = lower[p]
     for j in reversed(range(p)):
-        right[j] -= np.einsum("iv,iv->v", lower[j + 1 :, j], right[j + 1 :])
-        right[j] *= lower[j, j]
-    return right
+        if j < p - 1:
+            solution[j] -= np.einsum("iv,iv->v", lower[j + 1 : p, j], solution[j + 1 :])
+        solution[j] *= scales[j]
+    return solution, pivots

@@ -113,7 +113,7 @@ def turn(signals, signal, bvecs, directions, groups, shape, amounts):
     right = [np.einsum("nv,nv->v", column, left) for column in (first, second)]
     # Where nothing points anywhere (no slope), the small term keeps the direction.
     numbers = np.stack([a, b, c]) + 1e-6 * np.array([[1.0], [0.0], [1.0]])
-    step = solve_positive(numbers, np.array([[0, 1], [1, 2]]), np.stack(right))
+    step = solve_positive(numbers, np.array([[0, 1], [1, 2]]), np.stack(right))[0]
     # A step is linear in the angle: one of more than half a radian would not be.
     step /= np.maximum(1, np.linalg.norm(step, axis=0) / 0.5)
     turned = directions + step[0] * across[0] + step[1] * across[1]
@@ -330,4 +330,4 @@ def _step(model, free, products, projections, shape, amounts, damping):
             numbers[place] *= 1 + (damping if i >= 2 else 0)
             numbers[place][held[i] | (numbers[place] <= 0)] = 1
     cells = np.array([[pairs.index((max(i, j), min(i, j))) for j in range(4)] for i in range(4)])
-    return solve_positive(numbers, cells, np.where(held, 0, right))[2:]
+    return solve_positive(numbers, cells, np.where(held, 0, right))[0][2:]

@@ -2,9 +2,11 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
+from typing import NamedTuple
 
 import numpy as np
 
+from bids_sexclf.diffusion._gradients import Gradients, check_gradients, limit_bvals
 from bids_sexclf.errors import InputError
 
 CHUNK_SIZE = 2000
@@ -12,6 +14,10 @@ CHUNK_SIZE = 2000
 
 SLAB_BYTES = 2**27
 """Memory that one slab of a scan on disk may take, as float64; one plane at least."""
+
+
+STRIP = 64
+"""Voxels transposed at once: their samples fit the nearest cache."""
 
 
 def alone(fit):
@@ -30,33 +36,64 @@ def alone(fit):
     return fit_alone
 
 
-def check_walk(chunk_size, n_threads):
-    """Raise InputError if voxels cannot be walked through like that."""
-    if chunk_size < 1 or n_threads < 1:
-        raise InputError(
-            f"chunk_size is {chunk_size} and n_threads {n_threads}; both must be at least 1; the "
-            f"defaults are {CHUNK_SIZE} and 1."
-        )
+class Scan(NamedTuple):
+    """Hold a scan whose parts fit together.
+
+    Attributes
+    ----------
+    dwi : numpy.ndarray or sliceable, shape (X, Y, Z, N)
+    mask : numpy.ndarray of bool, shape (X, Y, Z)
+        Voxels to fit.
+    gradients : Gradients
+        Of the volumes that enter the fit.
+    """
+
+    dwi: object
+    mask: np.ndarray
+    gradients: Gradients
 
 
-def as_sliceable(dwi):
-    """Return a scan as it is where it can be sliced, e.g. a proxy of a file, else as an array."""
+def check_scan(dwi, bvals, bvecs, mask, b0_threshold, b_max=None):
+    """Return what a fit was given as a Scan, or say all that is wrong.
+
+    Parameters
+    ----------
+    dwi, bvals, bvecs, mask, b0_threshold, b_max
+        As in `fit_tensor`; no `b_max` means all volumes.
+
+    Raises
+    ------
+    InputError
+        If shapes, b-values or b-vectors do not fit together.
+    """
     whole = all(hasattr(dwi, name) for name in ("shape", "ndim", "dtype", "__getitem__"))
-    return dwi if whole else np.asarray(dwi)
+    dwi = dwi if whole else np.asarray(dwi)
+    gradients = limit_bvals(check_gradients(dwi, bvals, bvecs, b0_threshold), b_max)
+    return Scan(dwi, _check_mask(mask, dwi.shape[:3]), gradients)
 
 
-def fit_voxels(fit_chunk, dwi, mask, volumes, outputs, *, chunk_size, n_threads):
+def _check_mask(mask, shape):
+    """Return the mask as a bool array of `shape` (all True for None), or raise InputError."""
+    if mask is None:
+        return np.ones(shape, dtype=bool)
+    mask = np.asarray(mask)
+    if mask.shape != tuple(shape):
+        raise InputError(
+            f"mask has shape {mask.shape} but the volumes have shape {tuple(shape)}; one value per "
+            f"voxel is needed; resample the mask to the grid of the scan."
+        )
+    return mask.astype(bool)
+
+
+def fit_voxels(fit_chunk, scan, outputs, *, chunk_size, n_threads):
     """Fill maps voxel by voxel, holding one slab of the scan, and one chunk of it per thread.
 
     Parameters
     ----------
     fit_chunk : callable
-        Takes signals of float64 and shape (n, n_voxels), which it may overwrite; returns a dict
+        Takes signals of float32 and shape (n, n_voxels), which it may overwrite; returns a dict
         of arrays whose last axis is voxels, with at least the keys of `outputs`.
-    dwi : numpy.ndarray or sliceable, shape (X, Y, Z, N)
-    mask : numpy.ndarray of bool, shape (X, Y, Z)
-    volumes : numpy.ndarray of int, shape (n,)
-        The volumes that enter the fit.
+    scan : Scan
     outputs : dict of str to tuple
         Name of each map to the type of its values, and how many of them a voxel has.
     chunk_size, n_threads : int
@@ -65,7 +102,18 @@ def fit_voxels(fit_chunk, dwi, mask, volumes, outputs, *, chunk_size, n_threads)
     -------
     dict of numpy.ndarray, shape (X, Y, Z) or (X, Y, Z, k)
         0 outside the mask.
+
+    Raises
+    ------
+    InputError
+        If chunks or threads are fewer than one.
     """
+    if chunk_size < 1 or n_threads < 1:
+        raise InputError(
+            f"chunk_size is {chunk_size} and n_threads {n_threads}; both must be at least 1; the "
+            f"defaults are {CHUNK_SIZE} and 1."
+        )
+    dwi, mask, volumes = scan.dwi, scan.mask, scan.gradients.volumes
     by_voxel = _runs_along_volumes(dwi)
     wanted = mask.ravel("C" if by_voxel else "F")
     maps = {name: np.zeros((mask.size, k), dtype) for name, (dtype, k) in outputs.items()}
@@ -109,14 +157,17 @@ def _slabs(dwi, wanted, by_voxel):
 
 
 def _gather(samples, here, volumes, by_voxel):
-    """Copy the samples of some voxels, volumes first."""
+    """Copy the samples of some voxels as float32, volumes first."""
     every = np.array_equal(volumes, np.arange(samples.shape[1 if by_voxel else 0]))
-    if by_voxel:
-        signal = samples[here].T
-        signal = signal if every else signal[volumes]
-    else:
-        signal = samples.take(here, axis=1) if every else samples[np.ix_(volumes, here)]
-    return np.ascontiguousarray(signal, dtype=np.float64)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and met as such
+        if not by_voxel:
+            signal = samples.take(here, axis=1) if every else samples[np.ix_(volumes, here)]
+            return signal.astype(np.float32, order="C", copy=False)
+        signal = np.empty((volumes.size, here.size), np.float32)
+        for at in range(0, here.size, STRIP):
+            strip = samples[here[at : at + STRIP]].T
+            signal[:, at : at + STRIP] = strip if every else strip[volumes]
+        return signal
 
 
 def _unfold(values, shape, by_voxel):

@@ -3,9 +3,8 @@
 import numpy as np
 
 from bids_sexclf.diffusion import kurtosis, tensor
-from bids_sexclf.diffusion._gradients import check_gradients, check_mask
 from bids_sexclf.diffusion._least_squares import SIGNAL_FLOOR, log_signal
-from bids_sexclf.diffusion._voxels import CHUNK_SIZE, alone, as_sliceable, fit_voxels
+from bids_sexclf.diffusion._voxels import CHUNK_SIZE, alone, check_scan, fit_voxels
 from bids_sexclf.diffusion.kurtosis import KURTOSIS_RANGE, check_kurtosis
 from bids_sexclf.diffusion.tensor import (
     MAX_DIFFUSIVITY,
@@ -42,11 +41,11 @@ def fit_tensor(dwi, bvals, bvecs, mask=None, *, counts=False, n_threads=1):
     """
     from dipy.reconst.dti import TensorModel
 
-    dwi = as_sliceable(dwi)
-    gradients = choose_volumes(check_gradients(dwi, bvals, bvecs, B0_THRESHOLD), None)
-    check_tensor(gradients)
-    model = TensorModel(_table(gradients), fit_method="WLS", return_S0_hat=True)
-    return _fit(model, lambda fit: {}, tensor.MAPS, dwi, gradients, mask, counts, n_threads)
+    scan = check_scan(dwi, bvals, bvecs, mask, B0_THRESHOLD)
+    scan = scan._replace(gradients=choose_volumes(scan.gradients, None))
+    check_tensor(scan.gradients)
+    model = TensorModel(_table(scan.gradients), fit_method="WLS", return_S0_hat=True)
+    return _fit(model, lambda fit: {}, tensor.MAPS, scan, counts, n_threads)
 
 
 @alone
@@ -80,9 +79,8 @@ def fit_kurtosis(
     """
     from dipy.reconst.dki import DiffusionKurtosisModel
 
-    dwi = as_sliceable(dwi)
-    gradients = check_gradients(dwi, bvals, bvecs, B0_THRESHOLD)
-    check_kurtosis(gradients, B0_THRESHOLD)
+    scan = check_scan(dwi, bvals, bvecs, mask, B0_THRESHOLD)
+    check_kurtosis(scan.gradients, B0_THRESHOLD)
     limits = {"min_kurtosis": min_kurtosis, "max_kurtosis": max_kurtosis}
 
     def averages(fit):
@@ -91,8 +89,8 @@ def fit_kurtosis(
         clipped = ((values <= min_kurtosis) | (values >= max_kurtosis)).sum(axis=0)
         return found | {"KFA": fit.kfa, "n_clipped": clipped}
 
-    model = DiffusionKurtosisModel(_table(gradients), fit_method="WLS", return_S0_hat=True)
-    return _fit(model, averages, kurtosis.MAPS, dwi, gradients, mask, counts, n_threads)
+    model = DiffusionKurtosisModel(_table(scan.gradients), fit_method="WLS", return_S0_hat=True)
+    return _fit(model, averages, kurtosis.MAPS, scan, counts, n_threads)
 
 
 def _table(gradients):
@@ -101,13 +99,12 @@ def _table(gradients):
     return gradient_table(gradients.bvals, bvecs=gradients.bvecs, b0_threshold=B0_THRESHOLD)
 
 
-def _fit(model, averages, records, dwi, gradients, mask, counts, n_threads):
+def _fit(model, averages, records, scan, counts, n_threads):
     """Fit a model of dipy chunk by chunk, and bring its maps into the declared ranges."""
-    mask = check_mask(mask, dwi.shape[:3])
 
     def fit_chunk(signal):
-        logs, floored, empty = log_signal(signal, gradients.reference, SIGNAL_FLOOR)
-        fit = model.fit(np.exp(logs).T)
+        logs, log_s0, floored, empty = log_signal(signal, scan.gradients.reference, SIGNAL_FLOOR)
+        fit = model.fit(np.exp((logs + log_s0).T, dtype=float))
         evals = np.clip(fit.evals.T, MIN_DIFFUSIVITY, MAX_DIFFUSIVITY)
         log_s0 = np.log(np.clip(np.ravel(fit.S0_hat), np.finfo(np.float32).tiny, MAX_S0))
         maps = tensor.tensor_maps(log_s0, evals) | averages(fit)
@@ -117,11 +114,5 @@ def _fit(model, averages, records, dwi, gradients, mask, counts, n_threads):
         return blank(maps, empty)
 
     return fit_voxels(
-        fit_chunk,
-        dwi,
-        mask,
-        gradients.volumes,
-        declare(records, counts),
-        chunk_size=CHUNK_SIZE,
-        n_threads=n_threads,
+        fit_chunk, scan, declare(records, counts), chunk_size=CHUNK_SIZE, n_threads=n_threads
     )

@@ -4,10 +4,7 @@ import numpy as np
 
 from bids_sexclf.diffusion._gradients import (
     check_design,
-    check_gradients,
-    check_mask,
     find_shells,
-    limit_bvals,
     monomials,
     multiplicities,
     powers_of,
@@ -21,7 +18,7 @@ from bids_sexclf.diffusion._least_squares import (
     solve,
 )
 from bids_sexclf.diffusion._maps import MapRecord
-from bids_sexclf.diffusion._voxels import CHUNK_SIZE, alone, as_sliceable, check_walk, fit_voxels
+from bids_sexclf.diffusion._voxels import CHUNK_SIZE, alone, check_scan, fit_voxels
 from bids_sexclf.diffusion.tensor import MAPS as TENSOR_MAPS
 from bids_sexclf.diffusion.tensor import (
     MAX_DIFFUSIVITY,
@@ -41,12 +38,8 @@ KURTOSIS_RANGE = (-3 / 7, 10.0)
 UNDEFINED_DIFFUSIVITY = 2e-7
 """Eigenvalue (mm²/s) under which a kurtosis, divided by its square, is undefined (as in dipy)."""
 
-GAP = 1e-4
-"""Relative distance to which equal eigenvalues are parted in the formula of mean kurtosis.
-
-The formula divides two vanishing terms there. Parted by 1e-4 it is off by less than 1e-4 of
-itself, and rounding by 1e-8 (machine precision over the gap squared).
-"""
+NODES, WEIGHTS = (part[12:] for part in np.polynomial.legendre.leggauss(24))
+"""Heights over [0, 1] at which circles of directions are averaged, and their shares."""
 
 MIN_MEAN_KURTOSIS = 1e-8
 """Mean of the kurtosis tensor up to which KFA is 0 (as in dipy)."""
@@ -125,39 +118,21 @@ def fit_kurtosis(
     Parameters
     ----------
     dwi : numpy.ndarray or sliceable, shape (X, Y, Z, N)
-        Signals of any real type, in any order in memory. What can be sliced,
-        such as the ``dataobj`` of a NIfTI file opened by nibabel, is read slab
-        by slab and never held as a whole.
     bvals : array-like, shape (N,)
         b-values, s/mm², of two or more shells.
     bvecs : array-like, shape (N, 3)
         Unit b-vectors; those of b0 volumes count as zero unless they are unit.
     mask : array-like of bool, shape (X, Y, Z), optional
         Voxels to fit; all by default.
-    method : {"WLS", "OLS"}
-        Least squares on log signals, weighted by the squared prediction of an
-        unweighted fit, or unweighted.
     b_max : float, optional
         Use volumes up to this b-value, s/mm²; all by default. The expansion
         holds up to about 3000 in the brain.
-    b0_threshold : float, default 50
-        Volumes up to this b-value, s/mm², are b0 volumes.
-    signal_floor : float, default 0.001
-        Signals that are not finite or under this fraction of the voxel's mean
-        b0 signal are raised to it before the logarithm, counted, and hardly
-        weighted by WLS.
-    min_diffusivity, max_diffusivity : float
-        Eigenvalues are clipped to this range, mm²/s, and counted.
     min_kurtosis, max_kurtosis : float
         MK, AK and RK are clipped to this range, and counted.
-    counts : bool, default False
-        Add ``"n_floored"`` and ``"n_clipped"``, how many samples and
-        estimates of each voxel were pushed to a limit (int32); see
-        `count_impossible`.
-    chunk_size : int, default 2000
-        Voxels held at once per thread; changes memory, not maps.
-    n_threads : int, default 1
-        Chunks fitted at the same time.
+    method, b0_threshold, signal_floor, min_diffusivity, max_diffusivity
+        As in `fit_tensor`; diffusivities in mm²/s, b-values in s/mm².
+    counts, chunk_size, n_threads
+        As in `fit_tensor`.
 
     Returns
     -------
@@ -173,7 +148,8 @@ def fit_kurtosis(
 
     Notes
     -----
-    All three kurtosis averages are exact for the fitted tensors, not sampled.
+    All three kurtosis averages are those of the fitted tensors by formula, not by sampled
+    directions (see `mean_kurtosis` for its error).
     Where an eigenvalue is not over 2e-7 mm²/s they are undefined: they are
     set to 0 as in dipy, and counted as clipped. The tensor is not constrained
     to physical values, so noise can make MK low in single voxels.
@@ -184,34 +160,26 @@ def fit_kurtosis(
     doi:10.1002/mrm.22655; Veraart et al. (2013),
     doi:10.1016/j.neuroimage.2013.05.028
     """
-    dwi = as_sliceable(dwi)
     check_method(method, signal_floor)
-    check_walk(chunk_size, n_threads)
-    gradients = limit_bvals(check_gradients(dwi, bvals, bvecs, b0_threshold), b_max)
-    mask = check_mask(mask, dwi.shape[:3])
+    scan = check_scan(dwi, bvals, bvecs, mask, b0_threshold, b_max)
+    gradients = scan.gradients
     check_kurtosis(gradients, b0_threshold)
     model = LinearModel.from_powers(gradients, KURTOSIS_POWERS)
 
     def fit_chunk(signal):
-        logs, floored, empty = log_signal(signal, gradients.reference, signal_floor)
+        logs, log_s0, floored, empty = log_signal(signal, gradients.reference, signal_floor)
         found = solve(model, logs, floored, method, signal_floor)
-        log_s0, tensors = split_tensor(found)
+        change, tensors = split_tensor(found)
         quartics = 6 * found[7:] / multiplicities(4)
         evals, evecs, n_clipped = decompose(tensors, min_diffusivity, max_diffusivity)
         averages, n_out = _averages(evals, evecs, quartics, (min_kurtosis, max_kurtosis))
-        maps = tensor_maps(log_s0, evals) | averages
+        maps = tensor_maps(log_s0 + change, evals) | averages
         maps["KFA"] = kurtosis_anisotropy(quartics, maps["MD"])
         maps |= {"n_floored": floored.sum(axis=0), "n_clipped": n_clipped + n_out}
         return blank(maps, empty)
 
     return fit_voxels(
-        fit_chunk,
-        dwi,
-        mask,
-        gradients.volumes,
-        declare(MAPS, counts),
-        chunk_size=chunk_size,
-        n_threads=n_threads,
+        fit_chunk, scan, declare(MAPS, counts), chunk_size=chunk_size, n_threads=n_threads
     )
 
 
@@ -286,33 +254,35 @@ def mean_kurtosis(evals, quartic):
 
     Notes
     -----
-    The elliptic integrals of the paper, R(a/b, a/c, 1), are written as
-    R(ab, ac, bc): RF is then the same for all three axes.
+    Instead of the elliptic integrals of the paper, which divide vanishing terms where two
+    eigenvalues are equal: the average over a circle around the principal direction has a closed
+    form (that of radial kurtosis), and the average over heights u of the circles is Gauss and
+    Legendre's in the logarithm t of ``u = sinh(t) sqrt(c / (a - c))``, which keeps the poles of
+    the integrand away however unequal the largest eigenvalue a and the smallest c are. Twelve
+    circles leave a relative error under 1e-7 up to a = 100 c, 1e-5 up to 1000 c, and 1e-3 up to
+    50 000 c, the widest range that the limits of `fit_kurtosis` allow.
 
     References
     ----------
     Tabesh et al. (2011), doi:10.1002/mrm.22655
     """
-    from scipy.special import elliprd, elliprf
-
-    largest, middle, smallest = evals
-    lambdas = np.stack(
-        [
-            np.maximum(largest, middle * (1 + GAP)),
-            middle,
-            np.minimum(smallest, middle * (1 - GAP)),
-        ]
-    )
-    total = 0.0
-    rf = elliprf(*(lambdas[list(pair)].prod(axis=0) for pair in [(0, 1), (0, 2), (1, 2)]))
-    for i, j, k in [(0, 1, 2), (1, 0, 2), (2, 0, 1)]:
-        a, b, c = lambdas[[i, j, k]]
-        rd = b * c * elliprd(a * b, a * c, b * c) / 3
-        along = b * c / a * rf + (3 * a**2 - a * b - a * c - b * c) / a * rd - 1
-        across = (b + c) * rf + (2 * a - b - c) * rd - 2
-        total += along / (2 * (a - b) * (a - c)) * quartic[i, i]
-        total += 3 * across / (b - c) ** 2 * quartic[j, k]
-    return total
+    a, b, c = evals
+    top = np.maximum(np.sqrt((a - c) / c), 1e-3)
+    length = np.arcsinh(top)
+    grown = np.exp(np.multiply.outer(NODES, length))
+    shrunk = 1 / grown
+    share = WEIGHTS[:, None] * (grown + shrunk) * (length / (2 * top))
+    square = ((grown - shrunk) / (2 * top)) ** 2
+    rest = 1 - square
+    # Diffusivity along the two axes of an ellipse, whose mean over the circle is sought.
+    p, q = b + (a - b) * square, c + (a - c) * square
+    root = np.sqrt(p * q)
+    common = p + q + 2 * root
+    total = square**2 * (p + q) * common / (p * q) * quartic[0, 0]
+    total += 6 * square * rest * common * (quartic[0, 1] / p + quartic[0, 2] / q)
+    total += rest**2 * ((q + 2 * root) / p * quartic[1, 1] + (p + 2 * root) / q * quartic[2, 2])
+    total += 6 * rest**2 * quartic[1, 2]
+    return np.einsum("kv,kv->v", total, share / (2 * root * common))
 
 
 def axial_kurtosis(evals, quartic):

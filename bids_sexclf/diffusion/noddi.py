@@ -4,10 +4,7 @@ import numpy as np
 
 from bids_sexclf.diffusion._gradients import (
     Gradients,
-    check_gradients,
-    check_mask,
     find_shells,
-    limit_bvals,
 )
 from bids_sexclf.diffusion._least_squares import (
     SIGNAL_FLOOR,
@@ -26,7 +23,7 @@ from bids_sexclf.diffusion._neurites import (
     reduce_shells,
     turn,
 )
-from bids_sexclf.diffusion._voxels import alone, as_sliceable, check_walk, fit_voxels
+from bids_sexclf.diffusion._voxels import alone, check_scan, fit_voxels
 from bids_sexclf.diffusion.tensor import MAPS as TENSOR_MAPS
 from bids_sexclf.diffusion.tensor import (
     MAX_DIFFUSIVITY,
@@ -96,9 +93,6 @@ def fit_noddi(
     Parameters
     ----------
     dwi : numpy.ndarray or sliceable, shape (X, Y, Z, N)
-        Signals of any real type, in any order in memory. What can be sliced,
-        such as the ``dataobj`` of a NIfTI file opened by nibabel, is read slab
-        by slab and never held as a whole.
     bvals : array-like, shape (N,)
         b-values, s/mm², of b0 and two or more shells. Volumes of one shell
         are fitted with its mean.
@@ -108,18 +102,14 @@ def fit_noddi(
         Voxels to fit; all by default.
     b_max : float, optional
         Use volumes up to this b-value, s/mm²; all by default.
-    b0_threshold : float, default 50
-        Volumes up to this b-value, s/mm², are b0 volumes.
     signal_floor : float, default 0.001
         Signals that are not finite or under this fraction of the voxel's mean
         b0 signal are counted; those that are not finite count as 0.
     counts : bool, default False
         Add ``"n_floored"``, such signals in each voxel, and ``"n_clipped"``,
         its parameters that ended at a limit (int32).
-    chunk_size : int, default 500
-        Voxels held at once per thread; changes memory, not maps.
-    n_threads : int, default 1
-        Chunks fitted at the same time.
+    b0_threshold, chunk_size, n_threads
+        As in `fit_tensor` (s/mm²; voxels; threads), with chunks of 500.
 
     Returns
     -------
@@ -152,21 +142,20 @@ def fit_noddi(
     Zhang et al. (2012), doi:10.1016/j.neuroimage.2012.03.072; Daducci et al.
     (2015), doi:10.1016/j.neuroimage.2014.10.026
     """
-    dwi = as_sliceable(dwi)
     check_method("WLS", signal_floor)
-    check_walk(chunk_size, n_threads)
-    gradients = limit_bvals(check_gradients(dwi, bvals, bvecs, b0_threshold), b_max)
-    mask = check_mask(mask, dwi.shape[:3])
-    gradients, groups = _group(gradients, b0_threshold)
+    scan = check_scan(dwi, bvals, bvecs, mask, b0_threshold, b_max)
+    gradients, groups = _group(scan.gradients, b0_threshold)
+    scan = scan._replace(gradients=gradients)
     find_directions = _direction_finder(gradients, signal_floor)
     signals = ShellSignals([gradients.bvals[rows].mean() for rows in groups])
 
     def fit_chunk(signal):
+        signal = signal.astype(float)
         signal[~np.isfinite(signal)] = 0
         s0 = np.maximum(signal[gradients.reference], 0).mean(axis=0)
         empty = s0 == 0
         floored = (signal < signal_floor * s0) | empty
-        directions = find_directions(signal.copy())
+        directions = find_directions(signal)
         signal /= np.where(empty, 1, s0)
         reduced = reduce_shells(signal, gradients.bvecs @ directions, groups, signals.orders)
         found = fit_shells(signals, *reduced)
@@ -187,13 +176,7 @@ def fit_noddi(
         return blank(maps, empty)
 
     return fit_voxels(
-        fit_chunk,
-        dwi,
-        mask,
-        gradients.volumes,
-        declare(MAPS, counts),
-        chunk_size=chunk_size,
-        n_threads=n_threads,
+        fit_chunk, scan, declare(MAPS, counts), chunk_size=chunk_size, n_threads=n_threads
     )
 
 
@@ -222,7 +205,7 @@ def _direction_finder(gradients, signal_floor):
     model = LinearModel.from_powers(low, TENSOR_POWERS)
 
     def find_directions(signal):
-        logs, floored, _ = log_signal(signal[low.volumes], low.reference, signal_floor)
+        logs, _, floored, _ = log_signal(signal[low.volumes], low.reference, signal_floor)
         _, tensors = split_tensor(solve(model, logs, floored, "WLS", signal_floor))
         return decompose(tensors, MIN_DIFFUSIVITY, MAX_DIFFUSIVITY)[1][:, 0]
 

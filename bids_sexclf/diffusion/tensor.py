@@ -6,7 +6,6 @@ from bids_sexclf.diffusion._frames import eigenframes
 from bids_sexclf.diffusion._gradients import (
     check_design,
     check_gradients,
-    check_mask,
     find_rank,
     limit_bvals,
     monomials,
@@ -21,7 +20,7 @@ from bids_sexclf.diffusion._least_squares import (
     solve,
 )
 from bids_sexclf.diffusion._maps import COUNTS, MapRecord
-from bids_sexclf.diffusion._voxels import CHUNK_SIZE, alone, as_sliceable, check_walk, fit_voxels
+from bids_sexclf.diffusion._voxels import CHUNK_SIZE, alone, check_scan, fit_voxels
 
 MIN_DIFFUSIVITY = 1e-9
 """Lowest eigenvalue, mm²/s: positive, and far below what a scan can resolve (as in dipy)."""
@@ -167,32 +166,23 @@ def fit_tensor(
     Basser and Pierpaoli (1996), doi:10.1006/jmrb.1996.0086; Chung, Lu and
     Henry (2006), doi:10.1016/j.neuroimage.2006.07.001
     """
-    dwi = as_sliceable(dwi)
     check_method(method, signal_floor)
-    check_walk(chunk_size, n_threads)
-    gradients = choose_volumes(check_gradients(dwi, bvals, bvecs, b0_threshold), b_max)
-    mask = check_mask(mask, dwi.shape[:3])
+    scan = check_scan(dwi, bvals, bvecs, mask, b0_threshold)
+    gradients = choose_volumes(scan.gradients, b_max)
+    scan = scan._replace(gradients=gradients)
     check_tensor(gradients)
     model = LinearModel.from_powers(gradients, TENSOR_POWERS)
 
     def fit_chunk(signal):
-        logs, floored, empty = log_signal(signal, gradients.reference, signal_floor)
-        log_s0, tensors = split_tensor(solve(model, logs, floored, method, signal_floor))
+        logs, log_s0, floored, empty = log_signal(signal, gradients.reference, signal_floor)
+        change, tensors = split_tensor(solve(model, logs, floored, method, signal_floor))
         evals, evecs, n_clipped = decompose(tensors, min_diffusivity, max_diffusivity)
-        maps = tensor_maps(log_s0, evals)
+        maps = tensor_maps(log_s0 + change, evals)
         maps |= {"V1": evecs[:, 0], "n_floored": floored.sum(axis=0), "n_clipped": n_clipped}
         return blank(maps, empty)
 
     outputs = declare(MAPS, counts) | ({"V1": (np.float32, 3)} if directions else {})
-    return fit_voxels(
-        fit_chunk,
-        dwi,
-        mask,
-        gradients.volumes,
-        outputs,
-        chunk_size=chunk_size,
-        n_threads=n_threads,
-    )
+    return fit_voxels(fit_chunk, scan, outputs, chunk_size=chunk_size, n_threads=n_threads)
 
 
 def check_tensor(gradients):

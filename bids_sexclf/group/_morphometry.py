@@ -1,6 +1,7 @@
 """Gather region measures of the cohort: the participant level's, and FreeSurfer's."""
 
-from bids_sexclf import freesurfer, layout
+from bids_sexclf import layout
+from bids_sexclf.anatomy import freesurfer
 from bids_sexclf.tables import read_table, schema
 
 

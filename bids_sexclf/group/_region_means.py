@@ -18,15 +18,15 @@ class Averager:
     desk : base.Desk
     space, resolution : str
         Labels of the maps' space.
-    folders : iterable of path-like
-        Where atlases are looked for first.
     """
 
-    def __init__(self, desk, space, resolution, folders=()):
+    def __init__(self, desk, space, resolution):
         mask, affine = load(desk.derivatives / layout.reference("mask", space, resolution), ndim=3)
         study = desk.study
         grid = Grid(mask.shape, affine)
-        atlas = resources.find_atlas(study.atlas, grid, space, study.atlas_labels, folders)
+        atlas = resources.find_atlas(
+            study.atlas, grid, space, study.atlas_labels, desk.run.atlas_folders()
+        )
         self.name, self.labels = atlas.name, atlas.labels
         self.parcellation = atlas.parcellation * (mask > 0.5)
         self.groups = resources.groups_of(study.atlas)

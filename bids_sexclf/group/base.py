@@ -212,7 +212,8 @@ def findings(desk):
             where = "" if row.map == "table" else f" on {row.map}"
             interval = f"[{row.ci_low:.2f}, {row.ci_high:.2f}]"
             lines.append(
-                f"{row.model}{where}: {title} {row.estimate:.2f} {interval}, p {row.p:.2g}, n {row.n}"
+                f"{row.model}{where}: {title} {row.estimate:.2f} {interval}, p {row.p:.2g}, "
+                f"n {row.n}"
             )
     if (desk.folder / "regions.tsv").exists():
         for (model, which), rows in desk.read("regions").groupby(["model", "map"], sort=False):

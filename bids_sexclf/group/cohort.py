@@ -11,25 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_sexclf import layout, resources
-from bids_sexclf.acpc import SPACE as NATIVE
+from bids_sexclf import layout
+from bids_sexclf.anatomy.acpc import SPACE as NATIVE
 from bids_sexclf.errors import InputError
-from bids_sexclf.group import _morphometry, _native
+from bids_sexclf.group import _morphometry
+from bids_sexclf.group._grids import write_grid, write_native_grid
 from bids_sexclf.group._quality import gather_quality
 from bids_sexclf.group._region_means import TABLE, Averager
 from bids_sexclf.people import read_participants
 from bids_sexclf.tables import read_table, write_table
-from bids_sexclf.volumes import (
-    Grid,
-    check_same_grid,
-    crop_grid,
-    load,
-    open_cohort,
-    release,
-    resample,
-    rescale_grid,
-    save,
-)
+from bids_sexclf.volumes import check_same_grid, load, open_cohort, release, resample
 
 READS = ()
 WRITES = ("cohort.tsv", "excluded.tsv", "quality.tsv", "morphometry.tsv")
@@ -86,7 +77,7 @@ def run(desk, advance):
     cohort = _table(rows, people, desk)
     _check_cohort(cohort, excluded, desk)
     if space == NATIVE:
-        grid = _native.write_grid(desk, desk.derivatives / rows[0][2][desk.study.single_maps[0]])
+        grid = write_native_grid(desk, desk.derivatives / rows[0][2][desk.study.single_maps[0]])
     else:
         grid = write_grid(desk, space, resolution)
     averager = _averager(desk, space, resolution)
@@ -233,60 +224,11 @@ def _check_cohort(cohort, excluded, desk):
         )
 
 
-def write_grid(desk, space, resolution):
-    """Write the study's grid: template brain, mask, white matter and atlas, cut to the brain.
-
-    Parameters
-    ----------
-    desk : base.Desk
-    space, resolution : str
-        Labels of the maps' space.
-
-    Returns
-    -------
-    volumes.Grid
-    """
-    folder = desk.folder / "grid"
-    (brain, affine), (mask, _), (white, _) = (
-        load(desk.derivatives / layout.reference(kind, space, resolution), ndim=3)
-        for kind in ("brain", "mask", "white")
-    )
-    whole = Grid(brain.shape, affine)
-    if desk.study.voxel_size < whole.voxel_size.min() - 1e-3:
-        raise InputError(
-            f"Found voxel_size {desk.study.voxel_size:g} for maps of {whole.voxel_size.min():g} "
-            "mm, needed at least the maps' own. Raise voxel_size, or prepare everyone finer."
-        )
-    coarse = rescale_grid(whole, desk.study.voxel_size)
-    inside = resample(mask, affine, coarse) > 0.5
-    grid, box = crop_grid(coarse, inside)
-    atlas = resources.find_atlas(
-        desk.study.atlas, grid, space, desk.study.atlas_labels, _atlas_places(desk)
-    )
-    inside = inside[box]
-    labelled = atlas.parcellation * inside
-    for name, array in (
-        ("template", resample(brain, affine, grid) * inside),
-        ("mask", inside),
-        ("white", (resample(white, affine, grid) > 0.5) & inside),
-        ("atlas", labelled),
-    ):
-        save(array, grid.affine, folder / f"{name}.nii.gz")
-    counts = np.bincount(labelled[labelled > 0], minlength=int(atlas.labels["index"].max()) + 1)
-    table = atlas.labels.assign(n_voxels=counts[atlas.labels["index"].to_numpy()])
-    write_table(table, folder / "atlas.tsv", "atlas")
-    return grid
-
-
-def _atlas_places(desk):
-    return [desk.run.atlas_dir] if desk.run.atlas_dir else []
-
-
 def _averager(desk, space, resolution):
     """Give what averages maps over the atlas's regions; or None."""
     if not desk.study.region_means or space == NATIVE:
         return None
-    return Averager(desk, space, resolution, _atlas_places(desk))
+    return Averager(desk, space, resolution)
 
 
 def write_arrays(desk, cohort, grid, advance, averager=None):

@@ -1,6 +1,6 @@
 """Say how a study was done: methods paragraph, settings, software."""
 
-from importlib import metadata
+from bids_sexclf.layout import versions
 
 SOFTWARE = (
     "bids-sexclf",
@@ -35,8 +35,8 @@ def write_methods(study):
 
     Returns
     -------
-    list of str
-        Sentences.
+    str
+        Sentences that cite keys of ``data/citations.bib``.
     """
     sentences = [
         f"Maps: {', '.join(study.maps)}, at voxels of {study.voxel_size:g} mm; "
@@ -60,7 +60,7 @@ def write_methods(study):
             "rate [@benjamini1995] and the maximum statistic under sign flips [@nichols2002] stand "
             "beside it."
         )
-    return [*sentences, f"Every random step starts from the seed {study.random_seed}."]
+    return " ".join([*sentences, f"Every random step starts from the seed {study.random_seed}."])
 
 
 def _say_model(study, name):
@@ -154,10 +154,5 @@ def list_versions():
     """
     import platform
 
-    versions = {"Python": platform.python_version()}
-    for name in SOFTWARE:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "n/a"
-    return versions
+    held = versions(SOFTWARE)
+    return {"Python": platform.python_version()} | {n: held.get(n, "n/a") for n in SOFTWARE}

@@ -84,7 +84,7 @@ def run(desk, advance=None):
                 part.write_text(drawn[name], encoding="utf-8")
         if advance:
             advance(done, len(entries), name)
-    write_citations(" ".join(methods.write_methods(desk.study)), desk.folder / "logs")
+    write_citations(methods.write_methods(desk.study), desk.folder / "logs")
     with whole(desk.folder / "report.html") as part:
         part.write_text(make_page(tables, desk.study, drawn), encoding="utf-8")
 
@@ -156,7 +156,7 @@ def make_page(tables, study, drawn):
         topic=TOPICS[study.target],
         findings=gather_findings(tables, study),
         sections=_lay_out(tables, drawn, study.target),
-        methods=Markup(to_html(" ".join(methods.write_methods(study)))),  # noqa: S704
+        methods=Markup(to_html(methods.write_methods(study))),  # noqa: S704
         settings=methods.list_settings(study),
         versions=methods.list_versions(),
     )

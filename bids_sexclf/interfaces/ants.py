@@ -222,7 +222,7 @@ def align_t1w(ants, t1w, b0, inside, affine, prefix):
     flat : ants.ANTsImage
         The b0 that the T1w was aligned with.
     """
-    from bids_sexclf.fieldmaps import flatten
+    from bids_sexclf.distortion.fieldmaps import flatten
 
     flat = to_ants(flatten(b0, inside, np.linalg.norm(affine[:3, :3], axis=0)), affine)
     met = ants.apply_transforms(flat, t1w, []).numpy()[inside] > 0

@@ -2,6 +2,8 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +16,14 @@ from nipype.interfaces.base import (
 )
 
 from bids_sexclf.execute import pool
-from bids_sexclf.interfaces.series import (
+from bids_sexclf.volumes import (
     load_series,
     make_series,
     open_series,
+    save,
     series_writer,
     volumes,
 )
-from bids_sexclf.volumes import save
 
 
 class _StepOut(TraitedSpec):
@@ -72,7 +74,7 @@ class Denoise(SimpleInterface):
 
     def _denoise(self, out):
         """Denoise into `out`; give the residual and the noise numbers."""
-        from bids_sexclf.brain import b0_mask
+        from bids_sexclf.anatomy.brain import b0_mask
         from bids_sexclf.denoise import mppca, root_mean_square
 
         series = load_series(self.inputs.in_file)
@@ -113,6 +115,7 @@ def _patch2self(series, bvals, seed):
 
 class _DegibbsIn(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True)
+    engine = traits.Enum("native", "dipy", usedefault=True)
     slice_axis = traits.Range(0, 2, 2, usedefault=True, desc="axis along which slices lie")
     partial_fourier = traits.Float(1.0, usedefault=True, desc="share of k-space acquired")
     threads = traits.Int(1, usedefault=True)
@@ -133,15 +136,19 @@ class Degibbs(SimpleInterface):
 
         image = open_series(self.inputs.in_file)
         path = str(Path(runtime.cwd, "unrung.nii"))
-        axis = self.inputs.slice_axis
+        axis, engine, threads = (
+            getattr(self.inputs, name) for name in ("slice_axis", "engine", "threads")
+        )
+        # Our own arithmetic leaves Python to other threads, dipy's does not.
+        workers = ThreadPoolExecutor if engine == "native" else pool
         with (
             series_writer(path, image.shape, image.affine) as write,
-            pool(self.inputs.threads) as executor,
+            workers(threads) as executor,
         ):
-            residual = root_mean_square(
-                _each(volumes(self.inputs.in_file), executor, axis, self.inputs.threads, write)
-            )
-        record = {"method": "dipy", "slice_axis": "ijk"[axis]}
+            series = volumes(self.inputs.in_file)
+            unring = partial(_UNRING[engine], axis=axis)
+            residual = root_mean_square(_each(series, unring, executor, threads, write))
+        record = {"method": engine, "slice_axis": "ijk"[axis]}
         if self.inputs.partial_fourier < 0.99:
             record["caveat"] = (
                 f"partial Fourier {self.inputs.partial_fourier:g}: ringing along the "
@@ -151,12 +158,10 @@ class Degibbs(SimpleInterface):
         return runtime
 
 
-def _each(series, executor, axis, threads, write):
+def _each(series, unring, executor, threads, write):
     """Unring volumes a few at a time, write them in order, and give each with what it was."""
-    from itertools import islice
-
     while batch := list(islice(series, 2 * threads)):
-        futures = [executor.submit(_unring, volume, axis) for volume in batch]
+        futures = [executor.submit(unring, volume) for volume in batch]
         for volume, future in zip(batch, futures, strict=True):
             clean = future.result()
             write(clean)
@@ -164,9 +169,18 @@ def _each(series, executor, axis, threads, write):
 
 
 def _unring(volume, axis):
+    from bids_sexclf.denoise import unring
+
+    return np.moveaxis(unring(np.moveaxis(volume, axis, 0)), 0, axis)
+
+
+def _unring_by_dipy(volume, axis):
     from dipy.denoise.gibbs import gibbs_removal
 
     return gibbs_removal(volume, slice_axis=axis, inplace=False).astype(np.float32)
+
+
+_UNRING = {"native": _unring, "dipy": _unring_by_dipy}
 
 
 def _finish(folder, path, residual, affine, record):

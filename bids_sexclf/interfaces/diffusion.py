@@ -17,11 +17,10 @@ from nipype.interfaces.base import (
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.interfaces.ants import _register, antspyx, to_ants
-from bids_sexclf.interfaces.series import open_series, series_writer, volumes
 from bids_sexclf.motion.align import Alignment, align_series, average_blocks, coarsen
 from bids_sexclf.motion.geometry import displacement, image_centre, turn_gradients
 from bids_sexclf.motion.resample import distorted_places, read_displacements, resample_volume
-from bids_sexclf.volumes import check_same_grid, load, save
+from bids_sexclf.volumes import check_same_grid, load, open_series, save, series_writer, volumes
 
 
 class _SeriesIn(BaseInterfaceInputSpec):
@@ -117,7 +116,7 @@ class EstimateMotion(SimpleInterface):
         from scipy.ndimage import binary_dilation
         from threadpoolctl import threadpool_limits
 
-        from bids_sexclf.brain import b0_mask, ball
+        from bids_sexclf.anatomy.brain import b0_mask, ball
 
         image = open_series(self.inputs.in_file)
         factors, affine = coarsen(image.shape, image.affine)
@@ -348,7 +347,7 @@ class MaskB0(SimpleInterface):
     input_spec, output_spec = _MaskIn, _MaskOut
 
     def _run_interface(self, runtime):
-        from bids_sexclf.brain import b0_mask
+        from bids_sexclf.anatomy.brain import b0_mask
 
         b0, affine = load(self.inputs.in_file, ndim=3)
         if not np.isfinite(b0).all():

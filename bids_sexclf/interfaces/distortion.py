@@ -19,7 +19,7 @@ from nipype.interfaces.base import (
 
 from bids_sexclf.errors import ToolError
 from bids_sexclf.interfaces.ants import _register, align_t1w, antspyx, to_ants
-from bids_sexclf.volumes import load, save
+from bids_sexclf.volumes import load, save, save_field
 
 
 class _FindIn(BaseInterfaceInputSpec):
@@ -105,8 +105,8 @@ class FindByOpposite(_Find):
     input_spec = _OppositeIn
 
     def _run_interface(self, runtime):
-        from bids_sexclf.fieldmaps import unwarp
-        from bids_sexclf.opposite import LEVELS, Scan, estimate_shift, unwarp_second
+        from bids_sexclf.distortion.fieldmaps import unwarp
+        from bids_sexclf.distortion.opposite import LEVELS, Scan, estimate_shift, unwarp_second
 
         given = self.inputs
         b0, affine = load(given.b0, ndim=3)
@@ -122,7 +122,7 @@ class FindByOpposite(_Find):
 
 def _agreement(method, raw, pair, affine):
     """Correlate two oppositely encoded b0 volumes inside the brain, before and after."""
-    from bids_sexclf.brain import agreement, b0_mask
+    from bids_sexclf.anatomy.brain import agreement, b0_mask
 
     mask = b0_mask(np.maximum(pair[0] + pair[1], 0), np.linalg.norm(affine[:3, :3], axis=0))
     return {
@@ -237,8 +237,8 @@ class MakeField(SimpleInterface):
     input_spec, output_spec = _FieldIn, _FieldOut
 
     def _run_interface(self, runtime):
-        from bids_sexclf.brain import b0_mask
-        from bids_sexclf.fieldmaps import phase_to_hertz, smooth_field, to_radians
+        from bids_sexclf.anatomy.brain import b0_mask
+        from bids_sexclf.distortion.fieldmaps import phase_to_hertz, smooth_field, to_radians
         from bids_sexclf.volumes import check_same_grid
 
         given = self.inputs
@@ -282,8 +282,8 @@ class FindByFieldmap(_Find):
     input_spec = _FieldmapIn
 
     def _run_interface(self, runtime):
-        from bids_sexclf.brain import b0_mask
-        from bids_sexclf.fieldmaps import shared_information, unwarp
+        from bids_sexclf.anatomy.brain import b0_mask
+        from bids_sexclf.distortion.fieldmaps import shared_information, unwarp
 
         given, ants = self.inputs, antspyx(self.inputs.seed)
         b0, affine = load(given.b0, ndim=3)
@@ -333,7 +333,7 @@ class FindByT1w(_Find):
     input_spec = _T1wIn
 
     def _run_interface(self, runtime):
-        from bids_sexclf.fieldmaps import shared_information, shift_of, unwarp
+        from bids_sexclf.distortion.fieldmaps import shared_information, shift_of, unwarp
 
         given, ants = self.inputs, antspyx(self.inputs.seed)
         b0, affine = load(given.b0, ndim=3)
@@ -393,7 +393,7 @@ class Unwarp(SimpleInterface):
     input_spec, output_spec = _UnwarpIn, _UnwarpOut
 
     def _run_interface(self, runtime):
-        from bids_sexclf.fieldmaps import displacement_field, jacobian, unwarp
+        from bids_sexclf.distortion.fieldmaps import displacement_field, jacobian, unwarp
 
         axis = self.inputs.axis
         b0, affine = load(self.inputs.b0, ndim=3)
@@ -405,23 +405,5 @@ class Unwarp(SimpleInterface):
             self._results[name] = str(Path(runtime.cwd, f"{name}.nii.gz"))
             save(array, affine, self._results[name])
         self._results["warp"] = str(Path(runtime.cwd, "warp.nii.gz"))
-        save_warp(displacement_field(shift, affine, axis), affine, self._results["warp"])
+        save_field(displacement_field(shift, affine, axis), affine, self._results["warp"])
         return runtime
-
-
-def save_warp(field, affine, path):
-    """Write a displacement field in the form that ITK reads.
-
-    Parameters
-    ----------
-    field : ndarray, shape (X, Y, Z, 3)
-        mm, LPS+.
-    affine : ndarray, shape (4, 4)
-    path : path-like
-    """
-    import nibabel as nib
-
-    image = nib.Nifti1Image(np.asarray(field, np.float32)[..., None, :], affine)
-    image.header.set_intent("vector")
-    image.header.set_xyzt_units("mm")
-    image.to_filename(path)

@@ -12,7 +12,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_sexclf.brain import carried_mask, distance_outside, is_stripped, stripped_mask
+from bids_sexclf.anatomy.brain import carried_mask, distance_outside, is_stripped, stripped_mask
 from bids_sexclf.interfaces.ants import antspyx, find_affine
 from bids_sexclf.interfaces.fsl import Bet
 from bids_sexclf.interfaces.greedy import RECIPES, deform, describe, template_for

@@ -37,7 +37,7 @@ class NormalizeFa(SimpleInterface):
     input_spec, output_spec = _FaIn, _NormalizeOut
 
     def _run_interface(self, runtime):
-        from bids_sexclf.brain import trim_rim
+        from bids_sexclf.anatomy.brain import trim_rim
 
         ants = antspyx(self.inputs.seed)
         fa, affine = load(self.inputs.in_file, ndim=3)

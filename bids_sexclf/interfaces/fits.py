@@ -16,7 +16,7 @@ from nipype.interfaces.base import (
 from bids_sexclf.errors import InputError
 from bids_sexclf.interfaces.diffusion import read_gradients
 from bids_sexclf.interfaces.fsl import NIFTI, _call
-from bids_sexclf.volumes import load, open_series, save, save_volumes
+from bids_sexclf.volumes import load, open_slabs, save, save_volumes
 
 
 class _FitIn(BaseInterfaceInputSpec):
@@ -53,7 +53,7 @@ class FitMaps(SimpleInterface):
         bvals, bvecs = read_gradients(given.bval, given.bvec)
         mask = load(given.mask, ndim=3)[0] > 0
         files, counts = [], {}
-        with open_series(given.in_file, runtime.cwd) as (series, affine):
+        with open_slabs(given.in_file, runtime.cwd) as (series, affine):
             for name in given.models:
                 family, engine = FAMILIES[name], engine_of(name, given.engine)
                 reason = why_not(name, bvals, bvecs)

@@ -14,9 +14,8 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_sexclf.disk import whole
 from bids_sexclf.errors import ToolError
-from bids_sexclf.volumes import Grid, load, resample, save
+from bids_sexclf.volumes import Grid, load, resample, save, save_field
 from bids_sexclf.warps import displacements
 
 NIFTI = {"output_type": "NIFTI_GZ"}
@@ -118,25 +117,6 @@ class Bet(SimpleInterface):
         return runtime
 
 
-def save_field(field, affine, path):
-    """Save displacements as ANTs reads them.
-
-    Parameters
-    ----------
-    field : ndarray, shape (X, Y, Z, 3)
-        mm, LPS+.
-    affine : ndarray, shape (4, 4)
-    path : path-like
-    """
-    import nibabel as nib
-
-    image = nib.Nifti1Image(np.asarray(field, dtype=np.float32)[:, :, :, None, :], affine)
-    image.header.set_intent("vector")
-    image.header.set_xyzt_units("mm")
-    with whole(path) as part:
-        nib.save(image, part)
-
-
 class _NormalizeIn(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="brain, or FA")
     fixed = File(exists=True, mandatory=True, desc="brain template, or FA template")
@@ -195,7 +175,7 @@ class NormalizeFsl(SimpleInterface):
 
     def _moving(self, folder):
         """Give what is registered: as it is, or without its outer rim."""
-        from bids_sexclf.brain import trim_rim
+        from bids_sexclf.anatomy.brain import trim_rim
 
         if not self.inputs.trim:
             return self.inputs.in_file
@@ -207,7 +187,7 @@ class NormalizeFsl(SimpleInterface):
         """Dilate the template's mask by 4 mm: the brain's edge must take part."""
         from scipy.ndimage import binary_dilation
 
-        from bids_sexclf.brain import ball
+        from bids_sexclf.anatomy.brain import ball
 
         mask, affine = load(self.inputs.fixed_mask, ndim=3)
         wide = binary_dilation(mask > 0.5, ball(4, np.linalg.norm(affine[:3, :3], axis=0)))

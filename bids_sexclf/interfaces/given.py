@@ -15,7 +15,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_sexclf.foreign import UNITS, in_mm2_per_s, read_motion
+from bids_sexclf.given.foreign import UNITS, in_mm2_per_s, read_motion
 from bids_sexclf.volumes import (
     Grid,
     check_same_grid,
@@ -180,7 +180,7 @@ class UniteRuns(SimpleInterface):
     input_spec, output_spec = _RunsIn, _RunsOut
 
     def _run_interface(self, runtime):
-        from bids_sexclf.runs import sharpest
+        from bids_sexclf.given.runs import sharpest
 
         files = self.inputs.in_files
         about = {"how": self.inputs.how, "runs": [Path(path).name for path in files]}
@@ -234,8 +234,8 @@ class JoinSeries(SimpleInterface):
     input_spec, output_spec = _JoinIn, _JoinOut
 
     def _run_interface(self, runtime):
+        from bids_sexclf.given.runs import join_gradients
         from bids_sexclf.interfaces.diffusion import read_gradients
-        from bids_sexclf.runs import join_gradients
 
         parts = [load(path, ndim=4) for path in self.inputs.in_files]
         first, affine = parts[0]

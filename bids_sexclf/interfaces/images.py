@@ -95,7 +95,7 @@ class Quality(SimpleInterface):
 
     def _brain(self):
         """Brain volume, agreement with the template, signal-to-noise."""
-        from bids_sexclf.brain import agreement, signal_to_noise, volume_ml
+        from bids_sexclf.anatomy.brain import agreement, signal_to_noise, volume_ml
 
         mask, native = load(self.inputs.mask, ndim=3)
         registered, affine = load(self.inputs.registered, ndim=3)

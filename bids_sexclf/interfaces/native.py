@@ -49,7 +49,7 @@ class AlignACPC(SimpleInterface):
     input_spec, output_spec = _AlignIn, _AlignOut
 
     def _run_interface(self, runtime):
-        from bids_sexclf.acpc import LANDMARKS, fit_affine, native_grid, rigid_from_affine
+        from bids_sexclf.anatomy.acpc import LANDMARKS, fit_affine, native_grid, rigid_from_affine
 
         mask, affine = load(self.inputs.template_mask, ndim=3)
         points = brain_points(mask, affine)

@@ -16,10 +16,10 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_sexclf.brain import volume_ml
+from bids_sexclf.anatomy.brain import volume_ml
+from bids_sexclf.anatomy.morphometry import TISSUES, fill_skull, measure_regions, measure_tissues
 from bids_sexclf.errors import ToolError
 from bids_sexclf.interfaces.ants import antspyx, to_ants
-from bids_sexclf.morphometry import TISSUES, fill_skull, measure_regions, measure_tissues
 from bids_sexclf.volumes import load, save
 
 BOUNDS = (0.5, 99.0)

@@ -1,4 +1,4 @@
-"""The one loop of training, on Lightning: its steps, its checkpoint, how it goes on after a kill."""
+"""The one loop of training, on Lightning: its steps, its checkpoint, how it goes on later."""
 
 import hashlib
 import json

@@ -127,8 +127,9 @@ class ImageNet2d(nn.Module):
         stack = scale(volumes).movedim(2 + self.axis, 1)[:, self.indices]
         batch, n_slices, channels, height, width = stack.shape
         upright = stack.transpose(-1, -2).flip(-2).flatten(0, 1)
-        more = max(height, width) - torch.tensor([height, width])
-        ends = [end for gap in more.tolist() for end in (gap // 2, gap - gap // 2)]
+        # After the transpose rows run along the second axis; padding is told last axis first.
+        more = [max(height, width) - length for length in (height, width)]
+        ends = [end for gap in more for end in (gap // 2, gap - gap // 2)]
         square = nn.functional.pad(upright, ends)
         resized = nn.functional.interpolate(
             square, (self.size, self.size), mode="bilinear", antialias=True

@@ -1,9 +1,11 @@
-"""The road of one participant-session, and the run over all of them."""
+"""The road of one participant-session, from its scans to its derivatives."""
 
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_sexclf.diffusion.families import FAMILIES
+from bids_sexclf.given.offers import about
+from bids_sexclf.given.prepared import scans_of, take_over
 from bids_sexclf.interfaces.ants import Carry
 from bids_sexclf.interfaces.given import JoinSeries, Regrid, UniteRuns
 from bids_sexclf.interfaces.images import Quality
@@ -15,8 +17,7 @@ from bids_sexclf.interfaces.pictures import (
     DrawResidual,
     DrawSeries,
 )
-from bids_sexclf.interfaces.series import series_gb
-from bids_sexclf.offers import about
+from bids_sexclf.layout import figure_name, name_of
 from bids_sexclf.participant.anat import init_anat_wf
 from bids_sexclf.participant.distortion import init_correction_wf
 from bids_sexclf.participant.dwi import init_dwi_wf, list_records
@@ -31,8 +32,7 @@ from bids_sexclf.participant.morphometry import init_morphometry_wf
 from bids_sexclf.participant.native import init_native_wf
 from bids_sexclf.participant.outputs import WriteDerivatives
 from bids_sexclf.participant.register import choose_road, init_register_wf
-from bids_sexclf.participant.report import figure_name, name_of
-from bids_sexclf.prepared import scans_of, take_over
+from bids_sexclf.volumes import series_gb
 
 SERIES = ("dwi", "bval", "bvec")
 

@@ -3,7 +3,7 @@
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_sexclf.fieldmaps import read_encoding
+from bids_sexclf.distortion.fieldmaps import read_encoding
 from bids_sexclf.interfaces.distortion import (
     AverageB0,
     FindByFieldmap,

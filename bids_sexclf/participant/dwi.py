@@ -33,12 +33,14 @@ DENOISED = {
     ),
     "none": "Diffusion series were not denoised.",
 }
+_SHIFTS = (
+    "Gibbs ringing inside slices was suppressed by local subvoxel shifts [@kellner2016]{}, which "
+    "presumes k-space without partial Fourier or zero filling and removes such ringing in part "
+    "only."
+)
 UNRUNG = {
-    "dipy": (
-        "Gibbs ringing inside slices was suppressed by local subvoxel shifts [@kellner2016], "
-        "which presumes k-space without partial Fourier or zero filling and removes such ringing "
-        "in part only."
-    ),
+    "native": _SHIFTS.format(""),
+    "dipy": _SHIFTS.format(" as in dipy [@garyfallidis2014]"),
     "none": "Gibbs ringing was left as it was.",
 }
 ALIGNED = {
@@ -222,6 +224,7 @@ def _connect_noise(workflow, preparation, metadata, series_gb, threads):
     if preparation.gibbs != "none":
         degibbs = Node(
             Degibbs(
+                engine=preparation.gibbs,
                 slice_axis="ijk".index(str(metadata.get("SliceEncodingDirection") or "k")[0]),
                 partial_fourier=float(metadata.get("PartialFourier") or 1),
                 threads=threads,

@@ -3,10 +3,10 @@
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
+from bids_sexclf.given.offers import about
 from bids_sexclf.interfaces.ants import BiasCorrect, Carry
 from bids_sexclf.interfaces.given import MeanB0, TakeMaps, TakeMask, TakeMotion
 from bids_sexclf.interfaces.images import Conform
-from bids_sexclf.offers import about
 from bids_sexclf.participant.anat import choose_normalizer, describe_normalization
 
 METHODS = {

@@ -1,15 +1,11 @@
 """Tissues of a T1w, and volumes and intensities of atlas regions, in native space."""
 
-import re
-from pathlib import Path
-
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_sexclf import layout, resources
-from bids_sexclf.errors import InputError
 from bids_sexclf.interfaces.ants import Carry
 from bids_sexclf.interfaces.tissues import MeasureRegions, SegmentTissues
+from bids_sexclf.participant.references import labels_of
 
 METHODS = (
     "Inside the brain mask, cerebrospinal fluid, grey and white matter were told apart by a "
@@ -21,9 +17,6 @@ REGIONS = (
     "The atlas {atlases} was carried to each scan by nearest neighbour, and the volume, the grey "
     "matter and the mean intensity relative to white matter of every region were measured there."
 )
-ATLAS_MM = 1.0
-"""Voxel size at which atlases are kept: region volumes must not depend on the group grid."""
-NONE = "none"
 
 
 def init_morphometry_wf(*, atlases, preparation, name="morphometry_wf"):
@@ -80,80 +73,3 @@ def init_morphometry_wf(*, atlases, preparation, name="morphometry_wf"):
         ]
     )
     return workflow
-
-
-def labels_of(image):
-    """Give the path of the label table beside an atlas image."""
-    return Path(re.sub(r"\.nii\.gz$", ".tsv", str(image)))
-
-
-def write_atlases(out, template, preparation, folders=()):
-    """Write the atlases of the region measures at 1 mm in the template's space.
-
-    They lie beside the participants, as the template does. What is there is kept, so that
-    finished steps stay valid.
-
-    Parameters
-    ----------
-    out : path-like
-    template : resources.Template
-    preparation : settings.Preparation
-        ``morphometry_atlas`` is read.
-    folders : iterable of path-like
-        Searched for atlas files before $FSLDIR.
-
-    Returns
-    -------
-    list of pathlib.Path
-        Images, absolute.
-
-    Raises
-    ------
-    InputError
-        If an atlas is unknown, does not fit the template, or two have one name.
-    ToolError
-        If its files are not at hand.
-    """
-    asked = [name for name in preparation.morphometry_atlas if name != NONE]
-    names = [layout.atlas_label(name) for name in asked]
-    if len(set(names)) < len(names):
-        raise InputError(
-            f"Found --morphometry-atlas {' '.join(asked)}, needed a name for each. Rename the "
-            "images, or give each once."
-        )
-    paths = []
-    for name, label in zip(asked, names, strict=True):
-        path = Path(out, layout.atlas_reference(label, template.name, ATLAS_MM)).resolve()
-        if not (path.exists() and labels_of(path).exists()):
-            _write_atlas(path, name, template, folders)
-        paths.append(path)
-    return paths
-
-
-def _write_atlas(path, name, template, folders):
-    """Write one atlas and, last, its label table."""
-    import numpy as np
-
-    from bids_sexclf.disk import write_json
-    from bids_sexclf.tables import schema, write_tsv
-    from bids_sexclf.volumes import save
-
-    grid = resources.group_grid(template, ATLAS_MM)
-    try:
-        atlas = resources.find_atlas(name, grid, template.name, folders=folders)
-    except InputError as fault:
-        raise InputError(
-            f"{fault} Here it is --morphometry-atlas, which may also be {NONE}."
-        ) from fault
-    counts = np.bincount(atlas.parcellation[atlas.parcellation > 0].ravel())
-    counts = np.pad(counts, (0, int(atlas.labels["index"].max()) + 1))
-    labels = atlas.labels[["index", "name", "hemisphere"]]
-    save(atlas.parcellation.astype(np.int32), grid.affine, path)
-    known = resources.known_atlases().get(name, {})
-    about = {"Name": name} | {
-        key: known[key] for key in ("Name", "Source", "License") if key in known
-    }
-    write_json(about, layout.atlas_description(path))
-    about |= {"SpatialReference": template.name, "Resolution": f"{ATLAS_MM:g} mm isotropic"}
-    write_json(schema("atlas") | about, layout.sidecar(path))
-    write_tsv(labels.assign(n_voxels=counts[labels["index"].to_numpy(int)]), labels_of(path))

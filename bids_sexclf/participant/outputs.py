@@ -15,9 +15,9 @@ from nipype.interfaces.base import (
 from nipype.interfaces.base import isdefined as _given
 
 from bids_sexclf.disk import whole, write_json
+from bids_sexclf.given.prepared import as_uri, describe
 from bids_sexclf.layout import derivative, names, number_label, paths, sidecar, versions
 from bids_sexclf.participant.register import ROADS
-from bids_sexclf.prepared import as_uri, describe
 from bids_sexclf.volumes import check_written
 
 SINGLE = {
@@ -195,7 +195,7 @@ class WriteDerivatives(SimpleInterface):
 
     def _put_measures(self):
         """Copy tissue probabilities and region tables."""
-        from bids_sexclf.morphometry import TISSUES, tissue_labels
+        from bids_sexclf.anatomy.morphometry import TISSUES, tissue_labels
         from bids_sexclf.tables import schema, write_tsv
 
         given = self.inputs

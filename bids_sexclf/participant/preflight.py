@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_sexclf.brain import volume_ml
+from bids_sexclf.anatomy.brain import volume_ml
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import pool
-from bids_sexclf.foreign import read_motion
+from bids_sexclf.given.foreign import read_motion
+from bids_sexclf.given.prepared import locate, source_of, take_over
 from bids_sexclf.layout import paths, read_metadata
 from bids_sexclf.participant.series import plan_series, tell_series
 from bids_sexclf.people import read_participants
-from bids_sexclf.prepared import locate, source_of, take_over
 from bids_sexclf.settings import Preparation
 from bids_sexclf.volumes import inspect, load, same_grid, turn_axes
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from bids_sexclf import __version__
 from bids_sexclf.citations import to_html
 from bids_sexclf.disk import whole
-from bids_sexclf.layout import versions
+from bids_sexclf.given.prepared import take_over
+from bids_sexclf.layout import figure_name, name_of, versions
 from bids_sexclf.participant import (
     anat,
     distortion,
@@ -18,7 +19,7 @@ from bids_sexclf.participant import (
     native,
     register,
 )
-from bids_sexclf.prepared import take_over
+from bids_sexclf.participant.references import NONE
 
 FIGURES = {
     "T1w": {
@@ -149,11 +150,6 @@ SOFTWARE = (
 )
 
 
-def name_of(participant_id, session_id=None):
-    """Give the stem of a participant-session's files."""
-    return "_".join(filter(None, (participant_id, session_id)))
-
-
 def methods(provenance, sources, numbers=None):
     """Write the methods paragraph of one participant-session.
 
@@ -195,7 +191,7 @@ def sentences(provenance, sources, numbers=None):
     if record.t1w:
         text.append(told.get("t1w", anat.methods(provenance)))
         text += [native.METHODS.format(**provenance), morphometry.METHODS]
-        atlases = [name for name in provenance["morphometry_atlas"] if name != morphometry.NONE]
+        atlases = [name for name in provenance["morphometry_atlas"] if name != NONE]
         if atlases:
             text.append(morphometry.REGIONS.format(atlases=", ".join(atlases)))
     if len(record.dwi) > 1:
@@ -272,7 +268,7 @@ def write_report(
             trace=trace,
             note=note,
             rows=rows,
-            sections=_find_figures(out, participant_id, stem),
+            sections=_find_figures(out, participant_id, session_id),
             sources={k: v for k, v in (sources or {}).items() if v},
             methods=Markup(to_html(text)),  # noqa: S704
             provenance=json.dumps({"choices": provenance, "versions": versions()}, indent=2),
@@ -284,28 +280,12 @@ def write_report(
     return path
 
 
-def figure_name(participant_id, session_id, key):
-    """Name a picture of the page, relative to the participant's ``figures``.
-
-    Parameters
-    ----------
-    participant_id, session_id : str
-    key : str
-        Of `FIGURES`; also the name of the node that draws it.
-
-    Returns
-    -------
-    str
-    """
-    return f"{name_of(participant_id, session_id)}_desc-{key}.svg"
-
-
-def _find_figures(out, participant_id, stem):
+def _find_figures(out, participant_id, session_id):
     """List the pictures that exist, by section."""
     sections = {}
     for section, entries in FIGURES.items():
         for key, (title, caption) in entries.items():
-            path = f"{participant_id}/figures/{stem}_desc-{key}.svg"
+            path = f"{participant_id}/figures/{figure_name(participant_id, session_id, key)}"
             if Path(out, path).exists():
                 sections.setdefault(section, []).append((key, title, caption, path))
     return sections

@@ -2,9 +2,9 @@
 
 import shutil
 
-from bids_sexclf.fieldmaps import choose
+from bids_sexclf.distortion.fieldmaps import choose
+from bids_sexclf.given.prepared import source_of
 from bids_sexclf.layout import find_fieldmaps, paths, read_metadata
-from bids_sexclf.prepared import source_of
 
 
 def plan_series(dataset, row, preparation):

@@ -187,7 +187,9 @@ def test_chunks_and_threads_change_no_map(broken_scan, two_shells, options):
     whole = fit_tensor(broken_scan, *two_shells, chunk_size=10_000)
     parts = fit_tensor(broken_scan, *two_shells, **({"chunk_size": 11} | options))
     for name, values in whole.items():
-        np.testing.assert_allclose(parts[name], values, rtol=1e-4, atol=1e-9)
+        # Sums in float32 round otherwise; in a ruined voxel by up to 1e-7 mm²/s.
+        allowed = 1e-6 if name == "FA" else 1e-7
+        np.testing.assert_allclose(parts[name], values, rtol=1e-4, atol=allowed, err_msg=name)
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.float32])

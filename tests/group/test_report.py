@@ -436,11 +436,11 @@ def test_a_long_table_is_cut_and_says_so(tables, monkeypatch):
     ],
 )
 def test_methods_follow_the_settings(values, words):
-    assert words in " ".join(methods.write_methods(Study(**values)))
+    assert words in methods.write_methods(Study(**values))
 
 
 def test_methods_without_attribution_say_nothing_of_regions():
-    assert "region" not in " ".join(methods.write_methods(Study(attributions=[])))
+    assert "region" not in methods.write_methods(Study(attributions=[]))
 
 
 def test_settings_that_differ_from_the_default_are_marked():

@@ -9,10 +9,9 @@ from scipy.spatial.transform import Rotation
 from bids_sexclf.errors import InputError
 from bids_sexclf.interfaces import diffusion as shell
 from bids_sexclf.interfaces.ants import to_ants
-from bids_sexclf.interfaces.series import open_series
 from bids_sexclf.motion.geometry import image_axes, image_centre, rotation_part, turn_gradients
 from bids_sexclf.motion.resample import distorted_places, read_displacements, resample_volume
-from bids_sexclf.volumes import load, save
+from bids_sexclf.volumes import load, open_series, save
 
 
 def test_gradients_are_read_in_rows_and_in_columns(tmp_path):

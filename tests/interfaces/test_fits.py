@@ -8,7 +8,7 @@ import pytest
 from bids_sexclf.diffusion.families import FAMILIES, why_not
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.interfaces.fits import FitMaps
-from bids_sexclf.volumes import load, open_series, save, save_volumes
+from bids_sexclf.volumes import load, open_slabs, save, save_volumes
 
 
 def directions(n, seed=0):
@@ -140,7 +140,7 @@ def test_a_series_is_read_in_slabs_with_its_scaling(tmp_path, suffix):
     image = nib.Nifti1Image(values, np.eye(4))
     image.set_data_dtype(np.int16)
     nib.save(image, tmp_path / f"scan{suffix}")
-    with open_series(tmp_path / f"scan{suffix}", tmp_path) as (series, _):
+    with open_slabs(tmp_path / f"scan{suffix}", tmp_path) as (series, _):
         assert series.shape == values.shape
         np.testing.assert_allclose(series[:, :, 1:2], values[:, :, 1:2], atol=0.02)
     assert [path.name for path in tmp_path.iterdir()] == [f"scan{suffix}"]
@@ -150,7 +150,7 @@ def test_half_a_series_is_refused_and_leaves_nothing_behind(tmp_path, scan):
     whole = open(scan["in_file"], "rb").read()
     (tmp_path / "half.nii.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="half.nii.gz, which cannot be read.*Copy it again"):
-        with open_series(tmp_path / "half.nii.gz", tmp_path):
+        with open_slabs(tmp_path / "half.nii.gz", tmp_path):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["half.nii.gz"]
 

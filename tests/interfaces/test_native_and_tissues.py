@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.spatial.transform import Rotation
 
-from bids_sexclf.acpc import LANDMARKS
+from bids_sexclf.anatomy.acpc import LANDMARKS
 from bids_sexclf.interfaces.ants import Carry
 from bids_sexclf.interfaces.native import AlignACPC, carry_points, write_linear
 from bids_sexclf.interfaces.tissues import MeasureRegions, SegmentTissues, segment

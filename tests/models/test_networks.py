@@ -1,5 +1,6 @@
 """Networks of the papers: published sizes, what each one sees, and weights of others."""
 
+import os
 import pickle
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bids_sexclf import models, settings
+from bids_sexclf import models
 from bids_sexclf.errors import InputError
 from bids_sexclf.models import _weights
 from bids_sexclf.models._slices import in_chunks, slabs
@@ -202,18 +203,25 @@ def test_weights_that_do_not_fit_are_named(medicalnet):
 
 
 class Trap:
-    """What runs when it is unpickled."""
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
 
     def __reduce__(self):
-        return (open, ("/nonexistent/folder/of/the/trap", "w"))
+        return (os.mkdir, (str(self.folder),))
 
 
 def test_a_file_that_would_run_code_is_refused_and_nothing_runs(tmp_path):
-    (tmp_path / "trap.pth").write_bytes(pickle.dumps(Trap()))
-    torch.save({"conv1.weight": torch.ones(1), "more": Trap()}, tmp_path / "trap2.pth")
+    trap = Trap(tmp_path / "sprung")
+    (tmp_path / "trap.pth").write_bytes(pickle.dumps(trap, protocol=2))
+    torch.save({"conv1.weight": torch.ones(1), "more": trap}, tmp_path / "trap2.pth")
     for name in ("trap.pth", "trap2.pth", "absent.safetensors"):
         with pytest.raises(InputError, match="state_dict"):
             _weights.read(tmp_path / name)
+    assert not trap.folder.exists()
+    pickle.loads((tmp_path / "trap.pth").read_bytes())
+    assert trap.folder.exists()
 
 
 def test_a_saved_network_needs_the_weights_it_started_from_no_more(tmp_path):

@@ -106,3 +106,10 @@ def test_channels_are_each_standardised_by_themselves(how):
             fitted.evidence(rows[0])
     np.testing.assert_array_equal(*answers)
     assert fitted.module.network.features[0].in_channels == 2
+
+
+def test_methods_text_tells_what_a_variant_chooses():
+    from bids_sexclf.group import methods
+
+    study = Study(models=["cnn3", "small"], variants={"small": {"design": "sfcn", "epochs": 3}})
+    assert "Models: cnn3, small (sfcn, epochs 3)." in methods.write_methods(study)

@@ -1,9 +1,9 @@
 import pytest
 
 from bids_sexclf.errors import ToolError
-from bids_sexclf.participant import run
+from bids_sexclf.given.prepared import Record
 from bids_sexclf.participant.given import init_given_anat_wf
-from bids_sexclf.prepared import Record
+from bids_sexclf.participant.plan import check_tools
 from bids_sexclf.resources import Template
 from bids_sexclf.settings import Preparation
 
@@ -11,9 +11,9 @@ from bids_sexclf.settings import Preparation
 def test_bet_is_refused_where_it_is_not_at_hand_before_anything_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolError, match="robustfov, bet"):
-        run.check_tools(Preparation(brain_extraction="bet"))
-    run.check_tools(Preparation(brain_extraction="bet", skull_strip="skip"))
-    run.check_tools(Preparation())
+        check_tools(Preparation(brain_extraction="bet"))
+    check_tools(Preparation(brain_extraction="bet", skull_strip="skip"))
+    check_tools(Preparation())
 
 
 @pytest.mark.parametrize("engine, shell", [("ants", "Deform"), ("fsl", "NormalizeFsl")])

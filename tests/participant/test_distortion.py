@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from bids_sexclf import layout
+from bids_sexclf.distortion.fieldmaps import Correction
 from bids_sexclf.errors import InputError
-from bids_sexclf.fieldmaps import Correction
 from bids_sexclf.interfaces import distortion as shell
 from bids_sexclf.interfaces.diffusion import ResampleSeries
 from bids_sexclf.participant.base import init_participant_wf

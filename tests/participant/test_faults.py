@@ -15,7 +15,7 @@ import pytest
 from bids_sexclf import layout
 from bids_sexclf.disk import whole
 from bids_sexclf.errors import REFUSALS, ToolError
-from bids_sexclf.participant import run as level
+from bids_sexclf.participant.failures import reason_of
 from bids_sexclf.phantom.dataset import write_dataset
 from bids_sexclf.phantom.options import PhantomOptions
 from bids_sexclf.tables import read_table
@@ -267,7 +267,7 @@ def test_a_full_disk_leaves_no_half_file(tmp_path):
     target = tmp_path / "out" / "map.nii.gz"
     ended = subprocess.run([sys.executable, "-c", code, target], capture_output=True, text=True)
     assert ended.returncode != 0
-    assert "no space left" in level.reason_of(ended.stderr.splitlines())
+    assert "no space left" in reason_of(ended.stderr.splitlines())
     assert list(target.parent.iterdir()) == []
 
 
@@ -281,11 +281,11 @@ def test_a_device_without_space_is_named(tmp_path):
         f.write("second half")
         f.flush()
     assert list(tmp_path.iterdir()) == []
-    reason = level.reason_of([f"OSError: {fault.value}"])
+    reason = reason_of([f"OSError: {fault.value}"])
     assert "Free some" in reason and "[Errno 28]" in reason
 
 
 def test_an_error_of_a_tool_is_told_with_its_step():
     trace = ["Traceback", "RuntimeError: ITK says no"]
-    reason = level.reason_of(trace, "anat_wf.n4")
+    reason = reason_of(trace, "anat_wf.n4")
     assert reason.startswith("ToolError: Found that step anat_wf.n4 ended with RuntimeError: ITK")

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from bids_sexclf import layout
-from bids_sexclf.participant import run as level
+from bids_sexclf.participant.plan import plan
+from bids_sexclf.participant.run import execute
 from bids_sexclf.phantom.dataset import write_dataset
 from bids_sexclf.phantom.options import PhantomOptions
 from bids_sexclf.settings import Preparation, Run
@@ -48,8 +49,8 @@ def prepare(phantom, tmp_path_factory):
             template="Phantom", templates_dir=templates, resolution=6, sloppy=True,
             dwi_alignment="none", **choices,
         )  # fmt: skip
-        planned = level.plan(bids, out, run, preparation)
-        left = level.execute(bids, out, run, preparation, planned)
+        planned = plan(bids, out, run, preparation)
+        left = execute(bids, out, run, preparation, planned)
         assert [row["reason"] for row in left] == []
         return Result(out)
 

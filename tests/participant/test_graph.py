@@ -249,7 +249,7 @@ def stand_in():
 
 
 @pytest.mark.parametrize("denoise", ["mppca", "patch2self", "none"])
-@pytest.mark.parametrize("gibbs", ["dipy", "none"])
+@pytest.mark.parametrize("gibbs", ["native", "dipy", "none"])
 @pytest.mark.parametrize("engine", ["ants", "fsl"])
 def test_every_choice_of_the_diffusion_road_can_be_built(denoise, gibbs, engine):
     workflow = road(denoise=denoise, gibbs=gibbs, eddy_engine=engine)

@@ -6,7 +6,8 @@ import pytest
 
 from bids_sexclf import layout
 from bids_sexclf.errors import InputError
-from bids_sexclf.participant import run as level
+from bids_sexclf.participant.failures import reason_of
+from bids_sexclf.participant.plan import is_finished, make_worklist, plan
 from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.settings import Preparation, Run
 from bids_sexclf.volumes import save
@@ -180,11 +181,11 @@ def test_when_nobody_is_left_the_reasons_are_in_the_error(dataset, template, tmp
     for person in ("sub-1", "sub-2", "sub-3"):
         (dataset / person / "dwi" / f"{person}_dwi.bvec").unlink()
     with pytest.raises(InputError, match="no bvec file"):
-        level.plan(dataset, tmp_path / "out", Run(nprocs=1), template)
+        plan(dataset, tmp_path / "out", Run(nprocs=1), template)
 
 
 def test_a_plan_writes_nothing(dataset, template, tmp_path):
-    planned = level.plan(dataset, tmp_path / "out", Run(nprocs=1), template)
+    planned = plan(dataset, tmp_path / "out", Run(nprocs=1), template)
     assert len(planned.ready) == 3 and not (tmp_path / "out").exists()
 
 
@@ -195,14 +196,14 @@ def test_other_choices_in_one_output_folder_are_refused(dataset, template, tmp_p
     made = template.provenance() | {"resolution": 1.0}
     path.write_text(__import__("json").dumps({"GeneratedWith": made, "Scans": {"t1w": "a"}}))
     with pytest.raises(InputError, match="resolution 1.0, this run asks 2.0"):
-        level.is_finished(tmp_path, row, template)
-    assert level.is_finished(tmp_path, row, template.model_copy(update={"resolution": 1.0}))
+        is_finished(tmp_path, row, template)
+    assert is_finished(tmp_path, row, template.model_copy(update={"resolution": 1.0}))
 
 
 def test_the_reason_is_the_sentence_of_the_innermost_error():
     trace = ["Traceback", "ValueError: first", "bids_sexclf.errors.InputError: Found 2, needed 3."]
-    assert "Found 2, needed 3." in level.reason_of(trace[2:])
-    assert "memory" in level.reason_of([])
+    assert "Found 2, needed 3." in reason_of(trace[2:])
+    assert "memory" in reason_of([])
 
 
 # -- what others have prepared ------------------------------------------------------------------
@@ -230,7 +231,7 @@ def given(dataset, tmp_path):
     def check(*names):
         folders = {name: tmp_path / name for name in names}
         indexed = layout.open_dataset(dataset)
-        planned = level.make_worklist(indexed, folders, Run(), Preparation(template="Phantom"))
+        planned = make_worklist(indexed, folders, Run(), Preparation(template="Phantom"))
         ready, excluded = check_dataset(
             indexed, planned, folders=folders, preparation=Preparation(template="Phantom")
         )
@@ -338,7 +339,7 @@ def test_maps_in_a_t1w_space_need_that_t1w(given):
 def test_masks_bring_no_participants_of_their_own(dataset, tmp_path):
     save(np.ones((9, 9, 9)), BIG, tmp_path / "masks/sub-9/anat/sub-9_desc-brain_mask.nii.gz")
     folders = {"masks": tmp_path / "masks"}
-    rows = level.make_worklist(layout.open_dataset(dataset), folders, Run(), Preparation())
+    rows = make_worklist(layout.open_dataset(dataset), folders, Run(), Preparation())
     assert rows["participant_id"].tolist() == ["sub-1", "sub-2", "sub-3"]
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from bids_sexclf import layout
-from bids_sexclf.brain import trim_rim
+from bids_sexclf.anatomy.brain import trim_rim
 from bids_sexclf.errors import ToolError
+from bids_sexclf.given.prepared import Record
 from bids_sexclf.participant import register
 from bids_sexclf.participant.outputs import WriteDerivatives
-from bids_sexclf.prepared import Record
 from bids_sexclf.settings import Preparation
 from bids_sexclf.volumes import load, save
 
@@ -60,7 +60,7 @@ def test_without_a_template_nothing_is_promised_that_cannot_be_kept(no_fsl, tmp_
 
 
 def test_fsl_is_missed_before_any_scan_is_read(no_fsl, tmp_path):
-    from bids_sexclf.participant.run import plan
+    from bids_sexclf.participant.plan import plan
     from bids_sexclf.settings import Run
 
     templates = tmp_path / "tpl-T"

@@ -6,11 +6,11 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from bids_sexclf import fieldmaps
+from bids_sexclf.distortion import fieldmaps
+from bids_sexclf.distortion.opposite import Scan, estimate_shift, unwarp_second
 from bids_sexclf.errors import InputError
-from bids_sexclf.opposite import Scan, estimate_shift, unwarp_second
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from distorted import distort, head, smooth_shift
 
@@ -115,13 +115,13 @@ def test_the_warp_that_ants_applies_does_what_the_shift_says(name, direction, tm
     import ants
 
     from bids_sexclf.interfaces.ants import to_ants
-    from bids_sexclf.interfaces.distortion import save_warp
+    from bids_sexclf.volumes import save_field
 
     axis, sign = fieldmaps.read_encoding(direction)
     volume, shift = head(3), sign * smooth_shift(2)
     affine = AFFINES[name]
     field = fieldmaps.displacement_field(shift, affine, axis)
-    save_warp(field, affine, tmp_path / "warp.nii.gz")
+    save_field(field, affine, tmp_path / "warp.nii.gz")
     image = to_ants(volume, affine)
     by_ants = ants.apply_transforms(image, image, [str(tmp_path / "warp.nii.gz")]).numpy()
     ours = fieldmaps.unwarp(volume, shift, axis) / fieldmaps.jacobian(shift, axis)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from bids_sexclf.acpc import LANDMARKS, fit_affine, native_grid, rigid_from_affine
+from bids_sexclf.anatomy.acpc import LANDMARKS, fit_affine, native_grid, rigid_from_affine
 from bids_sexclf.errors import InputError
 from bids_sexclf.volumes import Grid
 

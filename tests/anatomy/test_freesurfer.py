@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bids_sexclf.anatomy.freesurfer import find_stats, intracranial_ml, read_stats
 from bids_sexclf.errors import InputError
-from bids_sexclf.freesurfer import find_stats, intracranial_ml, read_stats
 
-SUBJECTS = Path(__file__).parent / "data" / "freesurfer"
+SUBJECTS = Path(__file__).parents[1] / "data" / "freesurfer"
 STATS = SUBJECTS / "sub-01" / "stats"
 
 

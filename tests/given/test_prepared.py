@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from bids_sexclf import layout, offers, prepared
+from bids_sexclf import layout
 from bids_sexclf.errors import InputError
+from bids_sexclf.given import offers, prepared
 from bids_sexclf.people import read_participants
 
 FMRIPREP = (

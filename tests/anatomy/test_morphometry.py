@@ -4,8 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_sexclf.anatomy.morphometry import (
+    KEYS,
+    fill_skull,
+    measure_regions,
+    measure_tissues,
+    widen,
+)
 from bids_sexclf.errors import GridError, InputError
-from bids_sexclf.morphometry import KEYS, fill_skull, measure_regions, measure_tissues, widen
 from bids_sexclf.tables import check_table
 
 LABELS = pd.DataFrame({"index": [2, 5, 7], "name": ["a", "b", "c"], "hemisphere": ["L", "R", "B"]})

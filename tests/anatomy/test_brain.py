@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bids_sexclf import brain
+from bids_sexclf.anatomy import brain
 from bids_sexclf.errors import InputError
 
 SIZE = (2.0, 2.0, 2.0)

@@ -1,11 +1,18 @@
-"""Diffusion series read and written one volume at a time."""
+"""Read and write series of volumes that need not fit into memory: by volume or by slab."""
 
+import gzip
+import os
+import shutil
 from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
+from bids_sexclf.disk import whole
 from bids_sexclf.errors import InputError
+from bids_sexclf.volumes.images import unreadable
+from bids_sexclf.volumes.inspection import CHUNK
 
 
 def open_series(path):
@@ -25,14 +32,13 @@ def open_series(path):
     InputError
         If it cannot be read or has other dimensions.
     """
+    import nibabel as nib
+
     try:
         # One open file: a compressed one is then read through once, not once per volume.
         image = nib.load(path, keep_file_open=True)
     except Exception as fault:  # nibabel raises many kinds on a damaged file
-        raise InputError(
-            f"Found {path}, which cannot be read ({fault}); needed a whole NIfTI image. Copy it "
-            "again from its source."
-        ) from fault
+        raise unreadable(path, fault) from fault
     if len(image.shape) != 4:
         raise InputError(
             f"Found {path} with shape {image.shape}, needed a series of volumes (four "
@@ -63,6 +69,65 @@ def load_series(path):
     for index, volume in enumerate(volumes(path)):
         array[..., index] = volume
     return array
+
+
+@contextmanager
+def open_slabs(path, folder):
+    """Open a 4-D image for reading slab by slab, so that memory does not grow with it.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.nii`` or ``.nii.gz``.
+    folder : path-like
+        Where a compressed image is unpacked to while it is open: a slab of it
+        could only be read by unpacking all that lies before.
+
+    Yields
+    ------
+    series : nibabel.arrayproxy.ArrayProxy, shape (X, Y, Z, N)
+        Slices of it are arrays with the file's scaling applied.
+    affine : ndarray, shape (4, 4)
+        Voxel to world, mm, RAS+.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or has other dimensions.
+    """
+    import nibabel as nib
+
+    unpacked = None
+    try:
+        try:
+            if str(path).endswith(".gz"):
+                unpacked = Path(folder, f"unpacked-{os.getpid()}.nii")
+                with gzip.open(path) as packed, unpacked.open("wb") as plain:
+                    shutil.copyfileobj(packed, plain, CHUNK)
+            # What is mapped counts as memory in use; what is read is gone with its slab.
+            image = nib.load(unpacked or path, mmap=False)
+        except Exception as fault:  # nibabel and gzip raise many kinds on a damaged file
+            raise unreadable(path, fault) from fault
+        shape = image.shape[:4] + tuple(size for size in image.shape[4:] if size != 1)
+        if len(shape) != 4:
+            raise InputError(
+                f"Found {path} with shape {image.shape}, needed 4 dimensions. Choose another "
+                "file, or convert the scan again."
+            )
+        yield image.dataobj.reshape(shape), image.affine
+    finally:
+        if unpacked is not None:
+            unpacked.unlink(missing_ok=True)
+
+
+def series_gb(path):
+    """Give the size of a series as float32, GB, from its header; 0.5 where there is none."""
+    import nibabel as nib
+
+    try:
+        return float(np.prod(nib.load(path).shape, dtype=float) * 4 / 2**30)
+    except Exception:  # a damaged header is met with a clear word when the series is read
+        return 0.5
 
 
 def make_series(path, shape, affine):
@@ -102,6 +167,8 @@ def series_writer(path, shape, affine):
     ------
     callable
     """
+    import nibabel as nib
+
     header = _header(shape, affine)
     level = {"compresslevel": 3} if str(path).endswith(".gz") else {}
     with nib.openers.Opener(str(path), "wb", **level) as stream:
@@ -110,16 +177,29 @@ def series_writer(path, shape, affine):
         yield lambda volume: stream.write(np.asarray(volume, "<f4").tobytes(order="F"))
 
 
-def series_gb(path):
-    """Give the size of a series as float32, GB, from its header; 0.5 where there is none."""
-    try:
-        return float(np.prod(nib.load(path).shape, dtype=float) * 4 / 2**30)
-    except Exception:  # a damaged header is met with a clear word when the series is read
-        return 0.5
+def save_volumes(volumes, count, affine, path):
+    """Save volumes as one uncompressed 4-D NIfTI image of float32, holding one at a time.
+
+    Parameters
+    ----------
+    volumes : iterable of ndarray, shape (X, Y, Z)
+    count : int
+        How many there are.
+    affine : ndarray, shape (4, 4)
+    path : path-like
+        Ends in ``.nii``.
+    """
+    volumes = iter(volumes)
+    first = next(volumes)
+    with whole(path) as part, series_writer(part, (*first.shape, count), affine) as write:
+        for volume in chain([first], volumes):
+            write(volume)
 
 
 def _header(shape, affine):
     """Make the header of a float32 series in millimetres."""
+    import nibabel as nib
+
     image = nib.Nifti1Image(np.broadcast_to(np.float32(0), shape), affine)
     header = image.header
     header.set_data_dtype("<f4")
@@ -127,5 +207,6 @@ def _header(shape, affine):
     header.set_xyzt_units("mm", "sec")
     header.set_sform(affine, 1)
     header.set_qform(affine, 1)
-    header.set_data_offset(352)
+    header.set_data_offset(header.single_vox_offset)
+    header.set_slope_inter(1, 0)  # as nibabel saves images; not every program takes a NaN for it
     return header

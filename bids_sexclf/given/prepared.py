@@ -9,8 +9,8 @@ the disk.
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bids_sexclf.given.offers import about
 from bids_sexclf.layout import SCANS, SEVERAL, parse_name, paths
-from bids_sexclf.offers import about
 from bids_sexclf.settings import DERIVATIVES
 
 

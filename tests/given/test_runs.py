@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from bids_sexclf import foreign, runs
 from bids_sexclf.errors import InputError
+from bids_sexclf.given import foreign, runs
 
 
 def test_one_bright_voxel_is_in_focus_and_an_even_image_is_not():

@@ -1,0 +1,60 @@
+"""Spell BIDS names, in and out: no other room does.
+
+``inputs`` finds scans and ``fieldmaps`` what corrects their distortion; ``outputs`` names and
+finds derivatives, ``references`` the template's images beside them, ``description`` what makes
+a folder of them a dataset. ``entities`` is what all of them spell names with.
+"""
+
+from bids_sexclf.layout.description import versions, write_description, write_ignored
+from bids_sexclf.layout.entities import ENTITIES, label, number_label, parse_name, sidecar
+from bids_sexclf.layout.fieldmaps import find_fieldmaps
+from bids_sexclf.layout.inputs import (
+    SCANS,
+    SEVERAL,
+    PlainFolder,
+    choose_scans,
+    find_scans,
+    open_dataset,
+    paths,
+    read_metadata,
+)
+from bids_sexclf.layout.outputs import derivative, figure_name, find_derivatives, name_of, names
+from bids_sexclf.layout.references import (
+    REFERENCES,
+    atlas_description,
+    atlas_label,
+    atlas_of,
+    atlas_reference,
+    reference,
+)
+
+__all__ = [
+    "ENTITIES",
+    "REFERENCES",
+    "SCANS",
+    "SEVERAL",
+    "PlainFolder",
+    "atlas_description",
+    "atlas_label",
+    "atlas_of",
+    "atlas_reference",
+    "choose_scans",
+    "derivative",
+    "figure_name",
+    "find_derivatives",
+    "find_fieldmaps",
+    "find_scans",
+    "label",
+    "name_of",
+    "names",
+    "number_label",
+    "open_dataset",
+    "parse_name",
+    "paths",
+    "read_metadata",
+    "reference",
+    "sidecar",
+    "versions",
+    "write_description",
+    "write_ignored",
+]

@@ -1,0 +1,284 @@
+"""Find what there is to prepare in a BIDS dataset (pybids)."""
+
+import os
+import re
+from pathlib import Path
+
+from bids_sexclf.errors import InputError
+from bids_sexclf.layout.entities import ENTITIES, label, parse_name
+
+SEVERAL = ";"
+"""What stands between the paths of one cell of the worklist."""
+
+SCANS = (
+    "t1w",
+    "dwi",
+    "bval",
+    "bvec",
+    "t1w_mask",
+    "t1w_to_template",
+    "template_to_t1w",
+    "dwi_mask",
+    "dwi_motion",
+    "maps",
+)
+"""Columns of the worklist that hold paths; the last six are only what others have prepared."""
+
+FILTERED = ("t1w", "dwi", "t1w_mask", "dwi_mask", "maps")
+
+
+def open_dataset(bids_dir, validate=True, database_dir=None):
+    """Index a BIDS dataset.
+
+    Parameters
+    ----------
+    bids_dir : path-like
+    validate : bool
+        Leave out files whose names are not valid BIDS.
+    database_dir : path-like, optional
+        Where pybids keeps its index between runs.
+
+    Returns
+    -------
+    bids.BIDSLayout
+
+    Raises
+    ------
+    InputError
+        If the folder is no BIDS dataset.
+    """
+    from bids import BIDSLayout
+    from bids.exceptions import PyBIDSError
+
+    if not Path(bids_dir).is_dir():
+        raise InputError(
+            f"Found no folder {bids_dir}, needed a BIDS dataset. Correct the first argument."
+        )
+    try:
+        return BIDSLayout(bids_dir, validate=validate, database_path=database_dir)
+    except (ValueError, OSError, PyBIDSError) as fault:
+        raise InputError(
+            f"Found {bids_dir}, which is no BIDS dataset: {' '.join(str(fault).split())} Needed a "
+            "folder with dataset_description.json and sub-* folders. Correct the first argument, "
+            "add the file, or name a folder of HCP or CC-359 by --derivatives hcp=PATH or "
+            "cc359=PATH too."
+        ) from fault
+
+
+class PlainFolder:
+    """Stand for a folder that is no BIDS dataset: it holds no scan under a BIDS name.
+
+    Parameters
+    ----------
+    root : path-like
+    """
+
+    def __init__(self, root):
+        self.root = str(Path(root).resolve())
+
+    def get(self, **_):
+        """Find nothing."""
+        return []
+
+    get_subjects = get_sessions = get
+
+    def get_metadata(self, _):
+        """Know nothing."""
+        return {}
+
+
+def paths(cell):
+    """List the paths of one cell of the worklist.
+
+    Examples
+    --------
+    >>> paths("run-1.nii.gz;run-2.nii.gz"), paths(None)
+    (['run-1.nii.gz', 'run-2.nii.gz'], [])
+    """
+    return cell.split(SEVERAL) if cell else []
+
+
+def read_metadata(dataset, path):
+    """Give the sidecar of a scan, inherited values included.
+
+    Parameters
+    ----------
+    dataset : bids.BIDSLayout
+    path : path-like
+        Relative to the dataset.
+
+    Returns
+    -------
+    dict
+    """
+    return dataset.get_metadata(str(Path(dataset.root) / path))
+
+
+def find_scans(dataset, participants=None, sessions=None, filters=None, others=(), first=()):
+    """List what there is to prepare: one row is one participant-session.
+
+    Parameters
+    ----------
+    dataset : bids.BIDSLayout or PlainFolder
+    participants, sessions : list of str, optional
+        Labels, with or without their prefix; all by default.
+    filters : dict, optional
+        BIDS entities per kind of scan, keys ``t1w``, ``dwi``, ``t1w_mask``, ``dwi_mask``, ``maps``.
+    others : iterable of tuple
+        (participant_id, session_id) that others have prepared, in the dataset or not; a session
+        of None stands for all of the participant's.
+    first : iterable of str
+        Kinds, ``t1w`` or ``dwi``, of which only the first run is taken.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of the ``worklist`` table; paths relative to the dataset, those of several runs
+        joined by a semicolon.
+
+    Raises
+    ------
+    InputError
+        If a named participant or session does not exist, or a filter is unknown.
+    """
+    import pandas as pd
+
+    filters = filters or {}
+    if set(filters) - set(FILTERED):
+        raise InputError(
+            f"Found filters for {sorted(set(filters) - set(FILTERED))}, needed some of "
+            f"{', '.join(FILTERED)}. Correct --bids-filter-file."
+        )
+    held = _participants(dataset, others)
+    chosen = _existing(participants, held, "sub", "--participant-label")
+    every = {session for own in held.values() for session in own}
+    known = _existing(sessions, every, "ses", "--session-label")
+    rows = []
+    for participant in chosen:
+        own = sorted(set(held[participant]) & set(known))
+        if sessions and not own:
+            continue
+        for session in own or [None]:
+            rows.append(_row(dataset, participant, session, filters, first))
+    columns = ["participant_id", "session_id", *SCANS, "note"]
+    return pd.DataFrame(rows, columns=columns, dtype=object)
+
+
+def _participants(dataset, others):
+    """Give every participant's sessions, in the dataset and in what others have prepared."""
+    held = {name: set(dataset.get_sessions(subject=name)) for name in dataset.get_subjects()}
+    for participant, session in others:
+        own = held.setdefault(label(participant, "sub"), set())
+        if session:
+            own.add(label(session, "ses"))
+    return held
+
+
+def _existing(asked, known, entity, flag):
+    """Check labels that a user asked for against those that exist."""
+    known = sorted(known)
+    if not asked:
+        return known
+    asked = [label(entry, entity) for entry in asked]
+    missing = [entry for entry in asked if entry not in known]
+    if missing:
+        raise InputError(
+            f"Found no {entity}-{', '.join(missing)} in the dataset, needed some of the "
+            f"{len(known)} that exist ({', '.join(known[:8])}{' …' if len(known) > 8 else ''}). "
+            f"Correct {flag}."
+        )
+    return [entry for entry in known if entry in asked]
+
+
+def _row(dataset, participant, session, filters, first):
+    """One row of the worklist, of what lies in the dataset."""
+    found = {kind: [] for kind in ("t1w", "dwi")}
+    notes = []
+    for kind, suffix in (("t1w", "T1w"), ("dwi", "dwi")):
+        given = filters.get(kind, {})
+        scans = _scans(dataset, participant, session, suffix, given)
+        found[kind], note = choose_scans(scans, _together(given), kind in first)
+        notes.append(note)
+    found["dwi"], note = _alike(dataset, found["dwi"])
+    for extension in ("bval", "bvec"):
+        beside = [dataset.get_nearest(path, extension=f".{extension}", suffix="dwi")
+                  for path in found["dwi"]]  # fmt: skip
+        found[extension] = beside if all(beside) else []
+    cells = {
+        kind: SEVERAL.join(os.path.relpath(path, dataset.root) for path in whole) or None
+        for kind, whole in found.items()
+    }
+    row = {"participant_id": f"sub-{participant}", "session_id": session and f"ses-{session}"}
+    row |= dict.fromkeys(SCANS) | cells
+    return row | {"note": "; ".join(filter(None, (*notes, note))) or None}
+
+
+def _scans(dataset, participant, session, suffix, filters):
+    """List the scans of one kind that the filter lets pass."""
+    query = {"suffix": suffix, "extension": [".nii.gz", ".nii"], "subject": participant}
+    if session:
+        query["session"] = session
+    return [scan.path for scan in dataset.get(**(query | filters), invalid_filters="allow")]
+
+
+def _together(filters):
+    """Name the entities of which a filter asks several labels at once: these belong together."""
+    return [
+        ENTITIES.get(key, key)
+        for key, value in filters.items()
+        if isinstance(value, list) and len(value) > 1
+    ]
+
+
+def choose_scans(scans, together=(), only_first=False):
+    """Choose one scan, with all its runs: that with the plainest name.
+
+    Parameters
+    ----------
+    scans : iterable of path-like
+    together : iterable of str
+        Entities whose labels may differ between the parts of one scan, beside ``run``.
+    only_first : bool
+        Leave the further runs.
+
+    Returns
+    -------
+    list
+        The runs in the order of their names; empty without any scan.
+    str or None
+        What was chosen, where there was a choice.
+    """
+    groups = {}
+    for path in sorted(scans, key=lambda path: (len(Path(path).name.split("_")), str(path))):
+        entities, _, _ = parse_name(path)
+        key = tuple(pair for pair in entities.items() if pair[0] not in ("run", *together))
+        groups.setdefault(key, []).append(path)
+    if not groups:
+        return [], None
+    runs = groups[min(groups, key=lambda key: (len(key), key))]
+    # A name without run stands before run-2.
+    runs.sort(key=lambda path: (int("0" + re.sub(r"\D", "", _run(path))), str(path)))
+    chosen = runs[:1] if only_first else runs
+    notes = []
+    if len(groups) > 1:
+        notes.append(f"{Path(runs[0]).name}, the plainest of {len(groups)}")
+    if len(runs) > 1:
+        notes.append(f"{len(chosen)} of {len(runs)} runs of {Path(runs[0]).name}")
+    return chosen, "; ".join(notes) or None
+
+
+def _run(path):
+    return parse_name(path)[0].get("run", "")
+
+
+def _alike(dataset, series):
+    """Keep the runs whose sidecars tell the same phase encoding as the first one's."""
+    if len(series) < 2:
+        return series, None
+    fields = ("PhaseEncodingDirection", "TotalReadoutTime", "EchoTime")
+    told = [[dataset.get_metadata(path).get(field) for field in fields] for path in series]
+    alike = [path for path, own in zip(series, told, strict=True) if own == told[0]]
+    if len(alike) == len(series):
+        return series, None
+    others = ", ".join(Path(path).name for path in series if path not in alike)
+    return alike, f"without {others}, whose sidecar tells another {', '.join(fields)}"

@@ -1,0 +1,207 @@
+"""Plan a run of the participant level: find the scans, check them, see what is there already."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids_sexclf import layout, resources
+from bids_sexclf.errors import InputError
+from bids_sexclf.execute import processors
+from bids_sexclf.given.offers import find_offers, holds_scans, is_own_folder
+from bids_sexclf.given.prepared import fill, scans_of
+from bids_sexclf.participant.preflight import check_dataset
+from bids_sexclf.participant.series import plan_series
+from bids_sexclf.settings import Preparation
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do.
+
+    Attributes
+    ----------
+    ready : list of dict
+        Worklist rows to prepare.
+    finished : list of dict
+        Rows that an earlier run has finished with the same choices.
+    excluded : list of dict
+        participant_id, session_id, stage, reason.
+    worklist : pandas.DataFrame
+        Every row found.
+    """
+
+    ready: list
+    finished: list
+    excluded: list
+    worklist: object
+
+
+def plan(bids_dir, out, run, preparation, advance=None):
+    """Find the scans, check them all, and see what is already there.
+
+    Parameters
+    ----------
+    bids_dir, out : path-like
+    run : settings.Run
+    preparation : settings.Preparation
+    advance : callable, optional
+        Called with (done, total) as scans are checked.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    InputError
+        If the dataset, a label or a filter cannot be used, no participant is usable, or the output
+        was made with other choices.
+    ToolError
+        If the template, or a program asked for, is not at hand.
+    """
+    resources.find_template(preparation.template, preparation.templates_dir)
+    check_tools(preparation)
+    folders = run.folders()
+    if is_own_folder(bids_dir, folders):
+        dataset = layout.PlainFolder(bids_dir)
+    else:
+        dataset = layout.open_dataset(
+            bids_dir, validate=not run.skip_bids_validation, database_dir=run.bids_database_dir
+        )
+    worklist = make_worklist(dataset, folders, run, preparation)
+    if worklist.empty:
+        raise InputError(
+            f"Found no T1w and no diffusion series in {bids_dir}, needed sub-*/anat/*_T1w.nii.gz "
+            "or sub-*/dwi/*_dwi.nii.gz. Check the names, or the labels and filters given."
+        )
+    tell = _counter(advance, len(worklist))
+    good, excluded = check_dataset(
+        dataset,
+        worklist,
+        run.nprocs or processors(),
+        tell,
+        labelled=not run.allow_unlabelled,
+        folders=folders,
+        preparation=preparation,
+    )
+    if good.empty:
+        reasons = "; ".join(excluded["participant_id"] + ": " + excluded["reason"])
+        raise InputError(
+            f"Found no usable participant among {len(worklist)} ({reasons}), needed at least one. "
+            "Mend the scans or the tables named."
+        )
+    rows = [row | plan_series(dataset, row, preparation) for row in good.to_dict("records")]
+    done = [is_finished(out, row, preparation) for row in rows]
+    return Plan(
+        ready=[row for row, there in zip(rows, done, strict=True) if not there],
+        finished=[row for row, there in zip(rows, done, strict=True) if there],
+        excluded=excluded.to_dict("records"),
+        worklist=worklist,
+    )
+
+
+def check_tools(preparation):
+    """Refuse choices that this machine has no programs or templates for.
+
+    Parameters
+    ----------
+    preparation : settings.Preparation
+
+    Raises
+    ------
+    ToolError
+    """
+    from bids_sexclf.participant import anat, dwi, maps, register
+
+    for step in (anat, dwi, maps, register):
+        step.check_tools(preparation)
+
+
+def make_worklist(dataset, folders, run, preparation):
+    """List every participant-session, with what others have prepared in place of what is raw.
+
+    Parameters
+    ----------
+    dataset : bids.BIDSLayout or layout.PlainFolder
+    folders : dict of str to path-like
+        What others have prepared.
+    run : settings.Run
+    preparation : settings.Preparation
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of the ``worklist`` table.
+    """
+    filters = _filters(run.bids_filter_file)
+    offers = find_offers(folders, preparation.template, filters)
+    first = [kind for kind in ("t1w", "dwi") if getattr(preparation, f"{kind}_runs") == "first"]
+    worklist = layout.find_scans(
+        dataset,
+        run.participant_label,
+        run.session_label,
+        filters,
+        others=[key for name in offers if holds_scans(name) for key in offers[name]],
+        first=first,
+    )
+    rows = [fill(row, offers) for row in worklist.to_dict("records")]
+    return worklist.__class__(rows, columns=worklist.columns, dtype=object)
+
+
+def _counter(advance, total):
+    """Turn 'one more' into 'so many of so many'."""
+    if advance is None:
+        return None
+    state = iter(range(1, total + 1))
+    return lambda: advance(next(state), total)
+
+
+def _filters(path):
+    """Read the file of BIDS filters."""
+    if path is None:
+        return {}
+    try:
+        return json.loads(Path(path).read_text())
+    except (OSError, json.JSONDecodeError) as fault:
+        raise InputError(
+            f"Found {path}, which cannot be read ({fault}); needed JSON such as "
+            '{"dwi": {"direction": "AP"}}. Correct --bids-filter-file.'
+        ) from fault
+
+
+CHANGING = tuple(name for name in Preparation.model_fields if name != "templates_dir")
+"""Choices that must agree between the runs that share an output folder."""
+
+
+def is_finished(out, row, preparation):
+    """Say whether a participant-session is finished, with the same scans and choices.
+
+    Parameters
+    ----------
+    out : path-like
+    row : dict
+        Of the worklist.
+    preparation : settings.Preparation
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    InputError
+        If it was made with other choices: results of two kinds must not mix in one folder.
+    """
+    path = Path(out, layout.derivative("quality", row["participant_id"], row["session_id"]))
+    if not path.exists():
+        return False
+    held, asked = json.loads(path.read_text()), preparation.provenance()
+    before = held.get("GeneratedWith", {})
+    other = [key for key in CHANGING if before.get(key) != asked[key]]
+    if other:
+        told = "; ".join(f"{key} {before.get(key)}, this run asks {asked[key]}" for key in other)
+        raise InputError(
+            f"Found {path} made with {told}; needed one set of choices per output folder. Choose "
+            "another output folder, or remove the participant's."
+        )
+    return held.get("Scans") in (None, scans_of(row))

@@ -1,0 +1,122 @@
+"""Put the template's own images and the atlases beside the participants."""
+
+import re
+from pathlib import Path
+
+from bids_sexclf import layout, resources
+from bids_sexclf.errors import InputError
+from bids_sexclf.volumes import load, resample, save
+
+ATLAS_MM = 1.0
+"""Voxel size at which atlases are kept: region volumes must not depend on the group grid."""
+
+NONE = "none"
+"""What ``morphometry_atlas`` holds where no regions are to be measured."""
+
+
+def write_references(out, template, preparation):
+    """Write the brain, mask and white matter of the template on the group grid.
+
+    They lie beside the participants, so that the group level needs nothing else.
+
+    Parameters
+    ----------
+    out : path-like
+    template : resources.Template
+    preparation : settings.Preparation
+
+    Returns
+    -------
+    dict of str to str
+        ``brain``, ``mask``, ``white``: absolute paths.
+    """
+    label = layout.number_label(preparation.resolution)
+    paths = {
+        kind: Path(out, layout.reference(kind, template.name, label)).resolve()
+        for kind in layout.REFERENCES
+    }
+    # Kept as they are where they exist, so that finished steps stay valid.
+    if not all(path.exists() for path in paths.values()):
+        grid = resources.group_grid(template, preparation.resolution)
+        mask = resample(*load(template.mask, ndim=3), grid) > 0.5
+        save(resample(*load(template.brain, ndim=3), grid) * mask, grid.affine, paths["brain"])
+        save(mask, grid.affine, paths["mask"])
+        white = resources.white_matter(template.name, grid, preparation.templates_dir) & mask
+        save(white, grid.affine, paths["white"])
+    return {kind: str(path) for kind, path in paths.items()}
+
+
+def labels_of(image):
+    """Give the path of the label table beside an atlas image."""
+    return Path(re.sub(r"\.nii\.gz$", ".tsv", str(image)))
+
+
+def write_atlases(out, template, preparation, folders=()):
+    """Write the atlases of the region measures at 1 mm in the template's space.
+
+    They lie beside the participants, as the template does. What is there is kept, so that
+    finished steps stay valid.
+
+    Parameters
+    ----------
+    out : path-like
+    template : resources.Template
+    preparation : settings.Preparation
+        ``morphometry_atlas`` is read.
+    folders : iterable of path-like
+        Searched for atlas files before $FSLDIR.
+
+    Returns
+    -------
+    list of pathlib.Path
+        Images, absolute.
+
+    Raises
+    ------
+    InputError
+        If an atlas is unknown, does not fit the template, or two have one name.
+    ToolError
+        If its files are not at hand.
+    """
+    asked = [name for name in preparation.morphometry_atlas if name != NONE]
+    names = [layout.atlas_label(name) for name in asked]
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"Found --morphometry-atlas {' '.join(asked)}, needed a name for each. Rename the "
+            "images, or give each once."
+        )
+    paths = []
+    for name, label in zip(asked, names, strict=True):
+        path = Path(out, layout.atlas_reference(label, template.name, ATLAS_MM)).resolve()
+        if not (path.exists() and labels_of(path).exists()):
+            _write_atlas(path, name, template, folders)
+        paths.append(path)
+    return paths
+
+
+def _write_atlas(path, name, template, folders):
+    """Write one atlas and, last, its label table."""
+    import numpy as np
+
+    from bids_sexclf.disk import write_json
+    from bids_sexclf.tables import schema, write_tsv
+
+    grid = resources.group_grid(template, ATLAS_MM)
+    try:
+        atlas = resources.find_atlas(name, grid, template.name, folders=folders)
+    except InputError as fault:
+        raise InputError(
+            f"{fault} Here it is --morphometry-atlas, which may also be {NONE}."
+        ) from fault
+    counts = np.bincount(atlas.parcellation[atlas.parcellation > 0].ravel())
+    counts = np.pad(counts, (0, int(atlas.labels["index"].max()) + 1))
+    labels = atlas.labels[["index", "name", "hemisphere"]]
+    save(atlas.parcellation.astype(np.int32), grid.affine, path)
+    known = resources.known_atlases().get(name, {})
+    about = {"Name": name} | {
+        key: known[key] for key in ("Name", "Source", "License") if key in known
+    }
+    write_json(about, layout.atlas_description(path))
+    about |= {"SpatialReference": template.name, "Resolution": f"{ATLAS_MM:g} mm isotropic"}
+    write_json(schema("atlas") | about, layout.sidecar(path))
+    write_tsv(labels.assign(n_voxels=counts[labels["index"].to_numpy(int)]), labels_of(path))

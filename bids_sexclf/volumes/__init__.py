@@ -1,0 +1,57 @@
+"""Turn images into arrays and back: no other room does.
+
+``inspection`` says what is wrong with a file, ``images`` loads and saves it whole, ``series``
+volume by volume or slab by slab; ``grids`` knows where voxels lie and carries volumes from one
+grid to another; ``cohort`` holds the volumes of all participants in one array on disk.
+"""
+
+from bids_sexclf.volumes.cohort import Channels, Rows, open_cohort, release
+from bids_sexclf.volumes.grids import (
+    Grid,
+    check_same_grid,
+    crop_grid,
+    resample,
+    rescale_grid,
+    same_grid,
+    turn_axes,
+)
+from bids_sexclf.volumes.images import check_written, load, save, save_field
+from bids_sexclf.volumes.inspection import Inspection, inspect
+from bids_sexclf.volumes.series import (
+    load_series,
+    make_series,
+    open_series,
+    open_slabs,
+    save_volumes,
+    series_gb,
+    series_writer,
+    volumes,
+)
+
+__all__ = [
+    "Channels",
+    "Grid",
+    "Inspection",
+    "Rows",
+    "check_same_grid",
+    "check_written",
+    "crop_grid",
+    "inspect",
+    "load",
+    "load_series",
+    "make_series",
+    "open_cohort",
+    "open_series",
+    "open_slabs",
+    "release",
+    "resample",
+    "rescale_grid",
+    "same_grid",
+    "save",
+    "save_field",
+    "save_volumes",
+    "series_gb",
+    "series_writer",
+    "turn_axes",
+    "volumes",
+]

@@ -1,0 +1,132 @@
+"""Keep the volumes of all participants in one array that is mapped from disk."""
+
+import mmap
+from pathlib import Path
+
+import numpy as np
+
+from bids_sexclf.errors import GridError, InputError
+
+
+def open_cohort(path, shape=None):
+    """Open a cohort array: participants × X × Y × Z, float32, mapped from disk.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``.npy`` file.
+    shape : tuple of int, optional
+        Make a new one of this shape, to be written.
+
+    Returns
+    -------
+    numpy.memmap
+
+    Raises
+    ------
+    InputError
+        If the file is absent or damaged.
+    """
+    if shape is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    try:
+        return np.lib.format.open_memmap(path, "r")
+    except (OSError, ValueError) as fault:
+        raise InputError(
+            f"Found {path}, which is no cohort array ({fault}); needed the one that the cohort "
+            "stage writes. Run again with --first cohort."
+        ) from fault
+
+
+def release(array):
+    """Hand the pages of a mapped array back: they stay in the system's cache, not in this process.
+
+    Without it the resident memory would grow with every participant that was read once.
+
+    Parameters
+    ----------
+    array : array-like
+        Anything but a ``numpy.memmap`` is left alone.
+    """
+    held = getattr(array, "_mmap", None)
+    if held is not None and hasattr(mmap, "MADV_DONTNEED"):
+        held.madvise(mmap.MADV_DONTNEED)
+
+
+class Rows:
+    """View some participants of a cohort array; nothing is loaded before it is asked for.
+
+    Parameters
+    ----------
+    array : array-like, shape (n, X, Y, Z)
+        Usually a memory-mapped cohort array.
+    index : array-like of int or bool
+        Which participants, in which order.
+
+    Examples
+    --------
+    >>> rows = Rows(np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1), [2, 0])
+    >>> len(rows), rows.shape, rows[[0, 1]].ravel().tolist()
+    (2, (2, 1, 1, 1), [2.0, 0.0])
+    """
+
+    def __init__(self, array, index):
+        index = np.asarray(index)
+        self.array = array
+        self.index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.intp)
+
+    def __len__(self):
+        return len(self.index)
+
+    @property
+    def shape(self):
+        """Participants and grid: (k, X, Y, Z)."""
+        return (len(self), *self.array.shape[1:])
+
+    def __getitem__(self, which):
+        """Load one participant, shape (X, Y, Z), or several, shape (k, X, Y, Z), as float32."""
+        values = np.array(self.array[self.index[which]], dtype=np.float32)
+        release(self.array)
+        return values
+
+
+class Channels:
+    """View the same participants of several cohort arrays as the channels of one volume.
+
+    Parameters
+    ----------
+    maps : list of Rows
+        One per channel, of the same participants on one grid.
+
+    Examples
+    --------
+    >>> rows = Rows(np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1), [2, 0])
+    >>> both = Channels([rows, rows])
+    >>> len(both), both.shape, both[1].shape, both[[0, 1]].shape
+    (2, (2, 2, 1, 1, 1), (2, 1, 1, 1), (2, 2, 1, 1, 1))
+    """
+
+    def __init__(self, maps):
+        self.maps = list(maps)
+        if len({rows.shape for rows in self.maps}) != 1:
+            raise GridError(
+                f"Found maps of shapes {sorted({rows.shape for rows in self.maps})} to be read "
+                "together, needed one. Run again with --first cohort."
+            )
+
+    def __len__(self):
+        return len(self.maps[0])
+
+    @property
+    def shape(self):
+        """Participants, channels and grid: (k, c, X, Y, Z)."""
+        return (len(self), len(self.maps), *self.maps[0].shape[1:])
+
+    def channel(self, number):
+        """Give the rows of one map."""
+        return self.maps[number]
+
+    def __getitem__(self, which):
+        """Load one participant, shape (c, X, Y, Z), or several, shape (k, c, X, Y, Z)."""
+        return np.stack([rows[which] for rows in self.maps], axis=-4)

@@ -1,0 +1,145 @@
+"""Load images as arrays, and save arrays as images that are whole or absent."""
+
+import numpy as np
+
+from bids_sexclf.disk import whole
+from bids_sexclf.errors import InputError, ToolError
+
+
+def load(path, ndim=None):
+    """Load an image as an array.
+
+    Parameters
+    ----------
+    path : path-like
+    ndim : int, optional
+        Dimensions the array must have; a trailing axis of length one is dropped.
+
+    Returns
+    -------
+    array : ndarray of float32, shape (X, Y, Z) or (X, Y, Z, N)
+    affine : ndarray, shape (4, 4)
+        Voxel to world, mm, RAS+.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or has other dimensions.
+    """
+    import nibabel as nib
+
+    try:
+        image = nib.load(path)
+        array = np.asarray(image.dataobj, dtype=np.float32)
+    except Exception as fault:  # nibabel raises many kinds on a damaged file
+        raise unreadable(path, fault) from fault
+    while ndim is not None and array.ndim > ndim and array.shape[-1] == 1:
+        array = array[..., 0]
+    if ndim is not None and array.ndim != ndim:
+        raise InputError(
+            f"Found {path} with shape {array.shape}, needed {ndim} dimensions. Choose another "
+            "file, or convert the scan again."
+        )
+    return array, image.affine
+
+
+def unreadable(path, fault):
+    """Word the refusal of an image that cannot be read.
+
+    Parameters
+    ----------
+    path : path-like
+    fault : Exception
+        What reading it raised.
+
+    Returns
+    -------
+    InputError
+    """
+    return InputError(
+        f"Found {path}, which cannot be read ({fault}); needed a whole NIfTI image. Copy it "
+        "again from its source."
+    )
+
+
+def save(array, affine, path):
+    """Save an array as a NIfTI image in millimetres that is whole or absent.
+
+    Parameters
+    ----------
+    array : ndarray
+        Bool becomes uint8; float64 becomes float32.
+    affine : ndarray, shape (4, 4)
+    path : path-like
+        Ends in ``.nii`` or ``.nii.gz``.
+    """
+    import nibabel as nib
+
+    array = np.asarray(array)
+    narrow = {"b": np.uint8, "f": np.float32}.get(array.dtype.kind, array.dtype)
+    image = nib.Nifti1Image(array.astype(narrow), affine)
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_sform(affine, 1)
+    image.set_qform(affine, 1)
+    with whole(path) as part:
+        nib.save(image, part)
+
+
+def save_field(field, affine, path):
+    """Save a displacement field as ANTs reads it, whole or not at all.
+
+    Parameters
+    ----------
+    field : ndarray, shape (X, Y, Z, 3)
+        mm, LPS+.
+    affine : ndarray, shape (4, 4)
+    path : path-like
+    """
+    import nibabel as nib
+
+    image = nib.Nifti1Image(np.asarray(field, dtype=np.float32)[:, :, :, None, :], affine)
+    image.header.set_intent("vector")
+    image.header.set_xyzt_units("mm")
+    with whole(path) as part:
+        nib.save(image, part)
+
+
+def check_written(path):
+    """Return the path of a compressed image if it holds all its header promises.
+
+    Libraries that close a file on a full disk may say nothing. The last four bytes of a gzip
+    file are the length of what it holds, so this reads no voxel.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    path-like
+        The same.
+
+    Raises
+    ------
+    ToolError
+        If the file is cut off.
+    """
+    import nibabel as nib
+
+    if not str(path).endswith(".nii.gz"):
+        return path
+    try:
+        image = nib.load(path)
+        count = int(np.prod(image.shape, dtype=np.int64))
+        needed = int(image.dataobj.offset) + count * image.get_data_dtype().itemsize
+        with open(path, "rb") as file:
+            file.seek(-4, 2)
+            held = int.from_bytes(file.read(), "little")
+    except Exception as fault:  # nibabel and gzip raise many kinds on a damaged file
+        needed, held = fault, None
+    if held is None or held != needed % 2**32:
+        raise ToolError(
+            f"Found {path} written only in part ({held} of {needed} bytes), needed all of it. "
+            "Make room on its disk and run again."
+        )
+    return path
