@@ -91,6 +91,8 @@ def run(desk, advance):
     catalogue.check(desk.study)
     jobs = list_jobs(desk, splits)
     asked = [job for job in jobs if not desk.run.folds or job.fold in desk.run.folds]
+    for job in asked:
+        _check_weights(job, splits)
     waiting = [job for job in asked if not is_fitted(job, splits)]
     _fit_all(waiting, desk, advance)
     if all(is_fitted(job, splits) for job in jobs):
@@ -123,6 +125,15 @@ def list_jobs(desk, splits, models=None):
                 folder = desk.folder / "models" / f"{model}_{name}" / f"repeat-{repeat}_fold-{fold}"
                 jobs.append(Job(desk.folder, folder, desk.study, model, name, repeat, fold))
     return jobs
+
+
+def _check_weights(job, splits):
+    """Refuse weights from elsewhere that know participants whom the job validates or tests."""
+    from bids_sexclf.models._outside import check_weights
+
+    own = splits[(splits["repeat"] == job.repeat) & (splits["fold"] == job.fold)]
+    held_out = own.loc[own["part"] != "train", "participant_id"]
+    check_weights(job.study.variant(job.model)[1], held_out)
 
 
 def _mark(job, splits):
@@ -169,12 +180,10 @@ def _fit_all(jobs, desk, advance):
     done = [0] * len(jobs)
 
     def tell(index, message):
-        done[index] = size[index] if message is None else min(message["epoch"] + 1, size[index])
-        job = jobs[index]
-        note = f"{job.model} {job.map} fold {job.fold}"
-        if message is not None:
-            note += f" loss {message['validation_loss']:.3f}"
-        advance(sum(done), sum(size), note)
+        pretraining = message is not None and "stage" in message
+        if not pretraining:
+            done[index] = size[index] if message is None else min(message["epoch"] + 1, size[index])
+        advance(sum(done), sum(size), say_progress(jobs[index], message))
 
     processes = desk.run.nprocs or processors()
     results = run_jobs(fit_job, jobs, processes, desk.run.omp_nthreads, tell)
@@ -188,6 +197,47 @@ def _fit_all(jobs, desk, advance):
             f"Found {len(failed)} of {len(jobs)} fits failed ({'; '.join(failed)}); needed all. "
             "The others are kept: mend the cause and run again."
         )
+
+
+def say_progress(job, message):
+    """Say in one line how far a job is.
+
+    Parameters
+    ----------
+    job : Job
+    message : dict or None
+        What a network tells after an epoch; None at the end of the job.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> job = Job(Path(), Path(), Study(), "cnn3", "FA", 1, 2)
+    >>> say_progress(job, {"epoch": 4, "epochs": 30, "validation_loss": 0.51234,
+    ...     "validation_score": 0.875, "seconds_left": 130})
+    'cnn3 FA fold 2 epoch 5/30 loss 0.512 AUC 0.875 2:10 left'
+    >>> say_progress(job, None)
+    'cnn3 FA fold 2 finished'
+    """
+    note = f"{job.model} {job.map} fold {job.fold}"
+    if message is None:
+        return f"{note} finished"
+    if "stage" in message:
+        note += f" {message['stage']}"
+    if "epochs" in message:
+        note += f" epoch {message['epoch'] + 1}/{message['epochs']}"
+    loss = message.get("validation_loss", message.get("train_loss"))
+    if loss is not None:
+        note += f" loss {loss:.3f}"
+    if message.get("validation_score") is not None:
+        name = "AUC" if job.study.target == "sex" else "error (years)"
+        note += f" {name} {message['validation_score']:.3f}"
+    if "seconds_left" in message:
+        minutes, seconds = divmod(round(message["seconds_left"]), 60)
+        note += f" {minutes}:{seconds:02d} left"
+    return note
 
 
 def fit_job(job, tell):
@@ -218,6 +268,7 @@ def fit_job(job, tell):
         progress=lambda **message: tell(message),
     )
     model.save(job.folder)
+    _name_pretrained(job, cohort, parts["train"])
     _save_history(job, model)
     frames = []
     for part in ("validation", "test"):
@@ -230,6 +281,15 @@ def fit_job(job, tell):
     columns = [*KEYS, "participant_id", "session_id", "part", "target", "logit"]
     write_table(pd.concat(frames)[columns], job.folder / "predictions.tsv", "predictions")
     write_json({"mark": _mark(job, splits), "seed": job.seed}, job.folder / "job.json")
+
+
+def _name_pretrained(job, cohort, rows):
+    """Write beside an encoder that was pretrained here whom it knows."""
+    from bids_sexclf.models._outside import write_card
+
+    encoder = job.folder / "encoder.safetensors"
+    if encoder.exists():
+        write_card(encoder, cohort.loc[rows, "participant_id"])
 
 
 def target_of(cohort, kind):

@@ -14,6 +14,7 @@ from bids_sexclf.models import (
     _device,
     _loop,
     _options,
+    _pretrain,
     _standardize,
     _training,
 )
@@ -112,10 +113,12 @@ class NetworkClassifier:
     targets = ("sex", "age")
 
     def __init__(self, study, **options):
+        if self.pretrain is not None:
+            _pretrain.check_options(options)
         self.study, self.options = study, options
         self.module = None
         self.grid = self.channels = None
-        self.history = []
+        self.history, self.pretraining = [], {}
 
     def fit(self, inputs, target, validation, *, seed, folder=None, progress=None):
         """Train; keep the weights of the best epoch.
@@ -162,6 +165,7 @@ class NetworkClassifier:
             self._take_shape(inputs.shape)
             scales = _standardize.learn(inputs, self.study.standardize)
             self.module = Evidence(self._built(), *scales, *scale_target(target, kind))
+            self._pretrain(inputs, seed, folder, progress)
             augment = _augment.make(self.study, self.module, self.grid)
             choices = self.study.provenance(_training.SETTINGS) | {"options": self.options}
             mark = _loop.mark(self.module, choices, seed, target, validation[1])
@@ -173,9 +177,39 @@ class NetworkClassifier:
         self.module.load_state_dict(run.best)
         self.module.eval()
         self.history = run.history
-        if last is not None:
-            last.unlink(missing_ok=True)
+        if folder is not None:
+            for path in Path(folder).glob("*.ckpt"):
+                path.unlink()
         return self
+
+    def _pretrain(self, inputs, seed, folder, progress):
+        """Let the network learn from the training volumes, without their target."""
+        if self.pretrain is None:
+            return
+        context = _pretrain.Context(
+            self._standardiser(),
+            (self.module.centre.numpy(), self.module.scale.numpy()),
+            self.study.precision,
+            seed,
+            folder,
+            progress,
+        )
+        kept = _options.known(self.build)
+        options = {
+            key: value for key, value in self.options.items() if key not in kept or key == "weights"
+        }
+        self.pretraining = self.pretrain(self.module.network, inputs, context, **options)
+
+    def _standardiser(self):
+        """Give the standardisation alone, wherever volumes lie."""
+        centre, scale = self.module.centre.clone(), self.module.scale.clone()
+
+        def standardise(volumes):
+            place = volumes.device
+            scaled = (volumes - centre.to(place)) / scale.to(place)
+            return scaled.unsqueeze(1) if scaled.ndim == 4 else scaled
+
+        return standardise
 
     def _take_shape(self, shape):
         """Note grid and channels of what is learnt from: (n, X, Y, Z) or (n, channels, X, Y, Z)."""
@@ -258,6 +292,7 @@ class NetworkClassifier:
                 "target": self.study.target,
                 "parameters": sum(weights.numel() for weights in self.module.parameters()),
                 "settings": self.study.provenance(_training.SETTINGS),
+                "pretraining": self.pretraining,
                 "history": self.history,
             },
         )
@@ -300,7 +335,7 @@ class NetworkClassifier:
                 "needed the ones saved beside its model.json. Run the fit stage again."
             ) from fault
         loaded.module.eval()
-        loaded.history = card["history"]
+        loaded.history, loaded.pretraining = card["history"], card["pretraining"]
         return loaded
 
     def _check_fitted(self):

@@ -8,7 +8,7 @@ differences in human white matter microstructure. Sci Rep 2024. doi:10.1038/s415
 
 from torch import nn
 
-from bids_sexclf.models import _torch
+from bids_sexclf.models import _pretrain, _torch
 from bids_sexclf.models._transformer import Encoder, load_encoder
 
 READS = "volumes"
@@ -143,4 +143,5 @@ def build(
     return network.freeze_encoder() if frozen else network
 
 
-Classifier = _torch.network(build)
+pretrain = _pretrain.pretrain
+Classifier = _torch.network(build, pretrain)
