@@ -1,4 +1,4 @@
-"""Run independent jobs: in process, or in a process pool (one interface: concurrent.futures)."""
+"""Run independent jobs, here, in a pool or on Dask (one interface: concurrent.futures)."""
 
 import os
 import signal
@@ -6,7 +6,10 @@ import sys
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
-from queue import Empty
+from queue import Empty, SimpleQueue
+from uuid import uuid4
+
+from bids_sexclf.errors import ToolError
 
 THREADS = (
     "OMP_NUM_THREADS",
@@ -102,7 +105,7 @@ def processors():
         return os.cpu_count() or 1
 
 
-def run_jobs(function, jobs, processes, threads=1, tell=None):
+def run_jobs(function, jobs, processes, threads=1, tell=None, scheduler=None):
     """Run one function over many jobs, and hear from them while they run.
 
     Parameters
@@ -116,13 +119,22 @@ def run_jobs(function, jobs, processes, threads=1, tell=None):
         As for `pool`.
     tell : callable, optional
         Called as ``tell(index, message)`` for each message, and with ``None`` at a job's end.
+    scheduler : str, optional
+        Address of a Dask scheduler, whose workers then run the jobs.
 
     Returns
     -------
     list
         One entry per job, in order: what the function returned, or the exception it raised.
+
+    Raises
+    ------
+    ToolError
+        If Dask is not installed, or its scheduler does not answer.
     """
     tell = tell or (lambda index, message: None)
+    if scheduler is not None and jobs:
+        return _run_on_dask(function, jobs, threads, tell, scheduler)
     processes = min(processes, len(jobs))
     if processes <= 1:
         set_threads(threads)
@@ -133,17 +145,66 @@ def run_jobs(function, jobs, processes, threads=1, tell=None):
         futures = [
             executor.submit(_run_there, function, job, index) for index, job in enumerate(jobs)
         ]
-        ended = 0
-        while ended < len(jobs):
-            try:
-                index, message = queue.get(timeout=0.5)
-            except Empty:
-                if all(future.done() for future in futures):
-                    break  # a worker died without a last word
-                continue
-            ended += message is None
-            tell(index, message)
-        return [future.exception() or future.result() for future in futures]
+        return _listen(futures, queue, tell)
+
+
+def _listen(futures, queue, tell):
+    """Pass messages on until all jobs have ended; give results or exceptions in order."""
+    ended = 0
+    while ended < len(futures):
+        try:
+            index, message = queue.get(timeout=0.5)
+        except Empty:
+            if all(future.done() for future in futures):
+                break  # a worker died without a last word
+            continue
+        ended += message is None
+        tell(index, message)
+    return [future.exception() or future.result() for future in futures]
+
+
+def _run_on_dask(function, jobs, threads, tell, scheduler):
+    """Run jobs on the workers of a Dask scheduler."""
+    client = _connect(scheduler)
+    topic, queue = f"bids_sexclf-{uuid4().hex}", SimpleQueue()
+    try:
+        client.subscribe_topic(topic, lambda event: queue.put(event[1]))
+        executor = client.get_executor(pure=False)
+        futures = [
+            executor.submit(_run_on_worker, function, job, index, threads, topic)
+            for index, job in enumerate(jobs)
+        ]
+        return _listen(futures, queue, tell)
+    finally:
+        client.close()
+
+
+def _connect(scheduler):
+    try:
+        from dask.distributed import Client
+    except ImportError as fault:
+        raise ToolError(
+            f"Found no Dask for the scheduler {scheduler}, needed it. Install "
+            "bids-sexclf[dask], or leave --dask-scheduler out."
+        ) from fault
+    try:
+        return Client(scheduler, timeout="20s", set_as_default=False)
+    except Exception as fault:  # Dask raises several kinds for an address that leads nowhere
+        raise ToolError(
+            f"Found no Dask scheduler at {scheduler} ({type(fault).__name__}: {fault}), needed one "
+            "that answers. Start it, or correct --dask-scheduler."
+        ) from fault
+
+
+def _run_on_worker(function, job, index, threads, topic):
+    from dask.distributed import get_worker
+
+    worker = get_worker()
+    set_threads(threads)
+    try:
+        return function(job, lambda message: worker.log_event(topic, (index, message)))
+    finally:
+        worker.log_event(topic, (index, None))
 
 
 def _run_here(function, job, index, tell):

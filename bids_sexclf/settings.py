@@ -62,6 +62,11 @@ class Run(Record):
         None, "Memory to plan for, GB; 90 % of what is free by default.", "--mem-gb", minimum=0.5
     )
     use_plugin: Path | None = choice(None, "Nipype plugin file (YAML: plugin, plugin_args).")
+    dask_scheduler: str | None = choice(
+        None,
+        "Address of a Dask scheduler (tcp://...), whose workers fit and attribute; they must see "
+        "the same folders.",
+    )
     dry_run: bool = choice(False, "List what would run, and stop.")
     config_file: Path | None = choice(None, "TOML file with any of these choices.")
     reports_only: bool = choice(False, "Write the reports again from what is there.")

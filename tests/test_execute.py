@@ -6,6 +6,7 @@ import time
 import psutil
 import pytest
 
+from bids_sexclf.errors import ToolError
 from bids_sexclf.execute import run_jobs
 
 
@@ -78,3 +79,32 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     # Who ended is gone, or a zombie that nobody has collected yet.
     running = [w for w in workers if psutil.pid_exists(w)]
     assert all(psutil.Process(w).status() == psutil.STATUS_ZOMBIE for w in running)
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """Start a Dask scheduler with one worker in this process."""
+    distributed = pytest.importorskip("dask.distributed")
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False}
+    with distributed.LocalCluster(**options, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_dask_gives_results_faults_and_messages_as_a_pool_does(scheduler):
+    told = []
+    results = run_jobs(
+        double, [1, 2, 3, 4], 9, tell=lambda i, m: told.append((i, m)), scheduler=scheduler
+    )
+    assert [r for r in results if not isinstance(r, Exception)] == [2, 4, 8]
+    assert isinstance(results[2], ValueError)
+    assert {(i, f"saw {i + 1}") for i in range(4)} <= set(told)
+    assert sorted(i for i, message in told if message is None) == [0, 1, 2, 3]
+
+
+def test_scheduler_that_does_not_answer_is_named(monkeypatch):
+    distributed = pytest.importorskip("dask.distributed")
+    monkeypatch.setattr(
+        distributed, "Client", lambda *args, **options: (_ for _ in ()).throw(OSError("timed out"))
+    )
+    with pytest.raises(ToolError, match="no Dask scheduler at tcp://nowhere:1.*timed out"):
+        run_jobs(double, [1], 1, scheduler="tcp://nowhere:1")

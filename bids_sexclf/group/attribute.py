@@ -65,7 +65,12 @@ def run(desk, advance):
         advance(sum(done), sum(total))
 
     results = run_jobs(
-        attribute_job, waiting, desk.run.nprocs or processors(), desk.run.omp_nthreads, tell
+        attribute_job,
+        waiting,
+        desk.run.nprocs or processors(),
+        desk.run.omp_nthreads,
+        tell,
+        desk.run.dask_scheduler,
     )
     failed = [
         f"{job.model} on {job.map}, fold {job.fold}: {fault}"

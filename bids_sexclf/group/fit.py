@@ -186,7 +186,9 @@ def _fit_all(jobs, desk, advance):
         advance(sum(done), sum(size), say_progress(jobs[index], message))
 
     processes = desk.run.nprocs or processors()
-    results = run_jobs(fit_job, jobs, processes, desk.run.omp_nthreads, tell)
+    results = run_jobs(
+        fit_job, jobs, processes, desk.run.omp_nthreads, tell, desk.run.dask_scheduler
+    )
     failed = [
         f"{job.model} on {job.map}, fold {job.fold}: {type(fault).__name__}: {fault}"
         for job, fault in zip(jobs, results, strict=True)

@@ -206,7 +206,17 @@ def test_checkpoint_of_another_run_is_not_continued(study, small_cohort, tmp_pat
 def test_finished_run_leaves_no_checkpoint_and_no_other_file(study, small_cohort, tmp_path):
     train, validation = small_cohort
     Classifier(study).fit(*train, validation, seed=0, folder=tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir() if path.name != "tensorboard"] == []
+
+
+def test_tensorboard_is_told_every_epoch_where_it_is_installed(study, small_cohort, tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train, validation = small_cohort
+    fitted = Classifier(study).fit(*train, validation, seed=0, folder=tmp_path)
+    told = events.EventAccumulator(str(tmp_path / "tensorboard" / "last")).Reload()
+    losses = [event.value for event in told.Scalars("validation_loss")]
+    known = [entry["validation_loss"] for entry in fitted.history]
+    np.testing.assert_allclose(losses, known, rtol=1e-6)
 
 
 def test_loss_that_is_no_number_is_an_error_and_no_result(study, small_cohort, tmp_path):

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from bids_sexclf import models, settings
+from bids_sexclf import catalogue, models, settings
 from bids_sexclf.errors import InputError
+from bids_sexclf.group.cohort import ENTRIES
+from bids_sexclf.models._schedule import factor
 from bids_sexclf.settings import Study
 
 SMALL = {"design": "vit", "patch": [8, 8, 8], "depth": 2, "epochs": 3}
@@ -96,8 +98,8 @@ def test_channels_are_each_standardised_by_themselves(how):
     maps = [rng.normal(5, 1, (12, 22, 22, 22)).astype(np.float32) for _ in range(2)]
     target = np.tile([0, 1], 6)
     answers = []
-    for factor in (1, 4 if how != "none" else 1):
-        rows = [Rows(one, range(12)) for one in (maps[0], factor * maps[1])]
+    for unit in (1, 4 if how != "none" else 1):
+        rows = [Rows(one, range(12)) for one in (maps[0], unit * maps[1])]
         both = Channels(rows)
         fitted = models.make(Study(epochs=1, standardize=how), "cnn3")
         fitted.fit(both, target, (both, target), seed=0)
@@ -113,3 +115,23 @@ def test_methods_text_tells_what_a_variant_chooses():
 
     study = Study(models=["cnn3", "small"], variants={"small": {"design": "sfcn", "epochs": 3}})
     assert "Models: cnn3, small (sfcn, epochs 3)." in methods.write_methods(study)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in settings.STUDIES.glob("*.toml")))
+def test_every_preset_names_what_exists(name):
+    study = settings.build(Study, settings.find_study(name), name)
+    models.check(study)
+    assert set(study.models) <= {*catalogue.names("bids_sexclf.models"), *study.variants}
+    assert set(study.single_maps) <= set(ENTRIES)
+
+
+def test_presets_hold_the_published_training_values():
+    kan, bags = (
+        settings.build(Study, settings.find_study(name), name)
+        for name in ("kan2020", "pawlowski2019")
+    )
+    assert (kan.optimizer, kan.learning_rate, kan.epochs, kan.batch_size) == ("adam", 3e-4, 20, 45)
+    assert [factor(kan, epoch) for epoch in (0, 5, 15)] == pytest.approx([1, 0.1, 0.01])
+    assert bags.batch_size * bags.accumulate == 16 and bags.crop == [128, 160, 160]
+    assert factor(bags, 499) == pytest.approx(1e-4)
+    assert {bags.variant(name)[1]["receptive_field"] for name in bags.models} == {9, 17, 33, 177}
