@@ -1,5 +1,7 @@
 """Deal participants into batches, and read them while the network computes."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -140,3 +142,59 @@ def choose_workers(part, batch, device):
     if device.type == "cpu" or voxels < LARGE:
         return 0
     return max(0, min(4, processors() - 1))
+
+
+TOGETHER = 8
+"""Volumes that pass a network at once on a graphics card."""
+
+
+def choose_size(shape, device):
+    """Say how many volumes pass a network at once when it is asked.
+
+    Batches of one size give a volume the same answer to the last bit wherever it stands and
+    whoever else is there; batches of another size may not. So the size follows from the grid and
+    the machine alone.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (n, ..., X, Y, Z).
+    device : torch.device
+
+    Returns
+    -------
+    int
+    """
+    small = np.prod(shape[1:]) <= LARGE
+    return TOGETHER if device.type == "cuda" and small else 1
+
+
+def read_ahead(inputs, size):
+    """Read batches of exactly one size, the next one while the last is worked on.
+
+    Parameters
+    ----------
+    inputs : volumes.Rows, volumes.Channels or ndarray, shape (n, ..., X, Y, Z)
+    size : int
+
+    Yields
+    ------
+    ndarray of float32, shape (size, ..., X, Y, Z)
+        The last one is filled up with its last volume.
+    """
+
+    def read(start):
+        rows = np.minimum(np.arange(start, start + size), len(inputs) - 1)
+        volumes = inputs[int(start)][None] if size == 1 else inputs[rows]
+        return np.array(volumes, dtype=np.float32)
+
+    starts = range(0, len(inputs), size)
+    if isinstance(inputs, np.ndarray) or len(starts) < 2:
+        yield from map(read, starts)
+        return
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(read, 0)
+        for start in starts[1:]:
+            ready, coming = coming.result(), reader.submit(read, start)
+            yield ready
+        yield coming.result()
