@@ -76,7 +76,9 @@ RECORDS = {
 }
 """Step to the output that tells about it."""
 
-MASKED = "The brain was masked on the mean b=0 volume (median Otsu)."
+MASKED = (
+    "The brain was masked on the mean b=0 volume (median Otsu, thin bridges to eyes and face cut)."
+)
 
 
 def describe(provenance):
@@ -239,7 +241,9 @@ def _connect_noise(workflow, preparation, metadata, series_gb, threads):
 
 def _connect_estimate(workflow, series, resample, preparation, metadata, series_gb, threads):
     """Wire our own estimate of motion; give node and field of the mean b0 it aligned."""
-    direction = str(metadata.get("PhaseEncodingDirection") or "")
+    # Shear and stretch need the axis alone; some scanners tell no sign.
+    names = ("PhaseEncodingDirection", "PhaseEncodingAxis")
+    direction = next((str(metadata[name]) for name in names if metadata.get(name)), "")
     estimate = Node(
         EstimateMotion(
             kind=preparation.dwi_alignment,
