@@ -16,7 +16,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_sexclf.errors import InputError
-from bids_sexclf.interfaces.ants import _register, antspyx, to_ants
+from bids_sexclf.interfaces.ants import _register, antspyx, to_ants, to_matrix
 from bids_sexclf.interfaces.series import open_series, series_writer, volumes
 from bids_sexclf.motion.align import Alignment, align_series, average_blocks, coarsen
 from bids_sexclf.motion.geometry import displacement, image_centre, turn_gradients
@@ -163,7 +163,7 @@ def _tie(ants, fixed, moving, mask, prefix, sloppy):
         aff_shrink_factors=(2, 1),
         aff_smoothing_sigmas=(1, 0),
     )
-    return _matrix(ants, found["fwdtransforms"][0])
+    return to_matrix(ants.read_transform(found["fwdtransforms"][0]))
 
 
 def _mean_b0(path, low, change=lambda index, volume: volume):
@@ -320,17 +320,6 @@ class ResampleSeries(SimpleInterface):
         array, other = load(getattr(self.inputs, name), ndim=3)
         check_same_grid(shape, affine, array.shape, other, ("the series", f"its {name}"))
         return array
-
-
-def _matrix(ants, path):
-    """Read a linear ANTs transform as a world-to-world matrix in RAS+ space."""
-    transform = ants.read_transform(str(path))
-    values = np.asarray(transform.parameters)
-    linear, centre = values[:9].reshape(3, 3), np.asarray(transform.fixed_parameters[:3])
-    lps = np.eye(4)
-    lps[:3, :3], lps[:3, 3] = linear, values[9:] + centre - linear @ centre
-    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
-    return flip @ lps @ flip
 
 
 class _MaskIn(BaseInterfaceInputSpec):
