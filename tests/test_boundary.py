@@ -35,7 +35,7 @@ def test_the_border_of_a_ball_lies_on_it_and_points_outwards():
     middle = places.reshape(-1, 3).mean(0)
     radius = np.linalg.norm(places - middle, axis=-1)
     t1w = np.select([radius < 30, radius < 45, radius < 55], [100.0, 60, 20])
-    noise = np.random.default_rng(0).normal(0, 4, shape)
+    noise = np.random.default_rng(0).normal(0, 2, shape)
     found = boundary.find_border(np.where(t1w > 0, t1w + noise, 0), affine, count=500)
     outwards = found.points - middle
     length = np.linalg.norm(outwards, axis=1)
