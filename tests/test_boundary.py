@@ -15,6 +15,10 @@ from distorted import distort
 from folded import AFFINE, B0, SHAPE, T1W, image, motion, move
 
 
+RINGS = ((30, 40), (45, 40), (55, 20))
+"""Outer radius, mm, of each tissue, and how much brighter it is than what lies around it."""
+
+
 @pytest.fixture(scope="module")
 def border():
     return boundary.find_border(image(T1W), AFFINE)
@@ -34,7 +38,8 @@ def test_the_border_of_a_ball_lies_on_it_and_points_outwards():
     places = np.moveaxis(np.indices(shape), 0, -1) @ affine[:3, :3].T + affine[:3, 3]
     middle = places.reshape(-1, 3).mean(0)
     radius = np.linalg.norm(places - middle, axis=-1)
-    t1w = np.select([radius < 30, radius < 45, radius < 55], [100.0, 60, 20])
+    # Voxels that the border crosses hold both tissues.
+    t1w = sum(gain * np.clip((r - radius) / 2.5 + 0.5, 0, 1) for r, gain in RINGS)
     noise = np.random.default_rng(0).normal(0, 2, shape)
     found = boundary.find_border(np.where(t1w > 0, t1w + noise, 0), affine, count=500)
     outwards = found.points - middle
