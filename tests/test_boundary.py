@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from distorted import distort
 from folded import AFFINE, B0, SHAPE, T1W, image, motion, move
 
-
 RINGS = ((30, 40), (45, 40), (55, 20))
 """Outer radius, mm, of each tissue, and how much brighter it is than what lies around it."""
 

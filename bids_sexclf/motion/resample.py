@@ -44,7 +44,7 @@ def distorted_places(shape, affine, displacements):
     return places
 
 
-def resample_volume(volume, affine, matrix, places=None):
+def resample_volume(volume, affine, matrix, places=None, order=3):
     """Resample a volume where its head would lie in the reference, in one interpolation.
 
     Parameters
@@ -56,11 +56,13 @@ def resample_volume(volume, affine, matrix, places=None):
         Reference to volume, world to world, mm.
     places : ndarray, shape (3, X, Y, Z), optional
         Where the reference itself is read, in voxels, as `distorted_places` gives it.
+    order : {1, 3}
+        Linear interpolation, or cubic B-splines.
 
     Returns
     -------
     ndarray of float32, shape (X, Y, Z)
-        Cubic B-spline interpolation, at least zero; zero outside the field of view.
+        At least zero; zero outside the field of view.
     """
     from scipy.ndimage import affine_transform, map_coordinates
 
@@ -74,6 +76,6 @@ def resample_volume(volume, affine, matrix, places=None):
         through += voxels[:3, 3].astype(np.float32)[:, None, None, None]
         carry, where = map_coordinates, (through,)
     # Mirrored at the edge: a fall to zero there would ring into the head where it is cut off.
-    moved = carry(volume, *where, order=3, mode="mirror", output=np.float32)
+    moved = carry(volume, *where, order=order, mode="mirror", output=np.float32)
     seen = carry(np.ones(volume.shape, np.uint8), *where, order=0, mode="grid-constant")
     return np.maximum(moved, 0, out=moved) * seen
