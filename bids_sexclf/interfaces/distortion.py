@@ -6,6 +6,7 @@ Every way ends in ``shift``: voxels along the phase-encoding axis, on the b0's g
 import json
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -19,6 +20,7 @@ from nipype.interfaces.base import (
 
 from bids_sexclf.errors import ToolError
 from bids_sexclf.interfaces.ants import _register, align_t1w, antspyx, to_ants
+from bids_sexclf.interfaces.series import volumes
 from bids_sexclf.volumes import load, save
 
 
@@ -73,24 +75,33 @@ class AverageB0(SimpleInterface):
     input_spec, output_spec = _AverageIn, _AverageOut
 
     def _run_interface(self, runtime):
-        data, affine = load(self.inputs.in_file)
-        data = np.nan_to_num(data if data.ndim == 4 else data[..., None])
-        if isdefined(self.inputs.bval):
-            bvals = np.loadtxt(self.inputs.bval).ravel()
-            data = data[..., bvals <= max(50, bvals.min())]
-        total = data[..., 0].astype(float)
-        if data.shape[3] > 1:
-            ants = antspyx(self.inputs.seed)
-            first, prefix = to_ants(data[..., 0], affine), str(Path(runtime.cwd, "volume_"))
-            for index in range(1, data.shape[3]):
-                moving = to_ants(data[..., index], affine)
+        scans, affine = self._scans()
+        first, total, count = None, 0.0, 0
+        ants, prefix = antspyx(self.inputs.seed), str(Path(runtime.cwd, "volume_"))
+        for scan in scans:
+            moving = to_ants(np.nan_to_num(scan), affine)
+            first = moving if first is None else first
+            if count:
                 found = _register(
                     ants, first, moving, "Rigid", prefix, initial_transform="Identity"
                 )
-                total += ants.apply_transforms(first, moving, found["fwdtransforms"]).numpy()
+                moving = ants.apply_transforms(first, moving, found["fwdtransforms"])
+            total, count = total + moving.numpy(), count + 1
         self._results["out_file"] = str(Path(runtime.cwd, "b0.nii.gz"))
-        save(total / data.shape[3], affine, self._results["out_file"])
+        save(total / count, affine, self._results["out_file"])
         return runtime
+
+    def _scans(self):
+        """Give the b0 volumes, one at a time, and their affine."""
+        image = nib.load(self.inputs.in_file)
+        if len(image.shape) < 4:
+            return [load(self.inputs.in_file, ndim=3)[0]], image.affine
+        low = np.ones(image.shape[3], bool)
+        if isdefined(self.inputs.bval):
+            bvals = np.loadtxt(self.inputs.bval, ndmin=1).ravel()
+            low = bvals <= max(50, bvals.min())
+        series = enumerate(volumes(self.inputs.in_file))
+        return (volume for index, volume in series if low[index]), image.affine
 
 
 class _OppositeIn(_FindIn):
@@ -415,8 +426,6 @@ def save_warp(field, affine, path):
     affine : ndarray, shape (4, 4)
     path : path-like
     """
-    import nibabel as nib
-
     image = nib.Nifti1Image(np.asarray(field, np.float32)[..., None, :], affine)
     image.header.set_intent("vector")
     image.header.set_xyzt_units("mm")

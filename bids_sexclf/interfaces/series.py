@@ -118,6 +118,21 @@ def series_gb(path):
         return 0.5
 
 
+def motion_gb(path):
+    """Give the memory that the estimate of motion of a series takes, GB, from its header.
+
+    Motion is estimated on voxels averaged to at most 2.5 mm; five copies of such a series are held.
+    """
+    from bids_sexclf.motion.align import coarsen
+
+    try:
+        image = nib.load(path)
+        factors, _ = coarsen(image.shape[:3], image.affine)
+    except Exception:  # as in `series_gb`
+        factors = (1,)
+    return 5 * series_gb(path) / float(np.prod(factors))
+
+
 def _header(shape, affine):
     """Make the header of a float32 series in millimetres."""
     image = nib.Nifti1Image(np.broadcast_to(np.float32(0), shape), affine)

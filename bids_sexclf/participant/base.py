@@ -15,7 +15,7 @@ from bids_sexclf.interfaces.pictures import (
     DrawResidual,
     DrawSeries,
 )
-from bids_sexclf.interfaces.series import series_gb
+from bids_sexclf.interfaces.series import motion_gb, series_gb
 from bids_sexclf.offers import about
 from bids_sexclf.participant.anat import init_anat_wf
 from bids_sexclf.participant.distortion import init_correction_wf
@@ -166,6 +166,7 @@ def choose_dwi_wf(record, *, row, preparation, threads):
         preparation=preparation,
         metadata=row.get("metadata"),
         series_gb=sum(series_gb(path) for path in record.dwi),
+        motion_gb=sum(motion_gb(path) for path in record.dwi),
         distortion_wf=init_correction_wf(
             row.get("distortion"), preparation=preparation, threads=threads
         ),
@@ -407,7 +408,7 @@ def _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, *, cuts, align
 def _draw_series(workflow, dwi_wf, maps_wf, quality, *, models, cuts):
     """Wire the pictures of gradients, steps, volumes and maps; give them."""
     gradients = Node(DrawGradients(), "gradients", mem_gb=0.5)
-    volumes = Node(DrawSeries(), "series", mem_gb=3)
+    volumes = Node(DrawSeries(), "series", mem_gb=1)
     read = [("dwi", "in_file"), *((name, name) for name in ("bval", "bvec", "mask", "motion"))]
     workflow.connect(
         [

@@ -122,8 +122,9 @@ NUMBERS = {
     "distortion_agreement_before": (
         "Agreement before distortion correction",
         "{:.3f}",
-        "of two oppositely encoded b=0 volumes (correlation), or of the b=0 volume with the T1w or "
-        "the field map's magnitude (mutual information)",
+        "of two oppositely encoded b=0 volumes (correlation), of the b=0 volume with the field "
+        "map's magnitude (mutual information), or of grey over white matter along the border that "
+        "the T1w shows (contrast)",
     ),
     "distortion_agreement_after": (
         "Agreement after distortion correction",
