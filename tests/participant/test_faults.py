@@ -220,8 +220,7 @@ def build_steps(folder):
     }
 
 
-STEPS = ("conform", "estimate", "mask", "average", "align", "fit", "quality", "outline", "flicker")
-STEPS += ("series",)
+STEPS = (
     "conform",
     "estimate",
     "mask",
