@@ -202,6 +202,8 @@ class DrawSeries(_Picture):
             moved = np.array(json.loads(Path(self.inputs.motion).read_text())["displacement_mm"])
         with open_series(self.inputs.in_file, runtime.cwd) as (data, affine):
             mask = _mask(self.inputs.mask, data.shape[:3], affine, "the series")
+            # Volumes that moved have left the field of view there.
+            mask[:, :, [0, -1]] = False
             residuals = slice_residuals(data, bvals, bvecs, mask)
         flagged = flag_slices(residuals, bvals)
         judged = int(np.isfinite(residuals).sum())
