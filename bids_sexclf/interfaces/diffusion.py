@@ -20,7 +20,12 @@ from bids_sexclf.interfaces.ants import _register, antspyx, to_ants, to_matrix
 from bids_sexclf.interfaces.series import open_series, series_writer, volumes
 from bids_sexclf.motion.align import Alignment, align_series, average_blocks, coarsen
 from bids_sexclf.motion.geometry import displacement, image_centre, turn_gradients
-from bids_sexclf.motion.resample import distorted_places, read_displacements, resample_volume
+from bids_sexclf.motion.resample import (
+    distorted_places,
+    read_displacements,
+    resample_volume,
+    seen_mask,
+)
 from bids_sexclf.volumes import check_same_grid, load, save
 
 
@@ -262,6 +267,7 @@ class _ResampleIn(_MeanIn):
 class _ResampleOut(_MeanOut):
     b0 = File(exists=True, desc="mean b0 of the series as it leaves")
     b0_brain = File(exists=True, desc="the same inside the mask")
+    mask = File(exists=True, desc="what nearly all volumes hold of it")
 
 
 class ResampleSeries(SimpleInterface):
@@ -295,8 +301,9 @@ class ResampleSeries(SimpleInterface):
                     write(volume)
                     total = total + volume * low[index]
         b0, mask = total / low.sum(), load(given.mask, ndim=3)[0] > 0
+        mask = seen_mask(mask, affine, matrices, places)
         self._results["out_file"] = path
-        for name, array in (("b0", b0), ("b0_brain", b0 * mask)):
+        for name, array in (("b0", b0), ("b0_brain", b0 * mask), ("mask", mask)):
             self._results[name] = str(Path(runtime.cwd, f"{name}.nii.gz"))
             save(array, affine, self._results[name])
         return runtime

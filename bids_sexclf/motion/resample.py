@@ -2,6 +2,9 @@
 
 import numpy as np
 
+MISSED = 0.1
+"""Share of the volumes that may have left a voxel outside their field of view."""
+
 
 def read_displacements(path):
     """Read an ANTs displacement field.
@@ -42,6 +45,35 @@ def distorted_places(shape, affine, displacements):
     places = np.indices(shape[:3], dtype=np.float32)
     places += np.tensordot(np.linalg.inv(affine[:3, :3]), displacements, axes=1).astype(np.float32)
     return places
+
+
+def seen_mask(mask, affine, matrices, places=None):
+    """Leave out of a mask what too many volumes have outside their field of view.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (X, Y, Z)
+    affine : ndarray, shape (4, 4)
+        Voxel to world.
+    matrices : sequence of ndarray, shape (4, 4)
+        As for `resample_volume`, one per volume.
+    places : ndarray, shape (3, X, Y, Z), optional
+        As for `resample_volume`.
+
+    Returns
+    -------
+    ndarray of bool, shape (X, Y, Z)
+        Without voxels that more than `MISSED` of the volumes do not hold.
+    """
+    points = np.array(np.nonzero(mask)) if places is None else places[:, mask]
+    last, missed = np.array(mask.shape)[:, None] - 0.5, np.zeros(points.shape[1], np.int32)
+    for matrix in matrices:
+        route = np.linalg.inv(affine) @ matrix @ affine
+        there = route[:3, :3] @ points + route[:3, 3:]
+        missed += ((there < -0.5) | (there > last)).any(0)
+    kept = mask.copy()
+    kept[mask] = missed <= MISSED * len(matrices)
+    return kept
 
 
 def resample_volume(volume, affine, matrix, places=None, order=3):

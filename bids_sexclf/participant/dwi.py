@@ -77,7 +77,8 @@ RECORDS = {
 """Step to the output that tells about it."""
 
 MASKED = (
-    "The brain was masked on the mean b=0 volume (median Otsu, thin bridges to eyes and face cut)."
+    "The brain was masked on the mean b=0 volume (median Otsu, thin bridges to eyes and face cut), "
+    "but for what a tenth of the volumes had outside their field of view."
 )
 
 
@@ -167,14 +168,13 @@ def init_dwi_wf(
         workflow.connect([(mean, bias, [(field, "in_file")])])
         workflow.connect([(mask, bias, [("mask_file", "mask")])])
         workflow.connect([(bias, resample, [("out_file", "bias")])])
-    left = [("out_file", "dwi"), ("b0", "b0"), ("b0_brain", "b0_brain")]
+    left = [("out_file", "dwi"), *((name, name) for name in ("b0", "b0_brain", "mask"))]
     workflow.connect(
         [
             (inputnode, resample, [("bval", "bval")]),
             (inputnode, outputnode, [("bval", "bval")]),
             (mean, mask, [(field, "in_file")]),
             (mask, resample, [("mask_file", "mask")]),
-            (mask, outputnode, [("mask_file", "mask")]),
             (resample, outputnode, left),
         ]
     )

@@ -183,7 +183,7 @@ def _draw_carpet(figure, ax, residuals, flagged):
 
     shown = 100 * residuals
     known = np.abs(shown[np.isfinite(shown)])
-    reach = float(np.clip(np.percentile(known, 99.5), 5, 60)) if known.size else 5.0
+    reach = float(np.clip(np.percentile(known, 99.5), 10, 60)) if known.size else 10.0
     shades = matplotlib.colormaps["RdBu_r"].with_extremes(bad="#e9edf2")
     image = ax.imshow(
         shown, cmap=shades, vmin=-reach, vmax=reach, aspect="auto", origin="lower",
