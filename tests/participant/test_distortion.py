@@ -396,23 +396,31 @@ def by_fieldmap(folder, scans, b0, way, sign):
     return shell.FindByFieldmap(b0=b0[way], axis=1, readout=sign * READOUT, **field)
 
 
-def by_t1w(folder, scans, b0, way, sign):
+def extract_brain(scans, folder):
+    """Extract the real head's brain, coarsely."""
     from bids_sexclf.interfaces.ants import BiasCorrect
-    from bids_sexclf.interfaces.diffusion import MaskB0
     from bids_sexclf.interfaces.extract import ExtractBrain
 
     head = scans.parents[1] / "templateflow/tpl-MNI152NLin6Asym/tpl-MNI152NLin6Asym_res-02_"
     t1w = BiasCorrect(in_file=str(scans / "anat/sub-xa30_rec-norm_T1w.nii.gz"))
-    t1w = t1w.run(cwd=str(folder)).outputs.out_file
     brain = ExtractBrain(
-        in_file=t1w,
+        in_file=t1w.run(cwd=str(folder)).outputs.out_file,
         head=f"{head}T1w.nii.gz",
         head_mask=f"{head}desc-brain_mask.nii.gz",
         brain=f"{head}desc-brain_T1w.nii.gz",
         recipe="sloppy",
-    ).run(cwd=str(folder))
+    )
+    return brain.run(cwd=str(folder)).outputs.out_file
+
+
+def by_t1w(folder, scans, b0, way, sign):
+    from bids_sexclf.interfaces.diffusion import MaskB0
+
+    kept = Path(b0[way]).parents[1] / "brain.nii.gz"
+    if not kept.exists():
+        Path(extract_brain(scans, folder)).rename(kept)
     mask = MaskB0(in_file=b0[way]).run(cwd=str(folder)).outputs.mask_file
-    return shell.FindByT1w(b0=b0[way], axis=1, mask=mask, t1w_brain=brain.outputs.out_file)
+    return shell.FindByT1w(b0=b0[way], axis=1, mask=mask, t1w_brain=str(kept))
 
 
 @pytest.mark.parametrize(
