@@ -243,8 +243,8 @@ class Preparation(Record):
         "auto",
         "How susceptibility distortion is corrected: by oppositely encoded b0 volumes (with FSL's "
         "topup, or without FSL), a gradient-echo field map, the T1w along the phase-encoding axis, "
-        "or not; auto takes opposite encodings, else a field map, else nothing. t1w is an "
-        "experiment: on the scan it was measured on, its field was further off than none.",
+        "or not; auto takes opposite encodings, else a field map, else nothing. t1w finds "
+        "the coarsest part only: where it was measured, a tenth of the field.",
     )
     kurtosis_clip: tuple[float, float] = choice(
         (-3 / 7, 10.0), "Range that kurtosis values are clipped to."

@@ -25,7 +25,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_sexclf.errors import ToolError
-from bids_sexclf.interfaces.ants import LPS, antspyx, coarse, find_affine
+from bids_sexclf.interfaces.ants import antspyx, coarse, find_affine, to_matrix
 
 
 @dataclass(frozen=True)
@@ -57,27 +57,6 @@ RECIPES = {
     "sloppy": Recipe("30x10", "2vox 1vox", stationary=True),
 }
 """``sloppy`` is meant for templates at 4 mm; the others for 1 to 2 mm."""
-
-
-def to_matrix(transform):
-    """Write a linear ANTs transform as a matrix in RAS+ world space.
-
-    Parameters
-    ----------
-    transform : ants.ANTsTransform
-        Carries points of the fixed image to the moving one.
-
-    Returns
-    -------
-    ndarray, shape (4, 4)
-        mm.
-    """
-    numbers, centre = np.asarray(transform.parameters), np.asarray(transform.fixed_parameters)
-    linear = numbers[:9].reshape(3, 3)
-    matrix = np.eye(4)
-    matrix[:3, :3] = LPS @ linear @ LPS
-    matrix[:3, 3] = LPS @ (numbers[9:] + centre - linear @ centre)
-    return matrix
 
 
 def deform(fixed, moving, linear, prefix, *, recipe, mask=None, seed=1, threads=1):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_sexclf.interfaces.ants import Carry
+from bids_sexclf.interfaces.ants import Carry, to_matrix
 from bids_sexclf.interfaces.extract import ExtractBrain
-from bids_sexclf.interfaces.greedy import Deform, to_matrix
+from bids_sexclf.interfaces.greedy import Deform
 from bids_sexclf.phantom.signal import T1W
 from bids_sexclf.phantom.template import make_head
 from bids_sexclf.volumes import load, save
