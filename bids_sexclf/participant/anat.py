@@ -158,7 +158,7 @@ def _extractor(template, preparation, threads):
         brain=str(template.brain),
         skull_strip=preparation.skull_strip,
         method=preparation.brain_extraction,
-        recipe="sloppy" if preparation.sloppy else "fast",
+        recipe="sloppy" if preparation.sloppy else "head",
         seed=preparation.random_seed,
         threads=threads,
     )
