@@ -18,11 +18,12 @@ brain-syn-cc    the same from our extracted brain to the template's brain: the b
                 is not in its time
 
 Labels are carried to the template's brain with nearest neighbour; agreement is the Dice overlap
-of every region that two participants share, averaged over regions, then over pairs. The processor
-time is what counts where others use the machine too; both it and the clock are printed, with their
-ratios to syn-cc where it ran. ``fields that fold`` is the share of the template's brain where the
-Jacobian determinant is not positive. With --keep, results stay in a folder, and what lies there is
-not made again: a long comparison can be stopped and taken up.
+of every region that two participants share, averaged over regions, then over pairs. It is given
+twice: every region counting alike, and each as its size. The processor time is what counts where
+others use the machine too; both it and the clock are printed, with their ratios to syn-cc where it
+ran. ``fields that fold`` is the share of the template's brain where the Jacobian determinant is
+not positive. With --keep, results stay in a folder, and what lies there is not made again: a long
+comparison can be stopped and taken up.
 
 With --masks, brains are extracted, and the table gives the Dice overlap of each mask with labels
 > 0 (all that lies within the skull) and with labels > 1 (without the fluid, which is label 1), and
@@ -48,15 +49,19 @@ RECIPES = ("ours-accurate", "ours-fast", "syn-mi", "quick", "syn-cc", "brain-syn
 NAMES = {"syn-mi": "SyN", "quick": "antsRegistrationSyNQuick[s]"}
 
 
-def agreement(first, second):
-    """Give the mean Dice overlap of the regions that two label volumes share."""
+def agreement(first, second, by_size=False):
+    """Give the mean Dice overlap of the regions that two label volumes share.
+
+    By size, each region weighs as its voxels in both.
+    """
     size = int(max(first.max(), second.max())) + 1
     one, other, both = (
         np.bincount(labels.ravel(), minlength=size)[1:]
         for labels in (first, second, first[first == second])
     )
     shared = (one > 0) & (other > 0)
-    return float(np.mean(2 * both[shared] / (one[shared] + other[shared])))
+    sizes = (one + other)[shared]
+    return float(np.average(2 * both[shared] / sizes, weights=sizes if by_size else None))
 
 
 def prepare(scan, template, folder):
@@ -257,13 +262,20 @@ def report(recipes, rows, carried):
     mean = {
         recipe: np.mean([row[1:] for row in rows if row[0] == recipe], axis=0) for recipe in recipes
     }
-    print("recipe\tDice\tprocessor s\tclock s\tof syn-cc's processor\tfields that fold")
+    print(
+        "recipe\tDice\tDice by size\tprocessor s\tclock s\tof syn-cc's processor\tfields that fold"
+    )
     for recipe in recipes:
-        pairs = itertools.combinations(carried[recipe], 2)
-        dice = np.mean([agreement(*pair) for pair in pairs]) if len(carried[recipe]) > 1 else np.nan
+        pairs = list(itertools.combinations(carried[recipe], 2))
+        dice, by_size = (
+            np.mean([agreement(*pair, way) for pair in pairs]) if pairs else np.nan
+            for way in (False, True)
+        )
         ratio = mean[recipe][0] / mean["syn-cc"][0] if "syn-cc" in mean else np.nan
         spent, clock, folds = mean[recipe]
-        print(f"{recipe}\t{dice:.3f}\t{spent:.1f}\t{clock:.1f}\t{ratio:.2f}\t{folds:.5f}")
+        print(
+            f"{recipe}\t{dice:.3f}\t{by_size:.3f}\t{spent:.1f}\t{clock:.1f}\t{ratio:.2f}\t{folds:.5f}"
+        )
 
 
 def main():

@@ -55,7 +55,7 @@ class Recipe:
 
 
 RECIPES = {
-    "accurate": Recipe("100x100x50x8", "1.5vox 0.7vox", stationary=False, voxel_size=1.0),
+    "accurate": Recipe("100x100x50x8", "1.732vox 0.85vox", stationary=False, voxel_size=1.0),
     "fast": Recipe("100x100x30", "1.732vox 0.85vox", stationary=False),
     "head": Recipe("100x50x10", "2vox 1vox", stationary=True),
     "sloppy": Recipe("30x10", "2vox 1vox", stationary=True, voxel_size=4.0),
@@ -201,7 +201,7 @@ class Deform(SimpleInterface):
             threads=given.threads,
         )
         linear = ants.read_transform(str(linear))
-        warp, inverse = (_field(path, given.fixed) for path in fields)
+        warp, inverse = (read_field(path, given.fixed) for path in fields)
         self._results["forward"] = compose([warp, linear], f"{prefix}Composite.h5")
         self._results["inverse"] = compose(
             [linear.invert(), inverse], f"{prefix}InverseComposite.h5"
@@ -211,10 +211,20 @@ class Deform(SimpleInterface):
         return runtime
 
 
-def _field(path, grid):
+def read_field(path, grid):
     """Read a displacement field as a transform, on no finer grid than the template's.
 
-    What was found on a finer grid is smooth: it is kept where the template has its voxels.
+    Parameters
+    ----------
+    path : path-like
+        Displacements, mm (LPS+).
+    grid : path-like
+        The template. Of a field that is finer, which is smooth, the values at the template's voxels
+        are kept.
+
+    Returns
+    -------
+    ants.ANTsTransform
     """
     import ants
 
