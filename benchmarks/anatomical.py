@@ -5,9 +5,9 @@
     python benchmarks/anatomical.py BIDS LABELS --masks --participants ...
 
 BIDS holds one T1w per participant, LABELS the folder of sub-*/anat/*_dseg.nii.gz on the scans'
-grids. N4 is made once per participant, outside every time below but printed; each recipe then
-starts from the same bias-corrected scan, finds its own linear transform, and runs in a process of
-its own with the same number of threads:
+grids; where a participant has none, times alone are compared. N4 is made once per participant,
+outside every time below but printed; each recipe then starts from the same bias-corrected scan,
+finds its own linear transform, and runs in a process of its own with the same number of threads:
 
 ours-accurate   brain extraction, then Greedy's cross-correlation: --registration accurate
 ours-fast       the same with --registration fast
@@ -197,7 +197,7 @@ def find_person(person, given, folder):
     """Find scan and labels of a participant, and correct the scan's bias field; give all three."""
     name, place = f"sub-{person}", Path(folder, person)
     scan = next((given.bids / name).rglob("*_T1w.nii.gz"))
-    labels = next((given.labels / name).rglob("*_dseg.nii.gz"))
+    labels = next((given.labels / name).rglob("*_dseg.nii.gz"), None)
     task = {"recipe": "n4", "scan": str(scan), "folder": str(place)}
     first = child(shared_choices(given) | task)
     print(f"{name} N4 {first['processor']:.1f} s of processors", flush=True)
@@ -219,7 +219,8 @@ def compare(given, folder):
                 task["scan"] = child(task | brain)["scan"]
             done = child(task)
             folds = folded(done["transforms"], template)
-            carried[recipe].append(carry(labels, done["transforms"], template))
+            if labels:
+                carried[recipe].append(carry(labels, done["transforms"], template))
             rows.append((recipe, done["processor"], done["clock"], folds))
             print(f"sub-{person} {recipe} {done['processor']:.1f} s", flush=True)
     report(given.recipes, rows, carried)
