@@ -20,11 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.linalg import polar
 
 from bids_sexclf.anatomy.brain import b0_mask
 from bids_sexclf.diffusion import fit_tensor
 from bids_sexclf.disk import whole
-from bids_sexclf.interfaces.ants import antspyx, rotation_of, to_ants
+from bids_sexclf.interfaces.ants import antspyx, to_ants, to_matrix
 from bids_sexclf.interfaces.diffusion import read_gradients
 from bids_sexclf.settings import Preparation
 from bids_sexclf.volumes import load
@@ -131,6 +132,23 @@ def prepare(dwi, bval, bvec, folder, preparation):
     done = next(node for node in road.run().nodes() if node.name == "prepared").result.outputs
     dwi, bvec, mask = done.out
     return fit(dwi, bval, bvec, mask)
+
+
+def rotation_of(transform):
+    """Read the rotation of a linear ANTs transform, in RAS+ world space.
+
+    Parameters
+    ----------
+    transform : path-like
+        A ``.mat`` file that carries points of the fixed image to the moving one.
+
+    Returns
+    -------
+    ndarray, shape (3, 3)
+        The closest rotation to its matrix (polar decomposition).
+    """
+    matrix = to_matrix(antspyx().read_transform(str(transform)))[:3, :3]
+    return polar(matrix)[0]
 
 
 def compare(series, reference):

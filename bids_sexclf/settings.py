@@ -164,8 +164,8 @@ class Preparation(Record):
     )
     registration: Literal["accurate", "fast"] = choice(
         "accurate",
-        "Deformation from the T1w to the template: accurate matches more detail, fast takes half "
-        "the time and deforms more smoothly.",
+        "Deformation from the T1w to the template: accurate works at 1 mm and matches more detail, "
+        "fast works on the template's own grid in less than half the time, and more smoothly.",
     )
     native_resolution: float = choice(
         3.14,

@@ -64,27 +64,6 @@ def to_ants(array, affine):
     )
 
 
-def rotation_of(transform):
-    """Read the rotation of a linear ANTs transform, in RAS+ world space.
-
-    Parameters
-    ----------
-    transform : path-like
-        A ``.mat`` file that carries points of the fixed image to the moving one.
-
-    Returns
-    -------
-    ndarray, shape (3, 3)
-        The closest rotation to its matrix (polar decomposition).
-    """
-    import ants
-    from scipy.linalg import polar
-
-    matrix = np.asarray(ants.read_transform(str(transform)).parameters[:9]).reshape(3, 3)
-    rotation, _ = polar(matrix)
-    return LPS @ rotation @ LPS
-
-
 class _In(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True)
 
@@ -372,11 +351,22 @@ def find_affine(ants, fixed, moving, prefix):
     """Find a linear transform in three steps, each from the one before; give its file.
 
     An affine search that starts from nothing can stretch a head that is tilted, or carries a long
-    neck, until its face lies on the template's brain.
+    neck, until its face lies on the template's brain. Only the last step looks at fine voxels: the
+    others are its start, and need a fraction of the time so.
     """
     found = None
-    for kind in ("Rigid", "Similarity", "Affine"):
-        stage = _register(ants, fixed, moving, kind, f"{prefix}{kind}_", initial_transform=found)
+    for kind, levels in zip(("Rigid", "Similarity", "Affine"), (2, 2, 4), strict=True):
+        stage = _register(
+            ants,
+            fixed,
+            moving,
+            kind,
+            f"{prefix}{kind}_",
+            initial_transform=found,
+            aff_iterations=(200, 200, 100, 10)[:levels],
+            aff_shrink_factors=(6, 4, 2, 1)[:levels],
+            aff_smoothing_sigmas=(3, 2, 1, 0)[:levels],
+        )
         found = stage["fwdtransforms"][0]
     return found
 
