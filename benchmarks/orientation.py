@@ -14,15 +14,18 @@ angle         median angle, degrees, between principal directions in world space
 """
 
 import argparse
+import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.linalg import polar
 
 from bids_sexclf.anatomy.brain import b0_mask
 from bids_sexclf.diffusion import fit_tensor
-from bids_sexclf.interfaces.ants import antspyx, rotation_of, to_ants
+from bids_sexclf.disk import whole
+from bids_sexclf.interfaces.ants import antspyx, to_ants, to_matrix
 from bids_sexclf.interfaces.diffusion import read_gradients
 from bids_sexclf.settings import Preparation
 from bids_sexclf.volumes import load
@@ -117,7 +120,9 @@ def prepare(dwi, bval, bvec, folder, preparation):
     from bids_sexclf.participant.dwi import init_dwi_wf
 
     road = Workflow("road", base_dir=str(folder))
-    dwi_wf = init_dwi_wf(preparation=preparation)
+    about = Path(str(dwi).replace(".nii.gz", ".json"))
+    metadata = json.loads(about.read_text()) if about.exists() else {}
+    dwi_wf = init_dwi_wf(preparation=preparation, metadata=metadata)
     given = {"dwi": dwi, "bval": bval, "bvec": bvec}
     dwi_wf.inputs.inputnode.trait_set(**{key: str(path) for key, path in given.items()})
     # A node that only hands on would not be in the graph that has run.
@@ -127,6 +132,23 @@ def prepare(dwi, bval, bvec, folder, preparation):
     done = next(node for node in road.run().nodes() if node.name == "prepared").result.outputs
     dwi, bvec, mask = done.out
     return fit(dwi, bval, bvec, mask)
+
+
+def rotation_of(transform):
+    """Read the rotation of a linear ANTs transform, in RAS+ world space.
+
+    Parameters
+    ----------
+    transform : path-like
+        A ``.mat`` file that carries points of the fixed image to the moving one.
+
+    Returns
+    -------
+    ndarray, shape (3, 3)
+        The closest rotation to its matrix (polar decomposition).
+    """
+    matrix = to_matrix(antspyx().read_transform(str(transform)))[:3, :3]
+    return polar(matrix)[0]
 
 
 def compare(series, reference):
@@ -185,6 +207,31 @@ def files_of(stem):
     return [f"{stem}{suffix}" for suffix in (".nii.gz", ".bval", ".bvec")]
 
 
+def once(path, make, *given):
+    """Make a series, or read it where it has been made before.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Of the file that keeps it.
+    make : callable
+        Gives a `Fitted`.
+    given
+        What `make` takes.
+
+    Returns
+    -------
+    Fitted
+    """
+    if path.exists():
+        with np.load(path) as kept:
+            return Fitted(**kept)
+    made = make(*given)
+    with whole(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, **asdict(made))
+    return made
+
+
 def measure(stems, reference, preparation, work):
     """Measure every series both ways.
 
@@ -201,11 +248,13 @@ def measure(stems, reference, preparation, work):
     dict of str to tuple
         Series to six numbers: median FA, correlation, angle, as acquired; the same, prepared.
     """
-    raw = {name: fit(*files_of(stem)) for name, stem in stems.items()}
-    made = {
-        name: prepare(*files_of(stem), Path(work, name), preparation)
-        for name, stem in stems.items()
-    }
+    raw, made = {}, {}
+    for name, stem in stems.items():
+        files = files_of(stem)
+        raw[name] = once(Path(work, f"{name}_raw.npz"), fit, *files)
+        made[name] = once(
+            Path(work, f"{name}_prepared.npz"), prepare, *files, Path(work, name), preparation
+        )
     return {
         name: (*compare(raw[name], raw[reference]), *compare(made[name], made[reference]))
         for name in stems
@@ -220,7 +269,7 @@ def main():
     parser.add_argument("--reference", default="acq-PAortho")
     parser.add_argument("--series", nargs="*", help="labels; all by default")
     parser.add_argument("--dwi-alignment", default="affine")
-    parser.add_argument("--work", help="kept here; a temporary folder by default")
+    parser.add_argument("--work", help="what was made is kept here, and taken from here")
     given = parser.parse_args()
     stems = find_series(given.bids_dir, given.participant)
     kept = given.series or stems

@@ -142,8 +142,8 @@ class Preparation(Record):
     )
     registration: Literal["accurate", "fast"] = choice(
         "accurate",
-        "Deformation from the T1w to the template: accurate matches more detail, fast takes half "
-        "the time and deforms more smoothly.",
+        "Deformation from the T1w to the template: accurate works at 1 mm and matches more detail, "
+        "fast works on the template's own grid in less than half the time, and more smoothly.",
     )
     native_resolution: float = choice(
         3.14,
@@ -221,8 +221,8 @@ class Preparation(Record):
         "auto",
         "How susceptibility distortion is corrected: by oppositely encoded b0 volumes (with FSL's "
         "topup, or without FSL), a gradient-echo field map, the T1w along the phase-encoding axis, "
-        "or not; auto takes opposite encodings, else a field map, else nothing. t1w is an "
-        "experiment: on the scan it was measured on, its field was further off than none.",
+        "or not; auto takes opposite encodings, else a field map, else nothing. t1w finds "
+        "the coarsest part only: where it was measured, a tenth of the field.",
     )
     kurtosis_clip: tuple[float, float] = choice(
         (-3 / 7, 10.0), "Range that kurtosis values are clipped to."

@@ -8,8 +8,11 @@ from bids_sexclf.volumes import Grid
 SPACE = "ACPC"
 """What the space is called in file names."""
 
-LANDMARKS = np.array([[0.0, 1.3, -5.0], [0.0, -24.8, -2.4], [0.0, 1.3, 55.0]])
-"""Anterior commissure, posterior commissure and a point above on the midline, MNI152, mm (RAS)."""
+LANDMARKS = np.array([[0.0, 2.6, -5.3], [0.0, -25.5, -2.3], [0.0, 2.6, 55.0]])
+"""Anterior commissure, posterior commissure and a point above on the midline, mm (RAS), in
+MNI152NLin6Asym. The commissures are where raters placed them on that template (Taha et al. 2023,
+doi:10.1038/s41597-023-02330-9: [0.4, 2.6, -5.3] and [0.5, -25.5, -2.3]), on the plane x = 0; the
+other versions of MNI152 have them within 0.6 mm of there."""
 
 
 def fit_affine(points, moved):

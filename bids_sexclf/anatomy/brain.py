@@ -166,12 +166,23 @@ def _largest(mask):
     return parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
 
 
+TREND = 50.0
+"""Width, mm (full, at half maximum), of the trend that head coils lay over a b0: a narrower one
+would lift the dim scalp to the brain's brightness."""
+
+NECK = 8.0
+"""Radius, mm, of what a bridge from the brain to eyes or face cannot hold."""
+
+GAP = 4.0
+"""Half the width, mm, of gaps in the brain's outline that are closed."""
+
+
 def b0_mask(b0, voxel_size):
     """Mask the brain on a diffusion scan's mean b0.
 
-    The signal is divided by its own smooth trend (30 mm), since head coils leave the deep brain
+    The signal is divided by its own smooth trend (50 mm), since head coils leave the deep brain
     dark; then Otsu's threshold on the median-filtered volume (dipy's ``median_otsu``), and the
-    largest part with its gaps and holes closed.
+    largest part that stays whole when thin bridges, as to the eyes, are cut.
 
     Parameters
     ----------
@@ -182,6 +193,7 @@ def b0_mask(b0, voxel_size):
     Returns
     -------
     ndarray of bool, shape (X, Y, Z)
+        Without holes.
 
     Raises
     ------
@@ -193,23 +205,37 @@ def b0_mask(b0, voxel_size):
 
     b0 = np.nan_to_num(b0)
     head = b0 > 0.15 * np.percentile(b0, 98)
-    width = 30 / 2.3548 / np.asarray(voxel_size)
+    width = TREND / 2.3548 / np.asarray(voxel_size)
     near = np.maximum(ndimage.gaussian_filter(head.astype(float), width), 1e-3)
     trend = ndimage.gaussian_filter(np.where(head, b0, 0), width) / near
     flat = np.where(head, b0 / np.maximum(trend, 1e-6), 0)
     # Eyes and vessels must not raise the threshold.
     top = np.percentile(flat[head], 98) if head.any() else 0
     _, mask = median_otsu(np.minimum(flat, top), median_radius=2, numpass=2)
-    step = ball(max(voxel_size) * 1.05, voxel_size)
-    opened = ndimage.binary_opening(mask, step)
-    mask = _largest(opened if opened.any() else mask)
     if not mask.any():
         raise InputError(
             "Found a mean b0 in which no brain stands out, needed signal well above the "
             "background. Look at the b0 volumes, and at which volumes the b-values call b0."
         )
-    closed = ndimage.binary_closing(np.pad(mask, 8), ball(12, voxel_size))[8:-8, 8:-8, 8:-8]
-    return ndimage.binary_fill_holes(closed)
+    return _cut_bridges(mask.astype(bool), voxel_size)
+
+
+def _cut_bridges(mask, voxel_size):
+    """Keep what hangs together widely, with its gaps and holes closed."""
+    from scipy import ndimage
+
+    def reach(part):
+        return ndimage.distance_transform_edt(part, sampling=voxel_size)
+
+    # A head that the field of view cuts off goes on beyond it.
+    room = int(np.ceil(2 * NECK / min(voxel_size)))
+    mask = np.pad(mask, room, mode="edge")
+    core = reach(mask) > NECK
+    if core.any():
+        mask = mask & (reach(~_largest(core)) <= NECK + 1.05 * max(voxel_size))
+    mask = _largest(mask)
+    closed = mask | (reach(reach(~mask) <= GAP) > GAP)
+    return ndimage.binary_fill_holes(closed)[(slice(room, -room),) * 3]
 
 
 def trim_rim(fa):

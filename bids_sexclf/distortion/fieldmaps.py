@@ -308,24 +308,6 @@ def displacement_field(shift, affine, axis):
     return shift[..., None] * (LPS * affine[:3, axis])
 
 
-def shift_of(field, affine, axis):
-    """Turn a displacement field into the shift along one axis: the inverse of `displacement_field`.
-
-    Parameters
-    ----------
-    field : ndarray, shape (X, Y, Z, 3)
-        mm, LPS+.
-    affine : ndarray, shape (4, 4)
-    axis : int
-
-    Returns
-    -------
-    ndarray, shape (X, Y, Z)
-        Voxels; displacement along other axes is left out.
-    """
-    return (field * LPS) @ np.linalg.inv(affine[:3, :3])[axis]
-
-
 def flatten(volume, mask, voxel_size, width=30.0):
     """Divide a volume by its own smooth trend inside a mask.
 

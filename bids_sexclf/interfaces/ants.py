@@ -4,6 +4,7 @@ Every call is given its seed. Results repeat to the last bit with one thread per
 process, which is the default; with more, ANTs sums in another order each time.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -61,27 +62,6 @@ def to_ants(array, affine):
         spacing=tuple(float(x) for x in spacing),
         direction=LPS @ (affine[:3, :3] / spacing),
     )
-
-
-def rotation_of(transform):
-    """Read the rotation of a linear ANTs transform, in RAS+ world space.
-
-    Parameters
-    ----------
-    transform : path-like
-        A ``.mat`` file that carries points of the fixed image to the moving one.
-
-    Returns
-    -------
-    ndarray, shape (3, 3)
-        The closest rotation to its matrix (polar decomposition).
-    """
-    import ants
-    from scipy.linalg import polar
-
-    matrix = np.asarray(ants.read_transform(str(transform)).parameters[:9]).reshape(3, 3)
-    rotation, _ = polar(matrix)
-    return LPS @ rotation @ LPS
 
 
 class _In(BaseInterfaceInputSpec):
@@ -185,61 +165,135 @@ class AlignRigid(SimpleInterface):
         from bids_sexclf.volumes import load
 
         ants = antspyx(self.inputs.seed)
-        b0, affine = load(self.inputs.in_file, ndim=3)
+        t1w, b0 = (load(path, ndim=3) for path in (self.inputs.fixed, self.inputs.in_file))
         inside = load(self.inputs.mask, ndim=3)[0] > 0
-        t1w = ants.image_read(self.inputs.fixed)
-        found, _ = align_t1w(ants, t1w, b0, inside, affine, str(Path(runtime.cwd, "t1w_")))
-        self._results["transform"] = str(Path(runtime.cwd, "rigid.mat"))
-        ants.write_transform(ants.read_transform(found).invert(), self._results["transform"])
+        found = align_t1w(ants, t1w, b0, inside, str(Path(runtime.cwd, "t1w_")))
+        path = str(Path(runtime.cwd, "rigid.mat"))
+        self._results["transform"] = write_linear(found.matrix, path)
         return runtime
 
 
-def align_t1w(ants, t1w, b0, inside, affine, prefix):
-    """Align a T1w's brain rigidly with the mean b0 of the same head, by mutual information.
+@dataclass(frozen=True)
+class Aligned:
+    """Where a b0 shows the brain of a T1w.
 
-    It looks inside the b0's brain mask alone, with the coil's trend divided out: where the b0 ends
-    inside the head, outlines would pull the two apart. It starts from where the scanner says both
-    lie, and from the centres of mass only where the two brains would miss each other.
+    Attributes
+    ----------
+    matrix : ndarray, shape (4, 4)
+        Carries points of the T1w to the b0, world to world, mm.
+    start : ndarray, shape (4, 4)
+        Where the search began: the identity where the scanner's own coordinates make both meet.
+    border : boundary.Border or None
+        Of the T1w's white matter; None where the b0 does not show it.
+    """
+
+    matrix: np.ndarray
+    start: np.ndarray
+    border: object
+
+
+def align_t1w(ants, t1w, b0, inside, prefix):
+    """Align a T1w's brain rigidly with the mean b0 of the same head.
+
+    The pose sought is that in which the b0 shows the border of the T1w's white matter best. The
+    search starts from where the scanner says both lie, if they meet there, and from what mutual
+    information inside the b0's brain mask gives; where the b0 does not show the border, that is
+    what counts.
 
     Parameters
     ----------
     ants : module
         As `antspyx` gives it.
-    t1w : ants.ANTsImage
-        0 outside the brain.
-    b0 : ndarray, shape (X, Y, Z)
+    t1w : pair of ndarray
+        Volume, 0 outside the brain, and affine.
+    b0 : pair of ndarray
+        Volume, shape (X, Y, Z), and affine.
     inside : ndarray of bool, shape (X, Y, Z)
         The brain on the b0.
-    affine : ndarray, shape (4, 4)
-        Of the b0.
     prefix : str
         Of the files that ANTs writes.
 
     Returns
     -------
-    transform : str
-        Path; carries images from the T1w to the b0.
-    flat : ants.ANTsImage
-        The b0 that the T1w was aligned with.
+    Aligned
+
+    References
+    ----------
+    Greve and Fischl 2009, doi:10.1016/j.neuroimage.2009.06.060.
     """
+    from bids_sexclf.boundary import SILENT, find_border, find_pose
     from bids_sexclf.distortion.fieldmaps import flatten
 
-    flat = to_ants(flatten(b0, inside, np.linalg.norm(affine[:3, :3], axis=0)), affine)
-    met = ants.apply_transforms(flat, t1w, []).numpy()[inside] > 0
+    volume, affine = b0
+    size, brain = np.linalg.norm(affine[:3, :3], axis=0), to_ants(*t1w)
+    # Outlines would pull the two apart where the b0 ends inside the head, the coil's trend too.
+    flat = to_ants(flatten(volume, inside, size), affine)
+    meet = (ants.apply_transforms(flat, brain, []).numpy()[inside] > 0).mean() > 0.5
     found = _register(
         ants,
         flat,
-        t1w,
+        brain,
         "Rigid",
         prefix,
-        initial_transform="Identity" if met.mean() > 0.5 else None,
+        initial_transform="Identity" if meet else None,
         mask=to_ants(inside, affine),
         mask_all_stages=True,
         aff_iterations=(60, 40, 20),
         aff_shrink_factors=(4, 2, 1),
         aff_smoothing_sigmas=(2, 1, 0),
     )
-    return found["fwdtransforms"][0], flat
+    guess = np.linalg.inv(to_matrix(ants.read_transform(found["fwdtransforms"][0])))
+    start, border = np.eye(4) if meet else guess, find_border(*t1w)
+    if border is not None:
+        pose, cost = find_pose(volume, affine, border, [start, guess] if meet else [guess])
+        if cost < SILENT:
+            return Aligned(pose, start, border)
+    return Aligned(guess, start, None)
+
+
+def to_matrix(transform):
+    """Write a linear ANTs transform as a matrix in RAS+ world space.
+
+    Parameters
+    ----------
+    transform : ants.ANTsTransform
+        Carries points of the fixed image to the moving one.
+
+    Returns
+    -------
+    ndarray, shape (4, 4)
+        mm.
+    """
+    numbers, centre = np.asarray(transform.parameters), np.asarray(transform.fixed_parameters)
+    linear = numbers[:9].reshape(3, 3)
+    matrix = np.eye(4)
+    matrix[:3, :3] = LPS @ linear @ LPS
+    matrix[:3, 3] = LPS @ (numbers[9:] + centre - linear @ centre)
+    return matrix
+
+
+def write_linear(matrix, path):
+    """Write a linear transform as ANTs and ITK read it.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (4, 4)
+        Carries points of the fixed image to the moving one, RAS, mm.
+    path : path-like
+        Ends in ``.mat``.
+
+    Returns
+    -------
+    str
+        The path.
+    """
+    import ants
+
+    transform = ants.create_ants_transform(
+        matrix=LPS @ matrix[:3, :3] @ LPS, translation=LPS @ matrix[:3, 3]
+    )
+    ants.write_transform(transform, str(path))
+    return str(path)
 
 
 class _CarryIn(BaseInterfaceInputSpec):
@@ -297,11 +351,22 @@ def find_affine(ants, fixed, moving, prefix):
     """Find a linear transform in three steps, each from the one before; give its file.
 
     An affine search that starts from nothing can stretch a head that is tilted, or carries a long
-    neck, until its face lies on the template's brain.
+    neck, until its face lies on the template's brain. Only the last step looks at fine voxels: the
+    others are its start, and need a fraction of the time so.
     """
     found = None
-    for kind in ("Rigid", "Similarity", "Affine"):
-        stage = _register(ants, fixed, moving, kind, f"{prefix}{kind}_", initial_transform=found)
+    for kind, levels in zip(("Rigid", "Similarity", "Affine"), (2, 2, 4), strict=True):
+        stage = _register(
+            ants,
+            fixed,
+            moving,
+            kind,
+            f"{prefix}{kind}_",
+            initial_transform=found,
+            aff_iterations=(200, 200, 100, 10)[:levels],
+            aff_shrink_factors=(6, 4, 2, 1)[:levels],
+            aff_smoothing_sigmas=(3, 2, 1, 0)[:levels],
+        )
         found = stage["fwdtransforms"][0]
     return found
 

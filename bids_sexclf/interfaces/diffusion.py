@@ -16,10 +16,15 @@ from nipype.interfaces.base import (
 )
 
 from bids_sexclf.errors import InputError
-from bids_sexclf.interfaces.ants import _register, antspyx, to_ants
+from bids_sexclf.interfaces.ants import _register, antspyx, to_ants, to_matrix
 from bids_sexclf.motion.align import Alignment, align_series, average_blocks, coarsen
 from bids_sexclf.motion.geometry import displacement, image_centre, turn_gradients
-from bids_sexclf.motion.resample import distorted_places, read_displacements, resample_volume
+from bids_sexclf.motion.resample import (
+    distorted_places,
+    read_displacements,
+    resample_volume,
+    seen_mask,
+)
 from bids_sexclf.volumes import check_same_grid, load, open_series, save, series_writer, volumes
 
 
@@ -162,7 +167,7 @@ def _tie(ants, fixed, moving, mask, prefix, sloppy):
         aff_shrink_factors=(2, 1),
         aff_smoothing_sigmas=(1, 0),
     )
-    return _matrix(ants, found["fwdtransforms"][0])
+    return to_matrix(ants.read_transform(found["fwdtransforms"][0]))
 
 
 def _mean_b0(path, low, change=lambda index, volume: volume):
@@ -261,6 +266,7 @@ class _ResampleIn(_MeanIn):
 class _ResampleOut(_MeanOut):
     b0 = File(exists=True, desc="mean b0 of the series as it leaves")
     b0_brain = File(exists=True, desc="the same inside the mask")
+    mask = File(exists=True, desc="what nearly all volumes hold of it")
 
 
 class ResampleSeries(SimpleInterface):
@@ -294,8 +300,9 @@ class ResampleSeries(SimpleInterface):
                     write(volume)
                     total = total + volume * low[index]
         b0, mask = total / low.sum(), load(given.mask, ndim=3)[0] > 0
+        mask = seen_mask(mask, affine, matrices, places)
         self._results["out_file"] = path
-        for name, array in (("b0", b0), ("b0_brain", b0 * mask)):
+        for name, array in (("b0", b0), ("b0_brain", b0 * mask), ("mask", mask)):
             self._results[name] = str(Path(runtime.cwd, f"{name}.nii.gz"))
             save(array, affine, self._results[name])
         return runtime
@@ -319,17 +326,6 @@ class ResampleSeries(SimpleInterface):
         array, other = load(getattr(self.inputs, name), ndim=3)
         check_same_grid(shape, affine, array.shape, other, ("the series", f"its {name}"))
         return array
-
-
-def _matrix(ants, path):
-    """Read a linear ANTs transform as a world-to-world matrix in RAS+ space."""
-    transform = ants.read_transform(str(path))
-    values = np.asarray(transform.parameters)
-    linear, centre = values[:9].reshape(3, 3), np.asarray(transform.fixed_parameters[:3])
-    lps = np.eye(4)
-    lps[:3, :3], lps[:3, 3] = linear, values[9:] + centre - linear @ centre
-    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
-    return flip @ lps @ flip
 
 
 class _MaskIn(BaseInterfaceInputSpec):

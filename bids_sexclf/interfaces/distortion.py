@@ -6,6 +6,7 @@ Every way ends in ``shift``: voxels along the phase-encoding axis, on the b0's g
 import json
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -19,7 +20,7 @@ from nipype.interfaces.base import (
 
 from bids_sexclf.errors import ToolError
 from bids_sexclf.interfaces.ants import _register, align_t1w, antspyx, to_ants
-from bids_sexclf.volumes import load, save, save_field
+from bids_sexclf.volumes import load, save, save_field, volumes
 
 
 class _FindIn(BaseInterfaceInputSpec):
@@ -73,24 +74,33 @@ class AverageB0(SimpleInterface):
     input_spec, output_spec = _AverageIn, _AverageOut
 
     def _run_interface(self, runtime):
-        data, affine = load(self.inputs.in_file)
-        data = np.nan_to_num(data if data.ndim == 4 else data[..., None])
-        if isdefined(self.inputs.bval):
-            bvals = np.loadtxt(self.inputs.bval).ravel()
-            data = data[..., bvals <= max(50, bvals.min())]
-        total = data[..., 0].astype(float)
-        if data.shape[3] > 1:
-            ants = antspyx(self.inputs.seed)
-            first, prefix = to_ants(data[..., 0], affine), str(Path(runtime.cwd, "volume_"))
-            for index in range(1, data.shape[3]):
-                moving = to_ants(data[..., index], affine)
+        scans, affine = self._scans()
+        first, total, count = None, 0.0, 0
+        ants, prefix = antspyx(self.inputs.seed), str(Path(runtime.cwd, "volume_"))
+        for scan in scans:
+            moving = to_ants(np.nan_to_num(scan), affine)
+            first = moving if first is None else first
+            if count:
                 found = _register(
                     ants, first, moving, "Rigid", prefix, initial_transform="Identity"
                 )
-                total += ants.apply_transforms(first, moving, found["fwdtransforms"]).numpy()
+                moving = ants.apply_transforms(first, moving, found["fwdtransforms"])
+            total, count = total + moving.numpy(), count + 1
         self._results["out_file"] = str(Path(runtime.cwd, "b0.nii.gz"))
-        save(total / data.shape[3], affine, self._results["out_file"])
+        save(total / count, affine, self._results["out_file"])
         return runtime
+
+    def _scans(self):
+        """Give the b0 volumes, one at a time, and their affine."""
+        image = nib.load(self.inputs.in_file)
+        if len(image.shape) < 4:
+            return [load(self.inputs.in_file, ndim=3)[0]], image.affine
+        low = np.ones(image.shape[3], bool)
+        if isdefined(self.inputs.bval):
+            bvals = np.loadtxt(self.inputs.bval, ndmin=1).ravel()
+            low = bvals <= max(50, bvals.min())
+        series = enumerate(volumes(self.inputs.in_file))
+        return (volume for index, volume in series if low[index]), image.affine
 
 
 class _OppositeIn(_FindIn):
@@ -318,58 +328,54 @@ class _T1wIn(_FindIn):
 
 
 class FindByT1w(_Find):
-    """Find the shift that makes the b0 follow the T1w.
+    """Find the shift by which the b0 shows the border of the T1w's white matter best.
 
-    The T1w's brain is carried rigidly to the b0's grid, and the b0 registered to it by SyN (mutual
-    information) with the deformation held to the phase-encoding axis. Both are given to SyN as if
-    their grid lay along the world's axes, so that this axis is one of ANTs' own however the slices
-    were tilted.
+    The T1w is aligned rigidly by the same border, but for the phase-encoding axis, along which it
+    stays where the scanner's own coordinates have it: what a whole brain was shifted by is part of
+    the distortion. The shift is smooth, and used only if the b0 then shows the border better.
 
     References
     ----------
-    Wang et al. 2017, doi:10.3389/fninf.2017.00017.
+    Greve and Fischl 2009, doi:10.1016/j.neuroimage.2009.06.060.
     """
 
     input_spec = _T1wIn
 
     def _run_interface(self, runtime):
-        from bids_sexclf.distortion.fieldmaps import shared_information, shift_of, unwarp
+        from bids_sexclf.boundary import border_cost, find_shift, hold_axis
+        from bids_sexclf.distortion.fieldmaps import unwarp
 
         given, ants = self.inputs, antspyx(self.inputs.seed)
         b0, affine = load(given.b0, ndim=3)
         inside = load(given.mask, ndim=3)[0] > 0
-        t1w = to_ants(*load(given.t1w_brain, ndim=3))
-        prefix = str(Path(runtime.cwd, "t1w_"))
-        found, flat = align_t1w(ants, t1w, b0, inside, affine, prefix)
-        target = ants.apply_transforms(flat, t1w, [found]).numpy()
-        if not (target > 0).any():
+        t1w, prefix = load(given.t1w_brain, ndim=3), str(Path(runtime.cwd, "t1w_"))
+        found = align_t1w(ants, t1w, (b0, affine), inside, prefix)
+        if found.border is None:
             raise ToolError(
-                "Found that the T1w's brain and the b0's do not overlap once aligned, needed one "
-                "head. Look at both scans, or choose --distortion none."
+                "Found that the mean b0 does not show where the T1w's white matter ends, needed "
+                "grey matter brighter than white along it. Look at both scans, or choose "
+                "--distortion none."
             )
-        plain = np.diag([*np.linalg.norm(affine[:3, :3], axis=0), 1.0])
-        found = _register(
-            ants,
-            to_ants(target, plain),
-            to_ants(flat.numpy(), plain),
-            "SyNOnly",
-            prefix,
-            initial_transform="Identity",
-            syn_metric="mattes",
-            syn_sampling=32,
-            flow_sigma=6,
-            reg_iterations=(20, 10, 0) if given.sloppy else (40, 20, 0),
-            restrict_transformation=tuple(int(k == given.axis) for k in range(3)),
+        border, along = (
+            found.border,
+            affine[:3, given.axis] / np.linalg.norm(affine[:3, given.axis]),
         )
-        warps = [path for path in found["fwdtransforms"] if path.endswith(".nii.gz")]
-        shift = shift_of(ants.image_read(warps[0]).numpy(), plain, given.axis)
-        record = {
-            "method": "t1w",
-            "measure": "mutual information of the b0 and the T1w's brain, in [0, 1]",
-            "before": shared_information(b0, target, target > 0),
-            "after": shared_information(unwarp(b0, shift, given.axis), target, target > 0),
-        }
-        return self._finish(runtime, shift, affine, **record)
+        pose = hold_axis(found.matrix, found.start, border.centre, along)
+        shift = find_shift(b0, affine, border, pose, given.axis)
+        before = 1 - border_cost(b0, affine, border, pose)
+        after = 1 - border_cost(unwarp(b0, shift, given.axis), affine, border, pose)
+        if not after > before:
+            shift, after = np.zeros_like(shift), before
+        return self._finish(
+            runtime,
+            shift,
+            affine,
+            method="t1w",
+            measure="contrast of grey over white matter along the border that the T1w shows, in "
+            "(-1, 1)",
+            before=before,
+            after=after,
+        )
 
 
 # -- unwarping ----------------------------------------------------------------------------------

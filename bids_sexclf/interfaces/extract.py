@@ -36,7 +36,7 @@ class _ExtractIn(BaseInterfaceInputSpec):
     brain = File(exists=True, mandatory=True, desc="the template's brain")
     skull_strip = traits.Enum("auto", "force", "skip", usedefault=True)
     method = traits.Enum("template", "bet", usedefault=True)
-    recipe = traits.Enum("fast", "sloppy", usedefault=True)
+    recipe = traits.Enum("head", "sloppy", usedefault=True)
     seed = traits.Int(1, usedefault=True)
     threads = traits.Int(1, usedefault=True)
 

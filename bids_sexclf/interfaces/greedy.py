@@ -25,7 +25,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_sexclf.errors import ToolError
-from bids_sexclf.interfaces.ants import LPS, antspyx, coarse, find_affine
+from bids_sexclf.interfaces.ants import antspyx, find_affine, to_matrix
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Recipe:
     Attributes
     ----------
     iterations : str
-        Per level, coarse to fine; the last level is the template's own grid.
+        Per level, coarse to fine; the last level is the grid that is worked on.
     smoothing : str
         Of each update and of the whole field, standard deviations.
     stationary : bool
@@ -43,41 +43,25 @@ class Recipe:
         nowhere.
     radius : int
         Of the window of the cross-correlation, voxels.
+    voxel_size : float, optional
+        Of the grid that is worked on, mm. The template's own by default.
     """
 
     iterations: str
     smoothing: str
     stationary: bool
     radius: int = 2
+    voxel_size: float | None = None
 
 
 RECIPES = {
-    "accurate": Recipe("100x100x30", "1.732vox 0.85vox", stationary=False),
-    "fast": Recipe("100x50x10", "2vox 1vox", stationary=True),
-    "sloppy": Recipe("30x10", "2vox 1vox", stationary=True),
+    "accurate": Recipe("100x100x50x8", "1.732vox 0.85vox", stationary=False, voxel_size=1.0),
+    "fast": Recipe("100x100x30", "1.732vox 0.85vox", stationary=False),
+    "head": Recipe("100x50x10", "2vox 1vox", stationary=True),
+    "sloppy": Recipe("30x10", "2vox 1vox", stationary=True, voxel_size=4.0),
 }
-"""``sloppy`` is meant for templates at 4 mm; the others for 1 to 2 mm."""
-
-
-def to_matrix(transform):
-    """Write a linear ANTs transform as a matrix in RAS+ world space.
-
-    Parameters
-    ----------
-    transform : ants.ANTsTransform
-        Carries points of the fixed image to the moving one.
-
-    Returns
-    -------
-    ndarray, shape (4, 4)
-        mm.
-    """
-    numbers, centre = np.asarray(transform.parameters), np.asarray(transform.fixed_parameters)
-    linear = numbers[:9].reshape(3, 3)
-    matrix = np.eye(4)
-    matrix[:3, :3] = LPS @ linear @ LPS
-    matrix[:3, 3] = LPS @ (numbers[9:] + centre - linear @ centre)
-    return matrix
+"""``accurate`` and ``fast`` are for brains. ``head`` is for whole heads, and smoother, since skulls
+and what lies around them do not correspond in all detail. ``sloppy`` is for tests."""
 
 
 def deform(fixed, moving, linear, prefix, *, recipe, mask=None, seed=1, threads=1):
@@ -183,7 +167,8 @@ class Deform(SimpleInterface):
         ants = antspyx(given.seed)
         fixed, linear = template_for(given.recipe, given.fixed, runtime.cwd), given.initial
         if not isdefined(linear):
-            images = (ants.image_read(str(path)) for path in (fixed, given.in_file))
+            where = fixed if given.recipe == "sloppy" else given.fixed
+            images = (ants.image_read(str(path)) for path in (where, given.in_file))
             linear = find_affine(ants, *images, prefix)
         fields = deform(
             fixed,
@@ -195,9 +180,7 @@ class Deform(SimpleInterface):
             threads=given.threads,
         )
         linear = ants.read_transform(str(linear))
-        warp, inverse = (
-            ants.transform_from_displacement_field(ants.image_read(path)) for path in fields
-        )
+        warp, inverse = (read_field(path, given.fixed) for path in fields)
         self._results["forward"] = compose([warp, linear], f"{prefix}Composite.h5")
         self._results["inverse"] = compose(
             [linear.invert(), inverse], f"{prefix}InverseComposite.h5"
@@ -207,8 +190,35 @@ class Deform(SimpleInterface):
         return runtime
 
 
+def read_field(path, grid):
+    """Read a displacement field as a transform, on no finer grid than the template's.
+
+    Parameters
+    ----------
+    path : path-like
+        Displacements, mm (LPS+).
+    grid : path-like
+        The template. Of a field that is finer, which is smooth, the values at the template's voxels
+        are kept.
+
+    Returns
+    -------
+    ants.ANTsTransform
+    """
+    import ants
+
+    field, grid = ants.image_read(str(path)), ants.image_read(str(grid))
+    if min(field.spacing) < 0.99 * min(grid.spacing):
+        parts = [
+            ants.resample_image_to_target(part, grid, "linear")
+            for part in ants.split_channels(field)
+        ]
+        field = ants.merge_channels(parts)
+    return ants.transform_from_displacement_field(field)
+
+
 def template_for(recipe, path, folder):
-    """Give a template at the voxel size that a recipe is meant for.
+    """Give a template at the voxel size that a recipe works on.
 
     Parameters
     ----------
@@ -216,18 +226,21 @@ def template_for(recipe, path, folder):
         Of `RECIPES`.
     path : path-like
     folder : path-like
-        Where a coarse copy is written if one is needed.
+        Where a copy is written if one is needed.
 
     Returns
     -------
     str
     """
-    if recipe != "sloppy":
-        return str(path)
     import ants
 
-    target = str(Path(folder, f"coarse_{Path(path).name}"))
-    coarse(ants, ants.image_read(str(path))).to_filename(target)
+    wanted, template = RECIPES[recipe].voxel_size, ants.image_read(str(path))
+    if wanted is None or np.allclose(template.spacing, wanted, rtol=0.05):
+        return str(path)
+    target = str(Path(folder, f"resampled_{Path(path).name}"))
+    ants.resample_image(template, (wanted,) * 3, use_voxels=False, interp_type=0).to_filename(
+        target
+    )
     return target
 
 
@@ -243,6 +256,10 @@ def describe(recipe):
     -------
     dict
     """
-    return {"Software": "ANTs (linear), Greedy (deformation)", "Metric": "cross-correlation"} | {
-        name.capitalize(): value for name, value in asdict(RECIPES[recipe]).items()
+    numbers = {
+        "".join(part.capitalize() for part in name.split("_")): value
+        for name, value in asdict(RECIPES[recipe]).items()
+        if value is not None
     }
+    software = "ANTs (linear), Greedy (deformation)"
+    return {"Software": software, "Metric": "cross-correlation"} | numbers

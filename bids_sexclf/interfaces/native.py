@@ -12,7 +12,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_sexclf.interfaces.ants import LPS, antspyx
+from bids_sexclf.interfaces.ants import LPS, antspyx, write_linear
 from bids_sexclf.volumes import Grid, load, resample, save
 
 POINTS = 5000
@@ -117,27 +117,3 @@ def carry_points(points, transforms):
         3, pd.DataFrame(points @ LPS, columns=["x", "y", "z"]), [str(path) for path in transforms]
     )
     return moved[["x", "y", "z"]].to_numpy() @ LPS
-
-
-def write_linear(matrix, path):
-    """Write a linear transform as ANTs and ITK read it.
-
-    Parameters
-    ----------
-    matrix : ndarray, shape (4, 4)
-        Carries points of the fixed image to the moving one, RAS, mm.
-    path : path-like
-        Ends in ``.mat``.
-
-    Returns
-    -------
-    str
-        The path.
-    """
-    import ants
-
-    transform = ants.create_ants_transform(
-        matrix=LPS @ matrix[:3, :3] @ LPS, translation=LPS @ matrix[:3, 3]
-    )
-    ants.write_transform(transform, str(path))
-    return str(path)

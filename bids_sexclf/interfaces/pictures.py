@@ -19,7 +19,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_sexclf.pictures import save_svg, series, slices
-from bids_sexclf.volumes import check_same_grid, load
+from bids_sexclf.volumes import check_same_grid, load, open_series
 
 ROOMS = {"dki": "kurtosis"}
 """Model of a map, as files name it, to its module in `diffusion` where they differ."""
@@ -196,13 +196,15 @@ class DrawSeries(_Picture):
         from bids_sexclf.diffusion.residuals import flag_slices, slice_residuals
         from bids_sexclf.interfaces.diffusion import read_gradients
 
-        data, affine = load(self.inputs.in_file, ndim=4)
-        mask = _mask(self.inputs.mask, data.shape[:3], affine, "the series")
         bvals, bvecs = read_gradients(self.inputs.bval, self.inputs.bvec)
         moved = np.full(len(bvals), np.nan)
         if isdefined(self.inputs.motion):
             moved = np.array(json.loads(Path(self.inputs.motion).read_text())["displacement_mm"])
-        residuals = slice_residuals(data, bvals, bvecs, mask)
+        with open_series(self.inputs.in_file, runtime.cwd) as (data, affine):
+            mask = _mask(self.inputs.mask, data.shape[:3], affine, "the series")
+            # Volumes that moved have left the field of view there.
+            mask[:, :, [0, -1]] = False
+            residuals = slice_residuals(data, bvals, bvecs, mask)
         flagged = flag_slices(residuals, bvals)
         judged = int(np.isfinite(residuals).sum())
         told = {"slice_outliers_percent": 100 * float(flagged.sum()) / judged} if judged else {}

@@ -8,9 +8,11 @@ from bids_sexclf.diffusion import find_shells
 from bids_sexclf.motion.estimate import LEVELS, estimate_poses
 from bids_sexclf.motion.geometry import image_axes, image_centre, rotation_part
 from bids_sexclf.motion.resample import resample_volume
+from bids_sexclf.volumes import series_gb
 
-SLOPPY = ((8.0, 2), (4.0, 2))
-"""Smoothing (FWHM, mm) and rounds of a coarse estimate, for tests."""
+SLOPPY = ((8.0, 2), (4.0, 1))
+"""Smoothing (FWHM, mm) and rounds of a coarse estimate, for tests: by linear interpolation, on
+every other voxel along each axis."""
 
 SMALLEST_GROUP = 6
 """Weighted volumes whose mean is registered with the mean b0; smaller shells join a neighbour."""
@@ -64,6 +66,21 @@ def coarsen(shape, affine):
     return factors, affine @ wider
 
 
+def motion_gb(path):
+    """Give the memory that the estimate of motion of a series takes, GB, from its header.
+
+    Five copies of the series are held, on the voxels that `coarsen` leaves.
+    """
+    import nibabel as nib
+
+    try:
+        image = nib.load(path)
+        factors, _ = coarsen(image.shape[:3], image.affine)
+    except Exception:  # a damaged header is met with a clear word when the series is read
+        factors = (1,)
+    return 5 * series_gb(path) / float(np.prod(factors))
+
+
 def average_blocks(volume, factors):
     """Average blocks of voxels; what does not fill a block at the far edge is left out."""
     kept = [n // f for n, f in zip(volume.shape, factors, strict=True)]
@@ -108,7 +125,10 @@ def align_series(frames, affine, mask, bvals, bvecs, tie, *, free="rigid", slopp
     size = np.linalg.norm(affine[:3, :3], axis=0)
     along = bvecs * ([-1, 1, 1] if np.linalg.det(axes) > 0 else [1, 1, 1])
     low = bvals <= max(50, bvals.min())
-    options = {"levels": SLOPPY if sloppy else LEVELS, "run": run}
+    options = {"levels": LEVELS, "order": 3, "run": run}
+    if sloppy:
+        options |= {"levels": SLOPPY, "order": 1}
+        mask = _every_other(mask)
     matrices = np.repeat(np.eye(4)[None], len(bvals), axis=0)
     rotations = np.repeat(np.eye(3)[None], len(bvals), axis=0)
     for chosen, kind in ((low, "rigid"), (~low, free)):
@@ -124,13 +144,23 @@ def align_series(frames, affine, mask, bvals, bvecs, tie, *, free="rigid", slopp
     _follow(matrices, rotations, low, np.linalg.inv(matrices[first]), rotations[first].T)
 
     def mean(members):
-        return np.mean([resample_volume(frames[i], affine, matrices[i]) for i in members], axis=0)
+        moved = (
+            resample_volume(frames[i], affine, matrices[i], order=options["order"]) for i in members
+        )
+        return sum(moved) / len(members)
 
     b0 = mean(np.flatnonzero(low))
     for members in groups(np.where(low, 0.0, bvals)):
         moved = tie(b0, mean(members))
         _follow(matrices, rotations, members, moved, rotation_part(moved[:3, :3]))
     return Alignment(matrices, rotations)
+
+
+def _every_other(mask):
+    """Keep every other voxel of a mask along each axis."""
+    thin = np.zeros_like(mask)
+    thin[::2, ::2, ::2] = mask[::2, ::2, ::2]
+    return thin
 
 
 def groups(bvals):

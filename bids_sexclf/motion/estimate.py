@@ -39,7 +39,7 @@ class Pose:
 
 
 def estimate_poses(
-    frames, size, mask, bvals, bvecs, *, free="rigid", levels=LEVELS, run=map, poses=None
+    frames, size, mask, bvals, bvecs, *, free="rigid", levels=LEVELS, order=3, run=map, poses=None
 ):
     """Find where each volume of a set has the head, so that the volumes predict each other.
 
@@ -60,6 +60,8 @@ def estimate_poses(
         phase-encoding one, as eddy currents do); or anything linear.
     levels : sequence of (float, int)
         Smoothing (FWHM, mm) and rounds.
+    order : {1, 3}
+        Interpolation while searching: linear, or cubic splines.
     run : callable
         A ``map`` that may use threads.
     poses : list of Pose, optional
@@ -74,9 +76,9 @@ def estimate_poses(
     weighted = bool((bvals > 50).all())
     grid = _grid(mask.shape, size)
     for fwhm, rounds in levels:
-        smooth = list(run(lambda frame, width=fwhm: _splines(frame, width, size), frames))
+        smooth = list(run(lambda frame, width=fwhm: _smooth(frame, width, size, order), frames))
         for _ in range(rounds):
-            now = list(run(lambda job: _look(*job, grid, size), zip(smooth, poses, strict=True)))
+            now = list(run(lambda job: _look(*job, size, order), zip(smooth, poses, strict=True)))
             now = np.stack(now)
             inside = now[:, mask]
             if weighted:
@@ -97,16 +99,18 @@ def _grid(shape, size):
     return np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
 
 
-def _splines(frame, fwhm, size):
-    """Smooth a volume and give its cubic spline coefficients."""
+def _smooth(frame, fwhm, size, order):
+    """Smooth a volume and give its spline coefficients."""
     from scipy.ndimage import gaussian_filter, spline_filter
 
     if fwhm:
         frame = gaussian_filter(frame, fwhm / 2.3548 / size)
-    return spline_filter(frame, order=3, output=np.float32, mode="nearest")
+    if order == 1:
+        return frame
+    return spline_filter(frame, order=order, output=np.float32, mode="nearest")
 
 
-def _look(coefficients, pose, grid, size):
+def _look(coefficients, pose, size, order):
     """Resample a volume at its pose."""
     from scipy.ndimage import affine_transform
 
@@ -114,7 +118,13 @@ def _look(coefficients, pose, grid, size):
     linear = (pose.stretch @ pose.turn) * size / size[:, None]
     offset = middle + pose.shift / size - linear @ middle
     return affine_transform(
-        coefficients, linear, offset, output=np.float32, order=3, prefilter=False, mode="nearest"
+        coefficients,
+        linear,
+        offset,
+        output=np.float32,
+        order=order,
+        prefilter=False,
+        mode="nearest",
     )
 
 

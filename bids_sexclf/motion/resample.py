@@ -2,6 +2,9 @@
 
 import numpy as np
 
+MISSED = 0.1
+"""Share of the volumes that may have left a voxel outside their field of view."""
+
 
 def read_displacements(path):
     """Read an ANTs displacement field.
@@ -44,7 +47,36 @@ def distorted_places(shape, affine, displacements):
     return places
 
 
-def resample_volume(volume, affine, matrix, places=None):
+def seen_mask(mask, affine, matrices, places=None):
+    """Leave out of a mask what too many volumes have outside their field of view.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (X, Y, Z)
+    affine : ndarray, shape (4, 4)
+        Voxel to world.
+    matrices : sequence of ndarray, shape (4, 4)
+        As for `resample_volume`, one per volume.
+    places : ndarray, shape (3, X, Y, Z), optional
+        As for `resample_volume`.
+
+    Returns
+    -------
+    ndarray of bool, shape (X, Y, Z)
+        Without voxels that more than `MISSED` of the volumes do not hold.
+    """
+    points = np.array(np.nonzero(mask)) if places is None else places[:, mask]
+    last, missed = np.array(mask.shape)[:, None] - 0.5, np.zeros(points.shape[1], np.int32)
+    for matrix in matrices:
+        route = np.linalg.inv(affine) @ matrix @ affine
+        there = route[:3, :3] @ points + route[:3, 3:]
+        missed += ((there < -0.5) | (there > last)).any(0)
+    kept = mask.copy()
+    kept[mask] = missed <= MISSED * len(matrices)
+    return kept
+
+
+def resample_volume(volume, affine, matrix, places=None, order=3):
     """Resample a volume where its head would lie in the reference, in one interpolation.
 
     Parameters
@@ -56,11 +88,13 @@ def resample_volume(volume, affine, matrix, places=None):
         Reference to volume, world to world, mm.
     places : ndarray, shape (3, X, Y, Z), optional
         Where the reference itself is read, in voxels, as `distorted_places` gives it.
+    order : {1, 3}
+        Linear interpolation, or cubic B-splines.
 
     Returns
     -------
     ndarray of float32, shape (X, Y, Z)
-        Cubic B-spline interpolation, at least zero; zero outside the field of view.
+        At least zero; zero outside the field of view.
     """
     from scipy.ndimage import affine_transform, map_coordinates
 
@@ -74,6 +108,6 @@ def resample_volume(volume, affine, matrix, places=None):
         through += voxels[:3, 3].astype(np.float32)[:, None, None, None]
         carry, where = map_coordinates, (through,)
     # Mirrored at the edge: a fall to zero there would ring into the head where it is cut off.
-    moved = carry(volume, *where, order=3, mode="mirror", output=np.float32)
+    moved = carry(volume, *where, order=order, mode="mirror", output=np.float32)
     seen = carry(np.ones(volume.shape, np.uint8), *where, order=0, mode="grid-constant")
     return np.maximum(moved, 0, out=moved) * seen

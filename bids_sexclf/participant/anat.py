@@ -115,9 +115,9 @@ def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf")
     )
     conform = Node(Conform(), "conform", mem_gb=0.5)
     n4 = Node(BiasCorrect(), "n4", mem_gb=1, n_procs=threads)
-    several = {"mem_gb": 2, "n_procs": threads}
-    extract = Node(_extractor(template, preparation, threads), "extract", **several)
-    normalize = Node(choose_normalizer(template, preparation, threads), "normalize", **several)
+    extract = Node(_extractor(template, preparation, threads), "extract", mem_gb=2, n_procs=threads)
+    normalizer = choose_normalizer(template, preparation, threads)
+    normalize = Node(normalizer, "normalize", mem_gb=3, n_procs=threads)
     carry = Node(Carry(reference=str(grid_file)), "carry", mem_gb=1)
     carry_mask = Node(Carry(reference=str(grid_file), threshold=True), "carry_mask", mem_gb=1)
 
@@ -158,7 +158,7 @@ def _extractor(template, preparation, threads):
         brain=str(template.brain),
         skull_strip=preparation.skull_strip,
         method=preparation.brain_extraction,
-        recipe="sloppy" if preparation.sloppy else "fast",
+        recipe="sloppy" if preparation.sloppy else "head",
         seed=preparation.random_seed,
         threads=threads,
     )

@@ -18,6 +18,7 @@ from bids_sexclf.interfaces.pictures import (
     DrawSeries,
 )
 from bids_sexclf.layout import figure_name, name_of
+from bids_sexclf.motion.align import motion_gb
 from bids_sexclf.participant.anat import init_anat_wf
 from bids_sexclf.participant.distortion import init_correction_wf
 from bids_sexclf.participant.dwi import init_dwi_wf, list_records
@@ -166,6 +167,7 @@ def choose_dwi_wf(record, *, row, preparation, threads):
         preparation=preparation,
         metadata=row.get("metadata"),
         series_gb=sum(series_gb(path) for path in record.dwi),
+        motion_gb=sum(motion_gb(path) for path in record.dwi),
         distortion_wf=init_correction_wf(
             row.get("distortion"), preparation=preparation, threads=threads
         ),
@@ -407,7 +409,7 @@ def _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, *, cuts, align
 def _draw_series(workflow, dwi_wf, maps_wf, quality, *, models, cuts):
     """Wire the pictures of gradients, steps, volumes and maps; give them."""
     gradients = Node(DrawGradients(), "gradients", mem_gb=0.5)
-    volumes = Node(DrawSeries(), "series", mem_gb=3)
+    volumes = Node(DrawSeries(), "series", mem_gb=1)
     read = [("dwi", "in_file"), *((name, name) for name in ("bval", "bvec", "mask", "motion"))]
     workflow.connect(
         [

@@ -31,8 +31,9 @@ METHODS = {
         "[@herraez2002], smoothed, and aligned rigidly with the mean b=0 volume."
     ),
     "t1w": (
-        "Susceptibility distortion was estimated by registering the mean b=0 volume to the T1w "
-        "(SyN, mutual information) along the phase-encoding axis alone [@wang2017]."
+        "Susceptibility distortion was estimated as the smooth shift along the phase-encoding "
+        "axis by which the mean b=0 volume shows the border of the T1w's white matter best, a "
+        "boundary-based cost [@greve2009] that was minimised over cosine waves."
     ),
     "auto": (
         "Susceptibility distortion was corrected by what each dataset allows: opposite phase "
@@ -187,11 +188,6 @@ def _by_field(workflow, inputnode, preparation, threads, kind):
 
 
 def _by_t1w(workflow, inputnode, preparation, threads, kind):
-    find = Node(
-        FindByT1w(sloppy=preparation.sloppy, seed=preparation.random_seed),
-        "find",
-        mem_gb=1,
-        n_procs=threads,
-    )
+    find = Node(FindByT1w(seed=preparation.random_seed), "find", mem_gb=1, n_procs=threads)
     workflow.connect([(inputnode, find, [("mask", "mask"), ("t1w_brain", "t1w_brain")])])
     return find

@@ -78,7 +78,10 @@ RECORDS = {
 }
 """Step to the output that tells about it."""
 
-MASKED = "The brain was masked on the mean b=0 volume (median Otsu)."
+MASKED = (
+    "The brain was masked on the mean b=0 volume (median Otsu, thin bridges to eyes and face cut), "
+    "but for what a tenth of the volumes had outside their field of view."
+)
 
 
 def describe(provenance):
@@ -110,7 +113,14 @@ def describe(provenance):
 
 
 def init_dwi_wf(
-    *, preparation, metadata=None, series_gb=0.5, distortion_wf=None, threads=1, name="dwi_wf"
+    *,
+    preparation,
+    metadata=None,
+    series_gb=0.5,
+    motion_gb=2.5,
+    distortion_wf=None,
+    threads=1,
+    name="dwi_wf",
 ):
     """Build the road from a raw diffusion series to an aligned one with its mask.
 
@@ -121,6 +131,8 @@ def init_dwi_wf(
         The sidecar of the series: its phase-encoding and slice axes.
     series_gb : float
         Size of the series as float32, GB, by which memory is planned.
+    motion_gb : float
+        As `series.motion_gb` gives it; FSL's eddy is planned by `series_gb`.
     distortion_wf : nipype.pipeline.engine.Workflow, optional
         As `distortion.init_distortion_wf` gives it; without one, nothing is undistorted.
     threads : int
@@ -144,8 +156,11 @@ def init_dwi_wf(
     resample = Node(
         ResampleSeries(threads=threads), "resample", mem_gb=0.5 + series_gb / 4, n_procs=threads
     )
-    connect = _connect_eddy if uses_eddy(preparation) else _connect_estimate
-    aligned = connect(workflow, series, resample, preparation, metadata, series_gb, threads)
+    steps = (workflow, series, resample, preparation, metadata)
+    if uses_eddy(preparation):
+        aligned = _connect_eddy(*steps, series_gb, threads)
+    else:
+        aligned = _connect_estimate(*steps, motion_gb, threads)
     mask = Node(MaskB0(), "mask", mem_gb=0.5)
     mean, field = aligned
     if distortion_wf is not None:
@@ -155,14 +170,13 @@ def init_dwi_wf(
         workflow.connect([(mean, bias, [(field, "in_file")])])
         workflow.connect([(mask, bias, [("mask_file", "mask")])])
         workflow.connect([(bias, resample, [("out_file", "bias")])])
-    left = [("out_file", "dwi"), ("b0", "b0"), ("b0_brain", "b0_brain")]
+    left = [("out_file", "dwi"), *((name, name) for name in ("b0", "b0_brain", "mask"))]
     workflow.connect(
         [
             (inputnode, resample, [("bval", "bval")]),
             (inputnode, outputnode, [("bval", "bval")]),
             (mean, mask, [(field, "in_file")]),
             (mask, resample, [("mask_file", "mask")]),
-            (mask, outputnode, [("mask_file", "mask")]),
             (resample, outputnode, left),
         ]
     )
@@ -240,9 +254,11 @@ def _connect_noise(workflow, preparation, metadata, series_gb, threads):
     return series
 
 
-def _connect_estimate(workflow, series, resample, preparation, metadata, series_gb, threads):
+def _connect_estimate(workflow, series, resample, preparation, metadata, motion_gb, threads):
     """Wire our own estimate of motion; give node and field of the mean b0 it aligned."""
-    direction = str(metadata.get("PhaseEncodingDirection") or "")
+    # Shear and stretch need the axis alone; some scanners tell no sign.
+    names = ("PhaseEncodingDirection", "PhaseEncodingAxis")
+    direction = next((str(metadata[name]) for name in names if metadata.get(name)), "")
     estimate = Node(
         EstimateMotion(
             kind=preparation.dwi_alignment,
@@ -252,7 +268,7 @@ def _connect_estimate(workflow, series, resample, preparation, metadata, series_
             threads=threads,
         ),
         "estimate",
-        mem_gb=0.5 + 5 * series_gb,
+        mem_gb=0.5 + motion_gb,
         n_procs=threads,
     )
     inputnode, outputnode = workflow.get_node("inputnode"), workflow.get_node("outputnode")

@@ -7,7 +7,7 @@ from bids_sexclf.interfaces.native import AlignACPC
 
 METHODS = (
     "In native space, the extracted brain was aligned rigidly, without scaling, by the anterior "
-    "and posterior commissure and the midline [@glasser2013], and resampled once by "
+    "and posterior commissure [@taha2023] and the midline [@glasser2013], and resampled once by "
     "linear interpolation to {native_resolution:g} mm voxels, after smoothing to that size, over "
     "the template's field of view [@kan2020]; brain size is kept."
 )

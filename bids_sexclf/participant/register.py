@@ -17,8 +17,9 @@ from bids_sexclf.resources import find_fa_template
 
 METHODS = {
     "t1w": (
-        "The mean b=0 volume was aligned rigidly with the T1w by mutual information; this and the "
-        "T1w's registration were applied to the maps together, in one linear interpolation."
+        "The mean b=0 volume was aligned rigidly with the T1w by the border of white matter "
+        "[@greve2009], or by mutual information where it does not show it; this and the T1w's "
+        "registration were applied to the maps together, in one linear interpolation."
     ),
     "fa": (
         "FA, its outermost voxels left out [@smith2006], was registered to an FA template by "

@@ -48,11 +48,13 @@ FIGURES = {
             "spikes can be mended, a restless trace cannot. Below, the signal of each slice beside "
             "what the tensor predicts: it should be pale all over. A blue line is a slice that "
             "lost signal to motion, a striped volume moved while it was measured, a red one has a "
-            "spike or leftover misalignment.",
+            "spike or leftover misalignment. Grey slices are not judged: they hold too little "
+            "brain, or lie at the end of the field of view, which a head that moves leaves.",
         ),
         "denoised": (
             "What denoising took away",
-            "It should look like noise: no anatomy, no edges. Anatomy here is signal lost.",
+            "It should look like noise: no anatomy, no edges. Anatomy here is signal lost. Patches "
+            "that fade smoothly are where the coils' own noise is higher.",
         ),
         "unrung": (
             "What the removal of Gibbs ringing took away",
@@ -123,8 +125,7 @@ NUMBERS = {
     "distortion_agreement_before": (
         "Agreement before distortion correction",
         "{:.3f}",
-        "of two oppositely encoded b=0 volumes (correlation), or of the b=0 volume with the T1w or "
-        "the field map's magnitude (mutual information)",
+        "",
     ),
     "distortion_agreement_after": (
         "Agreement after distortion correction",
@@ -214,6 +215,12 @@ def _correction(numbers):
     return numbers.get("distortion", {}).get("method", "none")
 
 
+def _tell_correction(numbers):
+    """Say by what the correction of distortion was measured, and what it rests on."""
+    told = numbers.get("distortion", {})
+    return "; ".join(filter(None, (told.get("measure"), told.get("why"))))
+
+
 def write_report(
     out,
     participant_id,
@@ -252,7 +259,7 @@ def write_report(
 
     stem, numbers = name_of(participant_id, session_id), numbers or {}
     rows = [
-        (label, text.format(numbers[key]), meaning)
+        (label, text.format(numbers[key]), meaning or _tell_correction(numbers))
         for key, (label, text, meaning) in NUMBERS.items()
         if numbers.get(key) is not None
     ]

@@ -46,6 +46,7 @@ def draw_gradients(bvals, bvecs, shells):
     axes[0].set(xlabel="volume", ylabel="b-value (s/mm²)", ylim=(-60, max(bvals.max(), 1) * 1.08))
     low = len(bvals) - sum(len(members) for _, members in shells)
     axes[0].set_title(f"{len(bvals)} volumes, {low} at b = 0")
+    axes[0].xaxis.get_major_locator().set_params(integer=True)
     for number, (ax, (value, members)) in enumerate(zip(axes[1:], shells, strict=False)):
         _draw_sphere(ax, bvecs[members], COLOURS[number % len(COLOURS)])
         title = f"b ≈ {round(value / 10) * 10:.0f}: {len(members)} directions"
@@ -182,7 +183,7 @@ def _draw_carpet(figure, ax, residuals, flagged):
 
     shown = 100 * residuals
     known = np.abs(shown[np.isfinite(shown)])
-    reach = float(np.clip(np.percentile(known, 99.5), 5, 60)) if known.size else 5.0
+    reach = float(np.clip(np.percentile(known, 99.5), 10, 60)) if known.size else 10.0
     shades = matplotlib.colormaps["RdBu_r"].with_extremes(bad="#e9edf2")
     image = ax.imshow(
         shown, cmap=shades, vmin=-reach, vmax=reach, aspect="auto", origin="lower",
@@ -198,6 +199,8 @@ def _draw_carpet(figure, ax, residuals, flagged):
         else f"{len(rows)} slices stand out (framed)"
     )
     ax.set(xlabel="volume", ylabel="slice")
+    for side in (ax.xaxis, ax.yaxis):
+        side.get_major_locator().set_params(integer=True)
     ax.set_title(f"Signal beside the tensor's prediction: {told}", color=INK)
     bar = figure.colorbar(image, ax=ax, pad=0.01, fraction=0.03)
     bar.set_label("%")

@@ -85,6 +85,26 @@ def test_the_mean_b0_is_masked_to_its_bright_part():
     assert 2 * (found & sphere(20)).sum() / (found.sum() + sphere(20).sum()) > 0.97
 
 
+def test_eyes_on_a_thin_bridge_and_a_dim_scalp_are_no_brain():
+    x, y, z = np.indices((60, 60, 60)) - 29.5
+    eyes = (np.abs(x) - 9) ** 2 + (y - 27) ** 2 + (z + 6) ** 2 <= 5.5**2
+    bridge = (np.abs(x) - 9) ** 2 + (z + 6) ** 2 <= 2.5**2
+    bridge &= (y > 12) & (y < 27) & ~sphere(20)
+    scalp = sphere(27) & ~sphere(25)
+    b0 = np.select([sphere(20), eyes, bridge, scalp], [500.0, 900, 450, 180], 10)
+    found = brain.b0_mask(b0 + np.random.default_rng(0).normal(0, 5, b0.shape), SIZE)
+    assert not (found & eyes).any() and not (found & scalp).any()
+    assert 2 * (found & sphere(20)).sum() / (found.sum() + sphere(20).sum()) > 0.97
+
+
+def test_a_brain_that_the_field_of_view_cuts_is_masked_to_its_edge():
+    b0 = np.where(sphere(20), 500.0, 10.0)[:, :, 18:45]
+    found = brain.b0_mask(b0 + np.random.default_rng(0).normal(0, 5, b0.shape), SIZE)
+    known = sphere(20)[:, :, 18:45]
+    assert 2 * (found & known).sum() / (found.sum() + known.sum()) > 0.97
+    assert found[..., 0].sum() > 0.9 * known[..., 0].sum()
+
+
 def test_agreement_is_a_correlation_inside_the_mask():
     rng, mask = np.random.default_rng(0), sphere(20)
     volume = rng.random(mask.shape)

@@ -127,7 +127,6 @@ def test_the_warp_that_ants_applies_does_what_the_shift_says(name, direction, tm
     ours = fieldmaps.unwarp(volume, shift, axis) / fieldmaps.jacobian(shift, axis)
     inside = (slice(4, -4),) * 3
     np.testing.assert_allclose(by_ants[inside], ours[inside], atol=0.5)  # of 1000
-    np.testing.assert_allclose(fieldmaps.shift_of(field, affine, axis), shift, atol=1e-12)
 
 
 def test_unwarping_keeps_the_signal_of_a_line():

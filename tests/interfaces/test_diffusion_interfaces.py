@@ -195,6 +195,19 @@ def test_nothing_to_correct_changes_no_voxel(tmp_path):
     np.testing.assert_array_equal(load(out.b0)[0], data[..., 0])
 
 
+def test_what_a_moving_head_takes_out_of_the_field_of_view_is_not_masked(tmp_path):
+    data = np.ones((9, 8, 7, 20), np.float32)
+    matrices = np.repeat(np.eye(4)[None], 20, axis=0)
+    matrices[3, 0, 3] = 40  # a single volume counts for nothing
+    matrices[10:, 2, 3] = -1.8  # half of them lost the lowest slice of 3 mm
+    (tmp_path / "m.json").write_text(json.dumps(matrices.tolist()))
+    affine = np.diag([2.0, 2, 3, 1])
+    out = resample(tmp_path, data, affine, matrices=str(tmp_path / "m.json"))
+    mask = load(out.mask)[0] > 0
+    assert not mask[:, :, 0].any() and mask[:, :, 1:].all()
+    assert not load(out.b0_brain)[0][~mask].any()
+
+
 def test_warp_and_motion_are_one_interpolation_in_the_right_order(tmp_path):
     """A field of x² cannot commute with a shift: the closed form tells the order."""
     import nibabel as nib

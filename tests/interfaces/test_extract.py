@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bids_sexclf.interfaces.ants import Carry
+from bids_sexclf.interfaces.ants import Carry, to_matrix
 from bids_sexclf.interfaces.extract import ExtractBrain
-from bids_sexclf.interfaces.greedy import Deform, to_matrix
+from bids_sexclf.interfaces.greedy import Deform, read_field, template_for
 from bids_sexclf.phantom.signal import T1W
 from bids_sexclf.phantom.template import make_head
 from bids_sexclf.volumes import load, save
@@ -148,6 +148,31 @@ def test_the_matrix_of_a_linear_transform_moves_points_as_ants_does(found):
     np.testing.assert_allclose(
         moved[:3], flip * transform.apply_to_point((flip * point).tolist()), atol=1e-4
     )
+
+
+def test_a_template_is_worked_on_at_the_voxel_size_of_the_recipe(balls, tmp_path):
+    held = load(balls["brain"])
+    for recipe, size in (("accurate", 1.0), ("fast", 4.0), ("sloppy", 4.0)):
+        found, affine = load(template_for(recipe, balls["brain"], tmp_path))
+        np.testing.assert_allclose(np.abs(np.diag(affine)[:3]), size)
+        step = round(4 / size)
+        # The template's own voxels lie among the finer ones, with their values.
+        np.testing.assert_allclose(found[::step, ::step, ::step], held[0], rtol=1e-5)
+        np.testing.assert_allclose(affine[:3, 3], held[1][:3, 3])
+
+
+def test_a_field_found_on_a_finer_grid_moves_points_as_before(balls, tmp_path):
+    import ants
+
+    template = ants.image_read(balls["brain"])
+    fine = ants.resample_image(template, (2.0,) * 3, use_voxels=False, interp_type=0)
+    axes = np.indices(fine.shape) * 2.0
+    parts = [fine.new_image_like((0.02 * axis + 1).astype("f4")) for axis in axes]
+    ants.merge_channels(parts).to_filename(str(tmp_path / "field.nii.gz"))
+    kept = read_field(tmp_path / "field.nii.gz", balls["brain"])
+    point = np.array(template.origin) + template.direction @ np.array([30.0, 50.0, 70.0])
+    moved = np.array(kept.apply_to_point(tuple(point))) - point
+    np.testing.assert_allclose(moved, 0.02 * np.array([30.0, 50.0, 70.0]) + 1, atol=1e-4)
 
 
 def test_bet_is_called_where_it_is_asked_for(balls, programs, tmp_path):

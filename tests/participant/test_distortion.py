@@ -9,10 +9,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from bids_sexclf import layout
-from bids_sexclf.distortion.fieldmaps import Correction
-from bids_sexclf.errors import InputError
+from bids_sexclf.anatomy.brain import agreement, b0_mask
+from bids_sexclf.distortion.fieldmaps import Correction, unwarp
+from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.interfaces import distortion as shell
 from bids_sexclf.interfaces.diffusion import ResampleSeries
 from bids_sexclf.participant.base import init_participant_wf
@@ -25,6 +27,8 @@ from bids_sexclf.volumes import load, save
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from distorted import distort, head, smooth_shift
+from folded import AFFINE as FOLDED
+from folded import B0, T1W, image
 
 AFFINE = np.diag([-4.0, 4.0, 4.0, 1.0])
 
@@ -313,15 +317,124 @@ def test_topup_itself_finds_the_field(scanned, tmp_path):
     assert error.mean() < 0.25
 
 
-def test_two_b0_volumes_of_real_scans_agree_once_corrected(real_data, tmp_path):
-    stems = [real_data / f"scans/sub-xa30/dwi/sub-xa30_dir-{way}_dwi" for way in ("AP", "PA")]
-    b0 = []
-    for stem in stems:
+# -- the T1w ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folds(tmp_path_factory):
+    """Write a folded brain as a T1w, and as a b0 that a coarse field has shifted."""
+    folder, shift = tmp_path_factory.mktemp("folds"), coarse_shift()
+    save(image(T1W), FOLDED, folder / "t1w.nii.gz")
+    save(distort(image(B0), shift, 1), FOLDED, folder / "b0.nii.gz")
+    save(image(B0) > 0, FOLDED, folder / "mask.nii.gz")
+    return folder, shift
+
+
+def coarse_shift():
+    """Make a field, in voxels, that also shifts the whole brain."""
+    field = np.random.default_rng(1).normal(size=image(B0).shape)
+    field = ndimage.gaussian_filter(field, 16, mode="wrap")
+    return 1 + field / np.abs(field).max()
+
+
+def test_a_shift_is_found_with_that_of_the_whole_brain(folds, tmp_path):
+    folder, shift = folds
+    given = {"b0": "b0.nii.gz", "mask": "mask.nii.gz", "t1w_brain": "t1w.nii.gz"}
+    given = {name: str(folder / path) for name, path in given.items()}
+    found = shell.FindByT1w(axis=1, **given).run(cwd=str(tmp_path)).outputs
+    inside = load(folder / "mask.nii.gz")[0] > 0
+    left = np.abs(load(found.shift)[0] - shift)[inside]
+    assert left.mean() < 0.3 * np.abs(shift[inside]).mean()
+    record = json.loads(Path(found.record).read_text())["distortion"]
+    assert record["method"] == "t1w" and record["after"] > record["before"]
+
+
+def test_a_b0_that_cannot_show_white_matter_is_refused(folds, tmp_path):
+    flat = np.random.default_rng(0).normal(100, 5, image(B0).shape)
+    save(flat, FOLDED, tmp_path / "flat.nii.gz")
+    given = {"b0": tmp_path / "flat.nii.gz", "mask": folds[0] / "mask.nii.gz",
+             "t1w_brain": folds[0] / "t1w.nii.gz"}  # fmt: skip
+    node = shell.FindByT1w(axis=1, **{name: str(path) for name, path in given.items()})
+    with pytest.raises(ToolError, match="does not show where the T1w's white matter ends"):
+        node.run(cwd=str(tmp_path))
+
+
+# -- real scans ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real(real_data, tmp_path_factory):
+    """Give the two mean b0 volumes of a real head, and how to find their shifts."""
+    folder, scans = tmp_path_factory.mktemp("real"), real_data / "scans/sub-xa30"
+    b0 = {}
+    for way in ("AP", "PA"):
+        stem = scans / f"dwi/sub-xa30_dir-{way}_dwi"
         average = shell.AverageB0(in_file=f"{stem}.nii.gz", bval=f"{stem}.bval")
-        folder = tmp_path / stem.name
-        folder.mkdir()
-        b0.append(average.run(cwd=str(folder)).outputs.out_file)
-    found = shell.FindByOpposite(b0=b0[0], opposite=b0[1], **PAIR)
-    record = found.run(cwd=str(tmp_path)).outputs.record
-    record = json.loads(Path(record).read_text())["distortion"]
-    assert record["before"] < 0.75 and record["after"] > 0.99
+        (folder / way).mkdir()
+        b0[way] = average.run(cwd=str(folder / way)).outputs.out_file
+    return folder, scans, b0
+
+
+READOUT = 0.0475693
+
+
+def by_opposite(folder, scans, b0, way, sign):
+    other = b0["PA" if way == "AP" else "AP"]
+    pair = {"readout": sign * READOUT, "opposite_readout": -sign * READOUT}
+    return shell.FindByOpposite(b0=b0[way], opposite=other, axis=1, opposite_axis=1, **pair)
+
+
+def by_fieldmap(folder, scans, b0, way, sign):
+    fmap = str(scans / "fmap/sub-xa30_")
+    made = shell.MakeField(
+        phase=[fmap + "phasediff.nii.gz"],
+        magnitude=fmap + "magnitude1.nii.gz",
+        kind="phasediff",
+        delay=0.00246,
+    ).run(cwd=str(folder))
+    field = {"field": made.outputs.field, "magnitude": made.outputs.magnitude}
+    return shell.FindByFieldmap(b0=b0[way], axis=1, readout=sign * READOUT, **field)
+
+
+def extract_brain(scans, folder):
+    """Extract the real head's brain, coarsely."""
+    from bids_sexclf.interfaces.ants import BiasCorrect
+    from bids_sexclf.interfaces.extract import ExtractBrain
+
+    head = scans.parents[1] / "templateflow/tpl-MNI152NLin6Asym/tpl-MNI152NLin6Asym_res-02_"
+    t1w = BiasCorrect(in_file=str(scans / "anat/sub-xa30_rec-norm_T1w.nii.gz"))
+    brain = ExtractBrain(
+        in_file=t1w.run(cwd=str(folder)).outputs.out_file,
+        head=f"{head}T1w.nii.gz",
+        head_mask=f"{head}desc-brain_mask.nii.gz",
+        brain=f"{head}desc-brain_T1w.nii.gz",
+        recipe="sloppy",
+    )
+    return brain.run(cwd=str(folder)).outputs.out_file
+
+
+def by_t1w(folder, scans, b0, way, sign):
+    from bids_sexclf.interfaces.diffusion import MaskB0
+
+    kept = Path(b0[way]).parents[1] / "brain.nii.gz"
+    if not kept.exists():
+        Path(extract_brain(scans, folder)).rename(kept)
+    mask = MaskB0(in_file=b0[way]).run(cwd=str(folder)).outputs.mask_file
+    return shell.FindByT1w(b0=b0[way], axis=1, mask=mask, t1w_brain=str(kept))
+
+
+@pytest.mark.parametrize(
+    "find, least", [(by_opposite, 0.99), (by_fieldmap, 0.85), (by_t1w, 0.7)]
+)  # 0.65 as scanned
+def test_two_b0_volumes_of_a_real_head_agree_better_once_corrected(real, tmp_path, find, least):
+    folder, scans, b0 = real
+    corrected, shifts = [], []
+    for way, sign in (("AP", -1), ("PA", 1)):
+        (tmp_path / way).mkdir()
+        found = find(tmp_path / way, scans, b0, way, sign).run(cwd=str(tmp_path / way)).outputs
+        shifts.append(load(found.shift)[0])
+        corrected.append(unwarp(load(b0[way])[0], shifts[-1], 1))
+    ap, affine = load(b0["AP"])
+    mask = b0_mask(sum(corrected), np.linalg.norm(affine[:3, :3], axis=0))
+    before, after = agreement(ap, load(b0["PA"])[0], mask), agreement(*corrected, mask)
+    assert before < 0.75 and after > max(before, least)

@@ -165,6 +165,7 @@ def scans(tmp_path):
     bvals = np.array([0] + [1000] * 6)
     series = head[..., None] * np.exp(-bvals * 7e-4) + rng.random((*ball.shape, 7))
     save(head, affine, tmp_path / "head.nii.gz")
+    save(200 * ball - head * ball, affine, tmp_path / "b0.nii.gz")
     save(ball, affine, tmp_path / "mask.nii.gz")
     save(series, affine, tmp_path / "dwi.nii.gz")
     np.savetxt(tmp_path / "dwi.bval", bvals[None], fmt="%d")
@@ -196,7 +197,7 @@ def cut(path):
 
 def build_steps(folder):
     """Name each step of the road that reads a series or a volume, and what is spoiled for it."""
-    from bids_sexclf.interfaces import diffusion, fits, images, pictures
+    from bids_sexclf.interfaces import ants, diffusion, distortion, fits, images, pictures
 
     head, mask, dwi = (folder / f"{name}.nii.gz" for name in ("head", "mask", "dwi"))
     table = {"bval": folder / "dwi.bval", "bvec": folder / "dwi.bvec"}
@@ -206,6 +207,8 @@ def build_steps(folder):
         "conform": (images.Conform(in_file=head), head),
         "estimate": (diffusion.EstimateMotion(kind="none", **series), dwi),
         "mask": (diffusion.MaskB0(in_file=head), head),
+        "average": (distortion.AverageB0(in_file=dwi, bval=folder / "dwi.bval"), dwi),
+        "align": (ants.AlignRigid(in_file=dwi.with_name("b0.nii.gz"), fixed=head, mask=mask), head),
         "fit": (fits.FitMaps(mask=mask, clip=(0.0, 10.0), **series), dwi),
         "quality": (images.Quality(mask=mask, registered=head, **reference), head),
         "outline": (pictures.DrawOutline(background=head, mask=mask), head),
@@ -217,7 +220,18 @@ def build_steps(folder):
     }
 
 
-STEPS = ("conform", "estimate", "mask", "fit", "quality", "outline", "flicker", "series")
+STEPS = (
+    "conform",
+    "estimate",
+    "mask",
+    "average",
+    "align",
+    "fit",
+    "quality",
+    "outline",
+    "flicker",
+    "series",
+)
 
 
 @pytest.mark.parametrize("spoil", [truncate, blank, empty, cut], ids=lambda spoil: spoil.__name__)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
@@ -268,8 +269,16 @@ def test_the_warp_is_found_between_estimate_and_resampling_and_both_meet_once():
     assert held[("degibbs", "resample")] == ["in_file"]
 
 
-def test_memory_is_planned_by_the_size_of_the_series():
-    small = init_dwi_wf(preparation=Preparation(), series_gb=0.1)
-    large = init_dwi_wf(preparation=Preparation(), series_gb=4)
+def test_memory_is_planned_by_the_size_of_the_series(tmp_path):
+    from bids_sexclf.motion.align import motion_gb
+    from bids_sexclf.volumes import make_series, series_gb
+
+    small = init_dwi_wf(preparation=Preparation(), series_gb=0.1, motion_gb=0.1)
+    large = init_dwi_wf(preparation=Preparation(), series_gb=4, motion_gb=4)
     for name in ("denoise", "estimate"):
         assert large.get_node(name).mem_gb > 4 > small.get_node(name).mem_gb
+    # Motion is estimated on coarser voxels where the scan has fine ones.
+    for size, share in ((1.25, 8), (2.5, 1)):
+        make_series(tmp_path / "dwi.nii", (40, 40, 40, 3), np.diag([-size, size, size, 1]))
+        held = motion_gb(tmp_path / "dwi.nii")
+        assert held == pytest.approx(5 * series_gb(tmp_path / "dwi.nii") / share)
