@@ -62,6 +62,12 @@ class Run(Record):
         None, "Memory to plan for, GB; 90 % of what is free by default.", "--mem-gb", minimum=0.5
     )
     use_plugin: Path | None = choice(None, "Nipype plugin file (YAML: plugin, plugin_args).")
+    devices: int = choice(
+        1,
+        "Graphics cards of this machine that train one network together (processes, where there "
+        "is none); jobs then run one after the other.",
+        minimum=1,
+    )
     dask_scheduler: str | None = choice(
         None,
         "Address of a Dask scheduler (tcp://...), whose workers fit and attribute; they must see "

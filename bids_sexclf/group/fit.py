@@ -38,6 +38,8 @@ class Job:
         ``model`` is an entry of the catalogue or a variant; ``map`` is one map, several joined
         by ``+``, or ``"table"`` for models that read columns of the cohort table.
     repeat, fold : int
+    devices : int
+        That train one network together.
     """
 
     study_folder: Path
@@ -47,6 +49,7 @@ class Job:
     map: str
     repeat: int
     fold: int
+    devices: int = 1
 
     @property
     def keys(self):
@@ -123,7 +126,8 @@ def list_jobs(desk, splits, models=None):
         for name in desk.study.maps if reads_volumes else ["table"]:
             for repeat, fold in folds:
                 folder = desk.folder / "models" / f"{model}_{name}" / f"repeat-{repeat}_fold-{fold}"
-                jobs.append(Job(desk.folder, folder, desk.study, model, name, repeat, fold))
+                place = (desk.folder, folder, desk.study)
+                jobs.append(Job(*place, model, name, repeat, fold, desk.run.devices))
     return jobs
 
 
@@ -185,7 +189,7 @@ def _fit_all(jobs, desk, advance):
             done[index] = size[index] if message is None else min(message["epoch"] + 1, size[index])
         advance(sum(done), sum(size), say_progress(jobs[index], message))
 
-    processes = desk.run.nprocs or processors()
+    processes = (desk.run.nprocs or processors()) if desk.run.devices == 1 else 1
     results = run_jobs(
         fit_job, jobs, processes, desk.run.omp_nthreads, tell, desk.run.dask_scheduler
     )
@@ -261,7 +265,9 @@ def fit_job(job, tell):
     entry = catalogue.entry_of(job.study, job.model)
     target = target_of(cohort, job.study.target)
     given = {part: inputs(job, entry, cohort, rows) for part, rows in parts.items()}
-    model = catalogue.make(job.study, job.model).fit(
+    model = catalogue.make(job.study, job.model)
+    model.devices = job.devices
+    model.fit(
         given["train"],
         target[parts["train"]],
         validation=(given["validation"], target[parts["validation"]]),

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from bids_sexclf.models import _device
+
 LARGE = 2**20
 """Voxels of a batch from which reading it beside the computing is worth a process."""
 
@@ -55,7 +57,8 @@ class Batches(Sampler):
     n_participants, size : int
     key : callable, optional
         Gives the numbers that seed the shuffle of the coming epoch; in order by default. Each
-        batch begins with them, and ends with the rows of its participants.
+        batch begins with them, and ends with the rows of its participants. Where several
+        processes train together, each gets its part of every shuffled batch.
     """
 
     def __init__(self, n_participants, size, key=None):
@@ -71,8 +74,14 @@ class Batches(Sampler):
         if self.key is not None:
             key = list(self.key())
             order = np.random.default_rng(key).permutation(order)
+        rank, world = _device.share() if key else (0, 1)
         for index in np.array_split(order, self.n_batches):
-            yield (*key, index)
+            yield (*key, np.array_split(index, world)[rank])
+
+    @property
+    def sizes(self):
+        """Participants of each batch."""
+        return [len(index) for index in np.array_split(range(self.n_participants), len(self))]
 
     def weigh(self, accumulate):
         """Count the participants of the step that each batch belongs to.
@@ -87,7 +96,7 @@ class Batches(Sampler):
         list of int
             One per batch.
         """
-        sizes = [len(index) for index in np.array_split(range(self.n_participants), len(self))]
+        sizes = self.sizes
         starts = range(0, len(sizes), accumulate)
         totals = [sum(sizes[start : start + accumulate]) for start in starts]
         return [totals[batch // accumulate] for batch in range(len(sizes))]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from bids_sexclf.errors import ToolError
+from bids_sexclf.errors import InputError, ToolError
 
 
 def device():
@@ -20,6 +20,51 @@ def device():
     """
     # Apple's accelerator is passed over: it lacks some of the 3D operations.
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def share():
+    """Give the number of this process among those that train together, and their count.
+
+    Returns
+    -------
+    rank, world : int
+        0 and 1 where it trains alone.
+    """
+    spread = torch.distributed
+    if spread.is_available() and spread.is_initialized():
+        return spread.get_rank(), spread.get_world_size()
+    return 0, 1
+
+
+def check_devices(count, folder, smallest):
+    """Refuse to spread training over devices that are not there, or over too few participants.
+
+    Parameters
+    ----------
+    count : int
+        Graphics cards, or processes where there is none.
+    folder : path-like or None
+        Through which processes give back what they have learnt.
+    smallest : int
+        Participants of the smallest batch.
+
+    Returns
+    -------
+    int
+        The count.
+
+    Raises
+    ------
+    InputError
+    """
+    held = torch.cuda.device_count() if device().type == "cuda" else count
+    if count > 1 and (count > min(held, smallest) or folder is None):
+        raise InputError(
+            f"Found {count} devices asked for, {held} there, and batches of {smallest} "
+            "participants or more; needed no more devices than there are, one participant for "
+            "each, and a folder. Lower devices, or raise batch_size."
+        )
+    return count
 
 
 def precision_of(recipe):

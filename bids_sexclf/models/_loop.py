@@ -9,7 +9,9 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.strategies import DDPStrategy
 
+from bids_sexclf.errors import ToolError
 from bids_sexclf.models import _device, _schedule
 from bids_sexclf.tables import whole
 
@@ -30,6 +32,9 @@ class Loop(LightningModule):
         Called after each epoch with what the history holds, ``epochs`` and ``seconds_left``.
     """
 
+    devices = 1
+    """Graphics cards, or processes, that train together."""
+
     kept = ("history",)
     """What a checkpoint holds beside the weights and the optimiser."""
 
@@ -49,6 +54,10 @@ class Loop(LightningModule):
         """Whether there is nothing left to learn."""
         return self.epoch >= self.recipe.epochs
 
+    def key(self):
+        """Give the numbers that seed the shuffle of this epoch."""
+        return (self.seed, self.epoch)
+
     def learning(self):
         """Give the network whose weights learn."""
         return self.module
@@ -67,7 +76,8 @@ class Loop(LightningModule):
 
     def on_train_batch_start(self, batch, index):
         """Seed dropout by epoch and batch, so that a resumed run draws what a whole one drew."""
-        torch.manual_seed(draw(self.seed, self.epoch, index))
+        rank, _ = _device.share()
+        torch.manual_seed(draw(self.seed, self.epoch, index, *([rank] if rank else [])))
         n_batches, group = len(self.batches), self.recipe.accumulate
         first = index // group * group  # of the batches whose gradients make this step
         length = min(group, n_batches - first) / n_batches
@@ -79,10 +89,19 @@ class Loop(LightningModule):
     def average(self, losses, index):
         """Average losses so that every participant of a step counts alike.
 
-        Lightning divides the loss of a batch by ``accumulate``; batches differ in size, and the
-        last step of an epoch may gather fewer of them.
+        Lightning divides the loss of a batch by ``accumulate`` and averages over processes;
+        batches differ in size, and the last step of an epoch may gather fewer of them.
         """
-        return losses.sum() * self.recipe.accumulate / self.weights_of_steps[index]
+        _, world = _device.share()
+        return losses.sum() * self.recipe.accumulate * world / self.weights_of_steps[index]
+
+    def gather(self, sums):
+        """Add up numbers over the processes that train together."""
+        if _device.share()[1] == 1:
+            return sums
+        numbers = torch.tensor(sums, dtype=torch.float64, device=self.device)
+        torch.distributed.all_reduce(numbers)
+        return numbers.tolist()
 
     @property
     def weights_of_steps(self):
@@ -97,11 +116,17 @@ class Loop(LightningModule):
             numbers = {key: value for key, value in entry.items() if value is not None}
             logger.log_metrics(numbers, step=entry["epoch"])
         if self.last is not None:
-            with whole(self.last) as part:
-                self.trainer.save_checkpoint(part)
+            self._save()
         if self.progress is not None:
             self.progress(**entry, epochs=self.recipe.epochs, seconds_left=self._left())
         self.trainer.should_stop = self.finished
+
+    def _save(self):
+        if self.trainer.is_global_zero:
+            with whole(self.last) as part:
+                self.trainer.save_checkpoint(part)
+        else:  # all must take part, but one writes
+            self.trainer.save_checkpoint(self.last)
 
     def _left(self):
         since, before = self.started
@@ -134,22 +159,44 @@ def run(loop, loader, validation=None):
     resumed = _resumable(loop)
     if resumed is not None and loop.finished:
         return
-    trainer = make_trainer(loop.recipe, logger=_logger(loop))
     recipe = loop.recipe
+    count = _device.check_devices(loop.devices, loop.last, min(loop.batches.sizes))
+    trainer = make_trainer(recipe, count, logger=_logger(loop))
     remedy = (
         f"Lower batch_size ({recipe.batch_size}) and raise accumulate ({recipe.accumulate}) by the "
         "same factor, so that steps stay the same; or raise voxel_size."
     )
     with _device.interruptible(), _device.within_memory("training", remedy):
+        if count == 1:
+            trainer.fit(loop, loader, validation, ckpt_path=resumed, weights_only=True)
+        else:
+            _fit_together(trainer, loop, loader, validation, resumed)
+
+
+def _fit_together(trainer, loop, loader, validation, resumed):
+    """Train in several processes; what they have learnt comes back through their checkpoint."""
+    progress, loop.progress = loop.progress, None  # a caller's function reaches no other process
+    try:
         trainer.fit(loop, loader, validation, ckpt_path=resumed, weights_only=True)
+    except torch.multiprocessing.ProcessRaisedException as fault:
+        told = str(fault).strip().splitlines()[-1]
+        raise ToolError(
+            f"Found a process of {loop.devices} that train together ended by: {told} Mend the "
+            "cause, or train with one device."
+        ) from fault
+    finally:
+        loop.progress = progress
+    _resumable(loop)
 
 
-def make_trainer(recipe, **options):
+def make_trainer(recipe, count=1, **options):
     """Give Lightning's trainer for a recipe.
 
     Parameters
     ----------
     recipe : recipe.Recipe
+    count : int
+        Devices that train together (distributed data parallel), each in a process of its own.
     **options
         For the trainer.
 
@@ -164,9 +211,15 @@ def make_trainer(recipe, **options):
         numbers = {"precision": "32-true"}
     else:  # given as a plugin, since Lightning turns 16 bits on a CPU into bf16 silently
         numbers, plugins = {}, [*plugins, MixedPrecision(precision, place)]
+    if count > 1:
+        # Graphics cards cannot follow a fork; on a CPU it spares the start of new processes.
+        method = "spawn" if place == "cuda" else "fork"
+        numbers["strategy"] = DDPStrategy(start_method=method)
+        numbers["sync_batchnorm"] = place == "cuda"  # there is none for processors
     return Trainer(
         accelerator=place,
-        devices=1,
+        devices=count,
+        use_distributed_sampler=False,  # batches know which part is whose
         max_epochs=recipe.epochs,
         accumulate_grad_batches=recipe.accumulate,
         gradient_clip_val=recipe.gradient_clip or None,

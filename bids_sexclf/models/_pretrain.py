@@ -42,6 +42,8 @@ class Context:
     folder : pathlib.Path or None
         Keeps checkpoints, and the encoder in the end.
     progress : callable or None
+    devices : int
+        That train together.
     """
 
     standardise: object
@@ -50,6 +52,7 @@ class Context:
     seed: int
     folder: Path | None
     progress: object
+    devices: int = 1
 
 
 def check_options(options):
@@ -182,8 +185,9 @@ def _fit(name, autoencoder, recipe, volumes, context, slices):
 
     loop = Reconstruction(autoencoder, recipe, context.seed, mark, last, tell)
     loop.standardise, loop.slices = context.standardise, slices
+    loop.devices = context.devices
     size = recipe.batch_size
-    loop.batches = _batches.Batches(len(volumes), size, lambda: (loop.seed, loop.epoch))
+    loop.batches = _batches.Batches(len(volumes), size, loop.key)
     unread = np.zeros(len(volumes))  # there is no target
     loader = _batches.make_loader(_batches.Part(volumes, unread), loop.batches, _device.device())
     _loop.run(loop, loader)
@@ -214,14 +218,15 @@ class Reconstruction(_loop.Loop):
                 "finite number. Lower mae_learning_rate."
             )
         self.total += loss.item() / len(self.batches)
-        return loss
+        return loss  # processes hold equal numbers of patches, but for a last odd participant
 
     def judge(self):
         """Give the loss; keep the weights of the last epoch."""
         if self.epoch + 1 >= self.recipe.epochs:
             state = self.module.state_dict()
             self.final = {key: value.detach().cpu().clone() for key, value in state.items()}
-        return {"train_loss": self.total}
+        (total,) = self.gather([self.total])
+        return {"train_loss": total / _device.share()[1]}
 
 
 def draw_slices(volumes, count):

@@ -40,7 +40,7 @@ def learn(rows, how):
     """
     if how == "none":
         return np.zeros((), np.float32), np.ones((), np.float32)
-    if len(rows.shape) == 5:
+    if len(getattr(rows, "shape", ())) == 5:
         learnt = [learn(rows.channel(number), how) for number in range(rows.shape[1])]
         shape = (len(learnt), *(rows.shape[2:] if how == "voxel" else (1, 1, 1)))
         return tuple(np.stack(one).reshape(shape) for one in zip(*learnt, strict=True))

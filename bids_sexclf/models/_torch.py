@@ -90,6 +90,24 @@ class Evidence(nn.Module):
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0]
 
 
+class Standardise:
+    """Standardise as ``Evidence`` does, without the network that belongs to it.
+
+    Parameters
+    ----------
+    centre, scale : torch.Tensor
+    """
+
+    def __init__(self, centre, scale):
+        self.centre, self.scale = centre, scale
+
+    def __call__(self, volumes):
+        """Carry raw volumes to (batch, channels, X, Y, Z), wherever they lie."""
+        place = volumes.device
+        scaled = (volumes - self.centre.to(place)) / self.scale.to(place)
+        return scaled.unsqueeze(1) if scaled.ndim == 4 else scaled
+
+
 class NetworkClassifier:
     """Learn to tell male from female volumes, or ages; give the evidence in logits or years.
 
@@ -112,6 +130,8 @@ class NetworkClassifier:
     """
 
     targets = ("sex", "age")
+    devices = 1
+    """Graphics cards that train together; processes where there is none."""
 
     def __init__(self, study, **options):
         if self.pretrain is not None:
@@ -174,6 +194,7 @@ class NetworkClassifier:
             run = _training.Training(
                 self.module, self.study, weights, seed, mark, last, progress, augment is not None
             )
+            run.devices = self.devices
             _training.train(run, (inputs, target), validation, augment)
         self.module.load_state_dict(run.best)
         self.module.eval()
@@ -194,6 +215,7 @@ class NetworkClassifier:
             seed,
             folder,
             progress,
+            self.devices,
         )
         kept = _options.known(self.build)
         options = {
@@ -203,14 +225,7 @@ class NetworkClassifier:
 
     def _standardiser(self):
         """Give the standardisation alone, wherever volumes lie."""
-        centre, scale = self.module.centre.clone(), self.module.scale.clone()
-
-        def standardise(volumes):
-            place = volumes.device
-            scaled = (volumes - centre.to(place)) / scale.to(place)
-            return scaled.unsqueeze(1) if scaled.ndim == 4 else scaled
-
-        return standardise
+        return Standardise(self.module.centre.clone(), self.module.scale.clone())
 
     def _take_shape(self, shape):
         """Note grid and channels of what is learnt from: (n, X, Y, Z) or (n, channels, X, Y, Z)."""

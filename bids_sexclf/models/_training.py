@@ -93,6 +93,8 @@ class Training(_loop.Loop):
 
     def judge(self):
         """Give the losses and the score, and keep the weights if no epoch was better."""
+        # Everyone validates on everybody, but trains on a part of each batch.
+        self.sums["train"] = self.gather(self.sums["train"])
         entry = {f"{part}_loss": total / n for part, (total, n) in self.sums.items()}
         answer, target = (np.concatenate(parts) for parts in zip(*self.answers, strict=True))
         answer = answer * float(self.module.spread) + float(self.module.shift)
@@ -168,7 +170,7 @@ def train(run, part, validation, augment=None):
     """
     size, place = run.recipe.batch_size, _device.device()
     # Lightning forgets to tell a resumed run's sampler its epoch; the run itself knows.
-    run.batches = _batches.Batches(len(part[1]), size, lambda: (run.seed, run.epoch))
+    run.batches = _batches.Batches(len(part[1]), size, run.key)
     _loop.run(
         run,
         _batches.make_loader(_batches.Part(*part, augment), run.batches, place),

@@ -34,6 +34,7 @@ class Classifier:
     """
 
     targets = ("sex", "age")
+    devices = 1
 
     def __init__(self, study):
         self.target = study.target
@@ -63,6 +64,7 @@ class Classifier:
         shuffle = _shuffle if self.target == "sex" else _permute
         target = shuffle(target, draw)
         validation = (validation[0], shuffle(validation[1], draw))
+        self.network.devices = self.devices
         self.network.fit(inputs, target, validation, seed=seed, folder=folder, progress=progress)
         return self
 

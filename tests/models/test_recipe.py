@@ -271,6 +271,32 @@ def test_killed_run_goes_on_to_the_same_weights(study, small_cohort, tmp_path, c
     assert whole.history == resumed.history
 
 
+# Several devices
+
+
+def test_two_processes_learn_what_one_does(study, small_cohort, tmp_path):
+    (volumes, target), validation = small_cohort
+    study = change(study, epochs=3, batch_size=4, accumulate=2, optimizer="sgd")
+    made = []
+    for count in (1, 2):
+        classifier = Linear(study)
+        classifier.devices = count
+        # Eleven participants: unequal batches, unequally shared.
+        classifier.fit(volumes[:11], target[:11], validation, seed=0, folder=tmp_path / str(count))
+        made.append(classifier)
+    torch.testing.assert_close(state(made[0]), state(made[1]), rtol=1e-5, atol=1e-6)
+    for one, other in zip(made[0].history, made[1].history, strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+
+
+def test_devices_that_would_have_nobody_to_learn_from_are_refused(study, small_cohort, tmp_path):
+    train, validation = small_cohort
+    classifier = Linear(change(study, batch_size=2))
+    classifier.devices = 3
+    with pytest.raises(InputError, match="3 devices asked for.*batches of 2"):
+        classifier.fit(*train, validation, seed=0, folder=tmp_path)
+
+
 # What goes wrong
 
 
