@@ -109,14 +109,25 @@ def test_changing_one_variant_refits_that_one_alone(joined, run_study, two_maps)
     assert again == {"quick_T1w+FA"}
 
 
-def test_a_network_whose_loss_is_no_number_is_named_and_the_others_go_on(two_maps, run_study):
-    choices = BRIEF | {"name": "nan", "maps": ["FA"], "models": ["wild", "tame"]}
+def test_a_loss_that_is_no_number_and_weights_that_are_not_there_are_named_and_the_others_go_on(
+    two_maps, run_study
+):
+    choices = BRIEF | {"name": "nan", "maps": ["FA"], "models": ["wild", "lost", "tame"]}
     choices["variants"] = {
         "wild": {"design": "cnn3", "learning_rate": 1e30, "epochs": 3},
+        "lost": VIT | {"weights": "/nowhere/x.safetensors"},
         "tame": {"design": "cnn3"},
     }
-    with pytest.raises(ToolError, match="2 of 6 fits failed.*wild on FA, fold 1.*learning_rate"):
+    with pytest.raises(ToolError) as told:
         run_study(two_maps, base.STAGES[:3], **choices)
+    assert "4 of 8 fits failed" in str(told.value)
+    for words in (
+        "wild on FA, fold 1: ToolError",
+        "Lower learning_rate",
+        "lost on FA, fold 2: Inp",
+    ):
+        assert words in str(told.value)
+    assert "/nowhere/x.safetensors" in str(told.value)
     folder = two_maps / "derivatives" / "out" / "study-nan"
     done = {path.parents[1].name for path in folder.glob("models/*/*/job.json")}
     assert done == {"tame_FA", "age_only_table"}

@@ -234,8 +234,6 @@ def test_weights_that_know_someone_held_out_are_leakage(outside):
 def test_an_arm_does_not_start_from_weights_that_do_not_say_whom_they_know(outside):
     with pytest.raises(InputError, match="needed the list of the participants"):
         _outside.check_weights({"arm": "finetune", "weights": str(outside[0])}, ["sub-1"])
-    with pytest.raises(InputError, match="Correct its path"):
-        _outside.check_weights({"weights": "/nowhere/x.safetensors"}, [])
     for name in ("none", "imagenet"):
         _outside.check_weights({"weights": name, "arm": "probe"}, ["sub-1"])
 
