@@ -19,7 +19,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_sexclf.pictures import save_svg, series, slices
-from bids_sexclf.volumes import check_same_grid, load, open_series
+from bids_sexclf.volumes import check_same_grid, load, open_slabs
 
 ROOMS = {"dki": "kurtosis"}
 """Model of a map, as files name it, to its module in `diffusion` where they differ."""
@@ -200,7 +200,7 @@ class DrawSeries(_Picture):
         moved = np.full(len(bvals), np.nan)
         if isdefined(self.inputs.motion):
             moved = np.array(json.loads(Path(self.inputs.motion).read_text())["displacement_mm"])
-        with open_series(self.inputs.in_file, runtime.cwd) as (data, affine):
+        with open_slabs(self.inputs.in_file, runtime.cwd) as (data, affine):
             mask = _mask(self.inputs.mask, data.shape[:3], affine, "the series")
             # Volumes that moved have left the field of view there.
             mask[:, :, [0, -1]] = False
