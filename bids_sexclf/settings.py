@@ -269,7 +269,14 @@ class Study(Record):
         'depth = 6, as a flag JSON, e.g. {"vit": {"depth": 6}}.',
     )
     baselines: list[str] = choice(
-        ["brain_size", "age_only", "shuffled"], "Models that every score stands beside."
+        ["brain_size", "age_only", "site_only", "motion_only", "shuffled"],
+        "Models that every score stands beside. Unless they are asked for, site_only is left out "
+        "of cohorts of one site, and both it and motion_only where anybody's is unknown.",
+    )
+    features: str = choice(
+        "morphometry",
+        "What classifiers of features read: morphometry, region_means, or the path of a TSV with "
+        "participant_id and columns of numbers.",
     )
     split: Literal["kfold", "fixed"] = choice("kfold", "Cross-validation, or one fixed split.")
     n_folds: int = choice(5, "Folds of the cross-validation.", minimum=2)

@@ -12,6 +12,7 @@ BASELINES = {
     "brain_size": "brain size alone",
     "age_only": "age alone",
     "site_only": "site alone",
+    "motion_only": "head motion alone",
     "shuffled": "the same network trained on shuffled labels",
 }
 COVARIATES = {

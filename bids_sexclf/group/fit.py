@@ -1,5 +1,8 @@
 """Fit every model in every fold. Reads cohort.tsv, splits.tsv; writes predictions.tsv, history.tsv.
 
+Also importances.tsv, where models of features were fitted, which read morphometry.tsv,
+region_means.tsv or a table of the user's.
+
 One job is one model on one map in one fold; a job that is finished is not fitted again.
 """
 
@@ -13,10 +16,12 @@ import numpy as np
 from bids_sexclf.disk import write_json
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, run_jobs
+from bids_sexclf.features import Features
+from bids_sexclf.group import _features
 from bids_sexclf.group.cohort import array_path
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.settings import Study, fingerprint
-from bids_sexclf.tables import read_table, read_tsv, write_table
+from bids_sexclf.tables import read_table, read_tsv, schema, write_table
 from bids_sexclf.volumes import Rows, open_cohort
 
 READS = ("cohort", "splits")
@@ -32,6 +37,7 @@ SETTINGS = (
     "weight_decay",
     "standardize",
     "model_options",
+    "features",
     "random_seed",
 )
 KEYS = ["model", "map", "repeat", "fold"]
@@ -73,8 +79,8 @@ class Job:
 
 
 def digest(desk):
-    """Digest the maps behind the cohort arrays, which the tables do not show."""
-    return maps_digest(desk.folder)
+    """Digest the maps behind the cohort arrays, which the tables do not show, and the features."""
+    return [maps_digest(desk.folder), _features.digest(desk.study, desk.folder)]
 
 
 def maps_digest(folder):
@@ -95,9 +101,11 @@ def run(desk, advance):
     ToolError
         If jobs failed; the others have gone on and are kept.
     """
-    splits = check_splits(desk.read("splits"), desk.read("cohort"))
+    cohort = desk.read("cohort")
+    splits = check_splits(desk.read("splits"), cohort)
     check_models(desk.study)
     jobs = list_jobs(desk, splits)
+    check_inputs(jobs, cohort)
     asked = [job for job in jobs if not desk.run.folds or job.fold in desk.run.folds]
     waiting = [job for job in asked if not is_fitted(job, splits)]
     _fit_all(waiting, desk, advance)
@@ -129,6 +137,51 @@ def check_models(study):
         catalogue.find_classifier(name).Classifier(study)
 
 
+def answerable(study, cohort):
+    """Give the baselines of a study, without those by default that its cohort cannot answer.
+
+    Parameters
+    ----------
+    study : settings.Study
+    cohort : pandas.DataFrame
+
+    Returns
+    -------
+    list of str
+        As asked for, where ``baselines`` was set; else without ``site_only`` where there is one
+        site, and without it and ``motion_only`` where anybody's is unknown.
+    """
+    if "baselines" in study.model_fields_set:
+        return list(study.baselines)
+    unknown = {
+        "site_only": cohort["site"].isna().any() or cohort["site"].nunique() < 2,
+        "motion_only": cohort["motion_mm"].isna().any(),
+    }
+    return [name for name in study.baselines if not unknown.get(name, False)]
+
+
+def check_inputs(jobs, cohort):
+    """Refuse models that cannot read what they need, before the first fit.
+
+    Parameters
+    ----------
+    jobs : list of Job
+    cohort : pandas.DataFrame
+
+    Raises
+    ------
+    InputError
+        If columns are unknown for some, with their names, or the table of features is no use.
+    """
+    from bids_sexclf import models as catalogue
+
+    first = {job.model: job for job in jobs}
+    for job in first.values():
+        entry = catalogue.find(job.model)
+        if entry.READS != "volumes":
+            inputs(job, entry, cohort, np.arange(len(cohort)))
+
+
 def list_jobs(desk, splits, models=None):
     """List the jobs of a study.
 
@@ -148,7 +201,8 @@ def list_jobs(desk, splits, models=None):
     jobs = []
     folds = splits[["repeat", "fold"]].drop_duplicates().itertuples(index=False)
     folds = [(int(repeat), int(fold)) for repeat, fold in folds]
-    for model in models or [*desk.study.models, *desk.study.baselines]:
+    baselines = [] if models else answerable(desk.study, desk.read("cohort"))
+    for model in models or [*desk.study.models, *baselines]:
         reads_volumes = catalogue.find_classifier(model).READS == "volumes"
         for name in desk.study.maps if reads_volumes else ["table"]:
             for repeat, fold in folds:
@@ -161,7 +215,7 @@ def _mark(job, splits):
     """Digest what a job's fit depends on."""
     own = splits[(splits["repeat"] == job.repeat) & (splits["fold"] == job.fold)]
     cohort = (job.study_folder / "cohort.tsv").read_text()
-    others = ("maps", "models", "baselines", "model_options")
+    others = ("maps", "models", "baselines", "model_options", "features")
     choices = [name for name in SETTINGS if name not in others]
     return fingerprint(
         {
@@ -170,11 +224,21 @@ def _mark(job, splits):
             "cohort": cohort,
             "maps": maps_digest(job.study_folder),
             "first": job.study.models[:1],
+            "features": _read_by(job),
             "options": [
                 job.study.model_options.get(name) for name in (job.model, *job.study.models[:1])
             ],
         }
     )
+
+
+def _read_by(job):
+    """Digest the table of features that a job reads; None where it reads none."""
+    from bids_sexclf import models as catalogue
+
+    if catalogue.find(job.model).READS != "features":
+        return None
+    return [job.study.features, _features.digest(job.study, job.study_folder)]
 
 
 def is_fitted(job, splits):
@@ -242,9 +306,11 @@ def fit_job(job, tell):
         seed=job.seed,
         folder=job.folder,
         progress=lambda **message: tell(message),
+        **_families(entry, cohort, parts["train"]),
     )
     model.save(job.folder)
     _save_history(job, model)
+    _save_importances(job, model, cohort)
     frames = []
     for part in ("validation", "test"):
         rows = cohort.loc[parts[part], ["participant_id", "session_id"]]
@@ -256,6 +322,27 @@ def fit_job(job, tell):
     columns = [*KEYS, "participant_id", "session_id", "part", "target", "logit"]
     write_table(pd.concat(frames)[columns], job.folder / "predictions.tsv", "predictions")
     write_json({"mark": _mark(job, splits), "seed": job.seed}, job.folder / "job.json")
+
+
+def _families(entry, cohort, rows):
+    """Give models that search their settings in inner folds who must stay together."""
+    if not getattr(entry, "NESTED", False):
+        return {}
+    family = cohort["family_id"].fillna(cohort["participant_id"])
+    return {"groups": family.astype(str).to_numpy()[rows]}
+
+
+def _save_importances(job, model, cohort):
+    """Save the importance of each feature with what the feature is of."""
+    import pandas as pd
+
+    path = job.folder / "importances.tsv"
+    path.unlink(missing_ok=True)
+    rows = getattr(model, "importances", [])
+    if rows:
+        _, about = _features.read_features(job.study, job.study_folder, cohort)
+        table = pd.DataFrame(rows).merge(about, on="feature", how="left").assign(**job.keys)
+        write_table(table[list(schema("importances"))], path, "importances")
 
 
 def part_rows(job, cohort, splits, part):
@@ -291,7 +378,7 @@ def inputs(job, entry, cohort, rows):
 
     Returns
     -------
-    volumes.Rows or ndarray, shape (n, k)
+    volumes.Rows, features.Features or ndarray, shape (n, k)
 
     Raises
     ------
@@ -300,14 +387,19 @@ def inputs(job, entry, cohort, rows):
     """
     if entry.READS == "volumes":
         return Rows(open_cohort(array_path(job.study_folder, job.map)), rows)
-    values = cohort.loc[rows, list(entry.READS)].to_numpy(float)
-    if np.isnan(values).any():
+    if entry.READS == "features":
+        features, _ = _features.read_features(job.study, job.study_folder, cohort)
+        return Features(features.values[rows], features.names)
+    values = cohort.loc[rows, list(entry.READS)]
+    unknown = values.isna().any(axis=1)
+    if unknown.any():
+        names = cohort.loc[unknown[unknown].index, "participant_id"].tolist()
         raise InputError(
-            f"Found {int(np.isnan(values).any(1).sum())} participants without "
-            f"{' or '.join(entry.READS)}, needed by {job.model}. Leave it out of the baselines, or "
+            f"Found {len(names)} participants without {' or '.join(entry.READS)} "
+            f"({', '.join(names[:5])}), needed by {job.model}. Leave it out of the baselines, or "
             "prepare the scans that tell it."
         )
-    return values
+    return values.to_numpy(object if "site" in entry.READS else float)
 
 
 def _save_history(job, model):
@@ -332,3 +424,11 @@ def gather(jobs, desk):
         frames = [read_tsv(job.folder / f"{name}.tsv", ("model", "map", "part")) for job in jobs]
         frames = [frame for frame in frames if len(frame)] or frames[:1]
         write_table(pd.concat(frames), desk.folder / f"{name}.tsv", name)
+    weighed = [job.folder / "importances.tsv" for job in jobs]
+    frames = [read_table(path, "importances") for path in weighed if path.exists()]
+    path = desk.folder / "importances.tsv"
+    if frames:
+        write_table(pd.concat(frames), path, "importances")
+    else:
+        for old in (path, path.with_suffix(".json")):
+            old.unlink(missing_ok=True)

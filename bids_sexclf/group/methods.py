@@ -26,18 +26,21 @@ SCALED = {
 }
 
 
-def write_methods(study):
+def write_methods(study, fitted=None):
     """Write the methods paragraph of a study from its settings.
 
     Parameters
     ----------
     study : bids_sexclf.settings.Study
+    fitted : iterable of str, optional
+        Models that were fitted: other baselines are not spoken of.
 
     Returns
     -------
     list of str
         Sentences.
     """
+    baselines = [name for name in study.baselines if fitted is None or name in set(fitted)]
     sentences = [
         f"Maps: {', '.join(study.maps)}, at voxels of {study.voxel_size:g} mm; "
         f"{SCALED[study.standardize]}.",
@@ -46,7 +49,7 @@ def write_methods(study):
         f"{study.learning_rate:g}, weight decay {study.weight_decay:g}, {study.batch_size} "
         f"participants per step) for at most {study.epochs} epochs, until the validation loss had "
         f"not improved for {study.patience}.",
-        f"Baselines that every score stands beside: {', '.join(study.baselines) or 'none'}.",
+        f"Baselines that every score stands beside: {', '.join(baselines) or 'none'}.",
         "Scores are of participants a model never saw. Intervals of "
         f"{100 * study.interval_level:g} % come from {study.bootstraps} resamples of participants "
         "[@efron1987], families drawn as blocks; "

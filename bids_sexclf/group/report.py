@@ -78,7 +78,8 @@ def run(desk, advance=None):
                 part.write_text(drawn[name], encoding="utf-8")
         if advance:
             advance(done, len(entries), name)
-    write_citations(" ".join(methods.write_methods(desk.study)), desk.folder / "logs")
+    told = methods.write_methods(desk.study, tables["predictions"]["model"])
+    write_citations(" ".join(told), desk.folder / "logs")
     with whole(desk.folder / "report.html") as part:
         part.write_text(make_page(tables, desk.study, drawn), encoding="utf-8")
 
@@ -143,13 +144,14 @@ def make_page(tables, study, drawn):
     import jinja2
     from markupsafe import Markup
 
+    told = methods.write_methods(study, tables["predictions"]["model"])
     template = (files("bids_sexclf") / "data" / "report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(
         study=study.name,
         findings=gather_findings(tables, study),
         sections=_lay_out(tables, drawn),
-        methods=Markup(to_html(" ".join(methods.write_methods(study)))),  # noqa: S704
+        methods=Markup(to_html(" ".join(told))),  # noqa: S704
         settings=methods.list_settings(study),
         versions=methods.list_versions(),
     )
