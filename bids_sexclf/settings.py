@@ -11,7 +11,14 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from bids_sexclf.errors import InputError
 
@@ -278,7 +285,23 @@ class Study(Record):
         "What classifiers of features read: morphometry, region_means, or the path of a TSV with "
         "participant_id and columns of numbers.",
     )
-    split: Literal["kfold", "fixed"] = choice("kfold", "Cross-validation, or one fixed split.")
+    split: Literal["kfold", "fixed", "site", "file"] = choice(
+        "kfold",
+        "Cross-validation, one fixed split, leave one site out, or the parts of split_file.",
+    )
+    split_file: Path | None = choice(
+        None,
+        "TSV of the parts: participant_id, part (train, validation, test, unused) and, for several "
+        "folds, repeat and fold.",
+    )
+    match: Literal["none", "brain_size"] = choice(
+        "none",
+        "Keep only women and men who can be paired by brain volume within match_caliper, in every "
+        "part; the others are unused.",
+    )
+    match_caliper: float = choice(
+        10.0, "Largest difference of brain volume within a pair, mL.", minimum=0.1
+    )
     n_folds: int = choice(5, "Folds of the cross-validation.", minimum=2)
     repeats: int = choice(1, "Repetitions of the split with other random draws.", minimum=1)
     validation_fraction: float = choice(
@@ -321,6 +344,12 @@ class Study(Record):
         if not name.isalnum():
             raise ValueError("needs letters and digits only, since it becomes study-NAME")
         return name
+
+    @model_validator(mode="after")
+    def _split_with_its_file(self):
+        if (self.split == "file") != (self.split_file is not None):
+            raise ValueError("split 'file' and split_file need each other")
+        return self
 
     @field_validator("model_options", mode="before")
     @classmethod

@@ -73,13 +73,29 @@ def _say_split(study):
     if study.split == "kfold":
         times = "" if study.repeats == 1 else f", {study.repeats} times over"
         deal = f"dealt into {study.n_folds} folds{times}"
+    elif study.split == "site":
+        deal = "split so that each site is tested by models that saw none of it"
+    elif study.split == "file":
+        return (
+            f"Participants were split as the file {study.split_file.name} says.{_say_match(study)}"
+        )
     else:
         deal = f"split once, with {100 * study.test_fraction:g} % for testing"
     bands = f" and {study.age_bands} bands of age" if study.age_bands > 1 else ""
     return (
         f"Participants were {deal}, balanced over sex{bands}, with families kept together; "
         f"{100 * study.validation_fraction:g} % of the participants outside the test part chose "
-        "when to stop."
+        f"when to stop.{_say_match(study)}"
+    )
+
+
+def _say_match(study):
+    """Say how the sexes were matched."""
+    if study.match == "none":
+        return ""
+    return (
+        " Within each part every woman was paired with a man whose brain volume differs by at most "
+        f"{study.match_caliper:g} mL; those without a partner were not used."
     )
 
 

@@ -184,13 +184,14 @@ def gather_findings(tables, study):
     if not shuffled:
         checks = [say.say_shuffled(None, "any map", level)]
     people = say.say_participants(tables["cohort"], tables["excluded"])
+    unused = say.say_unused(tables["splits"])
     sized = say.say_brain_size(scores, tables["comparisons"], level)
     headline = say.say_headline(pairs, above, tables["comparisons"])
     if any(check.tone == "alarm" for check in checks):
         headline = say.Finding("alarm", "Leakage is likely: trust no score until it is found.")
     return {
         "headline": headline,
-        "study": [finding for finding in (people, sized, *checks) if finding],
+        "study": [finding for finding in (people, unused, sized, *checks) if finding],
         "networks": {
             f"{pair[0]} on {pair[1]}": say.say_network(pair, tables, level) for pair in pairs
         },
