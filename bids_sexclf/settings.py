@@ -285,6 +285,16 @@ class Study(Record):
         "What classifiers of features read: morphometry, region_means, or the path of a TSV with "
         "participant_id and columns of numbers.",
     )
+    residualize: list[Literal["age", "brain_size", "site", "motion"]] = choice(
+        [],
+        "Confounds whose linear effect, learnt in each training part, is taken out of each voxel "
+        "of volumes and out of each feature.",
+    )
+    harmonize: Literal["none", "combat"] = choice(
+        "none",
+        "Whether location and scale of each site, learnt in each training part by ComBat, are "
+        "taken out of each voxel of volumes and out of each feature.",
+    )
     split: Literal["kfold", "fixed", "site", "file"] = choice(
         "kfold",
         "Cross-validation, one fixed split, leave one site out, or the parts of split_file.",

@@ -13,6 +13,7 @@ from bids_sexclf import models as catalogue
 from bids_sexclf.disk import write_json
 from bids_sexclf.errors import ToolError
 from bids_sexclf.execute import processors, run_jobs
+from bids_sexclf.group._adjust import Adjustment
 from bids_sexclf.group.cohort import array_path
 from bids_sexclf.group.fit import list_jobs, part_rows
 from bids_sexclf.group.splits import check_splits
@@ -107,6 +108,9 @@ def is_attributed(job, method):
 def attribute_job(pair, tell):
     """Attribute one model in one fold and save its rows; the mark comes last.
 
+    Where confounds are taken out of volumes, regions are hidden after that: the model is asked
+    about what it was trained on.
+
     Parameters
     ----------
     pair : tuple
@@ -123,6 +127,7 @@ def attribute_job(pair, tell):
     )
     parcellation = np.rint(parcellation).astype(int)
     volumes = Rows(open_cohort(array_path(job.study_folder, job.map)), rows)
+    volumes = Adjustment.load(job.folder)(volumes, cohort.loc[rows])
     fills = fill_values(volumes, white > 0)
     model = catalogue.find(job.model).Classifier.load(job.folder, job.study)
     logit, occluded = attribution.find(method).attribute(

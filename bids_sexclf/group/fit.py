@@ -17,7 +17,7 @@ from bids_sexclf.disk import write_json
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.features import Features
-from bids_sexclf.group import _features
+from bids_sexclf.group import _adjust, _features
 from bids_sexclf.group.cohort import array_path
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.settings import Study, fingerprint
@@ -38,6 +38,8 @@ SETTINGS = (
     "standardize",
     "model_options",
     "features",
+    "residualize",
+    "harmonize",
     "random_seed",
 )
 KEYS = ["model", "map", "repeat", "fold"]
@@ -106,6 +108,7 @@ def run(desk, advance):
     check_models(desk.study)
     jobs = list_jobs(desk, splits)
     check_inputs(jobs, cohort)
+    _adjust.check(desk.study, cohort, splits)
     asked = [job for job in jobs if not desk.run.folds or job.fold in desk.run.folds]
     waiting = [job for job in asked if not is_fitted(job, splits)]
     _fit_all(waiting, desk, advance)
@@ -299,6 +302,7 @@ def fit_job(job, tell):
     entry = catalogue.find(job.model)
     target = (cohort["sex"] == "male").to_numpy().astype(int)
     given = {part: inputs(job, entry, cohort, rows) for part, rows in parts.items()}
+    given = _without_confounds(job, entry, given, {p: cohort.loc[r] for p, r in parts.items()})
     model = entry.Classifier(job.study).fit(
         given["train"],
         target[parts["train"]],
@@ -322,6 +326,15 @@ def fit_job(job, tell):
     columns = [*KEYS, "participant_id", "session_id", "part", "target", "logit"]
     write_table(pd.concat(frames)[columns], job.folder / "predictions.tsv", "predictions")
     write_json({"mark": _mark(job, splits), "seed": job.seed}, job.folder / "job.json")
+
+
+def _without_confounds(job, entry, given, people):
+    """Take confounds out of every part as the training part teaches; keep how beside the model."""
+    if entry.READS not in ("volumes", "features"):
+        return given  # the baselines speak for the confounds themselves
+    adjust = _adjust.learn(job.study, given["train"], people["train"])
+    adjust.save(job.folder)
+    return {part: adjust(values, people[part]) for part, values in given.items()}
 
 
 def _families(entry, cohort, rows):

@@ -44,6 +44,7 @@ def write_methods(study, fitted=None):
     sentences = [
         f"Maps: {', '.join(study.maps)}, at voxels of {study.voxel_size:g} mm; "
         f"{SCALED[study.standardize]}.",
+        *_say_confounds(study),
         _say_split(study),
         f"Models: {', '.join(study.models) or 'none'}. Networks were trained with Adam (step size "
         f"{study.learning_rate:g}, weight decay {study.weight_decay:g}, {study.batch_size} "
@@ -87,6 +88,21 @@ def _say_split(study):
         f"{100 * study.validation_fraction:g} % of the participants outside the test part chose "
         f"when to stop.{_say_match(study)}"
     )
+
+
+def _say_confounds(study):
+    """Say which confounds were taken out of maps and features."""
+    if study.residualize:
+        names = ", ".join(name.replace("_", " ") for name in study.residualize)
+        yield (
+            f"The linear effect of {names} on each voxel and feature was learnt in each training "
+            "part and taken out of all parts."
+        )
+    if study.harmonize == "combat":
+        yield (
+            "Location and scale of sites were taken out of each voxel and feature by ComBat "
+            "[@johnson2007], learnt in each training part without the target."
+        )
 
 
 def _say_match(study):
