@@ -8,6 +8,7 @@ from bids_sexclf.disk import whole
 from bids_sexclf.group import _findings as say
 from bids_sexclf.group import methods
 from bids_sexclf.group._quality import limit_quality
+from bids_sexclf.group._resemblance import say_relatives
 from bids_sexclf.group._words import say_number, say_p
 from bids_sexclf.tables import read_table, schema
 from bids_sexclf.volumes import load
@@ -23,6 +24,7 @@ READS = (
     "history",
     "excluded",
     "quality",
+    "resemblance",
 )
 WRITES = ("report.html",)
 SETTINGS = ()
@@ -185,13 +187,15 @@ def gather_findings(tables, study):
         checks = [say.say_shuffled(None, "any map", level)]
     people = say.say_participants(tables["cohort"], tables["excluded"])
     unused = say.say_unused(tables["splits"])
+    told = say_relatives(tables["cohort"], tables["resemblance"])
+    related = say.Finding("caution", told) if told else None
     sized = say.say_brain_size(scores, tables["comparisons"], level)
     headline = say.say_headline(pairs, above, tables["comparisons"])
     if any(check.tone == "alarm" for check in checks):
         headline = say.Finding("alarm", "Leakage is likely: trust no score until it is found.")
     return {
         "headline": headline,
-        "study": [finding for finding in (people, unused, sized, *checks) if finding],
+        "study": [finding for finding in (people, unused, related, sized, *checks) if finding],
         "networks": {
             f"{pair[0]} on {pair[1]}": say.say_network(pair, tables, level) for pair in pairs
         },
