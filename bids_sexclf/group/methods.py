@@ -1,6 +1,7 @@
 """Say how a study was done: methods paragraph, settings, software."""
 
 from importlib import metadata
+from pathlib import Path
 
 SOFTWARE = (
     "bids-sexclf",
@@ -50,6 +51,7 @@ def write_methods(study, fitted=None):
         f"{study.learning_rate:g}, weight decay {study.weight_decay:g}, {study.batch_size} "
         f"participants per step) for at most {study.epochs} epochs, until the validation loss had "
         f"not improved for {study.patience}.",
+        *_say_classical(study),
         f"Baselines that every score stands beside: {', '.join(baselines) or 'none'}.",
         "Scores are of participants a model never saw. Intervals of "
         f"{100 * study.interval_level:g} % come from {study.bootstraps} resamples of participants "
@@ -67,6 +69,34 @@ def write_methods(study, fitted=None):
             "beside it."
         )
     return [*sentences, f"Every random step starts from the seed {study.random_seed}."]
+
+
+CLASSICAL = {
+    "svm_rbf": "a support vector machine with a Gaussian kernel on voxels, whose distances became "
+    "logits by Platt's scaling [@platt2000]",
+    "logistic": "logistic regression with an L2 penalty",
+    "knn": "the nearest neighbours",
+    "xgboost": "boosted trees [@chen2016]",
+}
+"""What the models are that are no networks."""
+
+
+def _say_classical(study):
+    """Say which models are no networks, and where their settings come from."""
+    named = [CLASSICAL[name] for name in study.models if name in CLASSICAL]
+    if named:
+        tables = set(study.models) & {"logistic", "knn", "xgboost"}
+        source = Path(study.features).name
+        yield (
+            f"Models that are no networks: {'; '.join(named)}. Settings that were not given were "
+            "searched in inner folds of each training part, families kept together."
+            + (
+                f" Features were those of {source}; unknown values became the median of the "
+                "training part, and each feature was centred and scaled by it."
+                if tables
+                else ""
+            )
+        )
 
 
 def _say_split(study):

@@ -9,8 +9,8 @@ of this kind must: it is as confidential as they are.
 
 References
 ----------
-Platt JC. Probabilistic outputs for support vector machines. Advances in Large Margin Classifiers,
-MIT Press 1999, 61-74.
+Platt JC. Probabilities for SV machines. Advances in Large-Margin Classifiers, MIT Press 2000.
+doi:10.7551/mitpress/1113.003.0008
 """
 
 import json
