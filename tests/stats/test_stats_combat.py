@@ -5,6 +5,7 @@ import pytest
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.stats.combat import learn_sites, shrink
+from bids_sexclf.stats.residuals import learn_effects
 
 COUNTS = (25, 12, 40)
 SITE = np.repeat(np.arange(3), COUNTS)
@@ -111,3 +112,26 @@ def test_a_single_feature_takes_its_own_moments(scans):
 def test_a_site_of_one_is_refused(scans):
     with pytest.raises(InputError, match=r"\[25, 12, 39, 1\].*at least two"):
         learn_sites(scans, np.r_[SITE[:-1], 3], 4)
+
+
+class Single:
+    """Refuses to give more than one participant at a time."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __getitem__(self, index):
+        assert isinstance(index, int)
+        return self.values[index]
+
+
+def test_participants_are_read_one_by_one(scans):
+    for one, other in zip(
+        learn_sites(Single(scans), SITE, 3), learn_sites(scans, SITE, 3), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    design = np.arange(77.0)[:, None]
+    for one, other in zip(
+        learn_effects(Single(scans), design), learn_effects(scans, design), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
