@@ -218,6 +218,11 @@ def learn(study, inputs, people):
     InputError
         If confounds are unknown, or too few participants are there to learn from.
     """
+    if len(inputs.shape) == 5:
+        # Each map by itself: ComBat lets voxels of one quantity speak for each other.
+        each = [learn(study, inputs.channel(i), people) for i in range(inputs.shape[1])]
+        arrays = {key: np.stack([one.arrays[key] for one in each], 1) for key in each[0].arrays}
+        return replace(each[0], arrays=arrays)
     needs_sites = study.harmonize != "none" or "site" in study.residualize
     sites = tuple(sorted(people["site"].dropna().unique())) if needs_sites else ()
     if isinstance(inputs, Features):

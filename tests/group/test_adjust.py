@@ -13,7 +13,7 @@ from bids_sexclf.group import _adjust, base, fit, splits
 from bids_sexclf.group.cohort import array_path
 from bids_sexclf.models._torch import NetworkClassifier
 from bids_sexclf.settings import Study
-from bids_sexclf.volumes import Rows, load, open_cohort, save
+from bids_sexclf.volumes import Channels, Rows, load, open_cohort, save
 
 
 @pytest.fixture
@@ -51,6 +51,20 @@ WAYS = [
     {"harmonize": "combat"},
     {"harmonize": "combat", "residualize": ["age", "motion"]},
 ]
+
+
+@pytest.mark.parametrize("choices", WAYS)
+def test_maps_that_are_read_together_are_each_adjusted_as_alone(choices, people, rows):
+    other = Rows(2 * rows.array[::-1] + 1, rows.index)
+    study, both = Study(**choices), Channels([rows, other])
+    joined = _adjust.learn(study, both, people)(both, people)
+    assert joined.shape == (30, 2, 4, 3, 2)
+    for number, one in enumerate((rows, other)):
+        alone = _adjust.learn(study, one, people)(one, people)
+        channel = joined.channel(number)
+        assert channel.shape == alone.shape and len(channel) == len(alone)
+        assert np.allclose(channel[np.arange(30)], alone[np.arange(30)], atol=1e-4)
+        assert np.array_equal(joined[3][number], channel[3])
 
 
 def spread_of_sites(values, people):
