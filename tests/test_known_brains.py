@@ -63,7 +63,7 @@ def halved(mask):
 
 
 def overlap(first, second):
-    return 2 * (first & second).sum() / (first.sum() + second.sum())
+    return float(2 * (first & second).sum() / (first.sum() + second.sum()))
 
 
 @pytest.mark.parametrize(
