@@ -31,7 +31,8 @@ class Part(Dataset):
 
     def __getitem__(self, batch):
         *key, index = batch
-        volumes = np.array(self.inputs[index], dtype=np.float32)
+        # Choosing rows by number has made a copy: nobody else holds it.
+        volumes = np.asarray(self.inputs[index], dtype=np.float32)
         if self.augment is not None:
             changed = [self.augment(*pair) for pair in zip(volumes, _keys(key, index), strict=True)]
             volumes = torch.stack(changed)
