@@ -14,10 +14,11 @@ NIfTI, 0     a plain loop that reads the same volumes from .nii.gz files through
 NIfTI, 2     a DataLoader with no or two workers, and standardises each by itself. Workers start
              with the epoch, as they do by default.
 
-Contestants take turns, round after round, and the median over rounds counts; the ratio of each
-other one to ours says how much faster ours is. Processor time covers the workers. Prediction is
-`evidence` over all volumes against the same module over a tensor in memory, in batches of the same
-size.
+Contestants take turns, round after round, and the least of the rounds counts, since other work on
+the machine only adds; the ratio of each other one to ours says how much faster ours is. With one
+thread, processor time says most on a busy machine: two that wait for each other burn it.
+Processor time covers the workers. Prediction is `evidence` over all volumes against the same module
+over a tensor in memory, in batches of the same size.
 
 For memory a process of its own fits, saves and predicts with a network that costs nothing (means of
 blocks and a linear layer), once on 10 and once on 1,000 volumes of one grid, in arrays that lie
@@ -30,7 +31,6 @@ import json
 import os
 import platform
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -98,7 +98,7 @@ class Clock:
 
 
 def take_turns(contestants, rounds):
-    """Let contestants run in turns (A B A B); give the median wall and processor seconds of each.
+    """Let contestants run in turns (A B A B); give the least wall and processor seconds of each.
 
     Parameters
     ----------
@@ -114,10 +114,7 @@ def take_turns(contestants, rounds):
     for _ in range(rounds):
         for name, run in contestants.items():
             told[name].append(run())
-    return {
-        name: tuple(map(statistics.median, zip(*every, strict=True)))
-        for name, every in told.items()
-    }
+    return {name: tuple(map(min, zip(*every, strict=True))) for name, every in told.items()}
 
 
 def tabulate(rows, seconds, steps):
