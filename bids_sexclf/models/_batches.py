@@ -31,7 +31,8 @@ class Part(Dataset):
 
     def __getitem__(self, batch):
         *key, index = batch
-        volumes = np.array(self.inputs[index], dtype=np.float32)
+        # Choosing rows by number has made a copy: nobody else holds it.
+        volumes = np.asarray(self.inputs[index], dtype=np.float32)
         if self.augment is not None:
             changed = [self.augment(*pair) for pair in zip(volumes, _keys(key, index), strict=True)]
             volumes = torch.stack(changed)
@@ -178,13 +179,17 @@ def choose_size(shape, device):
     return TOGETHER if device.type == "cuda" and small else 1
 
 
-def read_ahead(inputs, size):
-    """Read batches of exactly one size, the next one while the last is worked on.
+def read_ahead(inputs, size, device):
+    """Read batches of exactly one size; beside a graphics card the next one while it works.
+
+    A processor computes with all its cores: a thread that reads beside them takes one away and
+    lets the others wait for it, which costs more than the copy.
 
     Parameters
     ----------
     inputs : volumes.Rows, volumes.Channels or ndarray, shape (n, ..., X, Y, Z)
     size : int
+    device : torch.device
 
     Yields
     ------
@@ -198,7 +203,7 @@ def read_ahead(inputs, size):
         return np.array(volumes, dtype=np.float32)
 
     starts = range(0, len(inputs), size)
-    if isinstance(inputs, np.ndarray) or len(starts) < 2:
+    if device.type == "cpu" or isinstance(inputs, np.ndarray) or len(starts) < 2:
         yield from map(read, starts)
         return
     with ThreadPoolExecutor(1) as reader:

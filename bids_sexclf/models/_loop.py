@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -103,7 +104,7 @@ class Loop(LightningModule):
         torch.distributed.all_reduce(numbers)
         return numbers.tolist()
 
-    @property
+    @cached_property  # it walks through all batches, and every step asks
     def weights_of_steps(self):
         """Participants of the step that each batch belongs to."""
         return self.batches.weigh(self.recipe.accumulate)

@@ -287,7 +287,7 @@ class NetworkClassifier:
             _device.reproducible(),
             _device.within_memory("predicting", remedy),
         ):
-            for volumes in _batches.read_ahead(inputs, size):
+            for volumes in _batches.read_ahead(inputs, size, device):
                 some = torch.from_numpy(volumes).to(device, non_blocking=True)
                 answers.append(self.module(some))
             told = torch.cat(answers)[: len(inputs)] if answers else torch.empty(0)

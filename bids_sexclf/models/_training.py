@@ -44,7 +44,7 @@ class Training(_loop.Loop):
         self.target = study.target
         self.loss = LOSSES[name_loss(study)]
         self.best, self.waited = None, 0
-        self.sums, self.answers = {}, []
+        self.sums, self.answers = {}, []  # on the device
 
     @property
     def finished(self):
@@ -57,7 +57,10 @@ class Training(_loop.Loop):
 
     def on_train_epoch_start(self):
         """Forget the sums of the epoch before, or of one that was cut short."""
-        self.sums = {"train": [0.0, 0.0], "validation": [0.0, 0.0]}
+        self.sums = {
+            part: torch.zeros(2, dtype=torch.float64, device=self.device)
+            for part in ("train", "validation")
+        }
         self.answers = []
 
     def _losses(self, answer, target, part):
@@ -67,16 +70,21 @@ class Training(_loop.Loop):
             weight = torch.where(target > 0, self.weights[1], self.weights[0])
         scaled = (target - self.module.shift) / self.module.spread
         each = weight * self.loss(answer, scaled, reduction="none")
-        total = each.sum().item()
+        self.sums[part] += torch.stack([each.detach().sum(), weight.sum()]).double()
+        if each.device.type == "cpu":  # asking a graphics card in each step would hold it up
+            self._added(part)
+        return each
+
+    def _added(self, part):
+        """Give the summed losses and weights of a part of this epoch; refuse what is no number."""
+        total, n = self.sums[part].tolist()
         if not np.isfinite(total):
             raise ToolError(
                 f"Found a {part} loss of {total} in epoch {self.epoch}, needed a finite "
                 "number. Lower learning_rate, set gradient_clip to 1, or check the maps for "
                 "non-finite voxels."
             )
-        self.sums[part][0] += total
-        self.sums[part][1] += weight.sum().item()
-        return each
+        return [total, n]
 
     def training_step(self, batch, index):
         """Give the mean loss of one batch."""
@@ -89,14 +97,17 @@ class Training(_loop.Loop):
         volumes, target = batch
         answer = self.module.decide(self.module.standardise(volumes))
         self._losses(answer, target, "validation")
-        self.answers.append((answer.double().cpu().numpy(), target.double().cpu().numpy()))
+        self.answers.append((answer.double(), target.double()))
 
     def judge(self):
         """Give the losses and the score, and keep the weights if no epoch was better."""
         # Everyone validates on everybody, but trains on a part of each batch.
-        self.sums["train"] = self.gather(self.sums["train"])
-        entry = {f"{part}_loss": total / n for part, (total, n) in self.sums.items()}
-        answer, target = (np.concatenate(parts) for parts in zip(*self.answers, strict=True))
+        sums = {part: self._added(part) for part in self.sums}
+        sums["train"] = self.gather(sums["train"])
+        entry = {f"{part}_loss": total / n for part, (total, n) in sums.items()}
+        answer, target = (
+            torch.cat(parts).cpu().numpy() for parts in zip(*self.answers, strict=True)
+        )
         answer = answer * float(self.module.spread) + float(self.module.shift)
         entry["validation_score"] = score(answer, target, self.target)
         self.waited += 1

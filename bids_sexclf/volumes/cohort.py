@@ -86,7 +86,10 @@ class Rows:
 
     def __getitem__(self, which):
         """Load one participant, shape (X, Y, Z), or several, shape (k, X, Y, Z), as float32."""
-        values = np.array(self.array[self.index[which]], dtype=np.float32)
+        index = self.index[which]
+        # Several rows chosen by number are a copy already, one is a view of the mapped file.
+        copy = np.array if np.ndim(index) == 0 else np.asarray
+        values = copy(self.array[index], dtype=np.float32)
         release(self.array)
         return values
 

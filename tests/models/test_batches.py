@@ -45,11 +45,22 @@ def test_sizes_follow_from_grid_and_machine_alone():
 
 @pytest.mark.parametrize("size", [1, 3, 11, 20])
 @pytest.mark.parametrize("kind", ["rows", "array", "channels"])
-def test_every_volume_is_read_once_and_in_order(fitted, size, kind):
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_every_volume_is_read_once_and_in_order(fitted, size, kind, device):
     rows = {"rows": fitted[1], "array": fitted[1][:], "channels": Channels([fitted[1]] * 2)}[kind]
-    read = list(_batches.read_ahead(rows, size))
+    read = list(_batches.read_ahead(rows, size, torch.device(device)))
     assert all(len(one) == size for one in read)
     np.testing.assert_array_equal(np.concatenate(read)[:11], rows[np.arange(11)])
+
+
+def test_beside_a_processor_no_thread_reads(fitted, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a thread was started")
+
+    monkeypatch.setattr(_batches, "ThreadPoolExecutor", refuse)
+    assert len(list(_batches.read_ahead(fitted[1], 1, torch.device("cpu")))) == 11
+    with pytest.raises(AssertionError, match="a thread"):
+        list(_batches.read_ahead(fitted[1], 1, torch.device("cuda")))
 
 
 def test_nobody_is_no_fault(fitted):
