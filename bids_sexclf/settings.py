@@ -263,8 +263,10 @@ class Study(Recipe):
         ["cnn3"], "Networks and classifiers: entries of the model catalogue, or variants."
     )
     baselines: list[str] = choice(
-        ["brain_size", "age_only", "shuffled"],
-        "Models that every score stands beside; median_age and shuffled where the target is age.",
+        ["brain_size", "age_only", "site_only", "motion_only", "shuffled"],
+        "Models that every score stands beside; median_age and shuffled where the target is age. "
+        "Unless they are asked for, site_only is left out of cohorts of one site, and both it and "
+        "motion_only where anybody's is unknown.",
     )
     variants: dict[str, dict[str, Any]] = choice(
         {},
@@ -272,7 +274,38 @@ class Study(Recipe):
         "choices of their own: in TOML a table [variants.bagnet9] with design = "
         '"bagnet", receptive_field = 9, epochs = 100; as a flag JSON.',
     )
-    split: Literal["kfold", "fixed"] = choice("kfold", "Cross-validation, or one fixed split.")
+    features: str = choice(
+        "morphometry",
+        "What classifiers of features read: morphometry, region_means, or the path of a TSV with "
+        "participant_id and columns of numbers.",
+    )
+    residualize: list[Literal["age", "brain_size", "site", "motion"]] = choice(
+        [],
+        "Confounds whose linear effect, learnt in each training part, is taken out of each voxel "
+        "of volumes and out of each feature.",
+    )
+    harmonize: Literal["none", "combat"] = choice(
+        "none",
+        "Whether location and scale of each site, learnt in each training part by ComBat, are "
+        "taken out of each voxel of volumes and out of each feature.",
+    )
+    split: Literal["kfold", "fixed", "site", "file"] = choice(
+        "kfold",
+        "Cross-validation, one fixed split, leave one site out, or the parts of split_file.",
+    )
+    split_file: Path | None = choice(
+        None,
+        "TSV of the parts: participant_id, part (train, validation, test, unused) and, for several "
+        "folds, repeat and fold.",
+    )
+    match: Literal["none", "brain_size"] = choice(
+        "none",
+        "Keep only women and men who can be paired by brain volume within match_caliper, in every "
+        "part; the others are unused.",
+    )
+    match_caliper: float = choice(
+        10.0, "Largest difference of brain volume within a pair, mL.", minimum=0.1
+    )
     n_folds: int = choice(5, "Folds of the cross-validation.", minimum=2)
     repeats: int = choice(1, "Repetitions of the split with other random draws.", minimum=1)
     validation_fraction: float = choice(
@@ -313,6 +346,12 @@ class Study(Recipe):
         if not given or any(not part for name in given for part in name.split("+")):
             raise ValueError("needs names of maps, those read together joined by +")
         return given
+
+    @model_validator(mode="after")
+    def _split_with_its_file(self):
+        if (self.split == "file") != (self.split_file is not None):
+            raise ValueError("split 'file' and split_file need each other")
+        return self
 
     @field_validator("variants", mode="before")
     @classmethod

@@ -12,6 +12,7 @@ BASELINES = {
     "brain_size": "brain size alone",
     "age_only": "age alone",
     "site_only": "site alone",
+    "motion_only": "head motion alone",
     "shuffled": "the same network trained on shuffled labels",
 }
 COVARIATES = {
@@ -351,6 +352,31 @@ def say_participants(cohort, excluded):
     out = excluded["participant_id"].nunique()
     left = f"{out} left out, each with its reason below" if out else "no one left out"
     return Finding("plain", f"{text}; {left}.")
+
+
+def say_unused(splits):
+    """Say how many took no part in a fold.
+
+    Parameters
+    ----------
+    splits : pandas.DataFrame
+
+    Returns
+    -------
+    Finding or None
+        None where everyone took part in every fold.
+    """
+    unused = (splits["part"] == "unused").groupby([splits["repeat"], splits["fold"]]).sum()
+    if not unused.any():
+        return None
+    people = splits.groupby("participant_id")["part"].agg(lambda parts: set(parts) == {"unused"})
+    low, high = unused.min(), unused.max()
+    return Finding(
+        "plain",
+        f"{low if low == high else f'{low} to {high}'} of {len(people)} participants took no part "
+        f"in a fold, {int(people.sum())} of them in none: without a partner of the other sex and "
+        "like brain size, related to somebody tested, or left out by the given parts.",
+    )
 
 
 def say_headline(pairs, above, comparisons):

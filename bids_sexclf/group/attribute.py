@@ -13,6 +13,7 @@ from bids_sexclf import models as catalogue
 from bids_sexclf.disk import write_json
 from bids_sexclf.errors import ToolError
 from bids_sexclf.execute import processors, run_jobs
+from bids_sexclf.group._adjust import Adjustment
 from bids_sexclf.group.fit import list_jobs, map_rows, part_rows
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.tables import read_table, read_tsv, write_table
@@ -113,6 +114,9 @@ def is_attributed(job, method):
 def attribute_job(pair, tell):
     """Attribute one model in one fold and save its rows; the mark comes last.
 
+    Where confounds are taken out of volumes, regions are hidden after that: the model is asked
+    about what it was trained on.
+
     Parameters
     ----------
     pair : tuple
@@ -128,7 +132,7 @@ def attribute_job(pair, tell):
         load(job.study_folder / "grid" / f"{name}.nii.gz", ndim=3)[0] for name in ("atlas", "white")
     )
     parcellation = np.rint(parcellation).astype(int)
-    volumes = map_rows(job, cohort, rows)
+    volumes = Adjustment.load(job.folder)(map_rows(job, cohort, rows), cohort.loc[rows])
     fills = fill_values(volumes, white > 0)
     own = job.study.variant(job.model)[2]
     model = catalogue.entry_of(job.study, job.model).Classifier.load(job.folder, own)

@@ -205,6 +205,11 @@ def findings(desk):
     list of str
     """
     lines = []
+    if all((desk.folder / f"{name}.tsv").exists() for name in ("cohort", "resemblance")):
+        from bids_sexclf.group._resemblance import say_relatives
+
+        told = say_relatives(desk.read("cohort"), desk.read("resemblance"))
+        lines += [f"warning: {told}"] if told else []
     if (desk.folder / "scores.tsv").exists():
         name, title = ("auc", "AUC") if desk.study.target == "sex" else ("mae", "error in years")
         scores = desk.read("scores").query(f"score == '{name}' and part == 'test'")

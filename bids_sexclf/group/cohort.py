@@ -1,7 +1,7 @@
-"""Gather who can be studied. Reads participants.tsv and sub-*/; writes cohort.tsv and four more.
+"""Gather who can be studied. Reads participants.tsv and sub-*/; writes cohort.tsv and five more.
 
-The others are excluded.tsv, quality.tsv, morphometry.tsv and, where asked, region_means.tsv: every
-map averaged over the regions of the atlas.
+The others are excluded.tsv, quality.tsv, morphometry.tsv, resemblance.tsv (pairs that may be
+related) and, where asked, region_means.tsv: every map averaged over the regions of the atlas.
 """
 
 import hashlib
@@ -18,12 +18,13 @@ from bids_sexclf.group import _morphometry
 from bids_sexclf.group._grids import write_grid, write_native_grid
 from bids_sexclf.group._quality import gather_quality
 from bids_sexclf.group._region_means import TABLE, Averager
+from bids_sexclf.group._resemblance import find_copies, write_resemblance
 from bids_sexclf.people import read_participants
 from bids_sexclf.tables import read_table, write_table
 from bids_sexclf.volumes import check_same_grid, load, open_cohort, release, resample
 
 READS = ()
-WRITES = ("cohort.tsv", "excluded.tsv", "quality.tsv", "morphometry.tsv")
+WRITES = ("cohort.tsv", "excluded.tsv", "quality.tsv", "morphometry.tsv", "resemblance.tsv")
 SETTINGS = ("maps", "voxel_size", "atlas", "atlas_labels", "region_means")
 ENTRIES = {"T1w": "t1w_template", "T1wACPC": "t1w_acpc"} | dict.fromkeys(
     ("FA", "MD", "AD", "RD"), "tensor_template"
@@ -103,9 +104,20 @@ def run(desk, advance):
     write_table(morphometry, desk.folder / "morphometry.tsv", "morphometry")
     sessions = cohort["session_id"].where(cohort["session_id"].notna(), None)
     studied = set(zip(cohort["participant_id"], sessions, strict=True))
+    _compare(desk, cohort)
     quality = gather_quality(desk.derivatives, studied)
     write_table(quality, desk.folder / "quality.tsv", "quality")
     write_table(cohort, desk.folder / "cohort.tsv", "cohort")
+
+
+def _compare(desk, cohort):
+    """Write which of the cohort resemble each other like relatives."""
+    inside = load(desk.folder / "grid" / "mask.nii.gz", ndim=3)[0] > 0
+    names = sorted(path.stem for path in (desk.folder / "arrays").glob("*.npy"))
+    arrays = {
+        name: open_cohort(array_path(desk.folder, name)) for name in names if name in cohort.columns
+    }
+    write_resemblance(desk.folder, cohort, arrays, inside)
 
 
 def find_maps(desk):
@@ -278,6 +290,7 @@ def write_arrays(desk, cohort, grid, advance, averager=None):
             done += 1
             advance(done, total)
         array.flush()
+        bad = find_copies(array, cohort, name) | bad
     return bad
 
 

@@ -1,5 +1,8 @@
 """Fit every model in every fold. Reads cohort.tsv, splits.tsv; writes predictions.tsv, history.tsv.
 
+Also importances.tsv, where models of features were fitted, which read morphometry.tsv,
+region_means.tsv or a table of the user's.
+
 One job is one model on one map in one fold; a job that is finished is not fitted again.
 """
 
@@ -13,6 +16,8 @@ import numpy as np
 from bids_sexclf.disk import write_json
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, run_jobs
+from bids_sexclf.features import Features
+from bids_sexclf.group import _adjust, _features
 from bids_sexclf.group.cohort import array_path
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.settings import RECIPE, Study, fingerprint
@@ -21,7 +26,17 @@ from bids_sexclf.volumes import Channels, Rows, open_cohort
 
 READS = ("cohort", "splits")
 WRITES = ("predictions.tsv", "history.tsv")
-SETTINGS = ("target", "maps", "models", "baselines", "variants", *RECIPE)
+SETTINGS = (
+    "target",
+    "maps",
+    "models",
+    "baselines",
+    "variants",
+    "features",
+    "residualize",
+    "harmonize",
+    *RECIPE,
+)
 KEYS = ["model", "map", "repeat", "fold"]
 
 
@@ -66,8 +81,8 @@ class Job:
 
 
 def digest(desk):
-    """Digest the maps behind the cohort arrays, which the tables do not show."""
-    return maps_digest(desk.folder)
+    """Digest the maps behind the cohort arrays, which the tables do not show, and the features."""
+    return [maps_digest(desk.folder), _features.digest(desk.study, desk.folder)]
 
 
 def maps_digest(folder):
@@ -90,9 +105,12 @@ def run(desk, advance):
     """
     from bids_sexclf import models as catalogue
 
-    splits = check_splits(desk.read("splits"), desk.read("cohort"))
+    cohort = desk.read("cohort")
+    splits = check_splits(desk.read("splits"), cohort)
     catalogue.check(desk.study)
     jobs = list_jobs(desk, splits)
+    check_inputs(jobs, cohort)
+    _adjust.check(desk.study, cohort, splits)
     asked = [job for job in jobs if not desk.run.folds or job.fold in desk.run.folds]
     for job in asked:
         _check_weights(job, splits)
@@ -100,6 +118,51 @@ def run(desk, advance):
     _fit_all(waiting, desk, advance)
     if all(is_fitted(job, splits) for job in jobs):
         gather(jobs, desk)
+
+
+def answerable(study, cohort):
+    """Give the baselines of a study, without those by default that its cohort cannot answer.
+
+    Parameters
+    ----------
+    study : settings.Study
+    cohort : pandas.DataFrame
+
+    Returns
+    -------
+    list of str
+        As asked for, where ``baselines`` was set; else without ``site_only`` where there is one
+        site, and without it and ``motion_only`` where anybody's is unknown.
+    """
+    if "baselines" in study.model_fields_set:
+        return list(study.baselines)
+    unknown = {
+        "site_only": cohort["site"].isna().any() or cohort["site"].nunique() < 2,
+        "motion_only": cohort["motion_mm"].isna().any(),
+    }
+    return [name for name in study.baselines if not unknown.get(name, False)]
+
+
+def check_inputs(jobs, cohort):
+    """Refuse models that cannot read what they need, before the first fit.
+
+    Parameters
+    ----------
+    jobs : list of Job
+    cohort : pandas.DataFrame
+
+    Raises
+    ------
+    InputError
+        If columns are unknown for some, with their names, or the table of features is no use.
+    """
+    from bids_sexclf import models as catalogue
+
+    first = {job.model: job for job in jobs}
+    for job in first.values():
+        entry = catalogue.entry_of(job.study, job.model)
+        if entry.READS != "volumes":
+            inputs(job, entry, cohort, np.arange(len(cohort)))
 
 
 def list_jobs(desk, splits, models=None):
@@ -121,7 +184,8 @@ def list_jobs(desk, splits, models=None):
     jobs = []
     folds = splits[["repeat", "fold"]].drop_duplicates().itertuples(index=False)
     folds = [(int(repeat), int(fold)) for repeat, fold in folds]
-    for model in models or [*desk.study.models, *desk.study.baselines]:
+    baselines = [] if models else answerable(desk.study, desk.read("cohort"))
+    for model in models or [*desk.study.models, *baselines]:
         reads_volumes = catalogue.entry_of(desk.study, model).READS == "volumes"
         for name in desk.study.maps if reads_volumes else ["table"]:
             for repeat, fold in folds:
@@ -153,6 +217,8 @@ def _mark(job, splits):
             "cohort": cohort,
             "maps": maps_digest(job.study_folder),
             "followed": [_described(study, name) for name in followed],
+            "features": _read_by(job),
+            "confounds": study.provenance(("residualize", "harmonize")),
         }
     )
 
@@ -161,6 +227,15 @@ def _described(study, name):
     """Give all that the study chooses for one model."""
     design, options, own = study.variant(name)
     return [name, design, options, own.provenance((*RECIPE, "target"))]
+
+
+def _read_by(job):
+    """Digest the table of features that a job reads; None where it reads none."""
+    from bids_sexclf import models as catalogue
+
+    if catalogue.entry_of(job.study, job.model).READS != "features":
+        return None
+    return [job.study.features, _features.digest(job.study, job.study_folder)]
 
 
 def is_fitted(job, splits):
@@ -265,6 +340,7 @@ def fit_job(job, tell):
     entry = catalogue.entry_of(job.study, job.model)
     target = target_of(cohort, job.study.target)
     given = {part: inputs(job, entry, cohort, rows) for part, rows in parts.items()}
+    given = _without_confounds(job, entry, given, {p: cohort.loc[r] for p, r in parts.items()})
     model = catalogue.make(job.study, job.model)
     model.devices = job.devices
     model.fit(
@@ -274,10 +350,12 @@ def fit_job(job, tell):
         seed=job.seed,
         folder=job.folder,
         progress=lambda **message: tell(message),
+        **_families(entry, cohort, parts["train"]),
     )
     model.save(job.folder)
     _name_pretrained(job, cohort, parts["train"])
     _save_history(job, model)
+    _save_importances(job, model, cohort)
     frames = []
     for part in ("validation", "test"):
         rows = cohort.loc[parts[part], ["participant_id", "session_id"]]
@@ -318,6 +396,36 @@ def target_of(cohort, kind):
     return (cohort["sex"] == "male").to_numpy().astype(int)
 
 
+def _without_confounds(job, entry, given, people):
+    """Take confounds out of every part as the training part teaches; keep how beside the model."""
+    if entry.READS not in ("volumes", "features"):
+        return given  # the baselines speak for the confounds themselves
+    adjust = _adjust.learn(job.study, given["train"], people["train"])
+    adjust.save(job.folder)
+    return {part: adjust(values, people[part]) for part, values in given.items()}
+
+
+def _families(entry, cohort, rows):
+    """Give models that search their settings in inner folds who must stay together."""
+    if not getattr(entry, "NESTED", False):
+        return {}
+    family = cohort["family_id"].fillna(cohort["participant_id"])
+    return {"groups": family.astype(str).to_numpy()[rows]}
+
+
+def _save_importances(job, model, cohort):
+    """Save the importance of each feature with what the feature is of."""
+    import pandas as pd
+
+    path = job.folder / "importances.tsv"
+    path.unlink(missing_ok=True)
+    rows = getattr(model, "importances", [])
+    if rows:
+        _, about = _features.read_features(job.study, job.study_folder, cohort)
+        table = pd.DataFrame(rows).merge(about, on="feature", how="left").assign(**job.keys)
+        write_table(table[list(schema("importances"))], path, "importances")
+
+
 def part_rows(job, cohort, splits, part):
     """Give the cohort rows of one part of the job's fold.
 
@@ -351,7 +459,8 @@ def inputs(job, entry, cohort, rows):
 
     Returns
     -------
-    volumes.Rows, volumes.Channels (maps joined by ``+``), or ndarray, shape (n, k)
+    volumes.Rows, volumes.Channels, features.Features or ndarray, shape (n, k)
+        Channels where maps are joined by ``+``.
 
     Raises
     ------
@@ -360,14 +469,19 @@ def inputs(job, entry, cohort, rows):
     """
     if entry.READS == "volumes":
         return map_rows(job, cohort, rows)
-    values = cohort.loc[rows, list(entry.READS)].to_numpy(float)
-    if np.isnan(values).any():
+    if entry.READS == "features":
+        features, _ = _features.read_features(job.study, job.study_folder, cohort)
+        return Features(features.values[rows], features.names)
+    values = cohort.loc[rows, list(entry.READS)]
+    unknown = values.isna().any(axis=1)
+    if unknown.any():
+        names = cohort.loc[unknown[unknown].index, "participant_id"].tolist()
         raise InputError(
-            f"Found {int(np.isnan(values).any(1).sum())} participants without "
-            f"{' or '.join(entry.READS)}, needed by {job.model}. Leave it out of the baselines, or "
+            f"Found {len(names)} participants without {' or '.join(entry.READS)} "
+            f"({', '.join(names[:5])}), needed by {job.model}. Leave it out of the baselines, or "
             "prepare the scans that tell it."
         )
-    return values
+    return values.to_numpy(object if "site" in entry.READS else float)
 
 
 def map_rows(job, cohort, rows):
@@ -423,3 +537,11 @@ def gather(jobs, desk):
         frames = [read_tsv(job.folder / f"{name}.tsv", ("model", "map", "part")) for job in jobs]
         frames = [frame for frame in frames if len(frame)] or frames[:1]
         write_table(pd.concat(frames), desk.folder / f"{name}.tsv", name)
+    weighed = [job.folder / "importances.tsv" for job in jobs]
+    frames = [read_table(path, "importances") for path in weighed if path.exists()]
+    path = desk.folder / "importances.tsv"
+    if frames:
+        write_table(pd.concat(frames), path, "importances")
+    else:
+        for old in (path, path.with_suffix(".json")):
+            old.unlink(missing_ok=True)

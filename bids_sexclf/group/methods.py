@@ -1,5 +1,7 @@
 """Say how a study was done: methods paragraph, settings, software."""
 
+from pathlib import Path
+
 from bids_sexclf.layout import versions
 
 SOFTWARE = (
@@ -26,25 +28,30 @@ SCALED = {
 }
 
 
-def write_methods(study):
+def write_methods(study, fitted=None):
     """Write the methods paragraph of a study from its settings.
 
     Parameters
     ----------
     study : bids_sexclf.settings.Study
+    fitted : iterable of str, optional
+        Models that were fitted: other baselines are not spoken of.
 
     Returns
     -------
     str
         Sentences that cite keys of ``data/citations.bib``.
     """
+    baselines = [name for name in study.baselines if fitted is None or name in set(fitted)]
     sentences = [
         f"Maps: {', '.join(study.maps)}, at voxels of {study.voxel_size:g} mm; "
         f"{SCALED[study.standardize]}.",
+        *_say_confounds(study),
         _say_split(study),
         f"Models: {', '.join(_say_model(study, name) for name in study.models) or 'none'}. "
         + _say_training(study),
-        f"Baselines that every score stands beside: {', '.join(study.baselines) or 'none'}.",
+        *_say_classical(study),
+        f"Baselines that every score stands beside: {', '.join(baselines) or 'none'}.",
         "Scores are of participants a model never saw. Intervals of "
         f"{100 * study.interval_level:g} % come from {study.bootstraps} resamples of participants "
         "[@efron1987], families drawn as blocks; "
@@ -103,18 +110,77 @@ def _say_training(study):
     return told
 
 
+CLASSICAL = {
+    "svm_rbf": "a support vector machine with a Gaussian kernel on voxels, whose distances became "
+    "logits by Platt's scaling [@platt2000]",
+    "logistic": "logistic regression with an L2 penalty",
+    "knn": "the nearest neighbours",
+    "xgboost": "boosted trees [@chen2016]",
+}
+"""What the models are that are no networks."""
+
+
+def _say_classical(study):
+    """Say which models are no networks, and where their settings come from."""
+    named = [CLASSICAL[name] for name in study.models if name in CLASSICAL]
+    if named:
+        tables = set(study.models) & {"logistic", "knn", "xgboost"}
+        source = Path(study.features).name
+        yield (
+            f"Models that are no networks: {'; '.join(named)}. Settings that were not given were "
+            "searched in inner folds of each training part, families kept together."
+            + (
+                f" Features were those of {source}; unknown values became the median of the "
+                "training part, and each feature was centred and scaled by it."
+                if tables
+                else ""
+            )
+        )
+
+
 def _say_split(study):
     """Say how participants were dealt into parts."""
     if study.split == "kfold":
         times = "" if study.repeats == 1 else f", {study.repeats} times over"
         deal = f"dealt into {study.n_folds} folds{times}"
+    elif study.split == "site":
+        deal = "split so that each site is tested by models that saw none of it"
+    elif study.split == "file":
+        return (
+            f"Participants were split as the file {study.split_file.name} says.{_say_match(study)}"
+        )
     else:
         deal = f"split once, with {100 * study.test_fraction:g} % for testing"
     bands = f" and {study.age_bands} bands of age" if study.age_bands > 1 else ""
     return (
         f"Participants were {deal}, balanced over sex{bands}, with families kept together; "
         f"{100 * study.validation_fraction:g} % of the participants outside the test part chose "
-        "when to stop."
+        f"when to stop.{_say_match(study)}"
+    )
+
+
+def _say_confounds(study):
+    """Say which confounds were taken out of maps and features."""
+    if study.residualize:
+        names = ", ".join(name.replace("_", " ") for name in study.residualize)
+        yield (
+            f"The linear effect of {names} on each voxel and feature was learnt in each training "
+            "part and taken out of all parts."
+        )
+    if study.harmonize == "combat":
+        yield (
+            "Location and scale of sites were taken out of each voxel and feature by ComBat "
+            "[@johnson2007], learnt in each training part without the target."
+        )
+
+
+def _say_match(study):
+    """Say how the sexes were matched."""
+    if study.match == "none":
+        return ""
+    return (
+        " Within each part every woman was paired with a man whose brain volume differs by at most "
+        f"{study.match_caliper:g} mL; those without a partner were not used."
     )
 
 

@@ -8,6 +8,7 @@ from bids_sexclf.disk import whole
 from bids_sexclf.group import _age_findings, methods
 from bids_sexclf.group import _findings as say
 from bids_sexclf.group._quality import limit_quality
+from bids_sexclf.group._resemblance import say_relatives
 from bids_sexclf.group._words import say_number, say_p
 from bids_sexclf.tables import read_table, schema
 from bids_sexclf.volumes import load
@@ -23,6 +24,7 @@ READS = (
     "history",
     "excluded",
     "quality",
+    "resemblance",
 )
 WRITES = ("report.html",)
 SETTINGS = ()
@@ -84,7 +86,8 @@ def run(desk, advance=None):
                 part.write_text(drawn[name], encoding="utf-8")
         if advance:
             advance(done, len(entries), name)
-    write_citations(methods.write_methods(desk.study), desk.folder / "logs")
+    told = methods.write_methods(desk.study, tables["predictions"]["model"])
+    write_citations(told, desk.folder / "logs")
     with whole(desk.folder / "report.html") as part:
         part.write_text(make_page(tables, desk.study, drawn), encoding="utf-8")
 
@@ -149,6 +152,7 @@ def make_page(tables, study, drawn):
     import jinja2
     from markupsafe import Markup
 
+    told = methods.write_methods(study, tables["predictions"]["model"])
     template = (files("bids_sexclf") / "data" / "report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(
@@ -156,7 +160,7 @@ def make_page(tables, study, drawn):
         topic=TOPICS[study.target],
         findings=gather_findings(tables, study),
         sections=_lay_out(tables, drawn, study.target),
-        methods=Markup(to_html(methods.write_methods(study))),  # noqa: S704
+        methods=Markup(to_html(told)),  # noqa: S704
         settings=methods.list_settings(study),
         versions=methods.list_versions(),
     )
@@ -191,13 +195,16 @@ def gather_findings(tables, study):
     if not shuffled:
         checks = [say.say_shuffled(None, "any map", level)]
     people = say.say_participants(tables["cohort"], tables["excluded"])
+    unused = say.say_unused(tables["splits"])
+    told = say_relatives(tables["cohort"], tables["resemblance"])
+    related = say.Finding("caution", told) if told else None
     sized = say.say_brain_size(scores, tables["comparisons"], level)
     headline = say.say_headline(pairs, above, tables["comparisons"])
     if any(check.tone == "alarm" for check in checks):
         headline = say.Finding("alarm", "Leakage is likely: trust no score until it is found.")
     return {
         "headline": headline,
-        "study": [finding for finding in (people, sized, *checks) if finding],
+        "study": [finding for finding in (people, unused, related, sized, *checks) if finding],
         "networks": {
             f"{pair[0]} on {pair[1]}": say.say_network(pair, tables, level) for pair in pairs
         },

@@ -40,6 +40,7 @@ def make_study(
         "cohort": cohort,
         "excluded": make_excluded(),
         "quality": make_quality(cohort),
+        "resemblance": pd.DataFrame(columns=list(schema("resemblance"))),
         "splits": make_splits(cohort, folds),
         "predictions": make_predictions(cohort, folds, target, logits),
         "scores": make_scores(target, logits, separation),
@@ -67,6 +68,7 @@ def make_empty():
         "confounds",
         "history",
         "regions",
+        "resemblance",
     )
     tables = {name: pd.DataFrame(columns=list(schema(name))) for name in names}
     columns = ["number", "bad", "median", "low", "high"]

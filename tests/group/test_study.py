@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_sexclf.errors import InputError, LeakageError, ToolError
+from bids_sexclf.errors import InputError, LeakageError
 from bids_sexclf.group import base, cohort
 from bids_sexclf.settings import Run
 
@@ -205,7 +205,7 @@ def test_a_baseline_that_cannot_be_asked_is_named(write_derivatives, run_study, 
     root = write_derivatives(tmp_path, n=12)
     for path in root.glob("derivatives/out/sub-*/*_quality.json"):
         path.write_text("{}")
-    with pytest.raises(ToolError, match="without brain_volume_ml"):
+    with pytest.raises(InputError, match="12 participants without brain_volume_ml .sub-000"):
         run_study(root, base.STAGES[:3], n_folds=2, epochs=1, baselines=["brain_size"])
 
 

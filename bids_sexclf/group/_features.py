@@ -1,0 +1,155 @@
+"""Lay out the table that classifiers of features read: one row per row of the cohort."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from bids_sexclf.anatomy.morphometry import KEYS, widen
+from bids_sexclf.errors import InputError
+from bids_sexclf.features import Features
+from bids_sexclf.tables import read_table, read_tsv
+
+OWN = ("morphometry", "region_means")
+ABOUT = ["feature", "atlas", "region", "name", "hemisphere", "measure"]
+TARGETS = ("sex", "gender", "age", "age_years", "target")
+"""Columns of a given table that would hand the answer over."""
+
+
+def source(study, folder):
+    """Give the table that a study's features come from.
+
+    Parameters
+    ----------
+    study : settings.Study
+    folder : pathlib.Path
+        Of the study.
+
+    Returns
+    -------
+    pathlib.Path
+    """
+    return Path(folder, f"{study.features}.tsv") if study.features in OWN else Path(study.features)
+
+
+def digest(study, folder):
+    """Digest the table of features; None where it is absent."""
+    path = source(study, folder)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def read_features(study, folder, cohort):
+    """Read the features of everyone in the cohort.
+
+    Parameters
+    ----------
+    study : settings.Study
+        ``features`` is read.
+    folder : pathlib.Path
+        Of the study.
+    cohort : pandas.DataFrame
+
+    Returns
+    -------
+    features : Features
+        One row per row of the cohort; ``nan`` where a number is unknown.
+    about : pandas.DataFrame
+        feature, atlas, region, name, hemisphere, measure: one row per column, unknown where the
+        table does not tell.
+
+    Raises
+    ------
+    InputError
+        If the table is absent or has no numbers, or a participant has none in it.
+    """
+    path = source(study, folder)
+    if study.features == "morphometry":
+        wide, about = _morphometry(read_table(path, "morphometry"), path)
+    elif study.features == "region_means":
+        wide, about = _region_means(read_table(path, "region_means"))
+    else:
+        wide, about = _given(path)
+    keys = [cohort["participant_id"], cohort["session_id"].fillna("n/a")]
+    if "session_id" not in wide.index.names:
+        keys = keys[:1]
+    rows = wide.reindex(list(zip(*keys, strict=True)) if len(keys) == 2 else keys[0])
+    values = rows.to_numpy(dtype=np.float64)
+    empty = ~np.isfinite(values).any(1)
+    if empty.any():
+        names = cohort.loc[empty, "participant_id"].tolist()
+        raise InputError(
+            f"Found no number in {path} of {len(names)} of {len(cohort)} participants "
+            f"({', '.join(names[:5])}); needed some of each. Prepare their scans, or leave the "
+            "models of features out."
+        )
+    return Features(values, tuple(wide.columns)), about
+
+
+def _morphometry(table, path):
+    """Widen morphometry.tsv and keep what each column is of."""
+    import pandas as pd
+
+    if table.empty:
+        raise InputError(
+            f"Found {path} without a row, needed the region measures of the participants. Prepare "
+            "them with morphometry_atlas, give --derivatives freesurfer=PATH, or leave the models "
+            "of features out."
+        )
+    wide = widen(table)
+    regions = table[["atlas", "region", "name", "hemisphere"]].drop_duplicates()
+    rows = []
+    for atlas, index, name, hemisphere in regions.itertuples(index=False):
+        known = not pd.isna(index)
+        region = f"{index:.0f}" if known else f"{hemisphere} {name}"
+        for measure in (column for column in table if column not in KEYS):
+            shown = region if known else None
+            rows.append((f"{atlas} {region} {measure}", atlas, shown, name, hemisphere, measure))
+    about = pd.DataFrame(rows, columns=ABOUT).drop_duplicates("feature").set_index("feature")
+    return wide, about.reindex(wide.columns).rename_axis("feature").reset_index()
+
+
+def _region_means(table):
+    """Widen region_means.tsv; regions taken together are left out: their parts are there."""
+    table = table[~table["region"].str.contains("+", regex=False)]
+    table = table.assign(
+        feature=table["map"] + " " + table["atlas"] + " " + table["region"],
+        session_id=table["session_id"].fillna("n/a"),
+        measure="mean of " + table["map"],
+        hemisphere=None,
+    )
+    wide = table.pivot(index=["participant_id", "session_id"], columns="feature", values="mean")
+    order = table["feature"].drop_duplicates()
+    about = table.drop_duplicates("feature")[ABOUT].reset_index(drop=True)
+    return wide[order].rename_axis(columns=None), about
+
+
+def _given(path):
+    """Read a table that the user made, or say everything that is wrong with it."""
+    import pandas as pd
+
+    table, faults = read_tsv(path), []
+    keys = [key for key in ("participant_id", "session_id") if key in table]
+    if "participant_id" not in keys:
+        faults.append("no column participant_id")
+    columns = [column for column in table if column not in keys]
+    telling = [column for column in columns if column.strip().lower() in TARGETS]
+    text = [column for column in columns if not pd.api.types.is_numeric_dtype(table[column])]
+    if telling:
+        faults.append(f"columns that tell the answer ({', '.join(telling)})")
+    if text:
+        faults.append(f"columns that hold text ({', '.join(text[:5])})")
+    if not columns:
+        faults.append("no column of numbers")
+    if keys and table.duplicated(keys).any():
+        twice = table.loc[table.duplicated(keys), "participant_id"].tolist()
+        faults.append(f"{len(twice)} rows under an id that has one ({', '.join(twice[:5])})")
+    if faults:
+        raise InputError(
+            f"Found {path} with {'; '.join(faults)}; needed participant_id and columns of numbers, "
+            "one row per participant. Correct the table, or choose other features."
+        )
+    table["participant_id"] = "sub-" + table["participant_id"].str.removeprefix("sub-")
+    if "session_id" in keys:
+        table["session_id"] = table["session_id"].fillna("n/a")
+    about = pd.DataFrame({"feature": columns}).reindex(columns=ABOUT)
+    return table.set_index(keys if len(keys) > 1 else "participant_id")[columns], about

@@ -1,0 +1,106 @@
+"""Read the parts that a user gives in a file, or say everything that is wrong with them."""
+
+from bids_sexclf.errors import InputError
+from bids_sexclf.tables import read_tsv
+
+PARTS = ("train", "validation", "test")
+COLUMNS = ["repeat", "fold", "participant_id", "part"]
+
+
+def read_split(path, people, excluded=()):
+    """Read a table of parts.
+
+    Parameters
+    ----------
+    path : path-like
+        TSV: participant_id, part (train, validation, test, or unused) and, for several folds,
+        repeat and fold (from 1).
+    people : pandas.DataFrame
+        participant_id, sex and family: one row per participant of the cohort.
+    excluded : iterable of str
+        Participants whom the cohort left out: they may stand in the file.
+
+    Returns
+    -------
+    pandas.DataFrame
+        repeat, fold, participant_id, part.
+
+    Raises
+    ------
+    InputError
+        With every fault: unknown or missing participants, families in two parts, parts that are
+        empty or of one sex.
+    """
+    table = read_tsv(path, ("part",))
+    missing = [name for name in ("participant_id", "part") if name not in table]
+    if missing or ("repeat" in table) != ("fold" in table):
+        raise InputError(
+            f"Found {path} with columns {list(table.columns)}, needed participant_id and part, and "
+            "repeat and fold both or neither. Correct the table."
+        )
+    for name in ("repeat", "fold"):
+        table[name] = table.get(name, 1)
+    table["participant_id"] = "sub-" + table["participant_id"].str.removeprefix("sub-")
+    left_out = set(excluded) - set(people["participant_id"])
+    table = table[~table["participant_id"].isin(left_out)][COLUMNS]
+    faults = _table_faults(table, people)
+    for (repeat, fold), rows in table.groupby(["repeat", "fold"]):
+        where = (
+            ""
+            if len(table[["repeat", "fold"]].drop_duplicates()) == 1
+            else (f" in repeat {repeat}, fold {fold}")
+        )
+        faults += [fault + where for fault in _fold_faults(rows, people)]
+    if faults:
+        raise InputError(
+            f"Found {path} with {'; '.join(faults)}. Needed each participant of the cohort once "
+            "per fold, families in one part, and both sexes in training and validation. Correct "
+            "the table; who shall not take part is unused."
+        )
+    table = table.astype({"repeat": int, "fold": int})
+    return table.sort_values(COLUMNS[:3], ignore_index=True)
+
+
+def _some(names):
+    names = sorted(set(names))
+    return f"{', '.join(map(str, names[:5]))}{', …' if len(names) > 5 else ''}"
+
+
+def _table_faults(table, people):
+    """List what is wrong with the table as a whole."""
+    import pandas as pd
+
+    faults = []
+    strangers = set(table["participant_id"]) - set(people["participant_id"])
+    if strangers:
+        faults.append(f"{len(strangers)} participants not in the cohort ({_some(strangers)})")
+    other = table.loc[~table["part"].isin([*PARTS, "unused"]), "part"].fillna("n/a")
+    if len(other):
+        faults.append(f"parts that do not exist ({_some(other)})")
+    numbers = table[["repeat", "fold"]].apply(pd.to_numeric, errors="coerce")
+    if not ((numbers >= 1) & (numbers % 1 == 0)).all(axis=None):
+        faults.append("repeats or folds that are no whole numbers from 1")
+    return faults
+
+
+def _fold_faults(rows, people):
+    """List what is wrong with one fold."""
+    faults = []
+    twice = rows.loc[rows["participant_id"].duplicated(), "participant_id"]
+    if len(twice):
+        faults.append(f"participants on several lines ({_some(twice)})")
+    absent = set(people["participant_id"]) - set(rows["participant_id"])
+    if absent:
+        faults.append(f"{len(absent)} participants of the cohort without a part ({_some(absent)})")
+    known = rows.merge(people, on="participant_id")
+    used = known[known["part"].isin(PARTS)]
+    shared = used.groupby("family")["part"].nunique()
+    if (shared > 1).any():
+        faults.append(f"families in two parts ({_some(shared[shared > 1].index)})")
+    for part in PARTS:
+        sexes = set(used.loc[used["part"] == part, "sex"])
+        if not sexes:
+            faults.append(f"nobody in part {part}")
+        elif len(sexes) < 2 and part != "test":
+            faults.append(f"only {sexes.pop()} participants in part {part}")
+    return faults

@@ -1,0 +1,281 @@
+"""What the classifiers of feature tables share: unknown values, scaling, nested search, saving."""
+
+import numpy as np
+
+from bids_sexclf.errors import InputError
+from bids_sexclf.models import _card, _search
+from bids_sexclf.models._target import balance, check_target
+
+
+def unpack(inputs):
+    """Give the numbers and the names of features.
+
+    Parameters
+    ----------
+    inputs : features.Features or array-like, shape (n, k)
+
+    Returns
+    -------
+    values : ndarray of float64, shape (n, k)
+    names : list of str
+
+    Raises
+    ------
+    InputError
+        If there are no columns, or infinite numbers.
+    """
+    names = getattr(inputs, "names", None)
+    values = np.asarray(getattr(inputs, "values", inputs), dtype=np.float64)
+    if values.ndim != 2 or values.shape[1] == 0 or np.isinf(values).any():
+        raise InputError(
+            f"Found features of shape {values.shape}, {int(np.isinf(values).sum())} of them "
+            "infinite; needed participants × features, finite or unknown. Correct the table."
+        )
+    return values, list(names or (f"feature {number + 1}" for number in range(values.shape[1])))
+
+
+def learn_scale(values):
+    """Learn how to fill, centre and scale features from the training part.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, k)
+        ``nan`` where unknown.
+
+    Returns
+    -------
+    median, centre, scale : ndarray, shape (k,)
+        What stands for unknown values (0 where all are); mean and standard deviation after
+        filling, the latter 1 where a feature does not vary.
+    """
+    known = np.isfinite(values)
+    median = np.zeros(values.shape[1])
+    some = known.any(0)
+    median[some] = np.nanmedian(values[:, some], axis=0)
+    filled = np.where(known, values, median)
+    centre, scale = filled.mean(0), filled.std(0)
+    flat = scale <= 1e-12 * np.maximum(np.abs(centre), 1)
+    return median, centre, np.where(flat, 1.0, scale)
+
+
+def standardize(values, median, centre, scale):
+    """Fill, centre and scale features by what `learn_scale` has learnt."""
+    return (np.where(np.isfinite(values), values, median) - centre) / scale
+
+
+class FeatureClassifier:
+    """Learn to tell male from female participants from a table of numbers.
+
+    Unknown values become the median of the training part, then every feature is centred and
+    scaled by the training part. Settings are searched in inner folds of the training part, in
+    which medians, centres and scales are learnt anew; those with the highest mean AUC win. The
+    validation part is left alone, unless an entry says otherwise.
+
+    Parameters
+    ----------
+    study : settings.Study
+        Kept; nothing of it is read.
+
+    Attributes
+    ----------
+    history : list
+        Empty: there are no epochs.
+    importances : list of dict
+        ``feature``, ``kind``, ``importance`` and ``n_imputed`` (training participants of whom
+        the feature is unknown) of every feature.
+    """
+
+    design = None
+    kind = None
+    """What its importances are; a level of the column ``kind`` of importances.tsv."""
+
+    def __init__(self, study):
+        self.study = study
+        self.history, self.importances = [], []
+        self.names = self.state = None
+        self.chosen, self.inner_auc = {}, None
+
+    def grid(self, n_participants):
+        """List the settings to search, the simplest first."""
+        raise NotImplementedError
+
+    def learn(self, values, target, setting, seed):
+        """Learn from scaled features; give what `answer` needs."""
+        raise NotImplementedError
+
+    def answer(self, state, values):
+        """Give logits of scaled features."""
+        raise NotImplementedError
+
+    def weigh(self, validation, seed):
+        """Give the importance of each feature, shape (k,)."""
+        raise NotImplementedError
+
+    def fit(self, inputs, target, validation, *, seed, folder=None, progress=None, groups=None):
+        """Search the settings, then learn from the whole training part.
+
+        Parameters
+        ----------
+        inputs : features.Features or ndarray, shape (n, k)
+            The training part, in its own units; ``nan`` where unknown.
+        target : ndarray of int, shape (n,)
+            1 for male, 0 for female.
+        validation : tuple
+            Inputs and target of the validation part.
+        seed : int
+            Deals the inner folds.
+        folder, progress
+            Not read.
+        groups : array-like, shape (n,), optional
+            Families, never parted by inner folds.
+
+        Returns
+        -------
+        FeatureClassifier
+            Itself.
+
+        Raises
+        ------
+        InputError
+            If a sex is absent, or the features cannot be read.
+        """
+        values, self.names = unpack(inputs)
+        target = check_target(target, len(values))
+        balance(target)
+        folds = _search.deal(target, groups, seed)
+
+        def attempt(setting, learn, judge):
+            scale = learn_scale(values[learn])
+            state = self.learn(standardize(values[learn], *scale), target[learn], setting, seed)
+            return self.answer(state, standardize(values[judge], *scale))
+
+        self.chosen, self.inner_auc = _search.choose(self.grid(len(values)), attempt, target, folds)
+        scale = learn_scale(values)
+        self.state = self.learn(standardize(values, *scale), target, self.chosen, seed)
+        self.state |= dict(zip(("median", "centre", "scale"), scale, strict=True))
+        unknown = (~np.isfinite(values)).sum(0)
+        weights = self.weigh(validation, seed)
+        self.importances = [
+            {
+                "feature": name,
+                "kind": self.kind,
+                "importance": float(weight),
+                "n_imputed": int(count),
+            }
+            for name, weight, count in zip(self.names, weights, unknown, strict=True)
+        ]
+        return self
+
+    def evidence(self, inputs):
+        """Give the logit for male of each participant.
+
+        Parameters
+        ----------
+        inputs : features.Features or ndarray, shape (n, k)
+            The features it was fitted on, in the same order.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            Logits; positive speaks for male.
+
+        Raises
+        ------
+        InputError
+            If it is not fitted, or the features are others.
+        """
+        self._check_fitted()
+        values, names = unpack(inputs)
+        if names != self.names:
+            lacking = [name for name in self.names if name not in names] or names
+            raise InputError(
+                f"Found {len(names)} features where {self.design!r} was fitted on "
+                f"{len(self.names)} ({', '.join(lacking[:3])}, …); needed the same in the same "
+                "order. Make the table as it was made for the fit."
+            )
+        scale = (self.state[key] for key in ("median", "centre", "scale"))
+        return self.answer(self.state, standardize(values, *scale))
+
+    def save(self, folder):
+        """Save the card ``model.json``, and what does not fit into it beside it.
+
+        Parameters
+        ----------
+        folder : path-like
+            Made where it is missing.
+
+        Raises
+        ------
+        InputError
+            If it is not fitted.
+        """
+        self._check_fitted()
+        self.save_arrays(folder)
+        numbers = {
+            key: value.tolist() if isinstance(value, np.ndarray) else value
+            for key, value in self.state.items()
+            if key not in self.apart
+        }
+        _card.write_card(
+            folder,
+            self.design,
+            {
+                "features": self.names,
+                "chosen": self.chosen,
+                "inner_auc": self.inner_auc,
+                "importances": self.importances,
+                "state": numbers,
+            },
+        )
+
+    apart = ()
+    """Keys of the state that ``save_arrays`` keeps in files of their own."""
+
+    def save_arrays(self, folder):
+        """Save what does not fit into the card."""
+
+    def load_arrays(self, folder):
+        """Load what ``save_arrays`` wrote: a dict."""
+        return {}
+
+    @classmethod
+    def load(cls, folder, study):
+        """Load what ``save`` wrote: its evidence is the same to the last bit.
+
+        Parameters
+        ----------
+        folder : path-like
+            What ``save`` was given.
+        study : settings.Study
+            Kept, not read.
+
+        Returns
+        -------
+        FeatureClassifier
+
+        Raises
+        ------
+        InputError
+            If files are absent, damaged, or of another design.
+        """
+        card = _card.read_card(folder, cls.design)
+        loaded = cls(study)
+        try:
+            loaded.names, loaded.chosen = list(card["features"]), card["chosen"]
+            loaded.inner_auc, loaded.importances = card["inner_auc"], card["importances"]
+            loaded.state = {
+                key: np.asarray(value, dtype=np.float64) if isinstance(value, list) else value
+                for key, value in card["state"].items()
+            } | loaded.load_arrays(folder)
+        except Exception as fault:  # each format has kinds of errors of its own
+            raise InputError(
+                f"Found {folder}, which does not hold a saved {cls.design!r} ({fault}); needed "
+                "what save wrote. Run the fit stage again."
+            ) from fault
+        return loaded
+
+    def _check_fitted(self):
+        if self.state is None:
+            raise InputError(
+                f"Found a {self.design!r} without a fit, needed a fitted one. Call fit or load."
+            )

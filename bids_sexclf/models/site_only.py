@@ -1,0 +1,130 @@
+"""Site of acquisition alone: above chance where sites measured the sexes in unlike shares.
+
+Evidence is the logarithm of the ratio of the site's share among the men and among the women of
+the training part, half a participant added to every site and sex; 0 for a site that training did
+not hold.
+"""
+
+import numpy as np
+
+from bids_sexclf.errors import InputError
+from bids_sexclf.models import _card
+from bids_sexclf.models._target import balance, check_target
+
+READS = ("site",)
+
+
+class Classifier:
+    """Count men and women at each site.
+
+    Parameters
+    ----------
+    study : settings.Study
+        Nothing of it is read; the contract of the catalogue asks for it.
+
+    Attributes
+    ----------
+    history : list
+        Empty: there are no epochs.
+    """
+
+    def __init__(self, study):
+        self.study = study
+        self.history = []
+        self.logits = None
+
+    def fit(self, inputs, target, validation, *, seed, folder=None, progress=None):
+        """Count.
+
+        Parameters
+        ----------
+        inputs : array-like, shape (n, 1)
+            Sites of the training part.
+        target : ndarray of int, shape (n,)
+            1 for male, 0 for female.
+        validation, seed, folder, progress
+            Not read.
+
+        Returns
+        -------
+        Classifier
+            Itself.
+
+        Raises
+        ------
+        InputError
+            If sites are unknown, or a sex is absent.
+        """
+        sites = _check_sites(inputs)
+        target = check_target(target, len(sites))
+        balance(target)
+        known = sorted(set(sites))
+        logits = {}
+        for site in known:
+            counts = [np.sum((sites == site) & (target == sex)) + 0.5 for sex in (0, 1)]
+            shares = [
+                count / (np.sum(target == sex) + 0.5 * len(known))
+                for sex, count in zip((0, 1), counts, strict=True)
+            ]
+            logits[site] = float(np.log(shares[1]) - np.log(shares[0]))
+        self.logits = logits
+        return self
+
+    def evidence(self, inputs):
+        """Give the logit for male of each participant.
+
+        Parameters
+        ----------
+        inputs : array-like, shape (n, 1)
+            Sites.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            Logits; positive speaks for male, 0 for a site unknown to training.
+
+        Raises
+        ------
+        InputError
+            If it is not fitted, or sites are unknown.
+        """
+        self._check_fitted()
+        return np.array([self.logits.get(site, 0.0) for site in _check_sites(inputs)])
+
+    def save(self, folder):
+        """Save the evidence of each site as ``model.json``."""
+        self._check_fitted()
+        _card.write_card(folder, "site_only", {"columns": list(READS), "logits": self.logits})
+
+    @classmethod
+    def load(cls, folder, study):
+        """Load what ``save`` wrote: its evidence is the same to the last bit."""
+        card = _card.read_card(folder, "site_only")
+        loaded = cls(study)
+        loaded.logits = card.get("logits")
+        loaded._check_fitted()
+        return loaded
+
+    def _check_fitted(self):
+        if self.logits is None:
+            raise InputError(
+                "Found a 'site_only' without counts, needed a fitted one. Call fit or load, or run "
+                "the fit stage again."
+            )
+
+
+def _check_sites(inputs):
+    """Return sites as text, shape (n,)."""
+    inputs = np.asarray(inputs, dtype=object)
+    if inputs.ndim != 2 or inputs.shape[1] != 1:
+        raise InputError(
+            f"Found values of shape {inputs.shape}, needed one column, site. Take it from "
+            "cohort.tsv."
+        )
+    unknown = sum(site is None or site != site for site in inputs[:, 0])
+    if unknown:
+        raise InputError(
+            f"Found {unknown} of {len(inputs)} participants without a site, needed all known. "
+            "Complete participants.tsv, or leave 'site_only' out of the study's models."
+        )
+    return np.array([str(site) for site in inputs[:, 0]], dtype=object)

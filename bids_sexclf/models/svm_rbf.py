@@ -1,0 +1,360 @@
+"""Support vector machine with a Gaussian kernel on the voxels of a map (Kan et al. 2020).
+
+Evidence is the distance from the boundary, turned into logits by Platt's scaling: a line that is
+fitted, both sexes weighing alike, to distances of training participants that the machine had not
+seen (inner folds).
+
+A saved machine holds the volumes of the training participants at its boundary, as every machine
+of this kind must: it is as confidential as they are.
+
+References
+----------
+Platt JC. Probabilities for SV machines. Advances in Large-Margin Classifiers, MIT Press 2000.
+doi:10.7551/mitpress/1113.003.0008
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from bids_sexclf.disk import whole
+from bids_sexclf.errors import InputError
+from bids_sexclf.models import _card, _search, _standardize
+from bids_sexclf.models._target import balance, check_target
+
+READS = "volumes"
+NESTED = True
+FILE = "support.safetensors"
+MEMORY = 2**28
+"""Bytes of volumes in double precision that are held at a time."""
+COSTS = (1.0, 10.0, 100.0)
+WIDTHS = (0.1, 0.3, 1.0, 3.0)
+LEAST_SLOPE = 1e-2
+"""Smallest slope of Platt's line: one that falls would say that far on one side means the other."""
+
+
+class Classifier:
+    """Separate the sexes by a smooth boundary between volumes.
+
+    Parameters
+    ----------
+    study : settings.Study
+        ``standardize`` is read.
+    C : float, optional
+        Cost of a participant on the wrong side; by default 1, 10 and 100 are tried.
+    gamma : float, optional
+        Width of the kernel exp(-gamma d² / median d²), where d is the distance of two volumes and
+        the median is over pairs of training participants; by default 0.1 to 3 are tried.
+
+    Attributes
+    ----------
+    history : list
+        Empty: there are no epochs.
+
+    Notes
+    -----
+    Distances are summed over blocks of participants read from the mapped cohort: memory holds two
+    blocks and the matrix of distances, n × n, whatever the number of voxels.
+    """
+
+    def __init__(self, study, C=None, gamma=None):
+        self.study, self.C, self.gamma = study, C, gamma
+        self.history = []
+        self.card = self.scale = self.support = None
+
+    def fit(self, inputs, target, validation, *, seed, folder=None, progress=None, groups=None):
+        """Search C and gamma in inner folds of the training part, then fit the whole of it.
+
+        Parameters
+        ----------
+        inputs : volumes.Rows or ndarray, shape (n, X, Y, Z)
+            The training part, raw.
+        target : ndarray of int, shape (n,)
+            1 for male, 0 for female.
+        validation, folder, progress
+            Not read.
+        seed : int
+            Deals the inner folds.
+        groups : array-like, shape (n,), optional
+            Families, never parted by inner folds.
+
+        Returns
+        -------
+        Classifier
+            Itself.
+
+        Raises
+        ------
+        InputError
+            If a sex is absent, or volumes cannot be standardised.
+        """
+        target = check_target(target, len(inputs))
+        balance(target)
+        self.scale = _standardize.learn(inputs, self.study.standardize)
+        where = _varying(inputs)
+        train = _Volumes(inputs, where, self.scale)
+        squared = _distances(train)
+        unit = float(np.median(squared[np.triu_indices(len(squared), 1)])) or 1.0
+        folds = _search.deal(target, groups, seed)
+
+        def attempt(setting, learn, judge):
+            machine = _machine(squared[np.ix_(learn, learn)] / unit, target[learn], setting)
+            kernel = np.exp(-setting["gamma"] * squared[np.ix_(judge, learn)] / unit)
+            return machine.decision_function(kernel)
+
+        chosen, auc = _search.choose(self._grid(), attempt, target, folds)
+        slope, offset = _platt(chosen, attempt, target, folds)
+        machine = _machine(squared / unit, target, chosen)
+        self.support = train.only(machine.support_)
+        self.card = {
+            "grid": list(inputs.shape[1:]),
+            "chosen": chosen,
+            "inner_auc": auc,
+            "unit": unit,
+            "slope": slope,
+            "offset": offset,
+            "weights": machine.dual_coef_[0].tolist(),
+            "intercept": float(machine.intercept_[0]),
+        }
+        return self
+
+    def _grid(self):
+        costs = COSTS if self.C is None else (float(self.C),)
+        widths = WIDTHS if self.gamma is None else (float(self.gamma),)
+        return [{"C": cost, "gamma": width} for width in widths for cost in costs]
+
+    def evidence(self, inputs):
+        """Give the logit for male of each participant.
+
+        Each participant's evidence is the same to the last bit whoever else is asked for.
+
+        Parameters
+        ----------
+        inputs : volumes.Rows or ndarray, shape (n, X, Y, Z)
+            Raw volumes on the grid of the training part.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            Logits; positive speaks for male.
+
+        Raises
+        ------
+        InputError
+            If it is not fitted, the grid is another, or voxels are not finite.
+        """
+        self._check_fitted()
+        if tuple(inputs.shape[1:]) != tuple(self.card["grid"]):
+            raise InputError(
+                f"Found volumes of shape {tuple(inputs.shape[1:])}, needed "
+                f"{tuple(self.card['grid'])}, the grid 'svm_rbf' was trained on. Prepare them on "
+                "the grid of the model."
+            )
+        asked = _Volumes(inputs, self.support.where, self.scale)
+        weights = np.asarray(self.card["weights"])
+        gamma = self.card["chosen"]["gamma"] / self.card["unit"]
+        sums = np.zeros(len(inputs))
+        for mine in asked.blocks():
+            volumes = asked.read(mine)
+            for theirs in self.support.blocks():
+                held = self.support.read(theirs)
+                norms = (held**2).sum(1)
+                for place, volume in zip(mine, volumes, strict=True):
+                    squared = np.maximum(norms + (volume**2).sum() - 2 * (held @ volume), 0)
+                    sums[place] += (weights[theirs] * np.exp(-gamma * squared)).sum()
+        logits = self.card["slope"] * (sums + self.card["intercept"]) + self.card["offset"]
+        if not np.isfinite(logits).all():
+            raise InputError(
+                f"Found {(~np.isfinite(logits)).sum()} of {len(logits)} volumes that give no "
+                "finite evidence, needed finite voxels. Make these maps again."
+            )
+        return logits
+
+    def save(self, folder):
+        """Save the volumes at the boundary, then the card.
+
+        Parameters
+        ----------
+        folder : path-like
+            Gets ``support.safetensors`` and, last, ``model.json``.
+
+        Raises
+        ------
+        InputError
+            If it is not fitted.
+        """
+        self._check_fitted()
+        _write_support(self.support, self.scale, Path(folder) / FILE)
+        _card.write_card(folder, "svm_rbf", self.card)
+
+    @classmethod
+    def load(cls, folder, study):
+        """Load what ``save`` wrote: its evidence is the same to the last bit.
+
+        Parameters
+        ----------
+        folder : path-like
+            What ``save`` was given; volumes at the boundary are read from it when they are needed.
+        study : settings.Study
+            Kept, not read.
+
+        Returns
+        -------
+        Classifier
+
+        Raises
+        ------
+        InputError
+            If files are absent, damaged, or of another design.
+        """
+        from safetensors import safe_open
+
+        loaded, path = cls(study), Path(folder) / FILE
+        card = _card.read_card(folder, "svm_rbf")
+        try:
+            with safe_open(path, "numpy") as held:
+                loaded.scale = held.get_tensor("centre"), held.get_tensor("scale")
+                loaded.support = _Saved(path, held.get_tensor("where"), len(card["weights"]))
+        except Exception as fault:  # safetensors raises a kind of its own on a damaged file
+            raise InputError(
+                f"Found {path}, which does not hold the volumes of 'svm_rbf' ({fault}); needed the "
+                "ones saved beside its model.json. Run the fit stage again."
+            ) from fault
+        loaded.card = card
+        return loaded
+
+    def _check_fitted(self):
+        if self.card is None:
+            raise InputError(
+                "Found a 'svm_rbf' without a boundary, needed a fitted one. Call fit or load."
+            )
+
+
+class _Blocks:
+    """Volumes that are read some at a time, as rows of standardised voxels."""
+
+    def __init__(self, where, count):
+        self.where, self.count = where, count
+
+    def __len__(self):
+        return self.count
+
+    def blocks(self):
+        """Give the places of each block."""
+        size = max(1, MEMORY // (8 * max(1, len(self.where))))
+        return [np.arange(at, min(at + size, self.count)) for at in range(0, self.count, size)]
+
+    def read(self, places):
+        """Give rows in double precision, shape (k, voxels), rounded as they are saved."""
+        return self.single(places).astype(np.float64)
+
+
+class _Volumes(_Blocks):
+    """Rows of a cohort, standardised, without the voxels that never vary."""
+
+    def __init__(self, rows, where, scale, index=None):
+        self.index = np.arange(len(rows)) if index is None else index
+        super().__init__(where, len(self.index))
+        self.rows, self.scale = rows, scale
+
+    def only(self, index):
+        """Give some of the rows."""
+        return _Volumes(self.rows, self.where, self.scale, self.index[index])
+
+    def single(self, places):
+        """Give rows in single precision."""
+        centre, scale = (np.asarray(one) for one in self.scale)
+        flat = np.empty((len(places), len(self.where)), np.float32)
+        for row, place in enumerate(places):
+            volume = np.asarray(self.rows[int(self.index[place])])
+            flat[row] = ((volume - centre) / scale).reshape(-1)[self.where]
+        return flat
+
+
+class _Saved(_Blocks):
+    """Rows of a saved machine; read from its file when they are needed."""
+
+    def __init__(self, path, where, count):
+        super().__init__(where, count)
+        self.path = path
+
+    def single(self, places):
+        """Give rows in single precision."""
+        from safetensors import safe_open
+
+        with safe_open(self.path, "numpy") as held:
+            return held.get_slice("support")[int(places[0]) : int(places[-1]) + 1]
+
+
+def _varying(rows):
+    """Find the voxels that are not the same in all rows: places in the flattened volume."""
+    first = np.asarray(rows[0]).ravel()
+    varies = np.zeros(first.shape, bool)
+    for index in range(1, len(rows)):
+        varies |= np.asarray(rows[index]).ravel() != first
+    return np.flatnonzero(varies).astype(np.int64)
+
+
+def _distances(volumes):
+    """Give the squared distance of each pair, shape (n, n), block by block."""
+    product = np.empty((len(volumes), len(volumes)))
+    blocks = volumes.blocks()
+    for number, mine in enumerate(blocks):
+        held = volumes.read(mine)
+        product[np.ix_(mine, mine)] = held @ held.T
+        for theirs in blocks[:number]:
+            part = held @ volumes.read(theirs).T
+            product[np.ix_(mine, theirs)], product[np.ix_(theirs, mine)] = part, part.T
+    norms = np.diag(product)
+    squared = np.maximum(norms[:, None] + norms - 2 * product, 0)
+    np.fill_diagonal(squared, 0)
+    return squared
+
+
+def _machine(squared, target, setting):
+    """Fit the machine to distances between its participants."""
+    from sklearn.svm import SVC
+
+    machine = SVC(C=setting["C"], kernel="precomputed", class_weight="balanced")
+    return machine.fit(np.exp(-setting["gamma"] * squared), target)
+
+
+def _platt(setting, attempt, target, folds):
+    """Fit the line from distances to logits, on participants that the machine had not seen."""
+    from sklearn.linear_model import LogisticRegression
+
+    if not folds:
+        return 1.0, 0.0
+    distances = np.concatenate([attempt(setting, learn, judge) for learn, judge in folds])
+    truth = np.concatenate([target[judge] for _, judge in folds])
+    line = LogisticRegression(C=1e3, class_weight="balanced", max_iter=1000)
+    line.fit(distances[:, None], truth)
+    return max(float(line.coef_[0, 0]), LEAST_SLOPE), float(line.intercept_[0])
+
+
+def _write_support(support, scale, path):
+    """Write the boundary's volumes block by block: safetensors are a header and the numbers.
+
+    The library's own writer would need all of them in memory.
+    """
+    centre, spread = (np.asarray(one, np.float32) for one in scale)
+    where = np.ascontiguousarray(support.where, np.int64)
+    shapes = {
+        "where": ("I64", where.shape, where.nbytes),
+        "centre": ("F32", centre.shape, centre.nbytes),
+        "scale": ("F32", spread.shape, spread.nbytes),
+        "support": ("F32", (len(support), len(where)), 4 * len(support) * len(where)),
+    }
+    header, at = {}, 0
+    for name, (kind, shape, size) in shapes.items():
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with whole(path) as part, open(part, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in (where, centre, spread):
+            file.write(array.tobytes())
+        for places in support.blocks():
+            file.write(support.single(places).tobytes())

@@ -1,0 +1,147 @@
+"""Studies with classifiers that are no networks: what they find, what they read, what they keep."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_sexclf.errors import InputError
+from bids_sexclf.group import base, fit
+from bids_sexclf.settings import Run, Study
+
+MODELS = ["svm_rbf", "logistic", "knn", "xgboost"]
+CHOICES = {
+    "models": MODELS,
+    "baselines": ["brain_size"],
+    "features": "region_means",
+    "attributions": [],
+    "bootstraps": 300,
+    "permutations": 300,
+}
+STAGES = base.STAGES[:4]
+
+
+@pytest.fixture(scope="module")
+def planted(write_derivatives, run_study, tmp_path_factory):
+    root = write_derivatives(tmp_path_factory.mktemp("planted"), n=60, effect=8.0)
+    return run_study(root, STAGES, **CHOICES)
+
+
+@pytest.fixture(scope="module")
+def without(write_derivatives, run_study, tmp_path_factory):
+    root = write_derivatives(tmp_path_factory.mktemp("without"), n=60, seed=3)
+    return run_study(root, STAGES, **CHOICES)
+
+
+def auc(desk, model):
+    return desk.read("scores").query("score == 'auc' and model == @model").iloc[0]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_planted_effect_is_found_by_each(planted, model):
+    assert auc(planted, model).estimate >= 0.9
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_without_an_effect_the_interval_holds_one_half(without, model):
+    score = auc(without, model)
+    assert score.ci_low <= 0.5 <= score.ci_high
+
+
+def test_importances_name_the_planted_region(planted):
+    table = planted.read("importances")
+    assert set(table["model"]) == {"logistic", "knn", "xgboost"}
+    # Six people to validate on are too few to rank what the neighbours were chosen by.
+    for _, rows in table.query("model != 'knn'").groupby(["model", "fold"]):
+        best = rows.loc[rows["importance"].abs().idxmax()]
+        assert best["region"] == "8" and best["name"] and best["atlas"] == "Lobes"
+    shares = table.query("model == 'xgboost'").groupby("fold")["importance"].sum()
+    np.testing.assert_allclose(shares, 1)
+
+
+def test_models_without_features_leave_no_importances(write_derivatives, run_study, tmp_path):
+    root = write_derivatives(tmp_path, n=12)
+    choices = CHOICES | {"n_folds": 2, "models": ["age_only"]}
+    desk = run_study(root, base.STAGES[:3], **(choices | {"models": ["logistic"]}))
+    assert (desk.folder / "importances.tsv").exists()
+    run_study(root, base.STAGES[:3], run=Run(nprocs=1, first="fit"), **choices)
+    assert not (desk.folder / "importances.tsv").exists()
+
+
+@pytest.fixture
+def strangers(write_derivatives, run_study, tmp_path):
+    """Give a small dataset and a function that fits features of a table to it."""
+    root = write_derivatives(tmp_path, n=16)
+
+    def fitted(table):
+        path = tmp_path / "mine.tsv"
+        table.to_csv(path, sep="\t", index=False, na_rep="n/a")
+        choices = CHOICES | {"n_folds": 2, "models": ["logistic"], "features": str(path)}
+        return run_study(root, base.STAGES[:3], run=Run(nprocs=1, first="fit"), **choices)
+
+    run_study(root, base.STAGES[:2], **(CHOICES | {"n_folds": 2}))
+    return fitted
+
+
+def table_of(n=16, **columns):
+    rng = np.random.default_rng(0)
+    table = {"participant_id": [f"sub-{i:03d}" for i in range(n)], "left": rng.normal(size=n)}
+    return pd.DataFrame(table | columns)
+
+
+def test_a_table_of_the_users_is_read_in_any_order_and_gaps_are_counted(strangers):
+    table = table_of(right=np.r_[np.nan, np.arange(15.0)])
+    first = strangers(table)
+    whole = first.read("predictions").query("model == 'logistic'")["logit"].to_numpy()
+    held = first.read("importances").query("feature == 'right'")
+    assert held["n_imputed"].sum() in (0, 1)  # the one is in the training part of a fold or not
+    assert held["name"].isna().all()
+    again = strangers(table.iloc[::-1])
+    same = again.read("predictions").query("model == 'logistic'")["logit"].to_numpy()
+    np.testing.assert_array_equal(whole, same)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (table_of(sex=[0, 1] * 8), "tell the answer .sex."),
+        (table_of(scanner=["a", "b"] * 8), "hold text .scanner."),
+        (pd.concat([table_of(), table_of().tail(1)]), "1 rows under an id that has one .sub-015."),
+        (table_of(15), "no number .* of 1 of 16 participants .sub-015."),
+        (table_of().drop(columns="left"), "no column of numbers"),
+    ],
+    ids=["sex", "text", "twice", "lacking", "empty"],
+)
+def test_tables_of_no_use_are_refused_before_the_first_fit(strangers, table, words):
+    with pytest.raises(InputError, match=words):
+        strangers(table)
+
+
+def test_a_study_without_morphometry_says_so(write_derivatives, run_study, tmp_path):
+    root = write_derivatives(tmp_path, n=12)
+    with pytest.raises(InputError, match="morphometry.tsv without a row"):
+        run_study(root, base.STAGES[:3], n_folds=2, models=["knn"], baselines=[])
+
+
+def people(**columns):
+    table = {"participant_id": ["sub-1", "sub-2"], "site": ["a", "b"], "motion_mm": [0.1, 0.2]}
+    return pd.DataFrame(table | columns)
+
+
+def test_site_and_motion_are_baselines_where_the_cohort_can_answer():
+    both = {"site_only", "motion_only"}
+    assert both <= set(fit.answerable(Study(), people()))
+    assert not both & set(fit.answerable(Study(), people(site="a", motion_mm=[0.1, None])))
+    assert "site_only" not in fit.answerable(Study(), people(site=["a", None]))
+
+
+def test_a_baseline_that_was_asked_for_is_never_left_out():
+    study = Study(baselines=["site_only"])
+    assert fit.answerable(study, people(site="a")) == ["site_only"]
+
+
+def test_an_unknown_site_or_motion_is_named(write_derivatives, run_study, tmp_path):
+    root = write_derivatives(tmp_path, n=12)
+    run_study(root, base.STAGES[:2], n_folds=2)
+    for name, column in (("site_only", "site"), ("motion_only", "motion_mm")):
+        with pytest.raises(InputError, match=f"12 participants without {column} .sub-000.*Leave"):
+            run_study(root, ("fit",), n_folds=2, baselines=[name])
