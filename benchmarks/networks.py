@@ -3,14 +3,14 @@
     python benchmarks/networks.py OUT [--only cnn3 vit_probe ...] [--truths planted none]
         [--people 96] [--effect 4] [--processes 2]
 
-Heads are the MNI152 tissue maps on a grid of 32 x 36 x 32 voxels of 6 mm. Each of 24 regions has
-a brightness of its own in each head (SD 5 %), each voxel has noise (SD 8 % of white matter).
+Heads are the MNI152 tissue maps on a grid of 32 x 36 x 32 voxels of 6 mm. Each of 24 regions has a
+brightness of its own in each head (SD 5 %), each voxel has noise (SD 8 % of white matter).
 Planted: one region of white matter is brighter in men by EFFECT of its standard deviations; none:
 nothing depends on sex. Maps go straight to disk as the participant level leaves them, and every
-network is a study of its own on them: cohort, splits (3 folds), fit, evaluate. The table gives the AUC
-of the tested participants with its 95 % interval for both truths, processor seconds to fit the
-three folds of the planted truth, and the parameters. Sizes and training choices that differ from the
-defaults are the variants below; each network is the catalogue's own.
+network is a study of its own on them: cohort, splits (3 folds), fit, evaluate. The table gives the
+AUC of the tested participants with its 95 % interval for both truths, processor seconds to fit the
+three folds of the planted truth, and the parameters. Sizes and training choices that differ from
+the defaults are the variants below; each network is the catalogue's own.
 
 What lies in OUT is not made again: a long run can be stopped and taken up. Seconds of a fit that
 was cut short are then lost.
