@@ -174,6 +174,8 @@ def pretrain(
         save_encoder(encoder, Path(context.folder) / ENCODER)
     if arm == "probe":
         network.freeze_encoder()
+        raw = (np.asarray(volumes[index], np.float32)[None] for index in range(len(volumes)))
+        network.standardise_features(context.standardise(torch.from_numpy(one)) for one in raw)
     return told
 
 

@@ -250,3 +250,20 @@ def test_arms_that_cannot_be_are_refused_before_the_first_stage(changes, words):
     study = Study(models=["arm"], variants={"arm": SMALL | changes})
     with pytest.raises(InputError, match=words):
         models.check(study)
+
+
+def test_the_head_of_a_probe_sees_standardised_features_and_that_of_other_arms_plain_ones(
+    probed, cohort, tmp_path
+):
+    fitted, folder = probed
+    with torch.no_grad():
+        seen = fitted.module.standardise(torch.from_numpy(cohort[0][:16]))
+        network = fitted.module.network
+        features = (network.encoder(seen)[:, 0] - network.centre) / network.spread
+    np.testing.assert_allclose(features.mean(0), 0, atol=1e-3)
+    np.testing.assert_allclose(features.std(0, correction=0), 1, atol=1e-3)
+    fitted.save(tmp_path)
+    loaded = type(fitted).load(tmp_path, fitted.study)
+    np.testing.assert_array_equal(loaded.evidence(cohort[0]), fitted.evidence(cohort[0]))
+    other = fit("finetune", cohort).module.network
+    assert not other.centre.any() and (other.spread == 1).all()
