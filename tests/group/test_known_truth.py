@@ -1,24 +1,22 @@
-"""Networks of other kinds than cnn3, and the arms of the transformer, where the truth is known."""
+"""Quick networks of other kinds than cnn3, where the truth is known."""
 
 import pytest
 
 from bids_sexclf.group import base
 
 STAGES = base.STAGES[:4]
-VIT = {"design": "vit", "patch": [9, 11, 9], "width": 48, "depth": 2, "heads": 3}
-MAE = {"decoder_width": 24, "decoder_depth": 1, "decoder_heads": 2, "mae_learning_rate": 1e-3}
-MAE |= {"mae2d_epochs": 5, "mae3d_epochs": 20}
 CHOICES = {
     "name": "known",
-    "models": ["scratch", "finetune", "resnet"],
+    "models": ["transformer", "slices"],
     "variants": {
-        "scratch": VIT | {"arm": "scratch"},
-        "finetune": VIT | MAE | {"arm": "finetune"},
-        "resnet": {"design": "resnet10", "width": 8, "groups": 4},
+        "transformer": {"design": "vit", "patch": [9, 9, 9], "width": 48, "depth": 2, "heads": 3},
+        "slices": {"design": "slice_resnet18", "width": 8, "epochs": 8},
     },
     "baselines": [],
     "n_folds": 2,
     "epochs": 15,
+    "patience": 15,
+    "batch_size": 4,
 }
 
 
