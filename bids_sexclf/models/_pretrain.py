@@ -44,6 +44,9 @@ class Context:
     progress : callable or None
     devices : int
         That train together.
+    watch : callable or None
+        Shown the name of each step and its autoencoder, before and after it learns, for example
+        to measure its error on volumes that it does not learn from.
     """
 
     standardise: object
@@ -53,6 +56,7 @@ class Context:
     folder: Path | None
     progress: object
     devices: int = 1
+    watch: object = None
 
 
 def check_options(options):
@@ -170,6 +174,8 @@ def pretrain(
         save_encoder(encoder, Path(context.folder) / ENCODER)
     if arm == "probe":
         network.freeze_encoder()
+        raw = (np.asarray(volumes[index], np.float32)[None] for index in range(len(volumes)))
+        network.standardise_features(context.standardise(torch.from_numpy(one)) for one in raw)
     return told
 
 
@@ -190,8 +196,11 @@ def _fit(name, autoencoder, recipe, volumes, context, slices):
     loop.batches = _batches.Batches(len(volumes), size, loop.key)
     unread = np.zeros(len(volumes))  # there is no target
     loader = _batches.make_loader(_batches.Part(volumes, unread), loop.batches, _device.device())
+    watch = context.watch or (lambda name, autoencoder: None)
+    watch(name, autoencoder)
     _loop.run(loop, loader)
     autoencoder.load_state_dict(loop.final)
+    watch(name, autoencoder)
     autoencoder.release()
     return loop.history
 

@@ -6,6 +6,7 @@ Chen J, et al. Deep learning with diffusion MRI as in vivo microscope reveals se
 differences in human white matter microstructure. Sci Rep 2024. doi:10.1038/s41598-024-60340-y
 """
 
+import torch
 from torch import nn
 
 from bids_sexclf.models import _pretrain, _torch
@@ -32,7 +33,10 @@ class Vit(nn.Module):
     def __init__(self, encoder, outputs):
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Linear(encoder.options["width"], outputs)
+        width = encoder.options["width"]
+        self.register_buffer("centre", torch.zeros(width))
+        self.register_buffer("spread", torch.ones(width))
+        self.head = nn.Linear(width, outputs)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
         self.frozen = False
@@ -44,7 +48,29 @@ class Vit(nn.Module):
 
     def forward(self, volumes):
         """Carry volumes (batch, channels, X, Y, Z) to outputs (batch, outputs)."""
-        return self.head(self.encoder(volumes)[:, 0])
+        return self.head((self.encoder(volumes)[:, 0] - self.centre) / self.spread)
+
+    @torch.no_grad()
+    def standardise_features(self, volumes):
+        """Centre and scale, from now on, what the head sees, each feature by itself.
+
+        Heads of one anatomy have nearly the same features: a linear layer alone would hardly
+        learn from what little they differ. The authors of masked autoencoding put a batch
+        normalisation without weights there for a linear probe; this is its limit of one batch.
+
+        Parameters
+        ----------
+        volumes : iterable of torch.Tensor, shape (1, channels, X, Y, Z)
+            Of the training part.
+
+        References
+        ----------
+        He 2022, appendix A.1, doi:10.1109/CVPR52688.2022.01553
+        """
+        features = torch.cat([self.encoder(one)[:, 0] for one in volumes]).double()
+        spread = features.std(0, correction=0)
+        self.centre.copy_(features.mean(0))
+        self.spread.copy_(torch.where(spread > 0, spread, 1.0))
 
     def freeze_encoder(self):
         """Let only the head learn: the linear probe. The encoder stays in evaluation mode."""

@@ -163,26 +163,21 @@ def test_a_run_killed_in_any_step_goes_on_to_the_same_weights(
     assert sorted(path.name for path in tmp_path.glob("*.*")) == ["encoder.safetensors"]
 
 
-def test_hidden_patches_of_unseen_participants_are_foretold_better_after_pretraining(
-    cohort, monkeypatch
-):
+def test_hidden_patches_of_unseen_participants_are_foretold_better_after_pretraining(cohort):
     volumes, _ = cohort
-    errors, fit_step = [], _pretrain._fit
+    errors = []
 
-    def watched(name, autoencoder, *rest):
-        errors.append(error(autoencoder, volumes[20:]))
-        history = fit_step(name, autoencoder, *rest)
-        errors.append(error(autoencoder, volumes[20:]))
-        return history
+    def watch(step, autoencoder):
+        errors.append((step, error(autoencoder, volumes[20:])))
 
-    monkeypatch.setattr(_pretrain, "_fit", watched)
     torch.manual_seed(0)
     network = models.build("vit", grid=GRID, patch=(4, 4, 4), width=24, depth=1, heads=2)
-    context = _pretrain.Context(standardise, (), "32", 0, None, None)
+    context = _pretrain.Context(standardise, (), "32", 0, None, None, watch=watch)
     choices = {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}
     choices |= {"mae2d_epochs": 0, "mae3d_epochs": 60, "mae_learning_rate": 3e-3}
     _pretrain.pretrain(network, volumes[:20], context, arm="probe", **choices)
-    assert errors[1] < 0.9 * errors[0]
+    (_, before), (step, after) = errors
+    assert step == "mae3d" and after < 0.9 * before
 
 
 def standardise(volumes):
@@ -255,3 +250,20 @@ def test_arms_that_cannot_be_are_refused_before_the_first_stage(changes, words):
     study = Study(models=["arm"], variants={"arm": SMALL | changes})
     with pytest.raises(InputError, match=words):
         models.check(study)
+
+
+def test_the_head_of_a_probe_sees_standardised_features_and_that_of_other_arms_plain_ones(
+    probed, cohort, tmp_path
+):
+    fitted, folder = probed
+    with torch.no_grad():
+        seen = fitted.module.standardise(torch.from_numpy(cohort[0][:16]))
+        network = fitted.module.network
+        features = (network.encoder(seen)[:, 0] - network.centre) / network.spread
+    np.testing.assert_allclose(features.mean(0), 0, atol=1e-3)
+    np.testing.assert_allclose(features.std(0, correction=0), 1, atol=1e-3)
+    fitted.save(tmp_path)
+    loaded = type(fitted).load(tmp_path, fitted.study)
+    np.testing.assert_array_equal(loaded.evidence(cohort[0]), fitted.evidence(cohort[0]))
+    other = fit("finetune", cohort).module.network
+    assert not other.centre.any() and (other.spread == 1).all()
