@@ -38,7 +38,7 @@ def learn_effects(rows, design):
     --------
     >>> age = np.array([[20.0], [40.0], [60.0]])
     >>> effects, centre, spread = learn_effects([np.array([1.0]), [3.0], [5.0]], age)
-    >>> float(effects[0, 0] / spread[0]), float(centre[0])
+    >>> round(float(effects[0, 0] / spread[0]), 6), float(centre[0])
     (0.1, 40.0)
     """
     design = np.asarray(design, dtype=np.float64)
