@@ -89,6 +89,18 @@ def test_an_upright_brain_keeps_its_size(prepared):
     assert volumes[1] == pytest.approx(volumes[0], rel=0.01)
 
 
+def test_an_affine_brain_has_the_templates_size_and_nearly_its_shape(prepared):
+    space = {"space": "MNI152NLin6Asym", "res": "2"}
+    names = ("t1w_affine", "t1w_template", "t1w_template_mask")
+    affine, warped, mask = (
+        load(prepared / layout.derivative(name, PERSON, **space), ndim=3)[0] for name in names
+    )
+    scaled, mask = affine > 0.2 * affine.max(), mask > 0
+    assert scaled.sum() == pytest.approx((warped > 0.2 * warped.max()).sum(), rel=0.1)
+    assert 2 * (scaled & mask).sum() / (scaled.sum() + mask.sum()) > 0.9
+    assert np.corrcoef(affine[mask], warped[mask])[0, 1] > 0.7
+
+
 def test_volumes_are_near_those_of_automatic_labels(prepared, real_data):
     labels = read_tsv(real_data / "ixi/derivatives/dlmuse/volumes.tsv")
     labels = labels.set_index("participant_id").loc[PERSON] / 1000

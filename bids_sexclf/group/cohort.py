@@ -26,7 +26,7 @@ from bids_sexclf.volumes import check_same_grid, load, open_cohort, release, res
 READS = ()
 WRITES = ("cohort.tsv", "excluded.tsv", "quality.tsv", "morphometry.tsv", "resemblance.tsv")
 SETTINGS = ("maps", "voxel_size", "atlas", "atlas_labels", "region_means")
-ENTRIES = {"T1w": "t1w_template", "T1wACPC": "t1w_acpc"} | dict.fromkeys(
+ENTRIES = {"T1w": "t1w_template", "T1wAffine": "t1w_affine", "T1wACPC": "t1w_acpc"} | dict.fromkeys(
     ("FA", "MD", "AD", "RD"), "tensor_template"
 )
 ENTRIES |= dict.fromkeys(("MK", "AK", "RK", "KFA"), "kurtosis_template")
@@ -279,7 +279,7 @@ def write_arrays(desk, cohort, grid, advance, averager=None):
                 bad[row] = f"{path} is constant or not finite inside the brain"
             elif name == "T1wACPC":
                 volume = volume / values[values > 0].mean()
-            elif name == "T1w":
+            elif name.startswith("T1w"):
                 volume = np.where(inside, (volume - values.mean()) / values.std(), 0)
                 whole = np.where(whole != 0, (whole - values.mean()) / values.std(), 0)
             array[row] = volume

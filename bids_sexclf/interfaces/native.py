@@ -1,4 +1,4 @@
-"""Align a head by AC, PC and midline without scaling, and resample it once."""
+"""Carry a brain into two linear spaces: upright in its own size, and of the template's size."""
 
 from pathlib import Path
 
@@ -26,6 +26,7 @@ class _AlignIn(BaseInterfaceInputSpec):
         File(exists=True), mandatory=True, desc="carries images to the template, last applied first"
     )
     template_mask = File(exists=True, mandatory=True)
+    reference = File(exists=True, mandatory=True, desc="group grid")
     anatomical = traits.Bool(
         True, usedefault=True, desc="the template lies in MNI152 space, where AC and PC are known"
     )
@@ -36,14 +37,17 @@ class _AlignOut(TraitedSpec):
     out_file = File(exists=True, desc="brain, upright, in its own size")
     mask_file = File(exists=True)
     transform = File(exists=True, desc="carries images to the upright frame (rigid, .mat)")
+    affine_file = File(exists=True, desc="brain on the group grid, by a linear transform")
+    affine_transform = File(exists=True, desc="carries images to the template (affine, .mat)")
 
 
-class AlignACPC(SimpleInterface):
-    """Turn a brain upright by AC, PC and midline, and resample it once to a fixed field of view.
+class AlignLinear(SimpleInterface):
+    """Carry a brain into two linear spaces: upright in its own size, and of the template's size.
 
-    The rigid transform comes from the registration to the template that is already there: where
-    the template's points have gone in the scan gives a linear transform, and that the scan's
-    landmarks. The brain is smoothed to the new voxel size before it is resampled to a coarser one.
+    Both come from the registration to the template that is already there: where the template's
+    points have gone in the scan gives the affine transform that is closest to it, whatever made
+    it, and that the scan's landmarks, which lay the brain upright by AC, PC and midline. Each
+    brain is resampled once, and smoothed to the new voxel size first where that is coarser.
     """
 
     input_spec, output_spec = _AlignIn, _AlignOut
@@ -56,7 +60,8 @@ class AlignACPC(SimpleInterface):
         landmarks = LANDMARKS if self.inputs.anatomical else centred_landmarks(points)
         linear = fit_affine(points, carry_points(points, self.inputs.forward))
         rigid = rigid_from_affine(linear, landmarks)
-        grid = native_grid(Grid(mask.shape, affine), self.inputs.voxel_size)
+        template = Grid(mask.shape, affine)
+        grid = native_grid(template, self.inputs.voxel_size)
         for source, name in (("in_file", "out_file"), ("mask_file", "mask_file")):
             array, own = load(getattr(self.inputs, source), ndim=3)
             # A rigid transform only renames where the voxels lie; the one interpolation follows.
@@ -67,7 +72,17 @@ class AlignACPC(SimpleInterface):
         self._results["transform"] = write_linear(
             np.linalg.inv(rigid), Path(runtime.cwd, "acpc.mat")
         )
+        self._write_affine(linear, Path(runtime.cwd))
         return runtime
+
+    def _write_affine(self, linear, folder):
+        """Write the brain in the template's size, and the transform."""
+        reference, affine = load(self.inputs.reference, ndim=3)
+        brain, own = load(self.inputs.in_file, ndim=3)
+        grid = Grid(reference.shape, affine)
+        self._results["affine_file"] = str(folder / "affine.nii.gz")
+        save(resample(brain, np.linalg.inv(linear) @ own, grid), affine, folder / "affine.nii.gz")
+        self._results["affine_transform"] = write_linear(linear, folder / "affine.mat")
 
 
 def brain_points(mask, affine, count=POINTS):

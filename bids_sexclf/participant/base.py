@@ -106,7 +106,7 @@ def init_participant_wf(
         _feed_t1w(workflow, anat_wf, write, record, preparation)
         pictures += _connect_anat(workflow, anat_wf, quality, write, references, cuts=cuts)
         _connect_native(
-            workflow, anat_wf, quality, write, row=row, template=template, atlases=atlases, **common
+            workflow, anat_wf, quality, write, row=row, atlases=atlases, **places, **common
         )
     if record.maps:
         pictures += _connect_maps(workflow, anat_wf, write, record, references, cuts=cuts)
@@ -249,14 +249,14 @@ def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):
 
 
 def _connect_native(
-    workflow, anat_wf, quality, write, *, row, template, atlases, preparation, threads
+    workflow, anat_wf, quality, write, *, row, template, grid_file, atlases, preparation, threads
 ):
-    """Wire what is made of the T1w in its own size: the upright brain, tissues and regions."""
-    native_wf = init_native_wf(template=template, preparation=preparation)
+    """Wire what is made of the T1w without deformation: linear spaces, tissues and regions."""
+    native_wf = init_native_wf(template=template, grid_file=grid_file, preparation=preparation)
     morphometry_wf = init_morphometry_wf(atlases=atlases, preparation=preparation)
     morphometry_wf.inputs.inputnode.participant_id = row["participant_id"]
     morphometry_wf.inputs.inputnode.session_id = row["session_id"]
-    upright = ("t1w_acpc", "mask_acpc", "acpc_transform")
+    linear = ("t1w_acpc", "mask_acpc", "acpc_transform", "t1w_affine", "affine_transform")
     measured = ("dseg", "probsegs", *(["tables"] if atlases else []))
     workflow.connect(
         [
@@ -276,7 +276,7 @@ def _connect_native(
                     for field in ("t1w", "mask", "inverse")
                 ],
             ),
-            (native_wf, write, [(f"outputnode.{field}", field) for field in upright]),
+            (native_wf, write, [(f"outputnode.{field}", field) for field in linear]),
             (morphometry_wf, write, [(f"outputnode.{field}", field) for field in measured]),
             (morphometry_wf, quality, [("outputnode.volumes", "volumes")]),
         ]

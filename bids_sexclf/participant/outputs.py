@@ -30,6 +30,8 @@ SINGLE = {
     "t1w_acpc": "t1w_acpc",
     "mask_acpc": "t1w_acpc_mask",
     "acpc_transform": "t1w_to_acpc",
+    "t1w_affine": "t1w_affine",
+    "affine_transform": "t1w_to_template_affine",
     "dseg": "t1w_dseg",
     "dwi": "dwi_preproc",
     "bval": "dwi_bval",
@@ -52,6 +54,12 @@ ABOUT = {
     },
     "mask_acpc": {"Type": "Brain", "Description": "Brain mask, upright and not scaled"},
     "acpc_transform": {"Description": "Rigid: T1w to ACPC, which keeps distances"},
+    "t1w_affine": {
+        "Description": "Brain on the group grid by the affine transform that is closest to the "
+        "whole registration; scaled, not deformed",
+        "SkullStripped": True,
+    },
+    "affine_transform": {"Description": "Affine: T1w to template"},
     "dseg": {"Description": "Tissues by T1w intensity; indices as in the table beside it"},
     "dwi": {"Description": "Aligned diffusion volumes", "SkullStripped": False},
     "dwi_mask": {"Type": "Brain", "Description": "Brain mask on the mean b=0 volume"},
@@ -85,6 +93,8 @@ class _WriteIn(BaseInterfaceInputSpec):
     t1w_acpc = File(exists=True)
     mask_acpc = File(exists=True)
     acpc_transform = File(exists=True)
+    t1w_affine = File(exists=True)
+    affine_transform = File(exists=True)
     dseg = File(exists=True)
     probsegs = InputMultiObject(File(exists=True), desc="LABEL.nii.gz, one per tissue")
     tables = InputMultiObject(File(exists=True), desc="ATLAS.tsv, region measures")

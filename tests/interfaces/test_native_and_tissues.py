@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from bids_sexclf.anatomy.acpc import LANDMARKS
 from bids_sexclf.interfaces.ants import Carry, write_linear
-from bids_sexclf.interfaces.native import AlignACPC, carry_points
+from bids_sexclf.interfaces.native import AlignLinear, carry_points
 from bids_sexclf.interfaces.tissues import MeasureRegions, SegmentTissues, segment
 from bids_sexclf.tables import read_table, write_tsv
 from bids_sexclf.volumes import load, save
@@ -52,6 +52,7 @@ def turned(tmp_path, monkeypatch):
         "in_file": "brain.nii.gz",
         "mask_file": "mask.nii.gz",
         "template_mask": "template_mask.nii.gz",
+        "reference": "template_mask.nii.gz",
     }
 
 
@@ -64,7 +65,7 @@ def test_points_go_where_the_written_transform_sends_them(turned):
 
 def test_a_turned_head_comes_out_upright_in_its_own_size(turned):
     matrix = turned.pop("matrix")
-    found = AlignACPC(**turned, voxel_size=4.0).run().outputs
+    found = AlignLinear(**turned, voxel_size=4.0).run().outputs
     mask, affine = load(found.mask_file, ndim=3)
     native, _ = load("mask.nii.gz", ndim=3)
     assert mask.shape == SHAPE
@@ -83,12 +84,31 @@ def test_a_turned_head_comes_out_upright_in_its_own_size(turned):
     np.testing.assert_allclose(ac, LANDMARKS[:1] @ matrix[:3, :3].T + matrix[:3, 3], atol=1e-2)
 
 
+def test_a_turned_and_shrunken_brain_gets_the_templates_size_by_its_affine_transform(turned):
+    turned.pop("matrix")
+    found = AlignLinear(**turned, voxel_size=4.0).run().outputs
+    truth = ellipsoid(template_affine()) < 1
+    brain = load(found.affine_file, ndim=3)[0]
+    inside = brain > 50
+    assert 2 * (truth & inside).sum() / (truth.sum() + inside.sum()) > 0.97
+    # The planted gradient of intensity is 50 per squared radius, whatever the head's size.
+    deep = ellipsoid(template_affine()) < 0.5
+    np.testing.assert_allclose(brain[deep], 100 + 50 * ellipsoid(template_affine())[deep], atol=2)
+    carry = Carry(
+        in_files=["brain.nii.gz"],
+        reference=found.affine_file,
+        transforms=found.affine_transform,
+    )
+    carried = load(carry.run().outputs.out_files, ndim=3)[0]
+    np.testing.assert_allclose(carried[deep], brain[deep], atol=1)
+
+
 def test_a_coarse_grid_averages_and_does_not_pick(turned):
     """A pattern finer than the grid must fade, not turn into another pattern."""
     turned.pop("matrix")
     fine = np.indices(SHAPE).sum(0) % 2 * 200.0
     save(fine.astype(np.float32), template_affine(), "brain.nii.gz")
-    found = load(AlignACPC(**turned, voxel_size=8.0).run().outputs.out_file, ndim=3)[0]
+    found = load(AlignLinear(**turned, voxel_size=8.0).run().outputs.out_file, ndim=3)[0]
     inner = found[8:15, 10:18, 7:14]
     assert inner.mean() == pytest.approx(100, abs=5) and inner.std() < 20
 
