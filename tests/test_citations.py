@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bids_sexclf import citations
+from bids_sexclf import catalogue, citations
 from bids_sexclf.errors import InputError
-from bids_sexclf.group.methods import write_methods
+from bids_sexclf.group.methods import CLASSICAL, NETWORKS, write_methods
 from bids_sexclf.participant.report import methods
 from bids_sexclf.settings import DERIVATIVES, Preparation, Study
 
@@ -98,3 +98,14 @@ def test_boilerplate_alone_writes_all_four_files(tmp_path):
     assert "Tustison et al. 2010" in ended.stdout and "Jensen" not in ended.stdout
     made = sorted(path.name for path in (tmp_path / "out" / "logs").iterdir())
     assert made == [f"CITATION.{kind}" for kind in ("bib", "html", "md", "tex")]
+
+
+def test_every_network_has_its_source():
+    entries = [
+        name
+        for name in catalogue.names("bids_sexclf.models")
+        if catalogue.find("bids_sexclf.models", name).READS == "volumes" and name != "shuffled"
+    ]
+    assert set(entries) - set(CLASSICAL) == set(NETWORKS)
+    text = write_methods(Study(models=["cnn3"]))
+    assert "cnn3 [@xin2019]" in text

@@ -70,14 +70,28 @@ def write_methods(study, fitted=None):
     return " ".join([*sentences, f"Every random step starts from the seed {study.random_seed}."])
 
 
+NETWORKS = {
+    "bagnet": "[@pawlowski2019; @brendel2019]",
+    "cnn3": "[@xin2019]",
+    "imagenet2d": "[@wightman2019]",
+    "resnet10": "[@chen2024; @chen2019]",
+    "sfcn": "[@peng2021]",
+    "slice_resnet18": "[@chen2024]",
+    "unet_brain": "[@kerfoot2019]",
+    "vit": "[@chen2024; @he2022]",
+}
+"""Where the networks come from."""
+
+
 def _say_model(study, name):
-    """Name a model with what the study chooses for it alone."""
+    """Name a model with what the study chooses for it alone, and where it comes from."""
     design, options, _ = study.variant(name)
     own = {key: value for key, value in study.variants.get(name, {}).items() if key != "design"}
     told = ([design] if design != name else []) + [
         f"{key.replace('_', ' ')} {value}" for key, value in own.items()
     ]
-    return f"{name} ({', '.join(told)})" if told else name
+    cited = f" {NETWORKS[design]}" if design in NETWORKS else ""
+    return f"{name} ({', '.join(told)}){cited}" if told else f"{name}{cited}"
 
 
 OPTIMIZERS = {"adam": "Adam", "adamw": "Adam", "sgd": "stochastic gradient descent"}

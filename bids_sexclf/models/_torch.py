@@ -26,7 +26,7 @@ WEIGHTS = "weights.safetensors"
 LAST = "last.ckpt"
 
 
-def network(build, pretrain=None):
+def network(build, pretrain=None, layout=None):
     """Make the classifier of a network file.
 
     Parameters
@@ -39,6 +39,9 @@ def network(build, pretrain=None):
     pretrain : callable, optional
         ``pretrain(network, volumes, context, **options)`` changes the fresh network in place. It
         is given the training part's volumes and no target.
+    layout : torch.memory_format, optional
+        Order of weights in memory that this network is faster in on a processor, as
+        ``benchmarks/training.py`` measures it.
 
     Returns
     -------
@@ -48,6 +51,7 @@ def network(build, pretrain=None):
     members = {
         "build": staticmethod(build),
         "pretrain": None if pretrain is None else staticmethod(pretrain),
+        "layout": layout,
         "design": build.__module__.rpartition(".")[2],
         "__module__": build.__module__,
         "__doc__": NetworkClassifier.__doc__,
@@ -241,7 +245,10 @@ class NetworkClassifier:
             given["channels"] = self.channels
         if self.study.target == "age":
             given["outputs"] = 1
-        return self.build(grid=self.grid, **(given | start))
+        built = self.build(grid=self.grid, **(given | start))
+        if self.layout is not None and _device.device().type == "cpu":
+            built = built.to(memory_format=self.layout)
+        return built
 
     def evidence(self, inputs):
         """Give the logit for male, or the age, of each participant.
@@ -280,18 +287,19 @@ class NetworkClassifier:
     def _answer(self, inputs, size, device):
         """Let volumes pass in batches of exactly this size; give one number each."""
         self.module.to(device)
-        answers = []
+        # One array for all answers: small ones, kept one by one between volumes that come and go,
+        # would hold the memory of every volume.
+        told = torch.empty(-(-len(inputs) // size), size, device=device)
         remedy = "Close other programs, or raise voxel_size."
         with (
             torch.inference_mode(),
             _device.reproducible(),
             _device.within_memory("predicting", remedy),
         ):
-            for volumes in _batches.read_ahead(inputs, size, device):
+            for number, volumes in enumerate(_batches.read_ahead(inputs, size, device)):
                 some = torch.from_numpy(volumes).to(device, non_blocking=True)
-                answers.append(self.module(some))
-            told = torch.cat(answers)[: len(inputs)] if answers else torch.empty(0)
-        return told.double().cpu().numpy()
+                told[number] = self.module(some)
+        return told.flatten()[: len(inputs)].double().cpu().numpy()
 
     def save(self, folder):
         """Save weights and card, without pickle.

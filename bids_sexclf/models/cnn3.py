@@ -8,6 +8,7 @@ learning. Front Neurosci 2019. doi:10.3389/fnins.2019.00185
 
 from math import prod
 
+import torch
 from torch import nn
 
 from bids_sexclf.errors import InputError
@@ -93,4 +94,4 @@ def build(grid=(58, 70, 58), dropout=0.5, channels=1, outputs=2):
     return Cnn3(grid, dropout, channels, outputs)
 
 
-Classifier = _torch.network(build)
+Classifier = _torch.network(build, layout=torch.channels_last_3d)

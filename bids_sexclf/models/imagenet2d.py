@@ -334,4 +334,4 @@ def _from_file(entry, path, options):
     return made
 
 
-Classifier = _torch.network(build)
+Classifier = _torch.network(build, layout=torch.channels_last)

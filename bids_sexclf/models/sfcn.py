@@ -6,6 +6,7 @@ Peng H, Gong W, Beckmann CF, Vedaldi A, Smith SM. Accurate brain age prediction 
 deep neural networks. Med Image Anal 2021. doi:10.1016/j.media.2020.101871
 """
 
+import torch
 from torch import nn
 
 from bids_sexclf.errors import InputError
@@ -102,4 +103,4 @@ def build(grid=(160, 192, 160), channels=1, outputs=2, widths=WIDTHS, dropout=0.
     return network
 
 
-Classifier = _torch.network(build)
+Classifier = _torch.network(build, layout=torch.channels_last_3d)

@@ -121,4 +121,4 @@ def build(
     return network
 
 
-Classifier = _torch.network(build)
+Classifier = _torch.network(build, layout=torch.channels_last)

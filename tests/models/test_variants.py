@@ -114,7 +114,9 @@ def test_methods_text_tells_what_a_variant_chooses():
     from bids_sexclf.group import methods
 
     study = Study(models=["cnn3", "small"], variants={"small": {"design": "sfcn", "epochs": 3}})
-    assert "Models: cnn3, small (sfcn, epochs 3)." in methods.write_methods(study)
+    assert "Models: cnn3 [@xin2019], small (sfcn, epochs 3) [@peng2021]." in methods.write_methods(
+        study
+    )
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in settings.STUDIES.glob("*.toml")))
