@@ -463,13 +463,16 @@ def build(record, values, source):
         return record(**values)
     except ValidationError as fault:
         lines = [
-            f"{'.'.join(str(part) for part in entry['loc'])}: {entry['msg']}"
+            f"{'.'.join(str(part) for part in entry['loc'])}: "
+            f"{entry['msg'].removeprefix('Value error, ')}"
             + (f" (found {entry['input']!r})" if entry["type"] != "extra_forbidden" else "")
             for entry in fault.errors()
         ]
+        unknown = any(entry["type"] == "extra_forbidden" for entry in fault.errors())
+        names = f"Needed values for: {', '.join(record.model_fields)}. " if unknown else ""
         raise InputError(
             f"Found settings in {source} that cannot be used: {'; '.join(lines)}. "
-            f"Needed values for: {', '.join(record.model_fields)}. Correct them and run again."
+            f"{names}Correct them and run again; docs/settings.md lists what each may be."
         ) from fault
 
 

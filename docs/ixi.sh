@@ -3,6 +3,10 @@
 #   docs/ixi.sh BIDS_FOLDER OUTPUT_FOLDER        TEMPLATEFLOW_HOME holds MNI152NLin6Asym
 set -eu
 bin=${BIN:+$BIN/}
-# Exit code 3 says that some participants were left out: the study goes on with the others.
+here=$(dirname "$0")
+# Exit code 3 says that some participants were left out: the studies go on with the others.
 "${bin}bids-sexclf" "$1" "$2" participant --resolution 2 -w "$2/work" || [ $? -eq 3 ]
 "${bin}bids-sexclf" "$1" "$2" group
+for space in affine native adjusted; do
+    "${bin}bids-sexclf" "$1" "$2" group --study "$here/ixi_$space.toml"
+done
