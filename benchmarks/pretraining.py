@@ -1,16 +1,17 @@
 """Ask what masked autoencoding gives a transformer that has few labels, on synthetic heads.
 
     python benchmarks/pretraining.py OUT [--labels 4 8 16] [--draws 8] [--encoders 2] [--first 0]
-        [--arms scratch probe finetune ...] [--effect 4] [--normalize]
+        [--arms scratch probe finetune ...] [--effect 4] [--noise 0.08] [--unlabelled 200]
+        [--normalize]
 
 The heads are those of benchmarks/networks.py. An encoder learns from 200 heads without their sex,
 on slices and then on volumes. The first table gives its error on the hidden patches of 40 heads
-that it has not seen, fresh and learnt; the unit is the variance of the map, or with
-``--normalize`` that of a patch, so that 1 is what the mean of each patch gives. Then each arm
-learns sex from the same few heads, new ones: from scratch; by a linear probe of that encoder; by
-fine-tuning it. 8 more choose the epoch. The second table gives the AUC over 200 further heads,
-mean and range over draws, and how far it lies, draw by draw, from that of the better of the arms
-from scratch. Each draw has its own labelled and tested heads and its own seed; draws share the
+that it has not seen, fresh and learnt, beside that of the mean of the 200. The unit is the variance
+of the map, or with ``--normalize`` that of a patch, so that 1 is what the mean of each patch gives.
+Then each arm learns sex from the same few heads, new ones: from scratch; by a linear probe of that
+encoder; by fine-tuning it. 8 more choose the epoch. The second table gives the AUC over 200 further
+heads, mean and range over draws, and how far it lies, draw by draw, from that of the better of the
+arms from scratch. Each draw has its own labelled and tested heads and its own seed; draws share the
 encoders. All arms have the same size and training choices, but for the learning rate of the probe,
 which has a head alone to learn. An arm that ends in ``_mean`` reads the mean of the patches'
 tokens, the others read the class token.
@@ -30,6 +31,7 @@ from sklearn.metrics import roc_auc_score
 from bids_sexclf import models
 from bids_sexclf.disk import write_json
 from bids_sexclf.models import _outside, _pretrain, _standardize
+from bids_sexclf.models._mae import masked_loss
 from bids_sexclf.models._torch import Standardise
 from bids_sexclf.settings import Study
 
@@ -64,20 +66,22 @@ def pretrain(folder, number, given):
     Returns
     -------
     dict
-        Step to the errors before and after it.
+        Step to the errors of the mean head, and of the autoencoder before and after it.
     """
-    told = folder / "errors.json"
-    if told.exists():
-        return json.loads(told.read_text())
+    path = folder / "errors.json"
+    if path.exists():
+        return json.loads(path.read_text())
     folder.mkdir(parents=True, exist_ok=True)
     volumes, _ = heads(given.unlabelled, "unlabelled", number, given)
     unseen, _ = heads(UNSEEN, "unseen", number, given)
     scales = _standardize.learn(volumes, "map")
     standardise = Standardise(*map(torch.from_numpy, map(np.asarray, scales)))
     seen, errors = standardise(torch.from_numpy(unseen)), {}
+    usual = standardise(torch.from_numpy(volumes.mean(0, keepdims=True)))
 
     def watch(step, autoencoder):
-        errors.setdefault(step, []).append(error(step, autoencoder, seen))
+        told = errors.setdefault(step, [error(step, autoencoder, seen, usual)])
+        told.append(error(step, autoencoder, seen))
 
     torch.manual_seed(number)
     design = {key: value for key, value in VIT.items() if key != "design"}
@@ -86,19 +90,35 @@ def pretrain(folder, number, given):
     choices = MAE | {"normalize_patches": given.normalize}
     _pretrain.pretrain(network, volumes, context, arm="finetune", **choices)
     _outside.write_card(folder / _pretrain.ENCODER, [f"sub-u{i:03d}" for i in range(len(volumes))])
-    write_json(errors, told)
+    write_json(errors, path)
     return errors
 
 
 @torch.no_grad()
-def error(step, autoencoder, seen):
-    """Give the error on hidden patches of volumes, or of their middle slices; always the same."""
-    autoencoder.eval()
+def error(step, autoencoder, seen, guess=None):
+    """Give the error on hidden patches, always the same, of what is foretold or of a guess.
+
+    Parameters
+    ----------
+    step : {"mae2d", "mae3d"}
+        On slices, the middle one of each volume is taken.
+    autoencoder : _mae.MaskedAutoencoder
+    seen : torch.Tensor, shape (n, 1, *SHAPE)
+    guess : torch.Tensor, shape (1, 1, *SHAPE), optional
+        One volume for all, e.g. the mean of those learnt from.
+
+    Returns
+    -------
+    float
+    """
     if step == "mae2d":
-        seen = seen[:, :, SHAPE[0] // 2]
-    loss = autoencoder(seen, torch.Generator().manual_seed(0)).item()
+        seen, guess = (x if x is None else x[:, :, SHAPE[0] // 2] for x in (seen, guess))
+    autoencoder.eval()
+    told, hidden = autoencoder.predict(seen, torch.Generator().manual_seed(0))
     autoencoder.train()
-    return loss
+    truth = autoencoder.targets(seen)
+    told = told if guess is None else autoencoder.targets(guess).expand_as(truth)
+    return masked_loss(told, truth, hidden).item()
 
 
 def learn(arm, encoder, labels, number, given):
@@ -122,10 +142,11 @@ def compare(given):
     setting = f"{loss}-{given.effect:g}-{given.noise:g}-{given.unlabelled}"
     numbers = range(given.first, given.first + given.encoders)
     folders = [given.out / setting / str(number) for number in numbers]
-    print("| step | error fresh | error learnt |\n|---|---|---|")
+    print("| step | mean head | fresh | learnt |\n|---|---|---|---|")
     for number, folder in zip(numbers, folders, strict=True):
-        for step, (before, after) in pretrain(folder, number, given).items():
-            print(f"| `{step}` | {before:.3f} | {after:.3f} |", flush=True)
+        for step, errors in pretrain(folder, number, given).items():
+            cells = " | ".join(f"{one:.3f}" for one in errors)
+            print(f"| `{step}` | {cells} |", flush=True)
     print("| labelled heads | arm | AUC | minus scratch | draws above |\n" + "|---" * 5 + "|")
     for labels in given.labels:
         told = {
