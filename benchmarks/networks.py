@@ -56,6 +56,7 @@ VARIANTS = {
     },
     "vit_scratch": VIT | {"arm": "scratch"},
     "vit_probe": VIT | MAE | {"arm": "probe", "learning_rate": 1e-2},
+    "vit_probe_mean": VIT | MAE | {"arm": "probe", "learning_rate": 1e-2, "pool": "mean"},
     "vit_finetune": VIT | MAE | {"arm": "finetune"},
     "svm_rbf": {"design": "svm_rbf"},
     "logistic": {"design": "logistic"},
