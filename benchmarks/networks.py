@@ -1,7 +1,7 @@
 """Run every network on synthetic heads with a known truth: AUC where one region differs, and none.
 
     python benchmarks/networks.py OUT [--only cnn3 vit_probe ...] [--truths planted none]
-        [--people 96] [--effect 4] [--processes 2]
+        [--people 96] [--effect 4] [--seed 0] [--processes 2]
 
 Heads are the MNI152 tissue maps on a grid of 32 x 36 x 32 voxels of 6 mm. Each of 24 regions has a
 brightness of its own in each head (SD 5 %), each voxel has noise (SD 8 % of white matter).
@@ -40,7 +40,7 @@ TRUTHS = ("planted", "none")
 COMMON = {"epochs": 20, "patience": 20, "batch_size": 8, "learning_rate": 1e-3}
 VIT = {"design": "vit", "patch": [8, 9, 8], "width": 96, "depth": 3, "heads": 4}
 MAE = {"decoder_width": 48, "decoder_depth": 1, "decoder_heads": 3, "mae_learning_rate": 1e-3}
-MAE |= {"mae2d_epochs": 30, "mae3d_epochs": 60}
+MAE |= {"mae2d_epochs": 30, "mae3d_epochs": 60, "normalize_patches": False}
 VARIANTS = {
     "cnn3": {"design": "cnn3"},
     "slice_resnet18": {"design": "slice_resnet18", "width": 16},
@@ -56,6 +56,7 @@ VARIANTS = {
     },
     "vit_scratch": VIT | {"arm": "scratch"},
     "vit_probe": VIT | MAE | {"arm": "probe", "learning_rate": 1e-2},
+    "vit_probe_mean": VIT | MAE | {"arm": "probe", "learning_rate": 1e-2, "pool": "mean"},
     "vit_finetune": VIT | MAE | {"arm": "finetune"},
     "svm_rbf": {"design": "svm_rbf"},
     "logistic": {"design": "logistic"},
@@ -64,7 +65,7 @@ VARIANTS = {
 }
 
 
-def draw_heads(n, effect, seed):
+def draw_heads(n, effect, seed, noise=NOISE):
     """Draw heads in which one region differs between the sexes.
 
     Parameters
@@ -73,7 +74,9 @@ def draw_heads(n, effect, seed):
         Even; every second one is male.
     effect : float
         Difference in standard deviations of the region's brightness.
-    seed : int
+    seed : int or list of int
+    noise : float
+        Standard deviation in each voxel, as a share of white matter.
 
     Yields
     ------
@@ -86,7 +89,7 @@ def draw_heads(n, effect, seed):
         male = index % 2
         deviation = np.append(0.0, rng.standard_normal(len(list_lobes())))
         deviation[PLANTED] += (male - 0.5) * effect
-        volume = usual * (1 + SPREAD * deviation[labels]) + rng.normal(0, NOISE, SHAPE)
+        volume = usual * (1 + SPREAD * deviation[labels]) + rng.normal(0, noise, SHAPE)
         yield "FM"[male], (volume * mask).astype(np.float32)
 
 
@@ -192,11 +195,11 @@ def processor_seconds():
 
 def compare_networks(given):
     """Print the table of all networks."""
-    ending = f"{given.people}-{given.effect:g}"
+    ending = f"{given.people}-{given.effect:g}" + (f"-{given.seed}" if given.seed else "")
     roots = {truth: given.out / f"{truth}-{ending}" for truth in given.truths}
     for truth, root in roots.items():
         effect = given.effect if truth == "planted" else 0.0
-        write_dataset(root, given.people, effect, seed=TRUTHS.index(truth))
+        write_dataset(root, given.people, effect, seed=given.seed + TRUTHS.index(truth))
     told = {}
     with execute.pool(given.processes) as pool:
         jobs = {
@@ -229,6 +232,7 @@ def main():
     parser.add_argument("--truths", nargs="+", default=list(TRUTHS), choices=TRUTHS)
     parser.add_argument("--people", type=int, default=96)
     parser.add_argument("--effect", type=float, default=4.0)
+    parser.add_argument("--seed", type=int, default=0, help="of the heads; an even number")
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     compare_networks(given)

@@ -70,6 +70,8 @@ class MaskedAutoencoder(nn.Module):
         Of the decoder.
     ratio : float
         Share of the patches that are hidden, (0, 1).
+    normalize : bool
+        Whether each patch is foretold with mean 0 and variance 1, or as it is.
 
     Raises
     ------
@@ -77,7 +79,7 @@ class MaskedAutoencoder(nn.Module):
         If the ratio hides all patches, or none.
     """
 
-    def __init__(self, encoder, width=192, depth=4, heads=6, ratio=0.75):
+    def __init__(self, encoder, width=192, depth=4, heads=6, ratio=0.75, normalize=True):
         super().__init__()
         n_patches, inner = prod(encoder.counts), encoder.options["width"]
         self.n_visible = int(n_patches * (1 - ratio))
@@ -86,7 +88,7 @@ class MaskedAutoencoder(nn.Module):
                 f"Found a mask ratio of {ratio} over {n_patches} patches, needed one that hides "
                 "some and shows some. Choose another ratio, or smaller patches."
             )
-        self.encoder = encoder
+        self.encoder, self.normalize = encoder, normalize
         with torch.no_grad():
             encoder.pos_embed.copy_(sine_cosine(encoder.counts, inner))
         encoder.pos_embed.requires_grad_(False)
@@ -105,7 +107,8 @@ class MaskedAutoencoder(nn.Module):
         Returns
         -------
         torch.Tensor, shape ()
-            Mean squared error, in variances of a patch; 1 is what the patch's mean gives.
+            Mean squared error, in variances of a patch; 1 is what the patch's mean gives. Without
+            ``normalize``, in squares of what the volumes hold.
         """
         prediction, hidden = self.predict(volumes, generator)
         return masked_loss(prediction, self.targets(volumes), hidden)
@@ -140,7 +143,7 @@ class MaskedAutoencoder(nn.Module):
         return noise.argsort(1)[:, : self.n_visible]
 
     def targets(self, volumes):
-        """Give what is to be foretold: patches, each map of each with mean 0 and variance 1.
+        """Give what is to be foretold: patches, each map of each normalised or as it is.
 
         Parameters
         ----------
@@ -156,6 +159,8 @@ class MaskedAutoencoder(nn.Module):
         axes = range(2, split.ndim)
         patches = split.permute(0, *axes[::2], 1, *axes[1::2])
         patches = patches.reshape(len(volumes), prod(counts), whole.shape[1], prod(patch))
+        if not self.normalize:
+            return patches.flatten(2)
         mean = patches.mean(-1, keepdim=True)
         spread = (patches.var(-1, correction=0, keepdim=True) + EPSILON).sqrt()
         return ((patches - mean) / spread).flatten(2)

@@ -96,6 +96,7 @@ def pretrain(
     mae_weight_decay=0.05,
     mae_warmup=0.05,
     mask_ratio=0.75,
+    normalize_patches=True,
     decoder_width=192,
     decoder_depth=4,
     decoder_heads=6,
@@ -123,6 +124,10 @@ def pretrain(
         cosine.
     mask_ratio : float
         Share of the patches that are hidden.
+    normalize_patches : bool
+        Whether each patch is foretold with mean 0 and variance 1, as its authors do, or as it is.
+        Normalised, the brightness of a whole region against others is never asked for; choose
+        false for maps with units, such as FA.
     decoder_width, decoder_depth, decoder_heads : int
     weights : str
         Where not ``"none"``, the network has begun with an encoder from a file: nothing is
@@ -137,7 +142,7 @@ def pretrain(
         return {}
     told, encoder = {}, network.encoder
     options = dict(encoder.options, drop_path=0.0)
-    decoder = (decoder_width, decoder_depth, decoder_heads, mask_ratio)
+    decoder = (decoder_width, decoder_depth, decoder_heads, mask_ratio, normalize_patches)
     shared = {
         "batch_size": mae_batch_size,
         "learning_rate": mae_learning_rate,
@@ -183,6 +188,7 @@ def _fit(name, autoencoder, recipe, volumes, context, slices):
     """Train one autoencoder, or go on where a killed run left off; give its history."""
     last = None if context.folder is None else Path(context.folder) / f"{name}.ckpt"
     choices = recipe.provenance() | {"slices": slices, "ratio": autoencoder.n_visible}
+    choices["normalize"] = autoencoder.normalize
     mark = _loop.mark(autoencoder, choices, context.seed, *context.scales)
 
     def tell(**entry):

@@ -9,20 +9,23 @@ differences in human white matter microstructure. Sci Rep 2024. doi:10.1038/s415
 import torch
 from torch import nn
 
+from bids_sexclf.errors import InputError
 from bids_sexclf.models import _pretrain, _torch
 from bids_sexclf.models._transformer import Encoder, load_encoder
 
 READS = "volumes"
+POOLS = ("class", "mean")
 TINY = {"patch": (8, 8, 8), "width": 48, "depth": 2, "heads": 3}
 
 
 class Vit(nn.Module):
-    """An encoder of patches, and a linear layer on what its class token has learnt.
+    """An encoder of patches, and a linear layer on its class token or on the mean of its patches.
 
     Parameters
     ----------
     encoder : Encoder
     outputs : int
+    pool : {"class", "mean"}
 
     Attributes
     ----------
@@ -30,9 +33,13 @@ class Vit(nn.Module):
         Layers that may have learning rates of their own: the embedding, each block, the head.
     """
 
-    def __init__(self, encoder, outputs):
+    def __init__(self, encoder, outputs, pool="class"):
         super().__init__()
-        self.encoder = encoder
+        if pool not in POOLS:
+            raise InputError(
+                f"Found pool {pool!r}, needed one of {', '.join(POOLS)}. Correct the option."
+            )
+        self.encoder, self.pool = encoder, pool
         width = encoder.options["width"]
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("spread", torch.ones(width))
@@ -48,7 +55,12 @@ class Vit(nn.Module):
 
     def forward(self, volumes):
         """Carry volumes (batch, channels, X, Y, Z) to outputs (batch, outputs)."""
-        return self.head((self.encoder(volumes)[:, 0] - self.centre) / self.spread)
+        return self.head((self.features(volumes) - self.centre) / self.spread)
+
+    def features(self, volumes):
+        """Carry volumes (batch, channels, X, Y, Z) to what stands for each (batch, width)."""
+        tokens = self.encoder(volumes)
+        return tokens[:, 0] if self.pool == "class" else tokens[:, 1:].mean(1)
 
     @torch.no_grad()
     def standardise_features(self, volumes):
@@ -67,7 +79,7 @@ class Vit(nn.Module):
         ----------
         He 2022, appendix A.1, doi:10.1109/CVPR52688.2022.01553
         """
-        features = torch.cat([self.encoder(one)[:, 0] for one in volumes]).double()
+        features = torch.cat([self.features(one) for one in volumes]).double()
         spread = features.std(0, correction=0)
         self.centre.copy_(features.mean(0))
         self.spread.copy_(torch.where(spread > 0, spread, 1.0))
@@ -121,6 +133,7 @@ def build(
     heads=6,
     drop_path=0.0,
     leftover="drop",
+    pool="class",
     frozen=False,
     weights="none",
 ):
@@ -146,6 +159,11 @@ def build(
         Voxels beyond the last whole patch are not seen, as published (the last two of 182), or
         the outermost voxel is repeated, alike on both sides, until they fill one. On coarse
         grids much is lost by ``"drop"``: choose a patch that divides the grid, or ``"pad"``.
+    pool : {"class", "mean"}
+        What the head reads: the class token, which a transformer for classes has, or the mean of
+        the patches' tokens, each normalised. Masked autoencoding asks nothing of the class token;
+        its authors fine-tune on the mean, which they normalise after and not before. Both have
+        the same parameters.
     frozen : bool
         Let only the head learn.
     weights : str
@@ -165,7 +183,7 @@ def build(
     encoder = Encoder(grid, patch, channels, width, depth, heads, drop_path, leftover)
     if weights != "none":
         load_encoder(encoder, weights)
-    network = Vit(encoder, outputs)
+    network = Vit(encoder, outputs, pool)
     return network.freeze_encoder() if frozen else network
 
 

@@ -88,6 +88,16 @@ def test_fine_tuning_starts_from_the_same_encoder_and_changes_it(probed, cohort,
     assert fitted.module.network.encoder.blocks[0].drop_path1.rate == 0  # depth 1: 0 to 0
 
 
+def test_a_probe_of_all_patches_of_an_encoder_that_foretold_brightness(probed, cohort, tmp_path):
+    fitted = fit("probe", cohort, tmp_path, pool="mean", normalize_patches=False)
+    assert not equal(encoder_of(fitted), encoder_of(probed[0]))
+    with torch.no_grad():
+        seen = fitted.module.standardise(torch.from_numpy(cohort[0][:16]))
+        network = fitted.module.network
+        mean = network.encoder(seen)[:, 1:].mean(1)
+    np.testing.assert_allclose(mean.mean(0), network.centre, atol=1e-5)
+
+
 def test_scratch_is_pretrained_by_nothing(cohort, tmp_path):
     fitted = fit("scratch", cohort, tmp_path)
     assert fitted.pretraining == {} and not list(tmp_path.glob("*.*"))

@@ -68,6 +68,21 @@ def test_what_cannot_be_built_is_refused(options):
         models.build("vit", grid=(32, 32, 32), **(models.find("vit").TINY | options))
 
 
+def test_the_head_reads_the_class_token_or_the_mean_of_all_patches():
+    tiny, volumes = models.find("vit").TINY, torch.randn(2, 1, 32, 32, 32)
+    told = {}
+    for pool in ("class", "mean"):
+        torch.manual_seed(0)
+        network = models.build("vit", grid=(32, 32, 32), pool=pool, **tiny).eval()
+        with torch.no_grad():
+            tokens, told[pool] = network.encoder(volumes), network(volumes)
+            read = tokens[:, 0] if pool == "class" else tokens[:, 1:].sum(1) / 64
+            torch.testing.assert_close(told[pool], network.head(read))
+    assert not torch.allclose(told["class"], told["mean"])
+    with pytest.raises(InputError, match="needed one of class, mean"):
+        models.build("vit", grid=(32, 32, 32), pool="max", **tiny)
+
+
 # Arms of training
 
 
@@ -140,9 +155,9 @@ def test_an_encoder_moves_to_another_grid_with_its_weights(tmp_path):
 # Masked autoencoder
 
 
-def autoencoder(grid=GRID, patch=PATCH, **options):
+def autoencoder(grid=GRID, patch=PATCH, normalize=True, **options):
     own = encoder(grid, patch, **options)
-    return MaskedAutoencoder(own, width=16, depth=1, heads=2).eval()
+    return MaskedAutoencoder(own, width=16, depth=1, heads=2, normalize=normalize).eval()
 
 
 @pytest.mark.parametrize(("grid", "patch"), [(GRID, PATCH), (GRID[1:], PATCH[1:])])
@@ -203,6 +218,15 @@ def test_patches_are_cut_where_the_encoder_cuts_them_and_standardised():
     torch.testing.assert_close(patches[1, 1 * 6 + 2 * 2 + 1, 256:], expected, rtol=1e-4, atol=1e-4)
     empty = model.targets(torch.zeros(1, 2, *GRID))
     assert torch.equal(empty, torch.zeros_like(empty))
+
+
+def test_patches_that_are_not_normalised_are_foretold_with_their_brightness():
+    model, volumes = autoencoder(normalize=False, channels=2), 5 + torch.randn(2, 2, *GRID)
+    cut = volumes[1, :, 4:8, 16:24, 8:16].flatten()  # patch (1, 2, 1), both maps
+    assert torch.equal(model.targets(volumes)[1, 1 * 6 + 2 * 2 + 1], cut)
+    usual = autoencoder(channels=2).targets(volumes)
+    torch.testing.assert_close(usual, autoencoder(channels=2).targets(volumes + 3))
+    assert not torch.allclose(model.targets(volumes), model.targets(volumes + 3))
 
 
 def test_positions_are_fixed_in_pretraining_and_learn_afterwards():
