@@ -40,7 +40,7 @@ TRUTHS = ("planted", "none")
 COMMON = {"epochs": 20, "patience": 20, "batch_size": 8, "learning_rate": 1e-3}
 VIT = {"design": "vit", "patch": [8, 9, 8], "width": 96, "depth": 3, "heads": 4}
 MAE = {"decoder_width": 48, "decoder_depth": 1, "decoder_heads": 3, "mae_learning_rate": 1e-3}
-MAE |= {"mae2d_epochs": 30, "mae3d_epochs": 60, "normalize_patches": False}
+MAE |= {"mae2d_epochs": 30, "mae3d_epochs": 200, "normalize_patches": False}
 VARIANTS = {
     "cnn3": {"design": "cnn3"},
     "slice_resnet18": {"design": "slice_resnet18", "width": 16},

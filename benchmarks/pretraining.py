@@ -37,7 +37,7 @@ from bids_sexclf.settings import Study
 
 UNSEEN, VALIDATION, TESTED = 40, 8, 200
 KINDS = ("unlabelled", "unseen", "labelled", "tested")
-EPOCHS = 40
+EPOCHS, EPOCHS3D = 40, 60
 ARMS = {
     "scratch": {"arm": "scratch"},
     "probe": {"arm": "probe", "learning_rate": 1e-2},
@@ -87,7 +87,7 @@ def pretrain(folder, number, given):
     design = {key: value for key, value in VIT.items() if key != "design"}
     network = models.build("vit", grid=SHAPE, **design)
     context = _pretrain.Context(standardise, scales, "32", number, folder, None, watch=watch)
-    choices = MAE | {"normalize_patches": given.normalize}
+    choices = MAE | {"mae3d_epochs": EPOCHS3D, "normalize_patches": given.normalize}
     _pretrain.pretrain(network, volumes, context, arm="finetune", **choices)
     _outside.write_card(folder / _pretrain.ENCODER, [f"sub-u{i:03d}" for i in range(len(volumes))])
     write_json(errors, path)
