@@ -6,11 +6,12 @@ DEPTHS = np.arange(-6, 8.01, 0.5)
 """Where rays across the outline look, mm outward of it. 8 mm is more than a registration has been
 seen to miss, and less than leads through the skull to the scalp and beyond."""
 
-APART = 2.0
+APART = 3.0
 """Between rays, mm: less than half the width of a gyrus."""
 
-AROUND = 12.0
-"""Radius of the neighbourhood that votes, mm: a few gyri, more than any vessel."""
+AROUND = 25.0
+"""Radius of the neighbourhood that votes, mm: more than patches of bone that look like tissue,
+since bright marrow lies there behind a table of bone too thin to be seen."""
 
 TISSUE = 0.8
 """What is darker than this share of the median signal within the outline nearby may be something
@@ -73,7 +74,7 @@ def cut_level(t1w, distance, inside, voxel_size):
 
 
 def _starts(inside, voxel_size):
-    """Give voxels of the outline, one for each cube of 2 mm."""
+    """Give voxels of the outline, one for each cube of 3 mm."""
     from scipy import ndimage
 
     # Where the image ends, there is nothing to look at.

@@ -29,7 +29,7 @@ def head(places, skull=4.0, scalp=200.0):
 def cut_short(places, size, by=6.0):
     """Give a distance from the brain that lies too deep, mm, at the top."""
     radius = np.linalg.norm(places, axis=0)
-    deeper = by * np.exp(-(places[0] ** 2 + places[1] ** 2) / 2 / 20**2) * (places[2] > 0)
+    deeper = by * np.exp(-(places[0] ** 2 + places[1] ** 2) / 2 / 40**2) * (places[2] > 0)
     return (radius - RADIUS + deeper).astype(np.float32)
 
 
