@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bids_sexclf.anatomy.outline import cut_level
 from bids_sexclf.errors import InputError
 
 
@@ -55,14 +56,19 @@ def distance_outside(mask, voxel_size):
     return outside - inside + np.where(mask, half, -half)
 
 
-def carried_mask(t1w, distance):
-    """Cut a carried distance to a template's brain mask at zero, and check that a brain is inside.
+def carried_mask(t1w, distance, voxel_size):
+    """Cut a carried distance to a template's brain mask, and check that a brain is inside.
+
+    It is cut at zero, and further out only where that would cut through the brain, see
+    `bids_sexclf.anatomy.outline.cut_level`.
 
     Parameters
     ----------
     t1w : ndarray, shape (X, Y, Z)
     distance : ndarray, shape (X, Y, Z)
         mm outside the template's mask, see `distance_outside`.
+    voxel_size : array-like, shape (3,)
+        mm.
 
     Returns
     -------
@@ -85,7 +91,11 @@ def carried_mask(t1w, distance):
             "the registration to the template's head has failed, or the image is not a T1w of a "
             "whole head."
         )
-    return ndimage.binary_fill_holes(_largest(distance < 0))
+    inside = ndimage.binary_fill_holes(_largest(distance < 0))
+    level = cut_level(t1w, distance, inside, voxel_size)
+    if not level.any():
+        return inside
+    return ndimage.binary_fill_holes(_largest(inside | (distance < level)))
 
 
 def is_stripped(t1w, voxel_size):

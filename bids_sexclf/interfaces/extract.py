@@ -125,4 +125,4 @@ class ExtractBrain(SimpleInterface):
         )
         for path in fields:
             Path(path).unlink()  # large, and only the mask needed them
-        return carried_mask(t1w, carried.numpy()), linear
+        return carried_mask(t1w, carried.numpy(), carried.spacing), linear

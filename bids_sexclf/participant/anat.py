@@ -23,7 +23,9 @@ EXTRACTION = {
     "template": (
         "The brain mask of the {template} template was carried to each scan by registering the "
         "whole head: a linear transform by mutual information by ANTs [@avants2008], then a "
-        "deformation by cross-correlation by Greedy [@yushkevich2016]. It means "
+        "deformation by cross-correlation by Greedy [@yushkevich2016]. Where its "
+        "outline cut through tissue that ended in a dark gap at most 8 mm further out, it was "
+        "moved out to that gap. It means "
         "brain and the fluid between its folds, not all that lies within the skull."
     ),
     "bet": "The brain was extracted with FSL's robustfov and bet [@smith2002].",

@@ -39,14 +39,14 @@ def test_distances_from_a_mask_are_in_millimetres_and_interpolate():
 def test_a_carried_mask_is_one_part_without_holes():
     distance = brain.distance_outside(sphere(21), SIZE)
     distance[30, 30, 30], distance[2:6, 2:6, 2:6] = 5, -5
-    mask = brain.carried_mask(head(), distance)
+    mask = brain.carried_mask(head(), distance, SIZE)
     np.testing.assert_array_equal(mask, sphere(21))
 
 
 def test_a_mask_on_nothing_is_refused_with_what_to_look_at():
     distance = brain.distance_outside(sphere(21), SIZE)
     with pytest.raises(InputError, match="Look at the scan"):
-        brain.carried_mask(np.zeros((60, 60, 60)), distance)
+        brain.carried_mask(np.zeros((60, 60, 60)), distance, SIZE)
 
 
 def emptied(mask):
