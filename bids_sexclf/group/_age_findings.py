@@ -6,7 +6,7 @@ from bids_sexclf.group._words import GLUE, equate_p, say_interval, say_number
 
 BASELINES = {
     "median_age": "the median age of the training part",
-    "shuffled": "the same network trained on ages dealt at random",
+    "shuffled": "a network trained on ages dealt at random",
 }
 
 

@@ -13,7 +13,7 @@ BASELINES = {
     "age_only": "age alone",
     "site_only": "site alone",
     "motion_only": "head motion alone",
-    "shuffled": "the same network trained on shuffled labels",
+    "shuffled": "a network trained on shuffled labels",
 }
 COVARIATES = {
     "brain_volume_ml": "brain volume",
@@ -395,13 +395,11 @@ def say_headline(pairs, above, comparisons):
     Finding
     """
     if not pairs:
-        return Finding(
-            "caution", "No network was fitted: there is nothing to report but baselines."
-        )
+        return Finding("caution", "No model was fitted: there is nothing to report but baselines.")
     hits = [pair for pair in pairs if above[pair]]
-    total = "The network" if len(pairs) == 1 else f"{len(hits)} of {len(pairs)} networks"
+    total = "The network" if len(pairs) == 1 else f"{len(hits)} of {len(pairs)} models"
     if not hits:
-        none = "The network is" if len(pairs) == 1 else f"None of {len(pairs)} networks is"
+        none = "The network is" if len(pairs) == 1 else f"None of {len(pairs)} models is"
         negated = " not" if len(pairs) == 1 else ""
         return Finding("caution", f"{none}{negated} shown to tell female from male brains.")
     verb = "tells" if len(hits) == 1 else "tell"

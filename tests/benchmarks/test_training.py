@@ -45,19 +45,23 @@ def test_ratios_above_one_say_that_ours_is_faster(script):
 
 
 def test_array_and_files_hold_the_same_volumes(script, tmp_path):
-    path, scans = script.write_cohort(tmp_path, 3, GRID)
-    rows, data = Rows(open_cohort(path), np.arange(3)), script.make_scans(scans, [0, 1, 0])
+    path, scans, maps = script.write_cohort(tmp_path, 3, GRID)
+    rows, data = Rows(open_cohort(path), np.arange(3)), script.make_scans(scans, [0, 1, 0], GRID)
+    finer = script.make_scans(maps, [0, 1, 0], GRID)
     assert len(data) == len(rows) == 3
     for row in range(3):
         volume, target = data[row]
         expected = (rows[row] - rows[row].mean()) / rows[row].std()
         np.testing.assert_allclose(volume[0].numpy(), expected, atol=1e-5)
         assert target == row % 2
+        brought, _ = finer[row]
+        assert brought.shape == volume.shape
+        assert np.corrcoef(brought.ravel(), volume.ravel())[0, 1] > 0.95
     assert not np.array_equal(rows[0], rows[1])
 
 
 def test_the_real_training_is_timed_epoch_by_epoch(script, tmp_path):
-    path, _ = script.write_cohort(tmp_path, 4, GRID)
+    path, *_ = script.write_cohort(tmp_path, 4, GRID)
     rows, target = Rows(open_cohort(path), np.arange(4)), np.arange(4) % 2
     classifier = cnn3.Classifier(Study(epochs=2, patience=2, batch_size=2))
     wall, used = script.time_ours(classifier, rows, target)

@@ -255,7 +255,7 @@ def test_the_headline_counts_networks():
     compared = pd.DataFrame([make_comparison("above"), make_comparison("not above")])
     compared = compared.assign(model="cnn3", map=["FA", "MD"], score="auc")
     text = say.say_headline(pairs, above, compared).text
-    assert text.startswith("2 of 3 networks tell") and "1 of them better than brain size" in text
+    assert text.startswith("2 of 3 models tell") and "1 of them better than brain size" in text
     assert "was not asked" in say.say_headline(pairs, above, compared[:0]).text
 
 
@@ -402,7 +402,7 @@ def test_the_same_study_gives_the_same_page(folder, tables):
 
 def test_a_study_with_empty_tables_is_reported(tmp_path):
     page = Page(write_report(make_empty(), tmp_path))
-    assert "No network was fitted" in page.text and "nothing to show" in page.text
+    assert "No model was fitted" in page.text and "nothing to show" in page.text
     assert not (tmp_path / "figures").exists()
 
 
