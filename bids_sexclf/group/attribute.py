@@ -14,7 +14,8 @@ from bids_sexclf.disk import write_json
 from bids_sexclf.errors import ToolError
 from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group._adjust import Adjustment
-from bids_sexclf.group.fit import list_jobs, map_rows, part_rows
+from bids_sexclf.group._inputs import map_rows, part_rows
+from bids_sexclf.group.fit import list_jobs
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.tables import read_table, read_tsv, write_table
 from bids_sexclf.volumes import load

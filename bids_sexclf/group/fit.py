@@ -14,15 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from bids_sexclf.disk import write_json
-from bids_sexclf.errors import InputError, ToolError
+from bids_sexclf.errors import ToolError
 from bids_sexclf.execute import processors, run_jobs
-from bids_sexclf.features import Features
 from bids_sexclf.group import _adjust, _features
-from bids_sexclf.group.cohort import array_path
+from bids_sexclf.group._inputs import inputs, part_rows, target_of
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.settings import RECIPE, Study, fingerprint
 from bids_sexclf.tables import read_table, read_tsv, schema, write_table
-from bids_sexclf.volumes import Channels, Rows, open_cohort
 
 READS = ("cohort", "splits")
 WRITES = ("predictions.tsv", "history.tsv")
@@ -378,24 +376,6 @@ def _name_pretrained(job, cohort, rows):
         write_card(encoder, cohort.loc[rows, "participant_id"])
 
 
-def target_of(cohort, kind):
-    """Give what a model is to tell of each row of the cohort.
-
-    Parameters
-    ----------
-    cohort : pandas.DataFrame
-    kind : {"sex", "age"}
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        1 for male and 0 for female; or ages, years.
-    """
-    if kind == "age":
-        return cohort["age_years"].to_numpy(float)
-    return (cohort["sex"] == "male").to_numpy().astype(int)
-
-
 def _without_confounds(job, entry, given, people):
     """Take confounds out of every part as the training part teaches; keep how beside the model."""
     if entry.READS not in ("volumes", "features"):
@@ -424,95 +404,6 @@ def _save_importances(job, model, cohort):
         _, about = _features.read_features(job.study, job.study_folder, cohort)
         table = pd.DataFrame(rows).merge(about, on="feature", how="left").assign(**job.keys)
         write_table(table[list(schema("importances"))], path, "importances")
-
-
-def part_rows(job, cohort, splits, part):
-    """Give the cohort rows of one part of the job's fold.
-
-    Parameters
-    ----------
-    job : Job
-    cohort, splits : pandas.DataFrame
-    part : {"train", "validation", "test"}
-
-    Returns
-    -------
-    ndarray of int
-        All sessions of the part's participants.
-    """
-    own = splits[
-        (splits["repeat"] == job.repeat) & (splits["fold"] == job.fold) & (splits["part"] == part)
-    ]
-    return np.flatnonzero(cohort["participant_id"].isin(own["participant_id"]))
-
-
-def inputs(job, entry, cohort, rows):
-    """Give a model what it reads: rows of the cohort array, or columns of the table.
-
-    Parameters
-    ----------
-    job : Job
-    entry : module
-        Of the model catalogue.
-    cohort : pandas.DataFrame
-    rows : ndarray of int
-
-    Returns
-    -------
-    volumes.Rows, volumes.Channels, features.Features or ndarray, shape (n, k)
-        Channels where maps are joined by ``+``.
-
-    Raises
-    ------
-    InputError
-        If a column that the model reads is unknown for some.
-    """
-    if entry.READS == "volumes":
-        return map_rows(job, cohort, rows)
-    if entry.READS == "features":
-        features, _ = _features.read_features(job.study, job.study_folder, cohort)
-        return Features(features.values[rows], features.names)
-    values = cohort.loc[rows, list(entry.READS)]
-    unknown = values.isna().any(axis=1)
-    if unknown.any():
-        names = cohort.loc[unknown[unknown].index, "participant_id"].tolist()
-        raise InputError(
-            f"Found {len(names)} participants without {' or '.join(entry.READS)} "
-            f"({', '.join(names[:5])}), needed by {job.model}. Leave it out of the baselines, or "
-            "prepare the scans that tell it."
-        )
-    return values.to_numpy(object if "site" in entry.READS else float)
-
-
-def map_rows(job, cohort, rows):
-    """Give participants of the cohort array of the job's map, or of its maps as channels.
-
-    Parameters
-    ----------
-    job : Job
-    cohort : pandas.DataFrame
-    rows : ndarray of int
-
-    Returns
-    -------
-    volumes.Rows or volumes.Channels
-
-    Raises
-    ------
-    InputError
-        If an array is damaged, or holds another number of participants than the cohort.
-    """
-    maps = []
-    for name in job.map.split("+"):
-        path = array_path(job.study_folder, name)
-        array = open_cohort(path)
-        if array.ndim != 4 or len(array) != len(cohort):
-            raise InputError(
-                f"Found {path} of shape {array.shape} for {len(cohort)} rows of cohort.tsv, needed "
-                "one volume each. Run again with --first cohort."
-            )
-        maps.append(Rows(array, rows))
-    return maps[0] if len(maps) == 1 else Channels(maps)
 
 
 def _save_history(job, model):
