@@ -60,8 +60,7 @@ class AlignLinear(SimpleInterface):
         landmarks = LANDMARKS if self.inputs.anatomical else centred_landmarks(points)
         linear = fit_affine(points, carry_points(points, self.inputs.forward))
         rigid = rigid_from_affine(linear, landmarks)
-        template = Grid(mask.shape, affine)
-        grid = native_grid(template, self.inputs.voxel_size)
+        grid = native_grid(Grid(mask.shape, affine), self.inputs.voxel_size)
         for source, name in (("in_file", "out_file"), ("mask_file", "mask_file")):
             array, own = load(getattr(self.inputs, source), ndim=3)
             # A rigid transform only renames where the voxels lie; the one interpolation follows.
