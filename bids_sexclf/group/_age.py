@@ -28,7 +28,7 @@ def arrays_of(rows):
     }
 
 
-def score_table(key, rows, study):
+def score_table(key, rows, study, factor):
     """Score one model on one map: estimate, interval, permutation p.
 
     Parameters
@@ -38,6 +38,8 @@ def score_table(key, rows, study):
     rows : pandas.DataFrame
         Its test predictions.
     study : settings.Study
+    factor : float
+        Of the variance, as ``_dependence.variance_factor`` gives it.
 
     Returns
     -------
@@ -46,25 +48,23 @@ def score_table(key, rows, study):
     """
     given, table = arrays_of(rows), []
     people = rows["participant_id"].to_numpy(str)
+    options = {"seed": study.random_seed, "factor": factor}
     for name in regression.SCORES:
         score, null, p = getattr(regression, name), np.nan, np.nan
         low, high = regression.bootstrap(
-            score,
-            **given,
-            n=study.bootstraps,
-            level=study.interval_level,
-            seed=study.random_seed,
+            score, **given, n=study.bootstraps, level=study.interval_level, **options
         )
         if name not in regression.WITHOUT_NULL:
             null, p = regression.permutation(
-                score, **given, participant=people, n=study.permutations, seed=study.random_seed
+                score, **given, participant=people, n=study.permutations, **options
             )
         value = score(given["target"], given["prediction"])
-        table.append((*key, name, "test", len(np.unique(people)), value, low, high, null, p))
+        row = (*key, name, "test", len(np.unique(people)), value, low, high, null, p, factor)
+        table.append(row)
     return table
 
 
-def compare(key, pair, study):
+def compare(key, pair, study, factor):
     """Compare the error of one model with that of a baseline, on the same participants.
 
     Parameters
@@ -74,6 +74,8 @@ def compare(key, pair, study):
     pair : tuple
         Test predictions of the model, those of the baseline, the baseline's name.
     study : settings.Study
+    factor : float
+        Of the variance, as ``_dependence.variance_factor`` gives it.
 
     Returns
     -------
@@ -92,9 +94,11 @@ def compare(key, pair, study):
         n=study.bootstraps,
         level=study.interval_level,
         seed=study.random_seed,
+        factor=factor,
     )
     numbers = (found[one] for one in ("difference", "low", "high", "p"))
-    return [(*key, name, "mae", both["participant_id"].nunique(), *numbers, verdict(found))]
+    people = both["participant_id"].nunique()
+    return [(*key, name, "mae", people, *numbers, factor, verdict(found))]
 
 
 def verdict(found):

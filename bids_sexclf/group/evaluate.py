@@ -1,4 +1,4 @@
-"""Score every model beside its baselines. Reads cohort, predictions; writes scores.tsv.
+"""Score every model beside its baselines. Reads cohort, splits, predictions; writes scores.tsv.
 
 Also comparisons.tsv (model against baseline) and confounds.tsv (association within each sex).
 """
@@ -7,10 +7,11 @@ import numpy as np
 
 from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group import _age
+from bids_sexclf.group._dependence import variance_factor
 from bids_sexclf.stats import confounds, resampling, scores
 from bids_sexclf.tables import write_table
 
-READS = ("cohort", "predictions")
+READS = ("cohort", "splits", "predictions")
 WRITES = ("scores.tsv", "comparisons.tsv", "confounds.tsv")
 SETTINGS = (
     "target",
@@ -37,21 +38,23 @@ def run(desk, advance):
     tested = desk.read("predictions").query("part == 'test'")
     tested = tested.merge(_about(desk.read("cohort")), on=["participant_id", "session_id"])
     groups = {key: rows for key, rows in tested.groupby(["model", "map"], sort=False)}
+    splits = desk.read("splits")
+    factors = {key: variance_factor(splits, rows) for key, rows in groups.items()}
     by_age = desk.study.target == "age"
     score, hold, relate = (
         (_age.score_table, _age.compare, _age.associate)
         if by_age
         else (score_table, compare, associate)
     )
-    jobs = [(score, key, rows, desk.study) for key, rows in groups.items()]
+    jobs = [(score, key, rows, desk.study, factors[key]) for key, rows in groups.items()]
     own = [key for key in groups if key[0] in desk.study.models]
     for key in own:
         jobs += [
-            (hold, key, (groups[key], groups[other], other[0]), desk.study)
+            (hold, key, (groups[key], groups[other], other[0]), desk.study, factors[key])
             for other in groups
             if other[0] in desk.study.baselines and other[1] in ("table", key[1])
         ]
-        jobs.append((relate, key, groups[key], desk.study))
+        jobs.append((relate, key, groups[key], desk.study))  # nobody has taught a covariate
     done = set()
 
     def tell(index, message):
@@ -84,8 +87,8 @@ def _columns(name):
 
 
 def _work(job, tell):
-    function, key, rows, study = job
-    return function(key, rows, study)
+    function, *given = job
+    return function(*given)
 
 
 def _about(cohort):
@@ -117,7 +120,7 @@ def arrays_of(rows):
     }
 
 
-def score_table(key, rows, study):
+def score_table(key, rows, study, factor):
     """Score one model on one map: estimate, interval, permutation p.
 
     Parameters
@@ -127,6 +130,8 @@ def score_table(key, rows, study):
     rows : pandas.DataFrame
         Its test predictions.
     study : settings.Study
+    factor : float
+        Of the variance, as ``_dependence.variance_factor`` gives it.
 
     Returns
     -------
@@ -135,7 +140,7 @@ def score_table(key, rows, study):
     """
     given, table = arrays_of(rows), []
     target, logit, fold = (given[name] for name in ("target", "logit", "fold"))
-    options = {"seed": study.random_seed, "fold": fold, "group": given["group"]}
+    options = {"seed": study.random_seed, "fold": fold, "group": given["group"], "factor": factor}
     for score in scores.SCORES:
         function = getattr(scores, score)
         low = high = null = p = np.nan
@@ -155,11 +160,11 @@ def score_table(key, rows, study):
             )
         people = len(np.unique(given["participant"]))
         value = function(target, logit, fold)
-        table.append((*key, score, "test", people, value, low, high, null, p))
+        table.append((*key, score, "test", people, value, low, high, null, p, factor))
     return table
 
 
-def compare(key, pair, study):
+def compare(key, pair, study, factor):
     """Compare one model with one baseline on the same participants and folds.
 
     Parameters
@@ -169,6 +174,8 @@ def compare(key, pair, study):
     pair : tuple
         Test predictions of the model, those of the baseline, the baseline's name.
     study : settings.Study
+    factor : float
+        Of the variance, as ``_dependence.variance_factor`` gives it.
 
     Returns
     -------
@@ -185,6 +192,7 @@ def compare(key, pair, study):
         "n": study.bootstraps,
         "level": study.interval_level,
         "seed": study.random_seed,
+        "factor": factor,
     }
     found = confounds.explained_by(
         given["target"], given["logit"], both["logit_baseline"].to_numpy(float), **options
@@ -204,6 +212,7 @@ def compare(key, pair, study):
             found["low"],
             found["high"],
             found["p"],
+            factor,
             verdict(found, low, scores.auc(given["target"], given["logit"], given["fold"])),
         )
     ]

@@ -55,7 +55,11 @@ def write_methods(study, fitted=None):
         "Scores are of participants a model never saw. Intervals of "
         f"{100 * study.interval_level:g} % come from {study.bootstraps} resamples of participants "
         "[@efron1987], families drawn as blocks; "
-        f"p-values of scores from {study.permutations} permutations of the labels within folds.",
+        f"p-values of scores from {study.permutations} permutations of the labels within folds. "
+        "Models of several folds learn from each other's test participants, which neither "
+        "resampling nor permuting these shows [@nadeau2003; @bates2024]: the variance behind "
+        "intervals and p-values was raised by the factor that stands in the tables, 2 for complete "
+        "cross-validation and 1 for one split.",
     ]
     if study.attributions and study.target == "sex":
         sentences.append(

@@ -1,12 +1,13 @@
-"""Turn attributions into claims. Reads attributions, cohort; writes regions.tsv and maps/."""
+"""Turn attributions into claims: regions.tsv and maps/ from attributions, cohort, splits."""
 
 import numpy as np
 
+from bids_sexclf.group._dependence import variance_factor
 from bids_sexclf.stats import multiplicity, regional, resampling
 from bids_sexclf.tables import read_table, schema, write_table
 from bids_sexclf.volumes import load, save
 
-READS = ("attributions", "cohort")
+READS = ("attributions", "cohort", "splits")
 WRITES = ("regions.tsv",)
 SETTINGS = ("bootstraps", "permutations", "interval_level", "random_seed")
 KEYS = ["model", "map", "method", "fill", "atlas"]
@@ -31,11 +32,14 @@ def run(desk, advance):
     family = cohort["family_id"].fillna(cohort["participant_id"]).astype(str)
     family.index = cohort["participant_id"]
     labels = read_table(desk.folder / "grid" / "atlas.tsv", "atlas").set_index("index")
+    splits = desk.read("splits")
     groups = list(desk.read("attributions").groupby(KEYS, sort=False))
     tables = []
     for step, (key, rows) in enumerate(groups, start=1):
         drops = drop_of_correct(rows)
-        table = regions_table(drops, family[drops.index].to_numpy(str), desk.study)
+        table = regions_table(
+            drops, family[drops.index].to_numpy(str), desk.study, variance_factor(splits, rows)
+        )
         table = table.assign(**dict(zip(KEYS, key, strict=True)))
         table = table.join(labels[["name", "hemisphere", "n_voxels"]], on="region")
         paint(desk, dict(zip(KEYS, key, strict=True)), drops)
@@ -72,7 +76,7 @@ def drop_of_correct(rows):
     return long.groupby(["participant_id", "region"])["drop"].mean().unstack("region")
 
 
-def regions_table(drops, family, study):
+def regions_table(drops, family, study, factor):
     """Test every region over participants, and correct for having asked so many.
 
     Parameters
@@ -82,6 +86,8 @@ def regions_table(drops, family, study):
     family : ndarray of str
         One per participant; families are resampled and flipped as blocks.
     study : settings.Study
+    factor : float
+        Of the variance, as ``_dependence.variance_factor`` gives it.
 
     Returns
     -------
@@ -91,9 +97,10 @@ def regions_table(drops, family, study):
     import pandas as pd
 
     values = drops.to_numpy(float)
-    tested = regional.wilcoxon_drop(values)
+    tested = regional.wilcoxon_drop(values, factor)
+    options = {"seed": study.random_seed, "factor": factor}
     low, high = resampling.mean_interval(
-        values, family, n=study.bootstraps, level=study.interval_level, seed=study.random_seed
+        values, family, n=study.bootstraps, level=study.interval_level, **options
     )
     return pd.DataFrame(
         {
@@ -106,9 +113,8 @@ def regions_table(drops, family, study):
             "p": tested["p"],
             "p_holm": multiplicity.holm(tested["p"]),
             "q_fdr": multiplicity.benjamini_hochberg(tested["p"]),
-            "p_fwe": regional.signflip_max(
-                values, family, n=study.permutations, seed=study.random_seed
-            ),
+            "p_fwe": regional.signflip_max(values, family, n=study.permutations, **options),
+            "variance_factor": factor,
         }
     )
 

@@ -39,7 +39,7 @@ def _below(draws, value):
     return np.clip(share, 0.5 / draws.size, 1 - 0.5 / draws.size)
 
 
-def interval(draws, estimate, speed, level):
+def interval(draws, estimate, speed, level, factor=1.0):
     """Give the bias-corrected and accelerated interval (BCa).
 
     Parameters
@@ -51,6 +51,9 @@ def interval(draws, estimate, speed, level):
         See :func:`acceleration`.
     level : float
         Coverage, in (0, 1).
+    factor : float
+        Variance to tell over that of the draws: the interval reaches out by its root more
+        standard errors.
 
     Returns
     -------
@@ -68,17 +71,18 @@ def interval(draws, estimate, speed, level):
     if np.ptp(defined) <= 1e-12 * np.abs(defined).max():
         return np.nan, np.nan
     bias = ndtri(_below(defined, estimate))
-    shifted = bias + ndtri([(1 - level) / 2, (1 + level) / 2])
-    low, high = np.quantile(defined, ndtr(bias + shifted / (1 - speed * shifted)))
+    shifted = bias + np.sqrt(factor) * ndtri([(1 - level) / 2, (1 + level) / 2])
+    slowed = np.maximum(1 - speed * shifted, 1e-3)  # beyond it the last draw is the bound anyway
+    low, high = np.quantile(defined, ndtr(bias + shifted / slowed))
     return float(low), float(high)
 
 
-def p_of_zero(draws, estimate, speed):
+def p_of_zero(draws, estimate, speed, factor=1.0):
     """Give the two-sided p-value of zero: 1 - level of the interval that just touches zero.
 
     Parameters
     ----------
-    draws, estimate, speed
+    draws, estimate, speed, factor
         See :func:`interval`.
 
     Returns
@@ -93,5 +97,5 @@ def p_of_zero(draws, estimate, speed):
         return 1.0
     bias = ndtri(_below(defined, estimate))
     distance = ndtri(_below(defined, 0.0)) - bias
-    z = distance / (1 + speed * distance) - bias
+    z = (distance / (1 + speed * distance) - bias) / np.sqrt(factor)
     return float(np.clip(2 * min(ndtr(z), ndtr(-z)), 1 / (defined.size + 1), 1))

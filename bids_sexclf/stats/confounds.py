@@ -100,7 +100,17 @@ def partial_association(logit, target, covariate, group=None, fold=None, n=5000,
     }
 
 
-def explained_by(target, logit, covariate_logit, fold=None, group=None, n=2000, level=0.95, seed=0):
+def explained_by(
+    target,
+    logit,
+    covariate_logit,
+    fold=None,
+    group=None,
+    n=2000,
+    level=0.95,
+    seed=0,
+    factor=1.0,
+):
     """Compare the AUC of a network with that of a baseline on the same participants.
 
     Parameters
@@ -116,6 +126,8 @@ def explained_by(target, logit, covariate_logit, fold=None, group=None, n=2000, 
     level : float
         Coverage, in (0, 1).
     seed : int
+    factor : float
+        Factor of the variance; see :func:`bids_sexclf.stats.folds.variance_factor`.
 
     Returns
     -------
@@ -156,13 +168,13 @@ def explained_by(target, logit, covariate_logit, fold=None, group=None, n=2000, 
     network, baseline = aucs(np.arange(target.size))
     draws, left_out = replicates(difference, block, stratum, n, seed)
     speed = _bca.acceleration(left_out, stratum)
-    low, high = _bca.interval(draws, network - baseline, speed, level)
+    low, high = _bca.interval(draws, network - baseline, speed, level, factor)
     return {
         "network": network,
         "baseline": baseline,
         "difference": network - baseline,
         "low": low,
         "high": high,
-        "p": _bca.p_of_zero(draws, network - baseline, speed),
+        "p": _bca.p_of_zero(draws, network - baseline, speed, factor),
         "explained": not low > 0,
     }

@@ -44,13 +44,15 @@ def _signed_ranks(column):
     return rank[column > 0].sum(), rank[column < 0].sum()
 
 
-def wilcoxon_drop(drop):
+def wilcoxon_drop(drop, factor=1.0):
     """Test each region by a Wilcoxon signed-rank test over participants.
 
     Parameters
     ----------
     drop : array_like of float, shape (participants, regions)
         In logits.
+    factor : float
+        Factor of the variance; see :func:`bids_sexclf.stats.folds.variance_factor`.
 
     Returns
     -------
@@ -70,7 +72,8 @@ def wilcoxon_drop(drop):
     Zeros are treated after Pratt: they take part in the ranking, so that few tiny drops
     among many zeros do not pass for large ones, and then leave. The test takes participants
     as independent and drops as symmetric about zero under the null; with families use
-    :func:`signflip_max`.
+    :func:`signflip_max`. Drops of cross-validated models depend on each other across folds:
+    the normal deviate of p is divided by the root of ``factor``.
 
     References
     ----------
@@ -78,7 +81,7 @@ def wilcoxon_drop(drop):
     .. [2] Pratt (1959). J. Am. Stat. Assoc. 54, 655. doi:10.1080/01621459.1959.10501526
     .. [3] Kerby (2014). Compr. Psychol. 3, 1. doi:10.2466/11.IT.3.1
     """
-    from scipy.stats import wilcoxon
+    from scipy.stats import norm, wilcoxon
 
     drop = check_drop(drop)
     effect_size, p = np.zeros(drop.shape[1]), np.ones(drop.shape[1])
@@ -87,6 +90,8 @@ def wilcoxon_drop(drop):
         above, below = _signed_ranks(drop[:, r])
         effect_size[r] = (above - below) / (above + below)
         p[r] = wilcoxon(drop[:, r], zero_method="pratt", alternative="greater").pvalue
+    if factor != 1:
+        p = norm.sf(norm.isf(p) / np.sqrt(factor))
     return {"mean": drop.mean(axis=0), "effect_size": effect_size, "p": p}
 
 
@@ -117,7 +122,7 @@ def sign_flips(total, n, seed):
         yield (2.0 * signs - 1) @ unit
 
 
-def signflip_max(drop, group=None, n=5000, seed=0):
+def signflip_max(drop, group=None, n=5000, seed=0, factor=1.0):
     """Test all regions at once against the largest statistic that flipped signs give.
 
     Under the null a drop is as likely positive as negative, so flipping all drops of a
@@ -134,6 +139,8 @@ def signflip_max(drop, group=None, n=5000, seed=0):
         Number of flips.
     seed : int
         Equal seeds give equal p-values, whatever the order of the participants.
+    factor : float
+        Factor of the variance; see :func:`bids_sexclf.stats.folds.variance_factor`.
 
     Returns
     -------
@@ -163,5 +170,5 @@ def signflip_max(drop, group=None, n=5000, seed=0):
     observed = next(flips)[0]
     largest = np.concatenate([flipped.max(axis=1) for flipped in flips])
     # Equal sums may differ in their last bits.
-    reached = largest[:, None] >= observed - 1e-9
+    reached = np.sqrt(factor) * largest[:, None] >= observed - 1e-9
     return (1 + reached.sum(axis=0)) / (n + 1)

@@ -9,7 +9,7 @@ import numpy as np
 from bids_sexclf.errors import InputError
 from bids_sexclf.stats import _bca
 from bids_sexclf.stats._evidence import check_draws, check_finite, check_labels
-from bids_sexclf.stats.resampling import exchange, replicates
+from bids_sexclf.stats.resampling import exchange, reached, replicates
 
 SCORES = ("mae", "r2", "age_bias")
 """Names of the scores; each is a function of this module."""
@@ -131,7 +131,9 @@ def arrange(target, prediction, fold=None, group=None, *others):
     return target, prediction, fold[order], block, *others
 
 
-def bootstrap(score, target, prediction, fold=None, group=None, n=2000, level=0.95, seed=0):
+def bootstrap(
+    score, target, prediction, fold=None, group=None, n=2000, level=0.95, seed=0, factor=1.0
+):
     """Give the interval within which another draw of participants would move a score.
 
     Parameters
@@ -145,6 +147,8 @@ def bootstrap(score, target, prediction, fold=None, group=None, n=2000, level=0.
     level : float
         Coverage, in (0, 1).
     seed : int
+    factor : float
+        Factor of the variance; see :func:`bids_sexclf.stats.folds.variance_factor`.
 
     Returns
     -------
@@ -160,17 +164,17 @@ def bootstrap(score, target, prediction, fold=None, group=None, n=2000, level=0.
     stratum = np.zeros(block.max() + 1, int)
     draws, left_out = replicates(of, block, stratum, n, seed)
     speed = _bca.acceleration(left_out, stratum)
-    return _bca.interval(draws, of(np.arange(target.size)), speed, level)
+    return _bca.interval(draws, of(np.arange(target.size)), speed, level, factor)
 
 
-def compare(target, prediction, other, group=None, n=2000, level=0.95, seed=0):
+def compare(target, prediction, other, group=None, n=2000, level=0.95, seed=0, factor=1.0):
     """Compare the mean absolute errors of two models on the same participants.
 
     Parameters
     ----------
     target, prediction, other : array_like of float, shape (n,)
         Years.
-    group, n, level, seed
+    group, n, level, seed, factor
         As for ``bootstrap``.
 
     Returns
@@ -185,12 +189,12 @@ def compare(target, prediction, other, group=None, n=2000, level=0.95, seed=0):
     stratum = np.zeros(block.max() + 1, int)
     draws, left_out = replicates(lambda rows: gain[rows].mean(), block, stratum, n, seed)
     speed, value = _bca.acceleration(left_out, stratum), float(gain.mean())
-    low, high = _bca.interval(draws, value, speed, level)
-    p = _bca.p_of_zero(draws, value, speed)
+    low, high = _bca.interval(draws, value, speed, level, factor)
+    p = _bca.p_of_zero(draws, value, speed, factor)
     return {"difference": value, "low": low, "high": high, "p": p}
 
 
-def permutation(score, target, prediction, fold, group, participant, n=1000, seed=0):
+def permutation(score, target, prediction, fold, group, participant, n=1000, seed=0, factor=1.0):
     """Say how often a score as good as this one comes from ages dealt at random.
 
     Ages are exchanged between participants of a fold, families as wholes.
@@ -205,6 +209,8 @@ def permutation(score, target, prediction, fold, group, participant, n=1000, see
         A participant with several rows has one age in each permutation.
     n : int
     seed : int
+    factor : float
+        Factor of the variance; see :func:`bids_sexclf.stats.folds.variance_factor`.
 
     Returns
     -------
@@ -227,5 +233,4 @@ def permutation(score, target, prediction, fold, group, participant, n=1000, see
     if np.isnan(observed):
         return np.nan, np.nan
     null = np.array([sign * score(deal(rng), prediction) for _ in range(n)])
-    worse = np.sum(null < observed - 1e-12 * max(1.0, abs(observed)))
-    return float(sign * null.mean()), float((1 + n - worse) / (n + 1))
+    return float(sign * null.mean()), reached(null, observed, factor)

@@ -129,7 +129,7 @@ def arrange(target, logit, fold=None, group=None, *others):
     return target[order], logit[order], fold, block, *(other[order] for other in others)
 
 
-def bootstrap(score, target, logit, fold=None, group=None, n=2000, level=0.95, seed=0):
+def bootstrap(score, target, logit, fold=None, group=None, n=2000, level=0.95, seed=0, factor=1.0):
     """Give the interval within which another draw of participants would move a score.
 
     Participants are drawn with replacement within their class, so that both classes
@@ -152,6 +152,8 @@ def bootstrap(score, target, logit, fold=None, group=None, n=2000, level=0.95, s
         Coverage, in (0, 1).
     seed : int
         Equal seeds give equal intervals, whatever the order of the rows.
+    factor : float
+        Factor of the variance; see :func:`bids_sexclf.stats.folds.variance_factor`.
 
     Returns
     -------
@@ -168,8 +170,9 @@ def bootstrap(score, target, logit, fold=None, group=None, n=2000, level=0.95, s
 
     Notes
     -----
-    The models stay as they were fitted: the interval holds what another test sample would
-    change, not what another training sample or another training seed would.
+    The models stay as they were fitted: with a factor of 1 the interval holds what another test
+    sample would change. That of cross-validation adds that participants tested by one model have
+    taught another. What another training seed would change is never in it.
 
     References
     ----------
@@ -187,14 +190,14 @@ def bootstrap(score, target, logit, fold=None, group=None, n=2000, level=0.95, s
     draws, left_out = replicates(of, block, stratum, n, seed)
     value = of(np.arange(target.size))
     if value in (0, 1) and np.all(draws == value) and getattr(score, "__name__", "") in SHARES:
-        return _exact_bounds(value, target, block, level)
-    return _bca.interval(draws, value, _bca.acceleration(left_out, stratum), level)
+        return _exact_bounds(value, target, block, level, factor)
+    return _bca.interval(draws, value, _bca.acceleration(left_out, stratum), level, factor)
 
 
-def _exact_bounds(value, target, block, level):
+def _exact_bounds(value, target, block, level, factor):
     """Bound a share of 0 or 1 after Clopper and Pearson (1934), doi:10.1093/biomet/26.4.404."""
     fewest = min(np.unique(block[target == label]).size for label in (0, 1))
-    reach = ((1 - level) / 2) ** (1 / fewest)
+    reach = ((1 - level) / 2) ** (factor / fewest)
     return (reach, 1.0) if value else (0.0, 1 - reach)
 
 
@@ -256,6 +259,7 @@ def permutation(
     seed=0,
     higher_is_better=True,
     participant=None,
+    factor=1.0,
 ):
     """Say how often a score as good as this one comes from labels dealt at random.
 
@@ -280,6 +284,8 @@ def permutation(
     participant : array_like, shape (n,), optional
         Needed where participants have several rows (sessions, repeats): a participant
         has one label. Without it every row is a participant.
+    factor : float
+        Factor of the variance; see :func:`bids_sexclf.stats.folds.variance_factor`.
 
     Returns
     -------
@@ -296,8 +302,10 @@ def permutation(
 
     Notes
     -----
-    The members of a family are taken as exchangeable. The models are not fitted again; the
-    shuffled-label model, which is, stands in the report as a check of the whole pipeline.
+    The members of a family are taken as exchangeable. The models are not fitted again, so
+    scores of dealt labels spread less than scores of cross-validated models without an effect do:
+    the score's distance from their mean is divided by the root of ``factor``. The shuffled-label
+    model, which is fitted, stands in the report as a check of the whole pipeline.
 
     References
     ----------
@@ -319,12 +327,33 @@ def permutation(
     if np.isnan(observed):
         return np.nan, np.nan
     null = np.array([sign * score(deal(rng), logit, fold) for _ in range(n)])
-    # Equal scores may differ in their last bit, and an undefined one speaks for the null.
+    return float(sign * np.nanmean(null)), reached(null, observed, factor)
+
+
+def reached(null, observed, factor=1.0):
+    """Give the p-value of a score among scores of the null.
+
+    Parameters
+    ----------
+    null : numpy.ndarray of float, shape (n,)
+        A large score is a good one; an undefined one speaks for the null.
+    observed : float
+    factor : float
+        Factor of the variance; see :func:`bids_sexclf.stats.folds.variance_factor`.
+
+    Returns
+    -------
+    float
+        In [1 / (n + 1), 1].
+    """
+    middle = np.nanmean(null)
+    observed = middle + (observed - middle) / np.sqrt(factor)
+    # Equal scores may differ in their last bit.
     worse = np.sum(null < observed - 1e-12 * max(1.0, abs(observed)))
-    return float(sign * np.nanmean(null)), float((1 + n - worse) / (n + 1))
+    return float((1 + null.size - worse) / (null.size + 1))
 
 
-def mean_interval(values, group=None, *, n=2000, level=0.95, seed=0):
+def mean_interval(values, group=None, *, n=2000, level=0.95, seed=0, factor=1.0):
     """Give the interval in which a mean over participants lies.
 
     Parameters
@@ -339,6 +368,8 @@ def mean_interval(values, group=None, *, n=2000, level=0.95, seed=0):
         Coverage, in (0, 1).
     seed : int
         Equal seeds give equal intervals.
+    factor : float
+        Factor of the variance; see :func:`bids_sexclf.stats.folds.variance_factor`.
 
     Returns
     -------
@@ -367,7 +398,7 @@ def mean_interval(values, group=None, *, n=2000, level=0.95, seed=0):
         left_out = (total.sum(axis=0) - total) / (size.sum() - size)[:, None]
         for k in range(table.shape[1]):
             speed = _bca.acceleration(left_out[:, k], np.zeros(size.size, dtype=int))
-            bounds[:, k] = _bca.interval(means[:, k], centre[k], speed, level)
+            bounds[:, k] = _bca.interval(means[:, k], centre[k], speed, level, factor)
         bounds = np.where(spread == 0, table[0], bounds)
     if values.ndim == 1:
         return float(bounds[0, 0]), float(bounds[1, 0])

@@ -177,8 +177,9 @@ def make_scores(target, logits, separation):
         for score, value in (("auc", area), ("balanced_accuracy", hit), ("accuracy", hit)):
             p = 0.0005 if knows else 0.41
             bounds = [max(value - LEVEL * error, 0), min(value + LEVEL * error, 1)]
-            rows.append((model, which, score, "test", len(target), value, *bounds, 0.5, p))
-        rows.append((model, which, "brier", "test", len(target), 0.2, 0.17, 0.23, 0.25, 0.0005))
+            rows.append((model, which, score, "test", len(target), value, *bounds, 0.5, p, 2.0))
+        brier = (0.2, 0.17, 0.23, 0.25, 0.0005, 2.0)
+        rows.append((model, which, "brier", "test", len(target), *brier))
     return pd.DataFrame(rows, columns=list(schema("scores")))
 
 
@@ -194,7 +195,7 @@ def make_comparisons(target, networks, logits, separation):
             p = 0.003 if low > 0 else 0.2
             verdict = verdict if separation else "chance"
             rows.append(
-                (model, which, baseline, "auc", len(target), difference, low, high, p, verdict)
+                (model, which, baseline, "auc", len(target), difference, low, high, p, 2.0, verdict)
             )
     return pd.DataFrame(rows, columns=list(schema("comparisons")))
 
@@ -273,6 +274,7 @@ def make_regions(draw, networks, atlas, n, fills, separation):
                         "p_holm": holm,
                         "q_fdr": false_discovery_control(p),
                         "p_fwe": holm,
+                        "variance_factor": 2.0,
                     }
                 )
             )
