@@ -4,7 +4,7 @@
         [--arms scratch probe finetune ...] [--effect 4] [--noise 0.08] [--unlabelled 200]
         [--normalize]
 
-The heads are those of benchmarks/networks.py. An encoder learns from 200 heads without their sex,
+The heads are those of benchmarks/heads.py. An encoder learns from 200 heads without their sex,
 on slices and then on volumes. The first table gives its error on the hidden patches of 40 heads
 that it has not seen, fresh and learnt, beside that of the mean of the 200. The unit is the variance
 of the map, or with ``--normalize`` that of a patch, so that 1 is what the mean of each patch gives.
@@ -25,7 +25,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from networks import COMMON, MAE, NOISE, SHAPE, VIT, draw_heads
+from heads import COMMON, NOISE, SHAPE, differ_by_sex, draw_heads
+from networks import MAE, VIT
 from sklearn.metrics import roc_auc_score
 
 from bids_sexclf import models
@@ -48,8 +49,9 @@ ARMS |= {f"{name}_mean": options | {"pool": "mean"} for name, options in ARMS.it
 
 def heads(n, kind, number, given):
     """Draw heads of a kind; give volumes, and 1 for male."""
-    drawn = list(draw_heads(n, given.effect, [KINDS.index(kind), number], given.noise))
-    return np.stack([volume for _, volume in drawn]), np.array([sex == "M" for sex, _ in drawn]) * 1
+    planted = differ_by_sex(n, given.effect)
+    drawn = draw_heads(planted, [KINDS.index(kind), number], given.noise)
+    return np.stack(list(drawn)), np.arange(n) % 2
 
 
 def pretrain(folder, number, given):
