@@ -85,7 +85,12 @@ def test_predictions_are_years_and_their_dictionary_says_so(aged):
 def test_the_report_speaks_of_age_and_not_of_sex(aged):
     page = " ".join((aged.folder / "report.html").read_text().split())
     assert "How surely age can be told" in page and "Age as recorded" in page
-    for words in ("Where the sexes differ", "AUC: how", "female and male brains", "Sex as recorded"):
+    for words in (
+        "Where the sexes differ",
+        "AUC: how",
+        "female and male brains",
+        "Sex as recorded",
+    ):
         assert words not in page
     assert "errs by" in page and "the median age of the training part" in page
     assert "5 of 5 models tell age better" in page and "better than brain size alone" in page

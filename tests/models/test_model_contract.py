@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,6 +93,16 @@ def test_learns_sex_and_age_or_names_who_learns_the_other(name):
         assert other in models.find_classifier(entry.sibling).Classifier.targets
         with pytest.raises(InputError, match=f"target '{other}' for '{name}'.*{entry.sibling}"):
             make(name, other)
+
+
+@every_entry
+def test_documentation_says_what_an_entry_learns_and_takes(name):
+    page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+    entry = models.find(name)
+    if name not in NETWORKS:
+        assert row.split("|")[2].strip() == ", ".join(entry.Classifier.targets)
+        assert all(f"`{option}`" in row for option in _options.takes(entry))
 
 
 @every_entry
