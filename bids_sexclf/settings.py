@@ -264,7 +264,7 @@ class Study(Recipe):
     )
     baselines: list[str] = choice(
         ["brain_size", "age_only", "site_only", "motion_only", "shuffled"],
-        "Models that every score stands beside; median_age and shuffled where the target is age. "
+        "Models that every score stands beside; median_age for age_only where the target is age. "
         "Unless they are asked for, site_only is left out of cohorts of one site, and both it and "
         "motion_only where anybody's is unknown.",
     )
@@ -374,12 +374,14 @@ class Study(Recipe):
             build(Recipe, _chosen(table), f"the variant {name!r}")
         return given
 
-    @model_validator(mode="before")
-    @classmethod
-    def _baselines_of_the_target(cls, given):
-        if isinstance(given, dict) and given.get("target") == "age":
-            given = {"baselines": ["median_age", "shuffled"]} | given
-        return given
+    @model_validator(mode="after")
+    def _baselines_of_the_target(self):
+        if self.target == "age" and "baselines" not in self.model_fields_set:
+            # Put there without a note that they were asked for: those that the cohort cannot
+            # answer are left out, as for sex.
+            swap = {"age_only": "median_age"}
+            self.__dict__["baselines"] = [swap.get(name, name) for name in self.baselines]
+        return self
 
     @model_validator(mode="after")
     def _choices_of_the_target(self):

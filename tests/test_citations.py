@@ -106,6 +106,20 @@ def test_every_network_has_its_source():
         for name in catalogue.names("bids_sexclf.models")
         if catalogue.find("bids_sexclf.models", name).READS == "volumes" and name != "shuffled"
     ]
-    assert set(entries) - set(CLASSICAL) == set(NETWORKS)
+    assert set(entries) - set(CLASSICAL["sex"]) == set(NETWORKS)
     text = write_methods(Study(models=["cnn3"]))
     assert "cnn3 [@xin2019]" in text
+
+
+@pytest.mark.parametrize("target", ["sex", "age"])
+def test_every_model_that_is_no_network_is_told_for_what_it_learns(target):
+    entries = {
+        name: catalogue.find("bids_sexclf.models", name)
+        for name in catalogue.names("bids_sexclf.models")
+    }
+    searched = {
+        name
+        for name, entry in entries.items()
+        if getattr(entry, "NESTED", False) and target in entry.Classifier.targets
+    }
+    assert set(CLASSICAL[target]) == searched

@@ -129,20 +129,31 @@ def _say_training(study):
 
 
 CLASSICAL = {
-    "svm_rbf": "a support vector machine with a Gaussian kernel on voxels, whose distances became "
-    "logits by Platt's scaling [@platt2000]",
-    "logistic": "logistic regression with an L2 penalty",
-    "knn": "the nearest neighbours",
-    "xgboost": "boosted trees [@chen2016]",
+    "sex": {
+        "svm_rbf": "a support vector machine with a Gaussian kernel on voxels, whose distances "
+        "became logits by Platt's scaling [@platt2000]",
+        "logistic": "logistic regression with an L2 penalty",
+        "knn": "the nearest neighbours",
+        "xgboost": "boosted trees [@chen2016]",
+    },
+    "age": {
+        "svm_rbf": "support vector regression of standardised ages with a Gaussian kernel on "
+        "voxels [@smola2004]",
+        "ridge": "ridge regression [@hoerl1970]",
+        "knn": "the mean age of the nearest neighbours",
+        "xgboost": "boosted trees of squared error [@chen2016]",
+    },
 }
-"""What the models are that are no networks."""
+"""What the models are that are no networks, by target."""
 
 
 def _say_classical(study):
     """Say which models are no networks, and where their settings come from."""
-    named = [CLASSICAL[name] for name in study.models if name in CLASSICAL]
+    known = CLASSICAL[study.target]
+    designs = dict.fromkeys(study.variant(name)[0] for name in study.models)
+    named = [known[design] for design in designs if design in known]
     if named:
-        tables = set(study.models) & {"logistic", "knn", "xgboost"}
+        tables = (set(designs) & set(known)) - {"svm_rbf"}
         source = Path(study.features).name
         yield (
             f"Models that are no networks: {'; '.join(named)}. Settings that were not given were "

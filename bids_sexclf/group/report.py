@@ -157,6 +157,7 @@ def make_page(tables, study, drawn):
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(
         study=study.name,
+        target=study.target,
         topic=TOPICS[study.target],
         findings=gather_findings(tables, study),
         sections=_lay_out(tables, drawn, study.target),

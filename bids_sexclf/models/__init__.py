@@ -4,7 +4,8 @@ An entry declares ``READS`` (``"volumes"``, or a tuple of columns of cohort.tsv)
 ``Classifier(study, **options)`` with ``fit``, ``evidence``, ``save``, ``load`` and ``history``.
 Evidence is the logit for male, in natural-log units, when both sexes are equally frequent: every
 classifier weighs the two sexes alike, however many there are of each. Where the target of the
-study is age, evidence is an age in years; ``Classifier.targets`` names the targets it can learn.
+study is age, evidence is an age in years; ``Classifier.targets`` names the targets it can learn,
+and ``Classifier.sibling`` the entry to take for the other, where it learns one only.
 
 A network file is an ``nn.Module``, ``build(grid=..., ...)``, and one line from ``_torch``. What
 else its ``build`` takes, a variant of the study sets; ``TINY``, where there is one, holds
@@ -120,11 +121,11 @@ def make(study, name):
     entry = entry_of(study, name)
     _, options, own = study.variant(name)
     options = _options.check(options, name, entry)
-    targets = getattr(entry.Classifier, "targets", ("sex",))
+    targets = entry.Classifier.targets
     if study.target not in targets:
         raise InputError(
-            f"Found target {study.target!r} for {name!r}, needed {' or '.join(targets)}. Leave it "
-            "out of models and baselines, or change the target."
+            f"Found target {study.target!r} for {name!r}, needed {' or '.join(targets)}. Take "
+            f"{entry.Classifier.sibling!r} in models or baselines instead, or change the target."
         )
     return entry.Classifier(own, **options)
 

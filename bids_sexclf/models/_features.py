@@ -4,7 +4,7 @@ import numpy as np
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.models import _card, _search
-from bids_sexclf.models._target import balance, check_target
+from bids_sexclf.models._target import check_target, check_varied
 
 
 def unpack(inputs):
@@ -64,36 +64,41 @@ def standardize(values, median, centre, scale):
 
 
 class FeatureClassifier:
-    """Learn to tell male from female participants from a table of numbers.
+    """Learn to tell male from female participants, or ages, from a table of numbers.
 
     Unknown values become the median of the training part, then every feature is centred and
     scaled by the training part. Settings are searched in inner folds of the training part, in
-    which medians, centres and scales are learnt anew; those with the highest mean AUC win. The
-    validation part is left alone, unless an entry says otherwise.
+    which medians, centres and scales are learnt anew; those with the highest mean AUC, or the
+    lowest mean absolute error in years, win. The validation part is left alone, unless an entry
+    says otherwise.
 
     Parameters
     ----------
     study : settings.Study
-        Kept; nothing of it is read.
+        ``target`` is read.
 
     Attributes
     ----------
     history : list
         Empty: there are no epochs.
+    inner_score : float or None
+        Of the settings that were chosen, over the inner folds: AUC, or mean absolute error in
+        years. None where nothing was searched.
     importances : list of dict
         ``feature``, ``kind``, ``importance`` and ``n_imputed`` (training participants of whom
         the feature is unknown) of every feature.
     """
 
+    targets = ("sex", "age")
     design = None
     kind = None
     """What its importances are; a level of the column ``kind`` of importances.tsv."""
 
     def __init__(self, study):
-        self.study = study
+        self.study, self.target = study, study.target
         self.history, self.importances = [], []
         self.names = self.state = None
-        self.chosen, self.inner_auc = {}, None
+        self.chosen, self.inner_score = {}, None
 
     def grid(self, n_participants):
         """List the settings to search, the simplest first."""
@@ -104,7 +109,7 @@ class FeatureClassifier:
         raise NotImplementedError
 
     def answer(self, state, values):
-        """Give logits of scaled features."""
+        """Give logits, or years, of scaled features."""
         raise NotImplementedError
 
     def weigh(self, validation, seed):
@@ -118,8 +123,8 @@ class FeatureClassifier:
         ----------
         inputs : features.Features or ndarray, shape (n, k)
             The training part, in its own units; ``nan`` where unknown.
-        target : ndarray of int, shape (n,)
-            1 for male, 0 for female.
+        target : ndarray, shape (n,)
+            1 for male, 0 for female; or ages, years.
         validation : tuple
             Inputs and target of the validation part.
         seed : int
@@ -137,19 +142,21 @@ class FeatureClassifier:
         Raises
         ------
         InputError
-            If a sex is absent, or the features cannot be read.
+            If all are of one sex or age, or the features cannot be read.
         """
         values, self.names = unpack(inputs)
-        target = check_target(target, len(values))
-        balance(target)
-        folds = _search.deal(target, groups, seed)
+        kind = self.target
+        target = check_target(target, len(values), kind)
+        check_varied(target, kind)
+        folds = _search.deal(target, groups, seed, kind=kind)
 
         def attempt(setting, learn, judge):
             scale = learn_scale(values[learn])
             state = self.learn(standardize(values[learn], *scale), target[learn], setting, seed)
             return self.answer(state, standardize(values[judge], *scale))
 
-        self.chosen, self.inner_auc = _search.choose(self.grid(len(values)), attempt, target, folds)
+        grid = self.grid(len(values))
+        self.chosen, self.inner_score = _search.choose(grid, attempt, target, folds, kind)
         scale = learn_scale(values)
         self.state = self.learn(standardize(values, *scale), target, self.chosen, seed)
         self.state |= dict(zip(("median", "centre", "scale"), scale, strict=True))
@@ -167,7 +174,7 @@ class FeatureClassifier:
         return self
 
     def evidence(self, inputs):
-        """Give the logit for male of each participant.
+        """Give the logit for male, or the age, of each participant.
 
         Parameters
         ----------
@@ -177,7 +184,7 @@ class FeatureClassifier:
         Returns
         -------
         ndarray of float64, shape (n,)
-            Logits; positive speaks for male.
+            Logits; positive speaks for male. Years where the target is age.
 
         Raises
         ------
@@ -220,9 +227,10 @@ class FeatureClassifier:
             folder,
             self.design,
             {
+                "target": self.target,
                 "features": self.names,
                 "chosen": self.chosen,
-                "inner_auc": self.inner_auc,
+                "inner_score": self.inner_score,
                 "importances": self.importances,
                 "state": numbers,
             },
@@ -247,7 +255,7 @@ class FeatureClassifier:
         folder : path-like
             What ``save`` was given.
         study : settings.Study
-            Kept, not read.
+            Kept; the target is that of the fit.
 
         Returns
         -------
@@ -261,8 +269,9 @@ class FeatureClassifier:
         card = _card.read_card(folder, cls.design)
         loaded = cls(study)
         try:
+            loaded.target = card["target"]
             loaded.names, loaded.chosen = list(card["features"]), card["chosen"]
-            loaded.inner_auc, loaded.importances = card["inner_auc"], card["importances"]
+            loaded.inner_score, loaded.importances = card["inner_score"], card["importances"]
             loaded.state = {
                 key: np.asarray(value, dtype=np.float64) if isinstance(value, list) else value
                 for key, value in card["state"].items()

@@ -1,10 +1,10 @@
-"""Logistic regression on columns of the cohort table: the baselines a network has to beat."""
+"""Regression on columns of the cohort table: the baselines a network has to beat."""
 
 import numpy as np
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.models import _card
-from bids_sexclf.models._target import balance, check_target
+from bids_sexclf.models._target import balance, check_target, check_varied
 
 
 def classifier(entry, columns):
@@ -20,9 +20,10 @@ def classifier(entry, columns):
     Returns
     -------
     type
-        A ``TableClassifier`` of these columns.
+        A ``TableClassifier`` of these columns; of sex alone where they would tell the age.
     """
     members = {
+        "targets": ("sex",) if "age_years" in columns else ("sex", "age"),
         "columns": tuple(columns),
         "design": entry.rpartition(".")[2],
         "__module__": entry,
@@ -32,14 +33,15 @@ def classifier(entry, columns):
 
 
 class TableClassifier:
-    """Standardise columns by the training part, then regress sex on them (L2, C = 1).
+    """Standardise columns by the training part, then regress the target on them.
 
-    Evidence is linear in every column.
+    Evidence is linear in every column: logistic regression (L2, C = 1) for sex, least squares for
+    age.
 
     Parameters
     ----------
     study : settings.Study
-        Nothing of it is read; the contract of the catalogue asks for it.
+        ``target`` is read.
 
     Attributes
     ----------
@@ -59,8 +61,8 @@ class TableClassifier:
         ----------
         inputs : ndarray, shape (n, k)
             Columns of the training part, in their own units.
-        target : ndarray of int, shape (n,)
-            1 for male, 0 for female.
+        target : ndarray, shape (n,)
+            1 for male, 0 for female; or ages, years.
         validation, seed, folder, progress
             Not read: the solution is unique and found at once.
 
@@ -72,30 +74,34 @@ class TableClassifier:
         Raises
         ------
         InputError
-            If values are unknown, or a sex is absent.
+            If values are unknown, or all are of one sex or age.
 
         Notes
         -----
-        Participants weigh n / (2 n_sex), as in the networks.
+        Participants weigh n / (2 n_sex) where sex is the target, as in the networks.
         """
-        from sklearn.linear_model import LogisticRegression
+        from sklearn.linear_model import LinearRegression, LogisticRegression
         from sklearn.preprocessing import StandardScaler
 
-        inputs = self._check_inputs(inputs)
-        target = check_target(target, len(inputs))
+        inputs, kind = self._check_inputs(inputs), self.study.target
+        target = check_target(target, len(inputs), kind)
+        check_varied(target, kind)
         scaler = StandardScaler().fit(inputs)
-        regression = LogisticRegression(class_weight=dict(enumerate(balance(target))))
+        if kind == "sex":
+            regression = LogisticRegression(class_weight=dict(enumerate(balance(target))))
+        else:
+            regression = LinearRegression()
         regression.fit(scaler.transform(inputs), target)
         self.numbers = {
             "centre": scaler.mean_.tolist(),
             "scale": scaler.scale_.tolist(),
-            "coefficients": regression.coef_[0].tolist(),
-            "intercept": float(regression.intercept_[0]),
+            "coefficients": np.ravel(regression.coef_).tolist(),
+            "intercept": float(np.ravel(regression.intercept_)[0]),
         }
         return self
 
     def evidence(self, inputs):
-        """Give the logit for male of each participant.
+        """Give the logit for male, or the age, of each participant.
 
         Parameters
         ----------
@@ -105,7 +111,7 @@ class TableClassifier:
         Returns
         -------
         ndarray of float64, shape (n,)
-            Logits; positive speaks for male.
+            Logits; positive speaks for male. Years where the target is age.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The target: who is male, or how old; and how much each sex weighs."""
+"""The target: who is male, or how old; how much each sex weighs; how answers are scored."""
 
 import numpy as np
 
@@ -141,3 +141,45 @@ def balance(target):
             "needed some of both. Add participants, or use fewer folds."
         )
     return tuple((len(target) / (2 * counts)).tolist())
+
+
+def check_varied(target, kind):
+    """Refuse a training part from which nothing can be told apart.
+
+    Parameters
+    ----------
+    target : ndarray, shape (n,)
+    kind : {"sex", "age"}
+
+    Raises
+    ------
+    InputError
+        If it is all of one sex, or all of one age.
+    """
+    if kind == "sex":
+        balance(target)
+    else:
+        scale_target(target, kind)
+
+
+def score(answer, target, kind):
+    """Score answers to participants that were not learnt from.
+
+    Parameters
+    ----------
+    answer, target : ndarray, shape (n,)
+        Logits and 0 or 1; or years and years.
+    kind : {"sex", "age"}
+
+    Returns
+    -------
+    float or None
+        AUC, or mean absolute error in years; None where one sex is missing.
+    """
+    if kind == "age":
+        return float(np.abs(answer - target).mean())
+    if len(np.unique(target)) < 2:
+        return None
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(target, answer))

@@ -6,6 +6,7 @@ from torch import nn
 
 from bids_sexclf.errors import ToolError
 from bids_sexclf.models import _batches, _device, _loop
+from bids_sexclf.models._target import score
 from bids_sexclf.settings import RECIPE
 
 SETTINGS = (*RECIPE, "target")
@@ -137,29 +138,6 @@ def name_loss(study):
     if study.loss != "auto":
         return study.loss
     return "cross_entropy" if study.target == "sex" else "mse"
-
-
-def score(answer, target, kind):
-    """Score the answers of a validation part.
-
-    Parameters
-    ----------
-    answer, target : ndarray, shape (n,)
-        Logits and 0 or 1; or years and years.
-    kind : {"sex", "age"}
-
-    Returns
-    -------
-    float or None
-        AUC, or mean absolute error in years; None where one sex is missing.
-    """
-    if kind == "age":
-        return float(np.abs(answer - target).mean())
-    if len(np.unique(target)) < 2:
-        return None
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(target, answer))
 
 
 def train(run, part, validation, augment=None):

@@ -4,3 +4,4 @@ from bids_sexclf.models import _table
 
 READS = ("age_years",)
 Classifier = _table.classifier(__name__, READS)
+Classifier.sibling = "median_age"

@@ -1,8 +1,8 @@
-"""The sexes of the nearest training participants in a feature table.
+"""The sexes, or the ages, of the nearest training participants in a feature table.
 
-Evidence is the logarithm of the ratio of the shares of each sex among the neighbours, half a
+Evidence of sex is the logarithm of the ratio of the shares of each sex among the neighbours, half a
 neighbour added to both: log((k_male + 1/2) / n_male) - log((k_female + 1/2) / n_female), where n
-counts the training part, so that both sexes weigh alike.
+counts the training part, so that both sexes weigh alike. Evidence of age is the neighbours' mean.
 
 A saved model holds the features of its training participants: it is as confidential as they are.
 """
@@ -13,6 +13,7 @@ import numpy as np
 
 from bids_sexclf.disk import whole
 from bids_sexclf.models._features import FeatureClassifier, standardize, unpack
+from bids_sexclf.models._target import score
 
 READS = "features"
 NESTED = True
@@ -32,13 +33,14 @@ class Classifier(FeatureClassifier):
 
     Notes
     -----
-    Importances are the fall of the AUC on the validation part when a feature's values are
-    exchanged between participants: the mean of 5 shuffles; 0 where validation holds one sex.
+    Importances are the fall of the AUC, or the rise of the mean absolute error in years, on the
+    validation part when a feature's values are exchanged between participants: the mean of 5
+    shuffles; 0 where validation holds one sex, or nobody.
     """
 
     design = "knn"
     kind = "permutation"
-    apart = ("neighbours", "sexes")
+    apart = ("neighbours", "targets")
 
     def __init__(self, study, neighbours=None):
         super().__init__(study)
@@ -54,35 +56,41 @@ class Classifier(FeatureClassifier):
         """Keep the training part."""
         return {
             "neighbours": values,
-            "sexes": target.astype(np.float64),
+            "targets": target.astype(np.float64),
             "count": min(setting["neighbours"], len(target)),
         }
 
     def answer(self, state, values):
-        """Give logits."""
+        """Give logits, or years."""
         distances = np.array([((state["neighbours"] - one) ** 2).sum(1) for one in values])
-        return _vote(distances, state["sexes"], int(state["count"]))
+        return self._ask(distances, state)
+
+    def _ask(self, distances, state):
+        """Give the evidence of people at these distances, shape (n, training)."""
+        nearest = np.argsort(distances, axis=1, kind="stable")[:, : int(state["count"])]
+        if self.target == "age":
+            return state["targets"][nearest].mean(1)
+        return _vote(state["targets"], nearest)
 
     def weigh(self, validation, seed):
-        """Give the fall of the AUC without each feature."""
-        from sklearn.metrics import roc_auc_score
-
+        """Give how much worse it does without each feature."""
         values, _ = unpack(validation[0])
         target = np.asarray(validation[1])
-        if len(np.unique(target)) < 2:
-            return np.zeros(values.shape[1])
+        falls = np.zeros(values.shape[1])
+        if len(target) == 0 or (self.target == "sex" and len(np.unique(target)) < 2):
+            return falls
         scaled = standardize(values, *(self.state[key] for key in ("median", "centre", "scale")))
-        known, sexes, count = self.state["neighbours"], self.state["sexes"], self.state["count"]
+        known, sign = self.state["neighbours"], 1 if self.target == "sex" else -1
         distances = np.array([((known - one) ** 2).sum(1) for one in scaled])
-        whole_auc = roc_auc_score(target, _vote(distances, sexes, count))
-        draw, falls = np.random.default_rng([seed, 1]), np.zeros(values.shape[1])
+        whole_score = score(self._ask(distances, self.state), target, self.target)
+        draw = np.random.default_rng([seed, 1])
         for column in range(values.shape[1]):
             apart = (scaled[:, column, None] - known[:, column]) ** 2
             for _ in range(SHUFFLES):
                 # Exchanging one feature exchanges what it adds to the distances.
                 other = distances - apart + apart[draw.permutation(len(apart))]
-                answered = _vote(other, sexes, count)
-                falls[column] += (whole_auc - roc_auc_score(target, answered)) / SHUFFLES
+                shuffled = score(self._ask(other, self.state), target, self.target)
+                falls[column] += sign * (whole_score - shuffled) / SHUFFLES
         return falls
 
     def save_arrays(self, folder):
@@ -99,9 +107,8 @@ class Classifier(FeatureClassifier):
         return load_file(Path(folder) / FILE)
 
 
-def _vote(distances, sexes, count):
-    """Give the logits of people at these distances (n, training) from the training part."""
-    nearest = np.argsort(distances, axis=1, kind="stable")[:, :count]
-    male = sexes[nearest].sum(1)
+def _vote(sexes, nearest):
+    """Give the logits of people whose nearest participants are these, shape (n, count)."""
+    male, count = sexes[nearest].sum(1), nearest.shape[1]
     prior = np.log((1 - sexes).sum()) - np.log(sexes.sum())
     return np.log(male + 0.5) - np.log(count - male + 0.5) + prior

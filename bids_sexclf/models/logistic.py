@@ -28,6 +28,8 @@ class Classifier(FeatureClassifier):
     With correlated features their size depends on which of them share the work.
     """
 
+    targets = ("sex",)
+    sibling = "ridge"
     design = "logistic"
     kind = "coefficient"
 

@@ -25,6 +25,7 @@ class Classifier:
     """
 
     targets = ("age",)
+    sibling = "age_only"
     design = "median_age"
 
     def __init__(self, study):

@@ -1,4 +1,4 @@
-"""Head motion alone: above chance where one sex lay more still than the other."""
+"""Head motion alone: above chance where one sex, or one age, lay more still than the other."""
 
 from bids_sexclf.models import _table
 

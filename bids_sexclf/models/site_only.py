@@ -1,26 +1,27 @@
-"""Site of acquisition alone: above chance where sites measured the sexes in unlike shares.
+"""Site of acquisition alone: above chance where sites measured the sexes, or ages, unlike.
 
-Evidence is the logarithm of the ratio of the site's share among the men and among the women of
-the training part, half a participant added to every site and sex; 0 for a site that training did
-not hold.
+Evidence of sex is the logarithm of the ratio of the site's share among the men and among the women
+of the training part, half a participant added to every site and sex; 0 for a site that training did
+not hold. Evidence of age is the mean age of the site's training participants; that of all of them
+for a site that training did not hold.
 """
 
 import numpy as np
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.models import _card
-from bids_sexclf.models._target import balance, check_target
+from bids_sexclf.models._target import check_target, check_varied
 
 READS = ("site",)
 
 
 class Classifier:
-    """Count men and women at each site.
+    """Count men and women, or average ages, at each site.
 
     Parameters
     ----------
     study : settings.Study
-        Nothing of it is read; the contract of the catalogue asks for it.
+        ``target`` is read.
 
     Attributes
     ----------
@@ -28,20 +29,22 @@ class Classifier:
         Empty: there are no epochs.
     """
 
+    targets = ("sex", "age")
+
     def __init__(self, study):
         self.study = study
         self.history = []
-        self.logits = None
+        self.known = None
 
     def fit(self, inputs, target, validation, *, seed, folder=None, progress=None):
-        """Count.
+        """Count, or average.
 
         Parameters
         ----------
         inputs : array-like, shape (n, 1)
             Sites of the training part.
-        target : ndarray of int, shape (n,)
-            1 for male, 0 for female.
+        target : ndarray, shape (n,)
+            1 for male, 0 for female; or ages, years.
         validation, seed, folder, progress
             Not read.
 
@@ -53,25 +56,18 @@ class Classifier:
         Raises
         ------
         InputError
-            If sites are unknown, or a sex is absent.
+            If sites are unknown, or all are of one sex or age.
         """
-        sites = _check_sites(inputs)
-        target = check_target(target, len(sites))
-        balance(target)
-        known = sorted(set(sites))
-        logits = {}
-        for site in known:
-            counts = [np.sum((sites == site) & (target == sex)) + 0.5 for sex in (0, 1)]
-            shares = [
-                count / (np.sum(target == sex) + 0.5 * len(known))
-                for sex, count in zip((0, 1), counts, strict=True)
-            ]
-            logits[site] = float(np.log(shares[1]) - np.log(shares[0]))
-        self.logits = logits
+        sites, kind = _check_sites(inputs), self.study.target
+        target = check_target(target, len(sites), kind)
+        check_varied(target, kind)
+        tell = _log_ratios if kind == "sex" else _mean_ages
+        elsewhere = 0.0 if kind == "sex" else float(target.mean())
+        self.known = {"evidence": tell(sites, target), "elsewhere": elsewhere}
         return self
 
     def evidence(self, inputs):
-        """Give the logit for male of each participant.
+        """Give the logit for male, or the age, of each participant.
 
         Parameters
         ----------
@@ -81,7 +77,7 @@ class Classifier:
         Returns
         -------
         ndarray of float64, shape (n,)
-            Logits; positive speaks for male, 0 for a site unknown to training.
+            Logits; positive speaks for male, 0 for a site unknown to training. Or years.
 
         Raises
         ------
@@ -89,28 +85,47 @@ class Classifier:
             If it is not fitted, or sites are unknown.
         """
         self._check_fitted()
-        return np.array([self.logits.get(site, 0.0) for site in _check_sites(inputs)])
+        told, elsewhere = self.known["evidence"], self.known["elsewhere"]
+        return np.array([told.get(site, elsewhere) for site in _check_sites(inputs)])
 
     def save(self, folder):
         """Save the evidence of each site as ``model.json``."""
         self._check_fitted()
-        _card.write_card(folder, "site_only", {"columns": list(READS), "logits": self.logits})
+        _card.write_card(folder, "site_only", {"columns": list(READS), "known": self.known})
 
     @classmethod
     def load(cls, folder, study):
         """Load what ``save`` wrote: its evidence is the same to the last bit."""
         card = _card.read_card(folder, "site_only")
         loaded = cls(study)
-        loaded.logits = card.get("logits")
+        loaded.known = card.get("known")
         loaded._check_fitted()
         return loaded
 
     def _check_fitted(self):
-        if self.logits is None:
+        if self.known is None:
             raise InputError(
                 "Found a 'site_only' without counts, needed a fitted one. Call fit or load, or run "
                 "the fit stage again."
             )
+
+
+def _log_ratios(sites, target):
+    """Give the logit of each site: of its share among the men to that among the women."""
+    known, logits = sorted(set(sites)), {}
+    for site in known:
+        counts = [np.sum((sites == site) & (target == sex)) + 0.5 for sex in (0, 1)]
+        shares = [
+            count / (np.sum(target == sex) + 0.5 * len(known))
+            for sex, count in zip((0, 1), counts, strict=True)
+        ]
+        logits[site] = float(np.log(shares[1]) - np.log(shares[0]))
+    return logits
+
+
+def _mean_ages(sites, target):
+    """Give the mean age of each site."""
+    return {site: float(target[sites == site].mean()) for site in sorted(set(sites))}
 
 
 def _check_sites(inputs):

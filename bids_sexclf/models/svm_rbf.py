@@ -2,15 +2,19 @@
 
 Evidence is the distance from the boundary, turned into logits by Platt's scaling: a line that is
 fitted, both sexes weighing alike, to distances of training participants that the machine had not
-seen (inner folds).
+seen (inner folds). Where the target is age, it is support vector regression (Smola & Schölkopf
+2004): errors below a tenth of the ages' standard deviation cost nothing, and evidence is in years.
 
-A saved machine holds the volumes of the training participants at its boundary, as every machine
-of this kind must: it is as confidential as they are.
+A saved machine holds the volumes of the training participants at its boundary (of age: of those
+whose error costs), as every machine of this kind must: it is as confidential as they are.
 
 References
 ----------
 Platt JC. Probabilities for SV machines. Advances in Large-Margin Classifiers, MIT Press 2000.
 doi:10.7551/mitpress/1113.003.0008
+
+Smola AJ, Schölkopf B. A tutorial on support vector regression. Stat Comput 2004.
+doi:10.1023/B:STCO.0000035301.49549.88
 """
 
 import json
@@ -21,7 +25,7 @@ import numpy as np
 from bids_sexclf.disk import whole
 from bids_sexclf.errors import InputError
 from bids_sexclf.models import _card, _search, _standardize
-from bids_sexclf.models._target import balance, check_target
+from bids_sexclf.models._target import check_target, check_varied, scale_target
 
 READS = "volumes"
 NESTED = True
@@ -30,19 +34,22 @@ MEMORY = 2**28
 """Bytes of volumes in double precision that are held at a time."""
 COSTS = (1.0, 10.0, 100.0)
 WIDTHS = (0.1, 0.3, 1.0, 3.0)
+FREE = 0.1
+"""Error of an age that costs nothing, standard deviations of the ages."""
 LEAST_SLOPE = 1e-2
 """Smallest slope of Platt's line: one that falls would say that far on one side means the other."""
 
 
 class Classifier:
-    """Separate the sexes by a smooth boundary between volumes.
+    """Separate the sexes by a smooth boundary between volumes, or let age rise over them smoothly.
 
     Parameters
     ----------
     study : settings.Study
-        ``standardize`` is read.
+        ``standardize`` and ``target`` are read.
     C : float, optional
-        Cost of a participant on the wrong side; by default 1, 10 and 100 are tried.
+        Cost of a participant on the wrong side, or of an error of one standard deviation of the
+        ages; by default 1, 10 and 100 are tried.
     gamma : float, optional
         Width of the kernel exp(-gamma d² / median d²), where d is the distance of two volumes and
         the median is over pairs of training participants; by default 0.1 to 3 are tried.
@@ -58,6 +65,8 @@ class Classifier:
     blocks and the matrix of distances, n × n, whatever the number of voxels.
     """
 
+    targets = ("sex", "age")
+
     def __init__(self, study, C=None, gamma=None):
         self.study, self.C, self.gamma = study, C, gamma
         self.history = []
@@ -70,8 +79,8 @@ class Classifier:
         ----------
         inputs : volumes.Rows or ndarray, shape (n, X, Y, Z)
             The training part, raw.
-        target : ndarray of int, shape (n,)
-            1 for male, 0 for female.
+        target : ndarray, shape (n,)
+            1 for male, 0 for female; or ages, years.
         validation, folder, progress
             Not read.
         seed : int
@@ -87,30 +96,35 @@ class Classifier:
         Raises
         ------
         InputError
-            If a sex is absent, or volumes cannot be standardised.
+            If all are of one sex or age, or volumes cannot be standardised.
         """
-        target = check_target(target, len(inputs))
-        balance(target)
+        kind = self.study.target
+        target = check_target(target, len(inputs), kind)
+        check_varied(target, kind)
         self.scale = _standardize.learn(inputs, self.study.standardize)
         where = _varying(inputs)
         train = _Volumes(inputs, where, self.scale)
         squared = _distances(train)
         unit = float(np.median(squared[np.triu_indices(len(squared), 1)])) or 1.0
-        folds = _search.deal(target, groups, seed)
+        folds = _search.deal(target, groups, seed, kind=kind)
 
         def attempt(setting, learn, judge):
-            machine = _machine(squared[np.ix_(learn, learn)] / unit, target[learn], setting)
+            near = squared[np.ix_(learn, learn)] / unit
+            machine, spread, shift = _machine(near, target[learn], setting, kind)
             kernel = np.exp(-setting["gamma"] * squared[np.ix_(judge, learn)] / unit)
-            return machine.decision_function(kernel)
+            ask = machine.decision_function if kind == "sex" else machine.predict
+            return spread * ask(kernel) + shift
 
-        chosen, auc = _search.choose(self._grid(), attempt, target, folds)
-        slope, offset = _platt(chosen, attempt, target, folds)
-        machine = _machine(squared / unit, target, chosen)
+        chosen, inner = _search.choose(self._grid(), attempt, target, folds, kind)
+        machine, slope, offset = _machine(squared / unit, target, chosen, kind)
+        if kind == "sex":
+            slope, offset = _platt(chosen, attempt, target, folds)
         self.support = train.only(machine.support_)
         self.card = {
+            "target": kind,
             "grid": list(inputs.shape[1:]),
             "chosen": chosen,
-            "inner_auc": auc,
+            "inner_score": inner,
             "unit": unit,
             "slope": slope,
             "offset": offset,
@@ -125,7 +139,7 @@ class Classifier:
         return [{"C": cost, "gamma": width} for width in widths for cost in costs]
 
     def evidence(self, inputs):
-        """Give the logit for male of each participant.
+        """Give the logit for male, or the age, of each participant.
 
         Each participant's evidence is the same to the last bit whoever else is asked for.
 
@@ -137,7 +151,7 @@ class Classifier:
         Returns
         -------
         ndarray of float64, shape (n,)
-            Logits; positive speaks for male.
+            Logits; positive speaks for male. Years where the target is age.
 
         Raises
         ------
@@ -312,12 +326,17 @@ def _distances(volumes):
     return squared
 
 
-def _machine(squared, target, setting):
-    """Fit the machine to distances between its participants."""
-    from sklearn.svm import SVC
+def _machine(squared, target, setting, kind):
+    """Fit the machine to distances between its participants; give spread and shift of its ages."""
+    from sklearn.svm import SVC, SVR
 
-    machine = SVC(C=setting["C"], kernel="precomputed", class_weight="balanced")
-    return machine.fit(np.exp(-setting["gamma"] * squared), target)
+    shift, spread = scale_target(target, kind)
+    if kind == "sex":
+        machine = SVC(C=setting["C"], kernel="precomputed", class_weight="balanced")
+    else:
+        target = (target - shift) / spread
+        machine = SVR(C=setting["C"], kernel="precomputed", epsilon=FREE)
+    return machine.fit(np.exp(-setting["gamma"] * squared), target), spread, shift
 
 
 def _platt(setting, attempt, target, folds):

@@ -227,13 +227,13 @@ def test_twins_do_not_choose_the_settings():
     pairs = np.repeat(one, 2, axis=0) + 0.05 * rng.standard_normal((300, 20))
     blind = fit("knn", pairs, target)
     told = fit("knn", pairs, target, groups=np.repeat(np.arange(150), 2))
-    assert blind.inner_auc > 0.7 > 0.62 > told.inner_auc
+    assert blind.inner_score > 0.7 > 0.62 > told.inner_score
 
 
 def test_evidence_of_a_site_is_the_ratio_of_its_shares():
     sites = np.array(["a"] * 6 + ["b"] * 4, dtype=object)[:, None]
     target = np.array([1, 1, 1, 1, 0, 0, 1, 0, 0, 0])
-    found = models.find("site_only").Classifier(None).fit(sites, target, None, seed=0)
+    found = models.make(Study(), "site_only").fit(sites, target, None, seed=0)
     by_hand = [np.log(4.5 / 6 / (2.5 / 6)), np.log(1.5 / 6 / (3.5 / 6)), 0]
     asked = np.array(["a", "b", "never seen"], dtype=object)[:, None]
     np.testing.assert_allclose(found.evidence(asked), by_hand)

@@ -10,6 +10,7 @@ from bids_sexclf import models
 from bids_sexclf.errors import InputError
 from bids_sexclf.models import _table
 from bids_sexclf.models._target import balance
+from bids_sexclf.settings import Study
 
 
 @pytest.fixture
@@ -20,8 +21,9 @@ def brains():
     return rng.normal(1150 + 120 * target, 90)[:, None], target
 
 
-def fit(name, inputs, target):
-    return models.find(name).Classifier(None).fit(inputs, target, (inputs, target), seed=0)
+def fit(name, inputs, target, kind="sex"):
+    made = models.make(Study(target=kind), name)
+    return made.fit(inputs, target, (inputs, target), seed=0)
 
 
 def test_evidence_is_that_of_scikit_learns_balanced_regression(brains):
@@ -74,7 +76,7 @@ def test_columns_that_are_missing_are_refused(brains):
     inputs, target = brains
     both = _table.classifier("somewhere.two", ("brain_volume_ml", "age_years"))
     with pytest.raises(InputError, match="brain_volume_ml, age_years"):
-        both(None).fit(inputs, target, None, seed=0)
+        both(Study()).fit(inputs, target, None, seed=0)
 
 
 def test_column_that_never_varies_gives_no_evidence(brains):
@@ -87,3 +89,22 @@ def test_weights_of_both_sexes_add_up_to_the_same():
     target = np.array([0] * 27 + [1] * 23)
     female, male = balance(target)
     assert 27 * female == pytest.approx(23 * male) == pytest.approx(25)
+
+
+def test_ages_lie_on_the_line_of_least_squares():
+    rng = np.random.default_rng(0)
+    volumes = rng.normal(1150, 90, 40)
+    ages = 50 - 0.1 * (volumes - 1150) + rng.normal(0, 5, 40)
+    slope, start = np.polyfit(volumes, ages, 1)
+    found = fit("brain_size", volumes[:, None], ages, "age").evidence(volumes[:, None])
+    np.testing.assert_allclose(found, slope * volumes + start, rtol=1e-9)
+
+
+def test_a_column_that_never_varies_tells_the_mean_age():
+    ages = np.arange(20.0, 60.0)
+    still = np.full((40, 1), 0.3)
+    np.testing.assert_allclose(fit("motion_only", still, ages, "age").evidence(still), ages.mean())
+
+
+def test_what_would_read_the_age_learns_sex_only():
+    assert _table.classifier("somewhere.two", ("motion_mm", "age_years")).targets == ("sex",)

@@ -44,8 +44,9 @@ def test_a_variant_replaces_training_choices_of_its_own_and_of_nobody_else():
         ({"variants": {"a": {"design": "cnn3", "epoch": 1}}}, "epoch.*Did you mean 'epochs'"),
         ({"variants": {"brain_size": {"depth": 1}}}, "depth.*takes no options"),
         ({"variants": {"cnn3": {"design": "vit"}}}, "needed a name that no entry"),
-        ({"target": "age", "baselines": ["brain_size"]}, "'age' for 'brain_size'"),
-        ({"models": ["median_age"]}, "'sex' for 'median_age'"),
+        ({"target": "age", "baselines": ["age_only"]}, "'age' for 'age_only'.*median_age"),
+        ({"target": "age", "models": ["logistic"]}, "'age' for 'logistic'.*ridge"),
+        ({"models": ["ridge"]}, "'sex' for 'ridge'.*logistic"),
     ],
 )
 def test_a_study_that_cannot_be_fitted_is_refused_before_the_first_stage(choices, words):
