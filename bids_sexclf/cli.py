@@ -233,7 +233,10 @@ def _group(bids_dir, out, run, preparation, study):
         return 0
     for stage in stages:
         with Bar(stage, "step") as bar:
-            base.run_stage(desk, stage, bar.update)
+            found = base.run_stage(desk, stage, bar.update)
+        if stage == "cohort" and found != "finished":  # hours of training may follow
+            for line in base.warnings_of(desk):
+                print(line, file=sys.stderr)
     for line in base.findings(desk):
         print(line)
     return 0

@@ -2,6 +2,7 @@
 
 from bids_sexclf.group import _findings as say
 from bids_sexclf.group._findings import Finding
+from bids_sexclf.group._resemblance import say_relatives
 from bids_sexclf.group._words import GLUE, equate_p, say_interval, say_number
 
 BASELINES = say.BASELINES | {
@@ -30,9 +31,22 @@ def gather(tables, study):
         for pair in dict.fromkeys(zip(scores["model"], scores["map"], strict=True))
         if pair[0] in study.models
     ]
+    told = say_relatives(tables["cohort"], tables["resemblance"])
+    errors = scores[scores["score"] == "mae"]
+    dealt = errors[errors["model"] == "shuffled"]
+    checks = [
+        say.say_shuffled(row, row["map"], study.interval_level, len(dealt))
+        for _, row in dealt.iterrows()
+    ]
+    headline = say_headline(pairs, compared)
+    if any(check.tone == "alarm" for check in checks):
+        headline = Finding("alarm", "Leakage is likely: trust no score until it is found.")
+    people = say.say_participants(tables["cohort"], tables["excluded"])
+    related = Finding("caution", told) if told else None
+    study_wide = (people, say.say_unused(tables["splits"]), related, *checks)
     return {
-        "headline": say_headline(pairs, compared),
-        "study": [say.say_participants(tables["cohort"], tables["excluded"])],
+        "headline": headline,
+        "study": [finding for finding in study_wide if finding],
         "networks": {
             f"{pair[0]} on {pair[1]}": say_model(pair, tables, study.interval_level)
             for pair in pairs

@@ -189,7 +189,8 @@ def say_shuffled(score, which, level, checks=1):
     Parameters
     ----------
     score : pandas.Series or None
-        AUC of the model trained on shuffled labels, or None where there is none.
+        Of the model trained on shuffled labels, a row of scores (AUC, or the mean error in years);
+        None where there is none.
     which : str
         The map it read.
     level : float
@@ -206,8 +207,10 @@ def say_shuffled(score, which, level, checks=1):
             "caution",
             f"Leakage was not checked for {which}: no score of a model trained on shuffled labels.",
         )
+    title = "AUC" if score["score"] == "auc" else "mean error in years"
     numbers = (
-        f"AUC {say_number(score['estimate'])}, {say_interval(score, level)}, {equate_p(score['p'])}"
+        f"{title} {say_number(score['estimate'])}, {say_interval(score, level)}, "
+        f"{equate_p(score['p'])}"
     )
     if score["p"] >= CHANCE_P / checks:
         return Finding(

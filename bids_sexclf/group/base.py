@@ -193,6 +193,25 @@ def run_stage(desk, stage, advance=None):
     return found
 
 
+def warnings_of(desk):
+    """Say what may be wrong with who is studied, before anything is learnt.
+
+    Parameters
+    ----------
+    desk : Desk
+
+    Returns
+    -------
+    list of str
+    """
+    if not all((desk.folder / f"{name}.tsv").exists() for name in ("cohort", "resemblance")):
+        return []
+    from bids_sexclf.group._resemblance import say_relatives
+
+    told = say_relatives(desk.read("cohort"), desk.read("resemblance"))
+    return [f"warning: {told}"] if told else []
+
+
 def findings(desk):
     """Say in a few lines what a study found.
 
@@ -204,12 +223,7 @@ def findings(desk):
     -------
     list of str
     """
-    lines = []
-    if all((desk.folder / f"{name}.tsv").exists() for name in ("cohort", "resemblance")):
-        from bids_sexclf.group._resemblance import say_relatives
-
-        told = say_relatives(desk.read("cohort"), desk.read("resemblance"))
-        lines += [f"warning: {told}"] if told else []
+    lines = warnings_of(desk)
     if (desk.folder / "scores.tsv").exists():
         name, title = ("auc", "AUC") if desk.study.target == "sex" else ("mae", "error in years")
         scores = desk.read("scores").query(f"score == '{name}' and part == 'test'")

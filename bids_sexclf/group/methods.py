@@ -48,8 +48,8 @@ def write_methods(study, fitted=None):
         f"{SCALED[study.standardize]}.",
         *_say_confounds(study),
         _say_split(study),
-        f"Models: {', '.join(_say_model(study, name) for name in study.models) or 'none'}. "
-        + _say_training(study),
+        f"Models: {', '.join(_say_model(study, name) for name in study.models) or 'none'}.",
+        *_say_training(study, [*study.models, *baselines]),
         *_say_classical(study),
         f"Baselines that every score stands beside: {', '.join(baselines) or 'none'}.",
         "Scores are of participants a model never saw. Intervals of "
@@ -102,8 +102,10 @@ OPTIMIZERS = {"adam": "Adam", "adamw": "Adam", "sgd": "stochastic gradient desce
 WATCHED = {"loss": "validation loss", "auc": "validation AUC", "mae": "validation error in years"}
 
 
-def _say_training(study):
+def _say_training(study, models):
     """Say how networks were trained where a model has no choices of its own."""
+    if not {study.variant(name)[0] for name in models} & {*NETWORKS, "shuffled"}:
+        return
     decay = "decoupled weight decay" if study.optimizer == "adamw" else "L2 penalty"
     gathered = f" gathered over {study.accumulate} passes" if study.accumulate > 1 else ""
     told = (
@@ -125,7 +127,7 @@ def _say_training(study):
     ]
     if changed:
         told += f" Training volumes were changed at random ({', '.join(changed)})."
-    return told
+    yield told
 
 
 CLASSICAL = {

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_sexclf import cli
 from bids_sexclf.errors import GridError, InputError, LeakageError
 from bids_sexclf.group import base
 from bids_sexclf.settings import Run
@@ -70,6 +71,14 @@ def test_twins_that_nobody_declared_are_noticed(twins):
     assert any("resemble each other" in line for line in base.findings(blind))
     assert told.read("resemblance").empty
     assert not any("warning" in line for line in base.findings(told))
+
+
+def test_twins_are_warned_of_before_anything_is_learnt(write_derivatives, tmp_path, capsys):
+    root = write_derivatives(tmp_path, n=32, seed=5)
+    make_twins(root)
+    command = [str(root), str(root / "derivatives" / "out"), "group", "--last", "cohort"]
+    assert cli.main([*command, "--voxel-size", "5"]) == 0
+    assert "warning: Relatives, or one person under two ids" in capsys.readouterr().err
 
 
 def test_strangers_are_not_warned_of(write_derivatives, run_study, tmp_path):

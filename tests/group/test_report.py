@@ -95,7 +95,8 @@ def make_comparison(verdict, baseline="brain_size"):
 
 
 def make_score(p=0.0004, estimate=0.874):
-    return pd.Series({"estimate": estimate, "ci_low": 0.791, "ci_high": 0.926, "n": 131, "p": p})
+    numbers = {"estimate": estimate, "ci_low": 0.791, "ci_high": 0.926, "n": 131, "p": p}
+    return pd.Series({"score": "auc"} | numbers)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +173,11 @@ def test_shuffled_labels_above_chance_raise_the_alarm(p, checks, tone):
     finding = say.say_shuffled(make_score(p), "FA", 0.95, checks)
     assert finding.tone == tone
     assert ("Leakage is likely" in finding.text) == (tone == "alarm")
+
+
+def test_a_study_of_age_raises_the_same_alarm_in_years():
+    finding = say.say_shuffled(make_score(0.001).replace("auc", "mae"), "T1w", 0.95)
+    assert finding.tone == "alarm" and "mean error in years 0.87" in finding.text
 
 
 def test_a_study_without_shuffled_labels_says_that_leakage_was_not_checked():
