@@ -13,7 +13,7 @@ bare loop    the same network, optimiser and numbers, in a plain loop over rando
 NIfTI, 0     a plain loop that reads the same volumes from .nii.gz files through a Dataset and
 NIfTI, 2     a DataLoader with no or two workers, and standardises each by itself. Workers start
              with the epoch, as they do by default.
-maps, 0      the same from what lies on disk before a study: maps of twice the resolution (2 mm for
+maps, 0      the same from what lies on disk before a study: maps of half the voxel size (2 mm for
 maps, 2      a network that sees 4 mm), which the Dataset brings to the network's grid each time
              (MONAI's Resize, trilinear), as most published code does.
 
@@ -44,8 +44,8 @@ from unittest import mock
 
 import numpy as np
 
-GRIDS = {"cnn3": (45, 54, 45), "slice_resnet18": (18, 48, 40)}
-"""Grids that two cores manage: MNI space at 4 mm, and one where all but the network weighs much."""
+GRIDS = {"cnn3": (45, 54, 45), "slice_resnet18": (91, 109, 91)}
+"""MNI space at 4 mm and at 2 mm, which two cores manage."""
 FINER = 2
 """How many times finer the maps on disk are than what the network sees."""
 MEMORY_GRID = (48, 56, 48)
