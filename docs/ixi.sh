@@ -7,6 +7,6 @@ here=$(dirname "$0")
 # Exit code 3 says that some participants were left out: the studies go on with the others.
 "${bin}bids-sexclf" "$1" "$2" participant --resolution 2 -w "$2/work" || [ $? -eq 3 ]
 "${bin}bids-sexclf" "$1" "$2" group
-for space in affine native adjusted; do
-    "${bin}bids-sexclf" "$1" "$2" group --study "$here/ixi_$space.toml"
+for study in affine native adjusted age; do
+    "${bin}bids-sexclf" "$1" "$2" group --study "$here/ixi_$study.toml"
 done
