@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+FEW = 5
+"""Draws beyond zero below which their number says little."""
 UNDEFINED = 0.05
 """Share of undefined draws above which nothing is claimed."""
 
@@ -88,7 +90,9 @@ def p_of_zero(draws, estimate, speed, factor=1.0):
     Returns
     -------
     float
-        In [1 / (n + 1), 1]; 1 if all draws are zero, ``nan`` where there is no interval.
+        In [1 / (n + 1), 1]; 1 if all draws are zero, ``nan`` where there is no interval. Where
+        fewer than five draws lie beyond zero, the normal curve of their mean and spread tells how
+        far it is: with a factor, a p-value asks for draws that are further out than there are any.
     """
     defined = draws[np.isfinite(draws)]
     if not np.isfinite(estimate) or defined.size < (1 - UNDEFINED) * draws.size:
@@ -96,6 +100,14 @@ def p_of_zero(draws, estimate, speed, factor=1.0):
     if not defined.any():
         return 1.0
     bias = ndtri(_below(defined, estimate))
-    distance = ndtri(_below(defined, 0.0)) - bias
-    z = (distance / (1 + speed * distance) - bias) / np.sqrt(factor)
+    distance = _reach_zero(defined) - bias
+    z = (distance / max(1 + speed * distance, 1e-3) - bias) / np.sqrt(factor)
     return float(np.clip(2 * min(ndtr(z), ndtr(-z)), 1 / (defined.size + 1), 1))
+
+
+def _reach_zero(draws):
+    """Give where zero lies among draws, as a normal deviate."""
+    share, spread = _below(draws, 0.0), np.std(draws)
+    if spread > 0 and min(share, 1 - share) * draws.size < FEW:
+        return -np.mean(draws) / spread
+    return ndtri(share)

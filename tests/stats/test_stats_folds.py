@@ -143,3 +143,11 @@ def test_bounds_that_would_lie_beyond_the_draws_are_the_last_of_them():
     draws = np.random.default_rng(0).normal(size=500)
     low, high = _bca.interval(draws, 0.0, 0.25, 0.999, factor=2)
     assert draws.min() <= low < 0 and high == draws.max()
+
+
+def test_a_difference_that_no_draw_contradicts_has_a_small_p_with_a_factor_too():
+    draws = np.random.default_rng(0).normal(-7, 1, 2000)
+    for speed in (-0.1, 0.0, 0.05):
+        assert _bca.p_of_zero(draws, -7.0, speed, factor=2) == 1 / 2001
+    near = np.random.default_rng(0).normal(-3, 1, 2000)
+    assert _bca.p_of_zero(near, -3.0, 0.0, factor=2) == pytest.approx(0.034, abs=0.01)
