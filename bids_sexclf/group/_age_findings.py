@@ -3,7 +3,7 @@
 from bids_sexclf.group import _findings as say
 from bids_sexclf.group._findings import Finding
 from bids_sexclf.group._resemblance import say_relatives
-from bids_sexclf.group._words import GLUE, equate_p, say_interval, say_number
+from bids_sexclf.group._words import GLUE, equate_p, name_pair, say_interval, say_number
 
 BASELINES = say.BASELINES | {
     "median_age": "the median age of the training part",
@@ -48,8 +48,7 @@ def gather(tables, study):
         "headline": headline,
         "study": [finding for finding in study_wide if finding],
         "networks": {
-            f"{pair[0]} on {pair[1]}": say_model(pair, tables, study.interval_level)
-            for pair in pairs
+            name_pair(*pair): say_model(pair, tables, study.interval_level) for pair in pairs
         },
     }
 

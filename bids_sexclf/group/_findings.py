@@ -149,12 +149,12 @@ def say_against(row, level):
             f"It is not shown to beat {baseline}, which can know nothing ({numbers}): do not rely "
             "on its score.",
         )
-    explains = f"{baseline[0].upper()}{baseline[1:]} explains this score"
+    named = f"{baseline[0].upper()}{baseline[1:]}"
     if row["verdict"] == "below":
-        return Finding("caution", f"{explains}, and more: the network does worse ({numbers}).")
-    return Finding(
-        "caution", f"{explains}: the network is not shown to do better than {baseline} ({numbers})."
-    )
+        told = f"{named} explains this score, and more: the network does worse"
+    else:
+        told = f"{named} may explain this score: the network is not shown to do better than it"
+    return Finding("caution", f"{told} ({numbers}).")
 
 
 def say_brain_size(scores, comparisons, level):
@@ -177,7 +177,7 @@ def say_brain_size(scores, comparisons, level):
         return None
     return Finding(
         "caution",
-        f"Brain size alone explains what is found here: it tells the sexes apart with AUC "
+        f"Brain size alone may explain what is found here: it tells the sexes apart with AUC "
         f"{say_number(score['estimate'])} ({say_interval(score, level)}), and no network is shown "
         "to do better.",
     )

@@ -86,3 +86,23 @@ def say_interval(row, level, digits=2):
     """
     low, high = say_number(row["ci_low"], digits), say_number(row["ci_high"], digits)
     return f"{100 * level:g}{GLUE}% interval {low} to {high}"
+
+
+def name_pair(model, map_):
+    """Name a model and the map that it reads, if it reads one.
+
+    Parameters
+    ----------
+    model, map_ : str
+        As the tables have them.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> name_pair("cnn3", "FA"), name_pair("ridge", "table")
+    ('cnn3 on FA', 'ridge')
+    """
+    return model if map_ == "table" else f"{model} on {map_}"

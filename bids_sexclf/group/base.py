@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bids_sexclf.disk import write_json
 from bids_sexclf.errors import InputError
+from bids_sexclf.group._words import name_pair
 from bids_sexclf.layout import versions, write_description
 from bids_sexclf.settings import Run, Study
 from bids_sexclf.tables import read_table
@@ -228,10 +229,9 @@ def findings(desk):
         name, title = ("auc", "AUC") if desk.study.target == "sex" else ("mae", "error in years")
         scores = desk.read("scores").query(f"score == '{name}' and part == 'test'")
         for row in scores.itertuples():
-            where = "" if row.map == "table" else f" on {row.map}"
             interval = f"[{row.ci_low:.2f}, {row.ci_high:.2f}]"
             lines.append(
-                f"{row.model}{where}: {title} {row.estimate:.2f} {interval}, p {row.p:.2g}, "
+                f"{name_pair(row.model, row.map)}: {title} {row.estimate:.2f} {interval}, p {row.p:.2g}, "
                 f"n {row.n}"
             )
     if (desk.folder / "regions.tsv").exists():

@@ -9,7 +9,7 @@ from bids_sexclf.group import _age_findings, methods
 from bids_sexclf.group import _findings as say
 from bids_sexclf.group._quality import limit_quality
 from bids_sexclf.group._resemblance import say_relatives
-from bids_sexclf.group._words import say_number, say_p
+from bids_sexclf.group._words import name_pair, say_number, say_p
 from bids_sexclf.tables import read_table, schema
 from bids_sexclf.volumes import load
 
@@ -206,9 +206,7 @@ def gather_findings(tables, study):
     return {
         "headline": headline,
         "study": [finding for finding in (people, unused, related, sized, *checks) if finding],
-        "networks": {
-            f"{pair[0]} on {pair[1]}": say.say_network(pair, tables, level) for pair in pairs
-        },
+        "networks": {name_pair(*pair): say.say_network(pair, tables, level) for pair in pairs},
     }
 
 

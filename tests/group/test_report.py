@@ -103,7 +103,7 @@ def make_score(p=0.0004, estimate=0.874):
     ("verdict", "tone", "words"),
     [
         ("above", "good", "It does better than brain size alone"),
-        ("not above", "caution", "Brain size alone explains this score"),
+        ("not above", "caution", "Brain size alone may explain this score"),
         ("below", "caution", "Brain size alone explains this score, and more"),
         ("chance", "plain", "At chance itself"),
         ("n/a", "caution", "Too few participants"),
