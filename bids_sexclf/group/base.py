@@ -230,8 +230,8 @@ def findings(desk):
         scores = desk.read("scores").query(f"score == '{name}' and part == 'test'")
         for row in scores.itertuples():
             interval = f"[{row.ci_low:.2f}, {row.ci_high:.2f}]"
-            name = name_pair(row.model, row.map)
-            lines.append(f"{name}: {title} {row.estimate:.2f} {interval}, p {row.p:.2g}, n {row.n}")
+            who = name_pair(row.model, row.map)
+            lines.append(f"{who}: {title} {row.estimate:.2f} {interval}, p {row.p:.2g}, n {row.n}")
     if (desk.folder / "regions.tsv").exists():
         for (model, which), rows in desk.read("regions").groupby(["model", "map"], sort=False):
             top = rows.iloc[0]  # the table begins with the smallest corrected p
