@@ -64,8 +64,15 @@ class Run(Record):
     use_plugin: Path | None = choice(None, "Nipype plugin file (YAML: plugin, plugin_args).")
     devices: int = choice(
         1,
-        "Graphics cards of this machine that train one network together (processes, where there "
+        "Graphics cards of each machine that train one network together (processes, where there "
         "is none); jobs then run one after the other.",
+        minimum=1,
+    )
+    num_nodes: int | None = choice(
+        None,
+        "Machines that train one network together, where this command is started once per device "
+        "on each of them by srun, torchrun or hand (docs/networks.md); they must see the same "
+        "folders. Without it one command starts all processes, on its own machine.",
         minimum=1,
     )
     dask_scheduler: str | None = choice(
@@ -106,6 +113,15 @@ class Run(Record):
                 raise ValueError(f"{name} is given twice, needed one folder for each name")
             seen.add(name)
         return given
+
+    @model_validator(mode="after")
+    def _one_way_over_machines(self):
+        if self.num_nodes is not None and self.dask_scheduler is not None:
+            raise ValueError(
+                "num_nodes (one network over machines) and dask_scheduler (one job per worker) "
+                "exclude each other"
+            )
+        return self
 
     def folders(self):
         """Give what ``--derivatives`` named: name to path, in the order given.
