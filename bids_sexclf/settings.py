@@ -114,14 +114,12 @@ class Run(Record):
             seen.add(name)
         return given
 
-    @model_validator(mode="after")
-    def _one_way_over_machines(self):
-        if self.num_nodes is not None and self.dask_scheduler is not None:
-            raise ValueError(
-                "num_nodes (one network over machines) and dask_scheduler (one job per worker) "
-                "exclude each other"
-            )
-        return self
+    @field_validator("dask_scheduler")
+    @classmethod
+    def _one_way_over_machines(cls, given, info):
+        if given is not None and info.data.get("num_nodes") is not None:
+            raise ValueError("one job per worker goes not with num_nodes, one job over all")
+        return given
 
     def folders(self):
         """Give what ``--derivatives`` named: name to path, in the order given.

@@ -115,6 +115,7 @@ class Team:
                 f"with {terms}; needed one command for all, and each number once. Correct it."
             )
             self.store.set("refused", told)
+            self.leave()
             raise InputError(told)
 
     def _await_all(self, patience):
@@ -165,7 +166,7 @@ class Team:
             time.sleep(TICK)
 
     def leave(self):
-        """Say that this process has heard the end: the store may go now."""
+        """Say that this process needs the store no more."""
         self.store.add("left", 1)
 
     def place(self):
