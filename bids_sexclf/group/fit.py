@@ -211,6 +211,7 @@ def say_progress(job, message):
 
     Examples
     --------
+    >>> from bids_sexclf.group._jobs import Job
     >>> from bids_sexclf.settings import Study
     >>> job = Job(None, None, Study(), "cnn3", "FA", 1, 2)
     >>> say_progress(job, {"epoch": 4, "epochs": 30, "validation_loss": 0.51234,

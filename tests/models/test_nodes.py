@@ -80,7 +80,7 @@ def test_each_launcher_tells_the_seat(start, given):
 
 def test_without_nodes_a_slurm_job_is_as_any_machine(start, study):
     start(SLURM)
-    place = _loop.make_trainer(study, 2).strategy.cluster_environment
+    place = _loop.make_trainer(study, 2, logger=False).strategy.cluster_environment
     assert not place.creates_processes_externally and place.node_rank() == 0
 
 
