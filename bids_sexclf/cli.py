@@ -212,7 +212,20 @@ def _participant(bids_dir, out, run, preparation, study):
 
 
 def _group(bids_dir, out, run, preparation, study):
-    """Run the group level, and tell what was found."""
+    """Run the group level; of processes started one per device the first does, the others help."""
+    if run.num_nodes is None:
+        return _run_study(bids_dir, out, run, study)
+    from bids_sexclf.group import base, fit
+    from bids_sexclf.group._team import gathered
+
+    with gathered(run) as team:
+        if team.leads:
+            return _run_study(bids_dir, out, run, study, team)
+        return fit.assist(base.Desk.at(bids_dir, out, run, study, team))
+
+
+def _run_study(bids_dir, out, run, study, team=None):
+    """Run the stages of a study, and tell what was found."""
     from bids_sexclf import models
     from bids_sexclf.citations import write_citations
     from bids_sexclf.group import base
@@ -225,7 +238,7 @@ def _group(bids_dir, out, run, preparation, study):
         print(write_citations(write_methods(study), out / f"study-{study.name}" / "logs"))
         return 0
     models.check(study)
-    desk = base.Desk.at(bids_dir, out, run, study)
+    desk = base.Desk.at(bids_dir, out, run, study, team)
     stages = base.chosen(run)
     if run.dry_run:
         for stage in stages:

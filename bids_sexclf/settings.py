@@ -64,8 +64,15 @@ class Run(Record):
     use_plugin: Path | None = choice(None, "Nipype plugin file (YAML: plugin, plugin_args).")
     devices: int = choice(
         1,
-        "Graphics cards of this machine that train one network together (processes, where there "
+        "Graphics cards of each machine that train one network together (processes, where there "
         "is none); jobs then run one after the other.",
+        minimum=1,
+    )
+    num_nodes: int | None = choice(
+        None,
+        "Machines that train one network together, where this command is started once per device "
+        "on each of them by srun, torchrun or hand (docs/networks.md); they must see the same "
+        "folders. Without it one command starts all processes, on its own machine.",
         minimum=1,
     )
     dask_scheduler: str | None = choice(
@@ -105,6 +112,13 @@ class Run(Record):
             if name in seen:
                 raise ValueError(f"{name} is given twice, needed one folder for each name")
             seen.add(name)
+        return given
+
+    @field_validator("dask_scheduler")
+    @classmethod
+    def _one_way_over_machines(cls, given, info):
+        if given is not None and info.data.get("num_nodes") is not None:
+            raise ValueError("one job per worker goes not with num_nodes, one job over all")
         return given
 
     def folders(self):

@@ -15,7 +15,7 @@ from bids_sexclf.errors import ToolError
 from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group._adjust import Adjustment
 from bids_sexclf.group._inputs import map_rows, part_rows
-from bids_sexclf.group.fit import list_jobs
+from bids_sexclf.group._jobs import list_jobs
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.tables import read_table, read_tsv, write_table
 from bids_sexclf.volumes import load
@@ -121,7 +121,7 @@ def attribute_job(pair, tell):
     Parameters
     ----------
     pair : tuple
-        A `fit.Job` and the name of a method.
+        A `_jobs.Job` and the name of a method.
     tell : callable
         Told (done, total) participants.
     """

@@ -37,6 +37,8 @@ class Desk:
         Of the study.
     run : settings.Run
     study : settings.Study
+    team : _team.Team or None
+        The processes that train one network together, where they were started from outside.
     """
 
     bids_dir: Path
@@ -44,18 +46,20 @@ class Desk:
     folder: Path
     run: Run
     study: Study
+    team: object = None
 
     @classmethod
-    def at(cls, bids_dir, out, run, study):
-        """Lay out the desk under an output folder."""
+    def at(cls, bids_dir, out, run, study, team=None):
+        """Lay out the desk under an output folder; only the first process of a team writes."""
         out = Path(out)
-        out.mkdir(parents=True, exist_ok=True)
         prepared = run.derivatives_of("bids_sexclf") or out
-        if not (out / "dataset_description.json").exists():
+        writes = team is None or team.leads
+        if writes and not (out / "dataset_description.json").exists():
+            out.mkdir(parents=True, exist_ok=True)
             elsewhere = {"prepared": prepared} if prepared.resolve() != out.resolve() else {}
             write_description(out, "bids_sexclf: a study", {"raw": bids_dir} | elsewhere)
         folder = out / f"study-{study.name}"
-        return cls(Path(bids_dir), prepared, folder, run, study)
+        return cls(Path(bids_dir), prepared, folder, run, study, team)
 
     def read(self, table):
         """Read one of the study's tables."""

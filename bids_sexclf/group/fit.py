@@ -6,20 +6,19 @@ region_means.tsv or a table of the user's.
 One job is one model on one map in one fold; a job that is finished is not fitted again.
 """
 
-import json
-import zlib
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from bids_sexclf.disk import write_json
-from bids_sexclf.errors import ToolError
+from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group import _adjust, _features
 from bids_sexclf.group._inputs import inputs, part_rows, target_of
+from bids_sexclf.group._jobs import is_fitted, list_jobs, make_job, maps_digest, mark, reads_volumes
 from bids_sexclf.group.splits import check_splits
-from bids_sexclf.settings import RECIPE, Study, fingerprint
+from bids_sexclf.settings import RECIPE
 from bids_sexclf.tables import read_table, read_tsv, schema, write_table
 
 READS = ("cohort", "splits")
@@ -38,54 +37,9 @@ SETTINGS = (
 KEYS = ["model", "map", "repeat", "fold"]
 
 
-@dataclass(frozen=True)
-class Job:
-    """One model on one map in one fold.
-
-    Attributes
-    ----------
-    study_folder, folder : pathlib.Path
-        Of the study; of the job's files.
-    study : settings.Study
-    model, map : str
-        ``model`` is an entry of the catalogue or a variant; ``map`` is one map, several joined
-        by ``+``, or ``"table"`` for models that read columns of the cohort table.
-    repeat, fold : int
-    devices : int
-        That train one network together.
-    """
-
-    study_folder: Path
-    folder: Path
-    study: Study
-    model: str
-    map: str
-    repeat: int
-    fold: int
-    devices: int = 1
-
-    @property
-    def keys(self):
-        """The job's columns in every table."""
-        return {"model": self.model, "map": self.map, "repeat": self.repeat, "fold": self.fold}
-
-    @property
-    def seed(self):
-        """A seed of its own, made from the study's and the job's name."""
-        name = zlib.crc32(f"{self.model} {self.map}".encode())
-        own = self.study.variant(self.model)[2]
-        entropy = [own.random_seed, name, self.repeat, self.fold]
-        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
-
-
 def digest(desk):
     """Digest the maps behind the cohort arrays, which the tables do not show, and the features."""
     return [maps_digest(desk.folder), _features.digest(desk.study, desk.folder)]
-
-
-def maps_digest(folder):
-    """Give what the cohort stage noted of the files it read."""
-    return json.loads((folder / "logs" / "cohort.json").read_text())["reads"]["own"]
 
 
 def run(desk, advance):
@@ -118,29 +72,6 @@ def run(desk, advance):
         gather(jobs, desk)
 
 
-def answerable(study, cohort):
-    """Give the baselines of a study, without those by default that its cohort cannot answer.
-
-    Parameters
-    ----------
-    study : settings.Study
-    cohort : pandas.DataFrame
-
-    Returns
-    -------
-    list of str
-        As asked for, where ``baselines`` was set; else without ``site_only`` where there is one
-        site, and without it and ``motion_only`` where anybody's is unknown.
-    """
-    if "baselines" in study.model_fields_set:
-        return list(study.baselines)
-    unknown = {
-        "site_only": cohort["site"].isna().any() or cohort["site"].nunique() < 2,
-        "motion_only": cohort["motion_mm"].isna().any(),
-    }
-    return [name for name in study.baselines if not unknown.get(name, False)]
-
-
 def check_inputs(jobs, cohort):
     """Refuse models that cannot read what they need, before the first fit.
 
@@ -163,36 +94,6 @@ def check_inputs(jobs, cohort):
             inputs(job, entry, cohort, np.arange(len(cohort)))
 
 
-def list_jobs(desk, splits, models=None):
-    """List the jobs of a study.
-
-    Parameters
-    ----------
-    desk : base.Desk
-    splits : pandas.DataFrame
-    models : list of str, optional
-        Those of the study and its baselines by default.
-
-    Returns
-    -------
-    list of Job
-    """
-    from bids_sexclf import models as catalogue
-
-    jobs = []
-    folds = splits[["repeat", "fold"]].drop_duplicates().itertuples(index=False)
-    folds = [(int(repeat), int(fold)) for repeat, fold in folds]
-    baselines = [] if models else answerable(desk.study, desk.read("cohort"))
-    for model in models or [*desk.study.models, *baselines]:
-        reads_volumes = catalogue.entry_of(desk.study, model).READS == "volumes"
-        for name in desk.study.maps if reads_volumes else ["table"]:
-            for repeat, fold in folds:
-                folder = desk.folder / "models" / f"{model}_{name}" / f"repeat-{repeat}_fold-{fold}"
-                place = (desk.folder, folder, desk.study)
-                jobs.append(Job(*place, model, name, repeat, fold, desk.run.devices))
-    return jobs
-
-
 def _check_weights(job, splits):
     """Refuse weights from elsewhere that know participants whom the job validates or tests."""
     from bids_sexclf.models._outside import check_weights
@@ -202,56 +103,12 @@ def _check_weights(job, splits):
     check_weights(job.study.variant(job.model)[1], held_out)
 
 
-def _mark(job, splits):
-    """Digest what a job's fit depends on."""
-    own = splits[(splits["repeat"] == job.repeat) & (splits["fold"] == job.fold)]
-    cohort = (job.study_folder / "cohort.tsv").read_text()
-    study = job.study
-    followed = study.models[:1] if study.variant(job.model)[0] == "shuffled" else []
-    return fingerprint(
-        {
-            "model": _described(study, job.model),
-            "splits": own.to_csv(index=False),
-            "cohort": cohort,
-            "maps": maps_digest(job.study_folder),
-            "followed": [_described(study, name) for name in followed],
-            "features": _read_by(job),
-            "confounds": study.provenance(("residualize", "harmonize")),
-        }
-    )
-
-
-def _described(study, name):
-    """Give all that the study chooses for one model."""
-    design, options, own = study.variant(name)
-    return [name, design, options, own.provenance((*RECIPE, "target"))]
-
-
-def _read_by(job):
-    """Digest the table of features that a job reads; None where it reads none."""
-    from bids_sexclf import models as catalogue
-
-    if catalogue.entry_of(job.study, job.model).READS != "features":
-        return None
-    return [job.study.features, _features.digest(job.study, job.study_folder)]
-
-
-def is_fitted(job, splits):
-    """Say whether a job is finished with these splits, this cohort and these choices."""
-    path = job.folder / "job.json"
-    return path.exists() and json.loads(path.read_text())["mark"] == _mark(job, splits)
-
-
 def _fit_all(jobs, desk, advance):
     """Fit in a pool; tell how far the epochs are."""
     if not jobs:
         return
-    from bids_sexclf import models as catalogue
-
     size = [
-        job.study.variant(job.model)[2].epochs
-        if catalogue.entry_of(job.study, job.model).READS == "volumes"
-        else 1
+        job.study.variant(job.model)[2].epochs if reads_volumes(job.study, job.model) else 1
         for job in jobs
     ]
     done = [0] * len(jobs)
@@ -263,9 +120,8 @@ def _fit_all(jobs, desk, advance):
         advance(sum(done), sum(size), say_progress(jobs[index], message))
 
     processes = (desk.run.nprocs or processors()) if desk.run.devices == 1 else 1
-    results = run_jobs(
-        fit_job, jobs, processes, desk.run.omp_nthreads, tell, desk.run.dask_scheduler
-    )
+    how = (processes, desk.run.omp_nthreads, tell, desk.run.dask_scheduler)
+    results = run_jobs(fit_job, jobs, *how) if desk.team is None else _fit_in_team(jobs, desk, tell)
     failed = [
         f"{job.model} on {job.map}, fold {job.fold}: {type(fault).__name__}: {fault}"
         for job, fault in zip(jobs, results, strict=True)
@@ -276,6 +132,68 @@ def _fit_all(jobs, desk, advance):
             f"Found {len(failed)} of {len(jobs)} fits failed ({'; '.join(failed)}); needed all. "
             "The others are kept: mend the cause and run again."
         )
+
+
+def _fit_in_team(jobs, desk, tell):
+    """Fit one job after the other: networks together with the other processes, the rest here."""
+    team, threads, results = desk.team, desk.run.omp_nthreads, []
+    splits = desk.read("splits")
+    for index, job in enumerate(jobs):
+
+        def tell_its(message, index=index):
+            tell(index, message)
+
+        if reads_volumes(job.study, job.model):
+            team.call({"job": job.keys, "mark": mark(job, splits)})
+            own = replace(job, devices=team.place())
+            results.append(team.work(fit_job, own, threads, tell_its))
+            tell_its(None)
+        else:
+            results += run_jobs(fit_job, [job], 1, threads, lambda _, message: tell_its(message))
+    return results
+
+
+def assist(desk):
+    """Take part in the fits that the first process of a team calls, until it is done.
+
+    Parameters
+    ----------
+    desk : base.Desk
+        With a team.
+
+    Returns
+    -------
+    int
+        The exit code of the first process.
+    """
+    while "end" not in (word := desk.team.listen()):
+        job = replace(make_job(desk, **word["job"]), devices=desk.team.place())
+        desk.team.work(assist_fit, (job, word["mark"]), desk.run.omp_nthreads)
+    desk.team.leave()
+    return word["end"]
+
+
+def assist_fit(pair, tell):
+    """Train together with the process that fits a job, and write nothing.
+
+    Parameters
+    ----------
+    pair : tuple
+        A ``Job``, and the ``mark`` that the first process has found for it.
+    tell : callable
+
+    Raises
+    ------
+    InputError
+        If this process reads other files, or was given other choices.
+    """
+    job, known = pair
+    if mark(job, read_table(job.study_folder / "splits.tsv", "splits")) != known:
+        raise InputError(
+            f"Found another cohort, other splits or other choices in {job.study_folder} than the "
+            "first process, needed the same. Start all with one command, on folders that all see."
+        )
+    _train(job, _read(job), tell)
 
 
 def say_progress(job, message):
@@ -293,7 +211,9 @@ def say_progress(job, message):
 
     Examples
     --------
-    >>> job = Job(Path(), Path(), Study(), "cnn3", "FA", 1, 2)
+    >>> from bids_sexclf.group._jobs import Job
+    >>> from bids_sexclf.settings import Study
+    >>> job = Job(None, None, Study(), "cnn3", "FA", 1, 2)
     >>> say_progress(job, {"epoch": 4, "epochs": 30, "validation_loss": 0.51234,
     ...     "validation_score": 0.875, "seconds_left": 130})
     'cnn3 FA fold 2 epoch 5/30 loss 0.512 AUC 0.875 2:10 left'
@@ -319,6 +239,53 @@ def say_progress(job, message):
     return note
 
 
+class Material(NamedTuple):
+    """What a job reads: ``parts`` are rows of the cohort, ``given`` what the model sees of them."""
+
+    cohort: object
+    splits: object
+    parts: dict
+    given: dict
+    target: np.ndarray
+    adjust: object
+
+
+def _read(job):
+    """Read what a job learns from and is tested on, without its confounds."""
+    from bids_sexclf import models as catalogue
+
+    cohort = read_table(job.study_folder / "cohort.tsv", "cohort")
+    splits = check_splits(read_table(job.study_folder / "splits.tsv", "splits"), cohort)
+    parts = {part: part_rows(job, cohort, splits, part) for part in ("train", "validation", "test")}
+    entry = catalogue.entry_of(job.study, job.model)
+    given = {part: inputs(job, entry, cohort, rows) for part, rows in parts.items()}
+    adjust = None
+    if entry.READS in ("volumes", "features"):  # the baselines speak for the confounds themselves
+        people = {part: cohort.loc[rows] for part, rows in parts.items()}
+        adjust = _adjust.learn(job.study, given["train"], people["train"])
+        given = {part: adjust(values, people[part]) for part, values in given.items()}
+    return Material(cohort, splits, parts, given, target_of(cohort, job.study.target), adjust)
+
+
+def _train(job, read, tell):
+    """Give the fitted model of a job."""
+    from bids_sexclf import models as catalogue
+
+    model = catalogue.make(job.study, job.model)
+    model.devices = job.devices
+    parts, target = read.parts, read.target
+    model.fit(
+        read.given["train"],
+        target[parts["train"]],
+        validation=(read.given["validation"], target[parts["validation"]]),
+        seed=job.seed,
+        folder=job.folder,
+        progress=lambda **message: tell(message),
+        **_families(catalogue.entry_of(job.study, job.model), read.cohort, parts["train"]),
+    )
+    return model
+
+
 def fit_job(job, tell):
     """Fit one job, save its weights, history and predictions; the mark comes last.
 
@@ -330,41 +297,22 @@ def fit_job(job, tell):
     """
     import pandas as pd
 
-    from bids_sexclf import models as catalogue
-
-    cohort = read_table(job.study_folder / "cohort.tsv", "cohort")
-    splits = check_splits(read_table(job.study_folder / "splits.tsv", "splits"), cohort)
-    parts = {part: part_rows(job, cohort, splits, part) for part in ("train", "validation", "test")}
-    entry = catalogue.entry_of(job.study, job.model)
-    target = target_of(cohort, job.study.target)
-    given = {part: inputs(job, entry, cohort, rows) for part, rows in parts.items()}
-    given = _without_confounds(job, entry, given, {p: cohort.loc[r] for p, r in parts.items()})
-    model = catalogue.make(job.study, job.model)
-    model.devices = job.devices
-    model.fit(
-        given["train"],
-        target[parts["train"]],
-        validation=(given["validation"], target[parts["validation"]]),
-        seed=job.seed,
-        folder=job.folder,
-        progress=lambda **message: tell(message),
-        **_families(entry, cohort, parts["train"]),
-    )
+    read = _read(job)
+    model = _train(job, read, tell)
+    if read.adjust is not None:
+        read.adjust.save(job.folder)
     model.save(job.folder)
-    _name_pretrained(job, cohort, parts["train"])
+    _name_pretrained(job, read.cohort, read.parts["train"])
     _save_history(job, model)
-    _save_importances(job, model, cohort)
+    _save_importances(job, model, read.cohort)
     frames = []
     for part in ("validation", "test"):
-        rows = cohort.loc[parts[part], ["participant_id", "session_id"]]
-        frames.append(
-            rows.assign(
-                **job.keys, part=part, target=target[parts[part]], logit=model.evidence(given[part])
-            )
-        )
+        rows, logit = read.parts[part], model.evidence(read.given[part])
+        people = read.cohort.loc[rows, ["participant_id", "session_id"]]
+        frames.append(people.assign(**job.keys, part=part, target=read.target[rows], logit=logit))
     columns = [*KEYS, "participant_id", "session_id", "part", "target", "logit"]
     write_table(pd.concat(frames)[columns], job.folder / "predictions.tsv", "predictions")
-    write_json({"mark": _mark(job, splits), "seed": job.seed}, job.folder / "job.json")
+    write_json({"mark": mark(job, read.splits), "seed": job.seed}, job.folder / "job.json")
 
 
 def _name_pretrained(job, cohort, rows):
@@ -374,15 +322,6 @@ def _name_pretrained(job, cohort, rows):
     encoder = job.folder / "encoder.safetensors"
     if encoder.exists():
         write_card(encoder, cohort.loc[rows, "participant_id"])
-
-
-def _without_confounds(job, entry, given, people):
-    """Take confounds out of every part as the training part teaches; keep how beside the model."""
-    if entry.READS not in ("volumes", "features"):
-        return given  # the baselines speak for the confounds themselves
-    adjust = _adjust.learn(job.study, given["train"], people["train"])
-    adjust.save(job.folder)
-    return {part: adjust(values, people[part]) for part, values in given.items()}
 
 
 def _families(entry, cohort, rows):

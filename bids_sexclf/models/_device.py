@@ -36,35 +36,34 @@ def share():
     return 0, 1
 
 
-def check_devices(count, folder, smallest):
+def check_devices(count, folder, smallest, nodes=1):
     """Refuse to spread training over devices that are not there, or over too few participants.
 
     Parameters
     ----------
     count : int
-        Graphics cards, or processes where there is none.
+        Graphics cards of each machine, or processes where there is none.
     folder : path-like or None
         Through which processes give back what they have learnt.
     smallest : int
         Participants of the smallest batch.
-
-    Returns
-    -------
-    int
-        The count.
+    nodes : int
+        Machines.
 
     Raises
     ------
     InputError
     """
     held = torch.cuda.device_count() if device().type == "cuda" else count
-    if count > 1 and (count > min(held, smallest) or folder is None):
+    world = count * nodes
+    if world > 1 and (count > held or world > smallest or folder is None):
+        over = "" if nodes == 1 else f" on each of {nodes} machines"
         raise InputError(
-            f"Found {count} devices asked for, {held} there, and batches of {smallest} "
+            f"Found {count} devices asked for{over}, {held} there, and batches of {smallest} "
             "participants or more; needed no more devices than there are, one participant for "
-            "each, and a folder. Lower devices, or raise batch_size."
+            "each, and a folder. Lower devices or num_nodes, raise batch_size, or let each process "
+            "see all cards of its machine."
         )
-    return count
 
 
 def precision_of(recipe):

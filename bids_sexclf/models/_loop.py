@@ -13,7 +13,7 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy
 
 from bids_sexclf.errors import ToolError
-from bids_sexclf.models import _device, _schedule
+from bids_sexclf.models import _device, _nodes, _schedule
 from bids_sexclf.tables import whole
 
 
@@ -34,7 +34,7 @@ class Loop(LightningModule):
     """
 
     devices = 1
-    """Graphics cards, or processes, that train together."""
+    """Graphics cards, or processes, that train together; or the ``_nodes.Seat`` of this process."""
 
     kept = ("history",)
     """What a checkpoint holds beside the weights and the optimiser."""
@@ -157,21 +157,43 @@ def run(loop, loader, validation=None):
     ToolError
         If memory is used up.
     """
-    resumed = _resumable(loop)
-    if resumed is not None and loop.finished:
-        return
     recipe = loop.recipe
-    count = _device.check_devices(loop.devices, loop.last, min(loop.batches.sizes))
-    trainer = make_trainer(recipe, count, logger=_logger(loop))
+    seat = loop.devices if isinstance(loop.devices, _nodes.Seat) else None
+    count, nodes = (seat.devices, seat.num_nodes) if seat else (loop.devices, 1)
+    _device.check_devices(count, loop.last, min(loop.batches.sizes), nodes)
     remedy = (
         f"Lower batch_size ({recipe.batch_size}) and raise accumulate ({recipe.accumulate}) by the "
         "same factor, so that steps stay the same; or raise voxel_size."
     )
     with _device.interruptible(), _device.within_memory("training", remedy):
-        if count == 1:
-            trainer.fit(loop, loader, validation, ckpt_path=resumed, weights_only=True)
+        if seat is not None:
+            with _nodes.joined(seat, loop.last.stem):
+                _go_on(loop, loader, validation, _agreed_past(loop), count, nodes)
         else:
-            _fit_together(trainer, loop, loader, validation, resumed)
+            _go_on(loop, loader, validation, _resumable(loop), count)
+
+
+def _go_on(loop, loader, validation, resumed, count, nodes=None):
+    """Train from a checkpoint, or from the start, unless nothing is left to learn."""
+    if resumed is not None and loop.finished:
+        return
+    trainer = make_trainer(loop.recipe, count, nodes, logger=_logger(loop))
+    if count == 1 or nodes is not None:
+        trainer.fit(loop, loader, validation, ckpt_path=resumed, weights_only=True)
+    else:
+        _fit_together(trainer, loop, loader, validation, resumed)
+
+
+def _agreed_past(loop):
+    """Give the checkpoint that the first process goes on from, where all see it alike."""
+    leads = _device.share()[0] == 0
+    past = _resumable(loop) if leads else None
+    # Machines may round the scales in another way, and thereby digest another mark.
+    loop.mark, goes_on = _nodes.agree((loop.mark, past is not None))
+    if goes_on and not leads:
+        past = _resumable(loop)
+    _nodes.check_same(loop.epoch, f"{loop.last} at the epochs")
+    return past
 
 
 def _fit_together(trainer, loop, loader, validation, resumed):
@@ -190,7 +212,7 @@ def _fit_together(trainer, loop, loader, validation, resumed):
     _resumable(loop)
 
 
-def make_trainer(recipe, count=1, **options):
+def make_trainer(recipe, count=1, nodes=None, **options):
     """Give Lightning's trainer for a recipe.
 
     Parameters
@@ -198,6 +220,9 @@ def make_trainer(recipe, count=1, **options):
     recipe : recipe.Recipe
     count : int
         Devices that train together (distributed data parallel), each in a process of its own.
+    nodes : int, optional
+        Machines with so many devices each, where each process was started from outside; by
+        default this process starts the others, on its own machine.
     **options
         For the trainer.
 
@@ -207,19 +232,20 @@ def make_trainer(recipe, count=1, **options):
     """
     place, precision = _device.device().type, _device.precision_of(recipe)
     # Within a SLURM job Lightning would ask for one task per device and requeue the job.
-    plugins = [LightningEnvironment()]
+    plugins = [LightningEnvironment() if nodes is None else _nodes.environment()]
     if precision == "32":
         numbers = {"precision": "32-true"}
     else:  # given as a plugin, since Lightning turns 16 bits on a CPU into bf16 silently
         numbers, plugins = {}, [*plugins, MixedPrecision(precision, place)]
-    if count > 1:
+    if count > 1 or nodes is not None:
         # Graphics cards cannot follow a fork; on a CPU it spares the start of new processes.
-        method = "spawn" if place == "cuda" else "fork"
+        method = "popen" if nodes is not None else "spawn" if place == "cuda" else "fork"
         numbers["strategy"] = DDPStrategy(start_method=method)
         numbers["sync_batchnorm"] = place == "cuda"  # there is none for processors
     return Trainer(
         accelerator=place,
         devices=count,
+        num_nodes=nodes or 1,
         use_distributed_sampler=False,  # batches know which part is whose
         max_epochs=recipe.epochs,
         accumulate_grad_batches=recipe.accumulate,

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from bids_sexclf.errors import InputError, ToolError
-from bids_sexclf.models import _batches, _device, _loop
+from bids_sexclf.models import _batches, _device, _loop, _nodes
 from bids_sexclf.models._mae import MaskedAutoencoder
 from bids_sexclf.models._transformer import Encoder, inflate_state, save_encoder
 from bids_sexclf.recipe import Recipe
@@ -42,7 +42,7 @@ class Context:
     folder : pathlib.Path or None
         Keeps checkpoints, and the encoder in the end.
     progress : callable or None
-    devices : int
+    devices : int or _nodes.Seat
         That train together.
     watch : callable or None
         Shown the name of each step and its autoencoder, before and after it learns, for example
@@ -55,7 +55,7 @@ class Context:
     seed: int
     folder: Path | None
     progress: object
-    devices: int = 1
+    devices: object = 1
     watch: object = None
 
 
@@ -175,7 +175,7 @@ def pretrain(
             "mae3d", MaskedAutoencoder(whole, *decoder), recipe, volumes, context, None
         )
         encoder.load_state_dict(whole.state_dict())
-    if told and context.folder is not None:
+    if told and context.folder is not None and _nodes.leads(context.devices):
         save_encoder(encoder, Path(context.folder) / ENCODER)
     if arm == "probe":
         network.freeze_encoder()

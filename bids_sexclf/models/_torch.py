@@ -14,6 +14,7 @@ from bids_sexclf.models import (
     _card,
     _device,
     _loop,
+    _nodes,
     _options,
     _pretrain,
     _standardize,
@@ -135,7 +136,7 @@ class NetworkClassifier:
 
     targets = ("sex", "age")
     devices = 1
-    """Graphics cards that train together; processes where there is none."""
+    """Graphics cards that train together (processes where there is none), or a ``_nodes.Seat``."""
 
     def __init__(self, study, **options):
         if self.pretrain is not None:
@@ -203,7 +204,7 @@ class NetworkClassifier:
         self.module.load_state_dict(run.best)
         self.module.eval()
         self.history = run.history
-        if folder is not None:
+        if folder is not None and _nodes.leads(self.devices):
             for path in Path(folder).glob("*.ckpt"):
                 path.unlink()
         return self

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from bids_sexclf.errors import ToolError
-from bids_sexclf.models import _batches, _device, _loop
+from bids_sexclf.models import _batches, _device, _loop, _nodes
 from bids_sexclf.models._target import score
 from bids_sexclf.settings import RECIPE
 
@@ -111,6 +111,7 @@ class Training(_loop.Loop):
         )
         answer = answer * float(self.module.spread) + float(self.module.shift)
         entry["validation_score"] = score(answer, target, self.target)
+        entry = _nodes.agree(entry)  # on other machines, or without synchronised norms, it differs
         self.waited += 1
         if not self.history or self._rank(entry) < min(map(self._rank, self.history)):
             self.waited = 0

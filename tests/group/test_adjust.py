@@ -9,7 +9,7 @@ import pytest
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.features import Features
-from bids_sexclf.group import _adjust, base, fit, splits
+from bids_sexclf.group import _adjust, _jobs, base, fit, splits
 from bids_sexclf.group.cohort import array_path
 from bids_sexclf.models._torch import NetworkClassifier
 from bids_sexclf.settings import Study
@@ -235,7 +235,7 @@ def test_networks_read_adjusted_volumes_batch_by_batch(by_size, monkeypatch):
     monkeypatch.setattr(NetworkClassifier, "fit", look)
     study = held.study.model_copy(update={"models": ["cnn3"]})
     dealt = held.read("splits")
-    job = fit.list_jobs(replace(held, study=study), dealt, ["cnn3"])[0]
+    job = _jobs.list_jobs(replace(held, study=study), dealt, ["cnn3"])[0]
     with pytest.raises(InputError, match="seen"):
         fit.fit_job(job, None)
     assert isinstance(seen[0], _adjust.Adjusted)

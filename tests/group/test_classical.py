@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bids_sexclf.errors import InputError
-from bids_sexclf.group import base, fit
+from bids_sexclf.group import _jobs, base
 from bids_sexclf.settings import Run, Study
 
 MODELS = ["svm_rbf", "logistic", "knn", "xgboost"]
@@ -129,14 +129,14 @@ def people(**columns):
 
 def test_site_and_motion_are_baselines_where_the_cohort_can_answer():
     both = {"site_only", "motion_only"}
-    assert both <= set(fit.answerable(Study(), people()))
-    assert not both & set(fit.answerable(Study(), people(site="a", motion_mm=[0.1, None])))
-    assert "site_only" not in fit.answerable(Study(), people(site=["a", None]))
+    assert both <= set(_jobs.answerable(Study(), people()))
+    assert not both & set(_jobs.answerable(Study(), people(site="a", motion_mm=[0.1, None])))
+    assert "site_only" not in _jobs.answerable(Study(), people(site=["a", None]))
 
 
 def test_a_baseline_that_was_asked_for_is_never_left_out():
     study = Study(baselines=["site_only"])
-    assert fit.answerable(study, people(site="a")) == ["site_only"]
+    assert _jobs.answerable(study, people(site="a")) == ["site_only"]
 
 
 def test_an_unknown_site_or_motion_is_named(write_derivatives, run_study, tmp_path):

@@ -174,7 +174,7 @@ def test_the_epoch_that_is_kept_is_the_best_by_what_was_chosen(study, small_coho
 def test_a_random_seed_of_its_own_gives_a_variant_other_weights():
     from pathlib import Path
 
-    from bids_sexclf.group.fit import Job
+    from bids_sexclf.group._jobs import Job
 
     study = Study(variants={"again": {"design": "cnn3", "random_seed": 7}})
     same = Study(variants={"again": {"design": "cnn3"}})
