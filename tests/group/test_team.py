@@ -1,5 +1,6 @@
 """Processes started one per device: one runs the study, the others train along and end with it."""
 
+import json
 import os
 import socket
 import subprocess
@@ -72,8 +73,19 @@ def test_a_fault_in_one_process_ends_the_job_and_not_the_team(teams):
 
 
 def test_a_fault_in_all_is_told_once(teams):
+    # Who is ended before its own fault was heard tells none.
     fault = fit(teams, ["same", "same", "same"])[0]
-    assert str(fault).count("same") == 1 and "process 2" in str(fault)
+    assert str(fault).count("ValueError: same") == 1 and "(process" in str(fault)
+
+
+def test_faults_that_read_alike_are_told_with_all_who_had_them(teams):
+    store, lead = teams[0].store, teams[0]
+    for rank, told in enumerate(["same", "other", "same"]):
+        store.set(f"7/fault/{rank}", json.dumps([f"node{rank}", told]))
+    store.add("7/failed", 3)
+    assert str(lead._sum_up(7)) == (
+        "same (process 0 on node0, process 2 on node2); other (process 1 on node1)"
+    )
 
 
 def test_a_child_that_dies_ends_the_job(teams):
