@@ -65,11 +65,12 @@ def fit(teams, fates, told=None):
 
 
 def test_a_fault_in_one_process_ends_the_job_and_not_the_team(teams):
-    told = []
-    fault, *others = fit(teams, ["wait", "no memory", "wait"], told)
+    fault, *others = fit(teams, ["wait", "no memory", "wait"])
     assert "ValueError: no memory (process 1 on" in str(fault) and others == [None, None]
-    assert "process 0" not in str(fault) and told == [{"epoch": 0}]
-    assert fit(teams, [None, None, None]) == [None, None, None]
+    assert "process 0" not in str(fault)
+    told = []
+    assert fit(teams, [None, None, None], told) == [None, None, None]
+    assert told == [{"epoch": 0}]
 
 
 def test_a_fault_in_all_is_told_once(teams):
@@ -115,7 +116,7 @@ def test_all_end_with_the_exit_code_of_the_first(teams):
 
 
 def test_a_process_that_falls_silent_is_named(teams, monkeypatch):
-    monkeypatch.setattr(_team, "LOST", 1)
+    monkeypatch.setattr(_team, "LOST", 4)
     fates, ended = ["wait", "wait", "wait"], []
 
     def move(team):
