@@ -12,7 +12,7 @@ def make(recipe, module, grid):
 
     Parameters
     ----------
-    recipe : recipe.Recipe
+    recipe : settings.Recipe
         ``augment_*`` and ``crop`` are read.
     module : _torch.Evidence
         Its standardisation comes first; its network must take what is cut out.
@@ -41,7 +41,7 @@ def choose_steps(recipe, grid):
 
     Parameters
     ----------
-    recipe : recipe.Recipe
+    recipe : settings.Recipe
     grid : tuple of int
 
     Returns

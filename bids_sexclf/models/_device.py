@@ -71,7 +71,7 @@ def precision_of(recipe):
 
     Parameters
     ----------
-    recipe : recipe.Recipe
+    recipe : settings.Recipe
 
     Returns
     -------

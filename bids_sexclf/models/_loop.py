@@ -23,7 +23,7 @@ class Loop(LightningModule):
     Parameters
     ----------
     module : torch.nn.Module
-    recipe : recipe.Recipe
+    recipe : settings.Recipe
     seed : int
     mark : str
         Tells this run from any other.
@@ -217,7 +217,7 @@ def make_trainer(recipe, count=1, nodes=None, **options):
 
     Parameters
     ----------
-    recipe : recipe.Recipe
+    recipe : settings.Recipe
     count : int
         Devices that train together (distributed data parallel), each in a process of its own.
     nodes : int, optional

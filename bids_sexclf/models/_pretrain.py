@@ -21,7 +21,7 @@ from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.models import _batches, _device, _loop, _nodes
 from bids_sexclf.models._mae import MaskedAutoencoder
 from bids_sexclf.models._transformer import Encoder, inflate_state, save_encoder
-from bids_sexclf.recipe import Recipe
+from bids_sexclf.settings import Recipe
 
 ARMS = ("scratch", "probe", "finetune")
 ENCODER = "encoder.safetensors"

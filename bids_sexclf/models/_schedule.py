@@ -14,7 +14,7 @@ def factor(recipe, moment, length=0.0):
 
     Parameters
     ----------
-    recipe : recipe.Recipe
+    recipe : settings.Recipe
         ``schedule``, ``milestones``, ``schedule_factor``, ``warmup_epochs`` and ``epochs`` are
         read.
     moment : float
@@ -29,7 +29,7 @@ def factor(recipe, moment, length=0.0):
 
     Examples
     --------
-    >>> from bids_sexclf.recipe import Recipe
+    >>> from bids_sexclf.settings import Recipe
     >>> kan = Recipe(epochs=20, schedule="step", milestones=[5, 15])
     >>> [round(factor(kan, moment), 3) for moment in (4.9, 5, 14.9, 15)]
     [1.0, 0.1, 0.1, 0.01]
@@ -55,7 +55,7 @@ def make_optimizer(network, recipe):
     ----------
     network : torch.nn.Module
         Where ``layer_decay`` is below 1, with ``n_layers`` and ``layer_of(name)``.
-    recipe : recipe.Recipe
+    recipe : settings.Recipe
 
     Returns
     -------

@@ -7,8 +7,7 @@ from torch import nn
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.models import _augment, _batches, _torch
-from bids_sexclf.recipe import Recipe
-from bids_sexclf.settings import Study
+from bids_sexclf.settings import Recipe, Study
 
 GRID = (6, 8, 4)
 ALL = {

@@ -8,8 +8,7 @@ from torch import nn
 from bids_sexclf import models
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.models import _device, _schedule, _torch
-from bids_sexclf.recipe import Recipe
-from bids_sexclf.settings import Study
+from bids_sexclf.settings import Recipe, Study
 
 GRID = (4, 5, 3)
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from bids_sexclf.records import Record, choice
+from bids_sexclf.settings.records import Record, choice
 
 
 class Recipe(Record):

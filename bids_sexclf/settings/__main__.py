@@ -1,0 +1,39 @@
+"""Write every choice as a page of Markdown: what ``docs/settings.md`` holds."""
+
+import json
+import sys
+
+from bids_sexclf.settings import RECIPE, Preparation, Recipe, Run, Study
+
+
+def describe():
+    """Write every choice as a page of Markdown: what ``docs/settings.md`` holds.
+
+    Returns
+    -------
+    str
+    """
+    lines = [
+        "# Every choice",
+        "",
+        "Made by `python -m bids_sexclf.settings`. Each choice is a flag (`--n-folds 5`), and a",
+        "key of a study or configuration file (`n_folds = 5`). Flags win over the configuration",
+        "file, and that over the study.",
+    ]
+    own = {name: field for name, field in Study.model_fields.items() if name not in RECIPE}
+    for record, fields in (
+        (Run, Run.model_fields),
+        (Preparation, Preparation.model_fields),
+        (Study, own),
+        (Recipe, Recipe.model_fields),
+    ):
+        title = record.__doc__.split(":")[0]
+        lines += ["", f"## {title}", "", "| choice | default | what it does |", "|---|---|---|"]
+        for name, field in fields.items():
+            shown = "" if field.default is None else json.dumps(field.default, default=str)
+            lines.append(f"| `{name}` | {f'`{shown}`' if shown else ''} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(describe())

@@ -1,0 +1,121 @@
+"""How to run."""
+
+import json
+from pathlib import Path
+
+from pydantic import field_validator
+
+from bids_sexclf.settings.records import Record, choice
+
+DERIVATIVES = json.loads((Path(__file__).parents[1] / "data" / "derivatives.json").read_text())
+"""What others may have prepared: name in ``--derivatives NAME=PATH`` to what is read from it."""
+
+
+class Run(Record):
+    """How to run: nothing here may change a number."""
+
+    participant_label: list[str] | None = choice(
+        None, "Participants to run, with or without 'sub-'; all by default.", "--participant_label"
+    )
+    session_label: list[str] | None = choice(
+        None, "Sessions to run, with or without 'ses-'; all by default.", "--session_label"
+    )
+    bids_filter_file: Path | None = choice(
+        None,
+        "JSON of BIDS entities that choose among several scans, e.g. "
+        '{"t1w": {"reconstruction": "norm"}, "dwi": {"direction": "AP"}}; also t1w_mask, dwi_mask '
+        "and maps, for what others have prepared.",
+    )
+    allow_unlabelled: bool = choice(
+        False, "Also prepare participants whose sex or age is unknown, e.g. to predict them."
+    )
+    bids_database_dir: Path | None = choice(None, "Folder that keeps pybids' index between runs.")
+    skip_bids_validation: bool = choice(False, "Also index files whose names are not valid BIDS.")
+    work_dir: Path | None = choice(
+        None, "Folder for intermediate files; needed to resume. OUTPUT_DIR/work by default.", "-w"
+    )
+    clean_workdir: bool = choice(False, "Empty the work folder when everything has succeeded.")
+    nprocs: int | None = choice(
+        None, "Processes; all processors by default.", "--n-procs", minimum=1
+    )
+    omp_nthreads: int = choice(1, "Threads per process.", minimum=1)
+    mem: float | None = choice(
+        None, "Memory to plan for, GB; 90 % of what is free by default.", "--mem-gb", minimum=0.5
+    )
+    use_plugin: Path | None = choice(None, "Nipype plugin file (YAML: plugin, plugin_args).")
+    devices: int = choice(
+        1,
+        "Graphics cards of each machine that train one network together (processes, where there "
+        "is none); jobs then run one after the other.",
+        minimum=1,
+    )
+    num_nodes: int | None = choice(
+        None,
+        "Machines that train one network together, where this command is started once per device "
+        "on each of them by srun, torchrun or hand (docs/networks.md); they must see the same "
+        "folders. Without it one command starts all processes, on its own machine.",
+        minimum=1,
+    )
+    dask_scheduler: str | None = choice(
+        None,
+        "Address of a Dask scheduler (tcp://...), whose workers fit and attribute; they must see "
+        "the same folders.",
+    )
+    dry_run: bool = choice(False, "List what would run, and stop.")
+    config_file: Path | None = choice(None, "TOML file with any of these choices.")
+    reports_only: bool = choice(False, "Write the reports again from what is there.")
+    boilerplate_only: bool = choice(False, "Write the methods text, and nothing else.")
+    verbose: int = choice(0, "Say more; twice for everything.", "-v")
+    first: str | None = choice(None, "First group stage to run, again if it has run before.")
+    last: str | None = choice(None, "Last group stage to run.")
+    folds: list[int] | None = choice(None, "Only these folds of the fit and attribute stages.")
+    derivatives: list[str] | None = choice(
+        None,
+        "What others have prepared, as NAME=PATH; steps already done are not repeated. "
+        + "; ".join(f"{name}: {about['holds']}" for name, about in DERIVATIVES.items())
+        + ". HCP and CC-359 need no BIDS dataset: give their folder as BIDS_DIR too. HCP needs a "
+        "participants.tsv in it (participant_id, sex, age); CC-359 tells sex and age by its file "
+        "names.",
+    )
+    atlas_dir: Path | None = choice(
+        None, "Folder that holds atlas images and their label tables, beside the known places."
+    )
+
+    @field_validator("derivatives")
+    @classmethod
+    def _named(cls, given):
+        seen = set()
+        for entry in given or []:
+            name, _, path = entry.partition("=")
+            if name not in DERIVATIVES or not path:
+                known = ", ".join(f"{name}=PATH" for name in DERIVATIVES)
+                raise ValueError(f"{entry} is none of {known}")
+            if name in seen:
+                raise ValueError(f"{name} is given twice, needed one folder for each name")
+            seen.add(name)
+        return given
+
+    @field_validator("dask_scheduler")
+    @classmethod
+    def _one_way_over_machines(cls, given, info):
+        if given is not None and info.data.get("num_nodes") is not None:
+            raise ValueError("one job per worker goes not with num_nodes, one job over all")
+        return given
+
+    def folders(self):
+        """Give what ``--derivatives`` named: name to path, in the order given.
+
+        Returns
+        -------
+        dict of str to pathlib.Path
+        """
+        named = (entry.split("=", 1) for entry in self.derivatives or [])
+        return {name: Path(path).expanduser() for name, path in named}
+
+    def atlas_folders(self):
+        """List the folders where atlases are looked for first."""
+        return [self.atlas_dir] if self.atlas_dir else []
+
+    def derivatives_of(self, name):
+        """Give the path that ``--derivatives NAME=PATH`` named, or None."""
+        return self.folders().get(name)

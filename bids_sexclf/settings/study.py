@@ -1,0 +1,211 @@
+"""How maps become claims."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import field_validator, model_validator
+
+from bids_sexclf.settings.reading import build
+from bids_sexclf.settings.recipe import Recipe
+from bids_sexclf.settings.records import choice
+
+RECIPE = tuple(Recipe.model_fields)
+"""The choices of a study that decide how networks are trained, and that a variant may replace."""
+
+
+class Study(Recipe):
+    """How maps become claims: every choice of the group level that may change a number."""
+
+    name: str = choice("default", "Name of the study; its files lie under study-NAME.")
+    target: Literal["sex", "age"] = choice(
+        "sex",
+        "What is told from a brain: sex, in logits for male; or age, in years, by one output that "
+        "is standardised by the training part. Regions are attributed for sex only.",
+    )
+    maps: list[str] = choice(
+        ["T1w"],
+        "Maps to study; one network is fitted per map. FA+MD is read together, as two channels.",
+    )
+    voxel_size: float = choice(
+        4.0, "Voxel size the networks see, mm; at least that of the maps.", minimum=0.5, maximum=12
+    )
+    models: list[str] = choice(
+        ["cnn3"], "Networks and classifiers: entries of the model catalogue, or variants."
+    )
+    baselines: list[str] = choice(
+        ["brain_size", "age_only", "site_only", "motion_only", "shuffled"],
+        "Models that every score stands beside; median_age for age_only where the target is age. "
+        "Unless they are asked for, site_only is left out of cohorts of one site, and both it and "
+        "motion_only where anybody's is unknown.",
+    )
+    variants: dict[str, dict[str, Any]] = choice(
+        {},
+        "Entries of the model catalogue under names of their own, with options and training "
+        "choices of their own: in TOML a table [variants.bagnet9] with design = "
+        '"bagnet", receptive_field = 9, epochs = 100; as a flag JSON.',
+    )
+    features: str = choice(
+        "morphometry",
+        "What classifiers of features read: morphometry, region_means, or the path of a TSV with "
+        "participant_id and columns of numbers.",
+    )
+    residualize: list[Literal["age", "brain_size", "site", "motion"]] = choice(
+        [],
+        "Confounds whose linear effect, learnt in each training part, is taken out of each voxel "
+        "of volumes and out of each feature.",
+    )
+    harmonize: Literal["none", "combat"] = choice(
+        "none",
+        "Whether location and scale of each site, learnt in each training part by ComBat, are "
+        "taken out of each voxel of volumes and out of each feature.",
+    )
+    split: Literal["kfold", "fixed", "site", "file"] = choice(
+        "kfold",
+        "Cross-validation, one fixed split, leave one site out, or the parts of split_file.",
+    )
+    split_file: Path | None = choice(
+        None,
+        "TSV of the parts: participant_id, part (train, validation, test, unused) and, for several "
+        "folds, repeat and fold.",
+    )
+    match: Literal["none", "brain_size"] = choice(
+        "none",
+        "Keep only women and men who can be paired by brain volume within match_caliper, in every "
+        "part; the others are unused.",
+    )
+    match_caliper: float = choice(
+        10.0, "Largest difference of brain volume within a pair, mL.", minimum=0.1
+    )
+    n_folds: int = choice(5, "Folds of the cross-validation.", minimum=2)
+    repeats: int = choice(1, "Repetitions of the split with other random draws.", minimum=1)
+    validation_fraction: float = choice(
+        0.15,
+        "Share of the participants outside the test part that choose when to stop.",
+        minimum=0.05,
+        maximum=0.5,
+    )
+    test_fraction: float = choice(
+        0.2, "Share tested where the split is fixed.", minimum=0.05, maximum=0.5
+    )
+    age_bands: int = choice(3, "Age bands that splits are balanced over.", minimum=1)
+    bootstraps: int = choice(2000, "Resamples behind every interval.", minimum=100)
+    permutations: int = choice(2000, "Permutations behind every null.", minimum=100)
+    interval_level: float = choice(0.95, "Level of the intervals.", minimum=0.5, maximum=0.999)
+    attributions: list[str] = choice(["region_occlusion"], "Entries of the attribution catalogue.")
+    fill: Literal["white_matter_mean"] = choice(
+        "white_matter_mean", "What replaces an occluded region."
+    )
+    atlas: str = choice("Lobes", "Atlas of the regional statistics: a known name, or an image.")
+    atlas_labels: Path | None = choice(
+        None, "Label table (TSV: index, name) of an atlas given as an image."
+    )
+    region_means: bool = choice(
+        True, "Write region_means.tsv: every map averaged over the atlas's regions."
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _alphanumeric(cls, name):
+        if not name.isalnum():
+            raise ValueError("needs letters and digits only, since it becomes study-NAME")
+        return name
+
+    @field_validator("maps")
+    @classmethod
+    def _whole_names(cls, given):
+        if not given or any(not part for name in given for part in name.split("+")):
+            raise ValueError("needs names of maps, those read together joined by +")
+        return given
+
+    @model_validator(mode="after")
+    def _split_with_its_file(self):
+        if (self.split == "file") != (self.split_file is not None):
+            raise ValueError("split 'file' and split_file need each other")
+        return self
+
+    @field_validator("variants", mode="before")
+    @classmethod
+    def _json(cls, given):
+        if not isinstance(given, str):
+            return given
+        try:
+            return json.loads(given)
+        except ValueError as fault:
+            raise ValueError(f"is not JSON ({fault})") from fault
+
+    @field_validator("variants")
+    @classmethod
+    def _usable(cls, given):
+        for name, table in given.items():
+            if not name.replace("_", "").isalnum():
+                raise ValueError(f"{name!r} needs letters, digits and _ only")
+            if not isinstance(table.get("design", name), str):
+                raise ValueError(f"{name!r} needs the name of an entry as its design")
+            build(Recipe, _chosen(table), f"the variant {name!r}")
+        return given
+
+    @model_validator(mode="after")
+    def _baselines_of_the_target(self):
+        if self.target == "age" and "baselines" not in self.model_fields_set:
+            # Put there without a note that they were asked for: those that the cohort cannot
+            # answer are left out, as for sex.
+            swap = {"age_only": "median_age"}
+            self.__dict__["baselines"] = [swap.get(name, name) for name in self.baselines]
+        return self
+
+    @model_validator(mode="after")
+    def _choices_of_the_target(self):
+        for name in (None, *self.variants):
+            recipe = self if name is None else self.variant(name)[2]
+            where = "" if name is None else f" in the variant {name!r}"
+            needed = ("cross_entropy", "auc") if self.target == "sex" else ("mse or l1", "mae")
+            if recipe.loss != "auto" and recipe.loss not in needed[0]:
+                raise ValueError(f"target {self.target} needs loss {needed[0]}{where}")
+            if recipe.choose_by not in ("loss", needed[1]):
+                raise ValueError(f"target {self.target} needs choose_by loss or {needed[1]}{where}")
+        return self
+
+    @property
+    def single_maps(self):
+        """The maps that must be there, each once: ``FA+MD`` asks for FA and MD."""
+        return list(dict.fromkeys(part for name in self.maps for part in name.split("+")))
+
+    def variant(self, name):
+        """Say what stands behind the name of a model.
+
+        Parameters
+        ----------
+        name : str
+            Of ``models`` or ``baselines``.
+
+        Returns
+        -------
+        design : str
+            Entry of the model catalogue; the name itself where there is no such variant.
+        options : dict
+            What the entry shall take beside the study.
+        study : Study
+            With the training choices that this variant makes.
+
+        Examples
+        --------
+        >>> study = Study(variants={"small": {"design": "vit", "depth": 2, "epochs": 3}})
+        >>> design, options, own = study.variant("small")
+        >>> design, options, own.epochs, study.epochs
+        ('vit', {'depth': 2}, 3, 30)
+        """
+        table = self.variants.get(name, {})
+        own = _chosen(table)
+        recipe = Recipe(**own)
+        options = {key: table[key] for key in table if key != "design" and key not in own}
+        return (
+            table.get("design", name),
+            options,
+            self.model_copy(update={key: getattr(recipe, key) for key in own}),
+        )
+
+
+def _chosen(table):
+    """Give the training choices among the keys of a variant."""
+    return {key: table[key] for key in table if key in Recipe.model_fields}
