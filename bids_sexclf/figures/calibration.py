@@ -16,9 +16,9 @@ TARGET = "sex"
 READS = ("calibration", "scores", "comparisons")
 CAPTION = (
     "Participants grouped by the probability the network gave them of being male, against the "
-    "share who were; bars are intervals, and larger dots hold more participants. On the diagonal "
-    "a probability means what it says. Bad would be a flat course: a network far more certain "
-    "than it is right."
+    "share who were; bars are intervals with networks as they are, and larger dots hold more "
+    "participants. On the diagonal a probability means what it says. Bad would be a flat course: "
+    "a network far more certain than it is right."
 )
 
 

@@ -38,8 +38,7 @@ def run(desk, advance):
     tested = desk.read("predictions").query("part == 'test'")
     tested = tested.merge(_about(desk.read("cohort")), on=["participant_id", "session_id"])
     groups = {key: rows for key, rows in tested.groupby(["model", "map"], sort=False)}
-    splits = desk.read("splits")
-    factors = {key: variance_factor(splits, rows) for key, rows in groups.items()}
+    factors = {key: _factor(key[0], rows, desk) for key, rows in groups.items()}
     by_age = desk.study.target == "age"
     score, hold, relate = (
         (_age.score_table, _age.compare, _age.associate)
@@ -91,6 +90,13 @@ def _work(job, tell):
     return function(*given)
 
 
+def _factor(model, rows, desk):
+    """Give the factor of the variance of a model; labels dealt anew teach nothing folds share."""
+    if desk.study.variant(model)[0] == "shuffled":
+        return 1.0
+    return variance_factor(desk.read("splits"), rows)
+
+
 def _about(cohort):
     """Give what scores need to know of each participant: family and covariates."""
     family = cohort["family_id"].fillna(cohort["participant_id"]).astype(str)
@@ -140,9 +146,10 @@ def score_table(key, rows, study, factor):
     """
     given, table = arrays_of(rows), []
     target, logit, fold = (given[name] for name in ("target", "logit", "fold"))
-    options = {"seed": study.random_seed, "fold": fold, "group": given["group"], "factor": factor}
+    options = {"seed": study.random_seed, "fold": fold, "group": given["group"]}
     for score in scores.SCORES:
         function = getattr(scores, score)
+        options["factor"] = 1.0 if score in scores.OF_LEVEL else factor
         low = high = null = p = np.nan
         if score not in scores.WITHOUT_INTERVAL:
             low, high = resampling.bootstrap(
@@ -160,7 +167,8 @@ def score_table(key, rows, study, factor):
             )
         people = len(np.unique(given["participant"]))
         value = function(target, logit, fold)
-        table.append((*key, score, "test", people, value, low, high, null, p, factor))
+        row = (*key, score, "test", people, value, low, high, null, p)
+        table.append((*row, options["factor"]))
     return table
 
 

@@ -58,8 +58,8 @@ def write_methods(study, fitted=None):
         f"p-values of scores from {study.permutations} permutations of the labels within folds. "
         "Models of several folds learn from each other's test participants, which neither "
         "resampling nor permuting these shows [@nadeau2003; @bates2024]: the variance behind "
-        "intervals and p-values was raised by the factor that stands in the tables, 2 for complete "
-        "cross-validation and 1 for one split.",
+        "intervals and p-values was raised by the factor that stands in the tables: 2 for complete "
+        "cross-validation, 1 for one split, and between for some of the folds.",
     ]
     if study.attributions and study.target == "sex":
         sentences.append(

@@ -4,7 +4,9 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 FEW = 5
-"""Draws beyond zero below which their number says little."""
+"""Draws in a tail from which on it is a normal curve's: so few of them do not tell its shape."""
+SLOWEST = 0.1
+"""Least share of its pace to which acceleration may slow a deviate."""
 UNDEFINED = 0.05
 """Share of undefined draws above which nothing is claimed."""
 
@@ -73,10 +75,12 @@ def interval(draws, estimate, speed, level, factor=1.0):
     if np.ptp(defined) <= 1e-12 * np.abs(defined).max():
         return np.nan, np.nan
     bias = ndtri(_below(defined, estimate))
-    shifted = bias + np.sqrt(factor) * ndtri([(1 - level) / 2, (1 + level) / 2])
-    slowed = np.maximum(1 - speed * shifted, 1e-3)  # beyond it the last draw is the bound anyway
-    low, high = np.quantile(defined, ndtr(bias + shifted / slowed))
-    return float(low), float(high)
+    # What doubles a variance by adding a like part divides the skewness by the same root.
+    root = np.sqrt(factor)
+    shifted = bias + root * ndtri([(1 - level) / 2, (1 + level) / 2])
+    slowed = np.maximum(1 - speed / root * shifted, SLOWEST)
+    low, high = (_value_at(defined, z) for z in bias + shifted / slowed)
+    return low, high
 
 
 def p_of_zero(draws, estimate, speed, factor=1.0):
@@ -90,9 +94,8 @@ def p_of_zero(draws, estimate, speed, factor=1.0):
     Returns
     -------
     float
-        In [1 / (n + 1), 1]; 1 if all draws are zero, ``nan`` where there is no interval. Where
-        fewer than five draws lie beyond zero, the normal curve of their mean and spread tells how
-        far it is: with a factor, a p-value asks for draws that are further out than there are any.
+        In [1 / (n + 1), 1]; 1 if all draws are zero, ``nan`` where there is no interval. Smaller
+        than 1 - level exactly where the interval of that level leaves zero out.
     """
     defined = draws[np.isfinite(draws)]
     if not np.isfinite(estimate) or defined.size < (1 - UNDEFINED) * draws.size:
@@ -100,14 +103,44 @@ def p_of_zero(draws, estimate, speed, factor=1.0):
     if not defined.any():
         return 1.0
     bias = ndtri(_below(defined, estimate))
-    distance = _reach_zero(defined) - bias
-    z = (distance / max(1 + speed * distance, 1e-3) - bias) / np.sqrt(factor)
+    distance = _deviate_of(defined, 0.0) - bias
+    root = np.sqrt(factor)
+    z = (distance / max(1 + speed / root * distance, SLOWEST) - bias) / root
     return float(np.clip(2 * min(ndtr(z), ndtr(-z)), 1 / (defined.size + 1), 1))
 
 
-def _reach_zero(draws):
-    """Give where zero lies among draws, as a normal deviate."""
-    share, spread = _below(draws, 0.0), np.std(draws)
-    if spread > 0 and min(share, 1 - share) * draws.size < FEW:
-        return -np.mean(draws) / spread
-    return ndtri(share)
+def _tails(draws):
+    """Give deviate, value and slope at the begin of the lower and of the upper tail, or None."""
+    shares = np.array([1, 4]) * FEW / draws.size
+    if shares[1] >= 0.5:
+        return None
+    ends = []
+    for side in (shares, 1 - shares):
+        (outer, inner), z = np.quantile(draws, side), ndtri(side)
+        slope = (inner - outer) / (z[1] - z[0])
+        ends.append((z[0], outer, slope if slope > 0 else np.std(draws)))
+    return ends
+
+
+def _value_at(draws, z):
+    """Give the value at a normal deviate: a quantile, or beyond the last few draws a line."""
+    tails = _tails(draws)
+    if tails and np.isfinite(z):
+        (low, first, rise), (high, last, fall) = tails
+        if z < low:
+            return float(first + rise * (z - low))
+        if z > high:
+            return float(last + fall * (z - high))
+    return float(np.quantile(draws, ndtr(z)))
+
+
+def _deviate_of(draws, value):
+    """Give the normal deviate of a value, as ``_value_at`` has it; a tie counts half."""
+    tails = _tails(draws)
+    if tails:
+        (low, first, rise), (high, last, fall) = tails
+        if value < first:
+            return low + (value - first) / rise
+        if value > last:
+            return high + (value - last) / fall
+    return ndtri(_below(draws, value))

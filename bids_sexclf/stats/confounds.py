@@ -81,7 +81,8 @@ def partial_association(logit, target, covariate, group=None, fold=None, n=5000,
     -----
     The p-value flips the signs of each family's sum of rank products, which are symmetric
     about zero when ranks are independent; it is close to exact, not exact. A covariate that
-    truly belongs to a sex difference correlates too: this shows association, not cause.
+    truly belongs to a sex difference correlates too: this shows association, not cause. It speaks
+    of the models as they were fitted, which by chance may have learnt what goes with the covariate.
 
     References
     ----------
@@ -145,8 +146,9 @@ def explained_by(
     Notes
     -----
     ``explained`` is absence of evidence, not evidence of absence: in a small sample everything
-    is explained. Report the interval beside it. The interval is as in
-    :func:`bids_sexclf.stats.resampling.bootstrap`, and ``nan`` in the same cases.
+    is explained. Report the interval beside it. Under cross-validation the factor makes that
+    likelier: it is right where neither model knows anything, and too large where both do. The
+    interval is as in :func:`bids_sexclf.stats.resampling.bootstrap`, and ``nan`` in the same cases.
 
     References
     ----------

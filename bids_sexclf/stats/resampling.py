@@ -161,7 +161,8 @@ def bootstrap(score, target, logit, fold=None, group=None, n=2000, level=0.95, s
         Both ``nan`` if there is no interval to be had: the score is undefined, or is so in
         more than one resample in twenty, or is the same in all of them. A share without a
         single error (or hit) has the exact binomial bound for as many trials as the rarer class
-        has participants or families: wider than needed, never the certainty of [1, 1].
+        has participants or families, whatever the factor: wider than needed, never the certainty
+        of [1, 1].
 
     Raises
     ------
@@ -190,14 +191,17 @@ def bootstrap(score, target, logit, fold=None, group=None, n=2000, level=0.95, s
     draws, left_out = replicates(of, block, stratum, n, seed)
     value = of(np.arange(target.size))
     if value in (0, 1) and np.all(draws == value) and getattr(score, "__name__", "") in SHARES:
-        return _exact_bounds(value, target, block, level, factor)
-    return _bca.interval(draws, value, _bca.acceleration(left_out, stratum), level, factor)
+        return _exact_bounds(value, target, block, level)
+    bounds = _bca.interval(draws, value, _bca.acceleration(left_out, stratum), level, factor)
+    if getattr(score, "__name__", "") in SHARES:
+        bounds = np.clip(bounds, 0, 1)
+    return tuple(map(float, bounds))
 
 
-def _exact_bounds(value, target, block, level, factor):
+def _exact_bounds(value, target, block, level):
     """Bound a share of 0 or 1 after Clopper and Pearson (1934), doi:10.1093/biomet/26.4.404."""
     fewest = min(np.unique(block[target == label]).size for label in (0, 1))
-    reach = ((1 - level) / 2) ** (factor / fewest)
+    reach = ((1 - level) / 2) ** (1 / fewest)
     return (reach, 1.0) if value else (0.0, 1 - reach)
 
 
@@ -292,8 +296,9 @@ def permutation(
     null_mean : float
         Mean score of the permuted labels.
     p : float
-        (1 + number of permutations at least as good) / (n + 1), in [1 / (n + 1), 1];
-        uniform under the null. Both are ``nan`` if the score is.
+        (1 + number of permutations at least as good) / (n + 1), in [1 / (n + 1), 1]; uniform
+        under the null. With a factor, as good as the score brought nearer to their mean, and
+        then uniform only as far as the factor is right. Both are ``nan`` if the score is.
 
     Raises
     ------

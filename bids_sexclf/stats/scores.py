@@ -35,6 +35,10 @@ WITHOUT_NULL = ("calibration_intercept",)
 SHARES = ("auc", "accuracy", "balanced_accuracy", "precision", "recall")
 """Scores that are a share of participants or of pairs, in [0, 1]."""
 
+OF_LEVEL = ("precision", "recall", "calibration_intercept")
+"""Scores that move with the level of the logits. A man in the training part raises the logits of
+those tested elsewhere, and lowers none of his own: what folds teach each other does not add up."""
+
 WITHOUT_INTERVAL = ("calibration_error",)
 """Scores whose own bias exceeds their spread, so that a bootstrap interval would not cover."""
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bids_sexclf.errors import InputError, LeakageError
-from bids_sexclf.group import base, cohort
+from bids_sexclf.group import base, evaluate, cohort
 from bids_sexclf.settings import Run
 
 
@@ -50,6 +50,16 @@ def test_no_effect_gives_chance_and_no_region(sized):
     score = auc(sized, "cnn3")
     assert score.ci_low <= 0.5 <= score.ci_high
     assert (sized.read("regions")["p_holm"] >= 0.05).all()
+
+
+def test_factors_of_variance_are_told_and_spare_what_folds_do_not_share(planted):
+    scores = planted.read("scores").set_index(["model", "score"])["variance_factor"]
+    assert scores["cnn3", "auc"] == scores["brain_size", "auc"] == 2
+    assert scores["cnn3", "recall"] == scores["cnn3", "calibration_intercept"] == 1
+    rows = planted.read("predictions").query("part == 'test' and model == 'cnn3'")
+    assert [evaluate._factor(name, rows, planted) for name in ("cnn3", "shuffled")] == [2, 1]
+    assert (planted.read("regions")["variance_factor"] == 2).all()
+    assert (planted.read("comparisons")["variance_factor"] == 2).all()
 
 
 def test_the_report_says_that_brain_size_alone_explains_the_score(sized):

@@ -139,10 +139,27 @@ def test_an_interval_reaches_out_by_the_root_of_the_factor():
     assert p == pytest.approx(2 * (1 - 0.9213), abs=0.01)
 
 
-def test_bounds_that_would_lie_beyond_the_draws_are_the_last_of_them():
-    draws = np.random.default_rng(0).normal(size=500)
+@pytest.mark.parametrize("factor", [1, 2])
+@pytest.mark.parametrize("speed", [-0.05, 0.0, 0.05])
+def test_intervals_and_p_values_agree_about_zero(factor, speed):
+    rng = np.random.default_rng(0)
+    shapes = [rng.normal(size=2000), rng.gamma(4, size=2000) - 4, 4 - rng.gamma(4, size=2000)]
+    for shape, level in [(shape, level) for shape in shapes for level in (0.95, 0.99)]:
+        shape = shape / shape.std()
+        for middle in np.linspace(1.5, 5, 200):
+            draws = shape + middle
+            low, _ = _bca.interval(draws, middle, speed, level, factor)
+            p = _bca.p_of_zero(draws, middle, speed, factor)
+            if abs(p - (1 - level)) > 2 / 2000:  # a share counts draws, one by one
+                assert (low > 0) == (p < 1 - level)
+
+
+def test_a_tail_goes_on_where_the_draws_end():
+    draws = np.sort(np.random.default_rng(0).normal(size=500))
     low, high = _bca.interval(draws, 0.0, 0.25, 0.999, factor=2)
-    assert draws.min() <= low < 0 and high == draws.max()
+    assert low < 0 and draws[-1] < high < 100
+    p = [_bca.p_of_zero(draws + shift, shift, 0.0, factor=2) for shift in np.linspace(0, 8, 81)]
+    assert np.all(np.diff(p) <= 0) and np.max(np.abs(np.diff(p))) < 0.08
 
 
 def test_a_difference_that_no_draw_contradicts_has_a_small_p_with_a_factor_too():
