@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bids_sexclf.errors import InputError, LeakageError
-from bids_sexclf.group import base, evaluate, cohort
+from bids_sexclf.group import base, cohort, evaluate
 from bids_sexclf.settings import Run
 
 
