@@ -53,3 +53,11 @@ def test_design_is_the_studys_first_model_or_cnn3(names):
     network = shuffled.Classifier(Study(models=names)).network
     assert isinstance(network, models.find("cnn3").Classifier)
     assert network.design == "shuffled-cnn3"
+
+
+def test_dealt_ages_are_those_of_the_training_part_and_do_not_go_with_the_true_ones():
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        ages = draw.uniform(20, 80, 60)
+        dealt = shuffled._permute(ages, draw)
+        assert sorted(dealt) == sorted(ages) and abs(np.corrcoef(ages, dealt)[0, 1]) < 0.02
