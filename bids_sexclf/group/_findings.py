@@ -6,6 +6,8 @@ from bids_sexclf.figures import label_region
 from bids_sexclf.group._words import GLUE, equate_p, say_interval, say_number
 
 CHANCE_P = 0.05
+ALARM_P = 0.01
+"""Below it, what shuffled labels score is called leakage."""
 """Below this p-value a result is called more than chance, in words as in the figures."""
 
 BASELINES = {
@@ -218,12 +220,20 @@ def say_shuffled(score, which, level, checks=1):
             f"Trained on shuffled labels, a model of {which} scores chance, as it should "
             f"({numbers}).",
         )
+    if score["p"] >= ALARM_P / checks:
+        return Finding(
+            "caution",
+            f"Trained on shuffled labels, a model of {which} scores higher than luck makes it in "
+            f"{100 * (1 - CHANCE_P):g} of 100 sound studies ({numbers}). Run again with another "
+            "random_seed: if it stays so, something about the test participants reaches the "
+            "training.",
+        )
     return Finding(
         "alarm",
         f"Leakage is likely: a model of {which} trained on shuffled labels scores above chance "
         f"({numbers}). Shuffled labels cannot be learned, so something about the test participants "
         "reaches the training. Trust no score here until it is found. (By luck alone this "
-        f"warning comes in at most {100 * CHANCE_P:g} of 100 sound studies.)",
+        f"warning comes in at most {100 * ALARM_P:g} of 100 sound studies.)",
     )
 
 

@@ -164,8 +164,9 @@ def test_chance_is_settled_by_the_verdict_and_else_by_the_permutation_p(verdict,
     [
         (0.4, 1, "good"),
         (0.002, 1, "alarm"),
-        (0.03, 1, "alarm"),
+        (0.03, 1, "caution"),
         (0.03, 3, "good"),
+        (0.004, 3, "caution"),
         (np.nan, 1, "caution"),
     ],
 )
