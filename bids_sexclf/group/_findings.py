@@ -6,9 +6,9 @@ from bids_sexclf.figures import label_region
 from bids_sexclf.group._words import GLUE, equate_p, say_interval, say_number
 
 CHANCE_P = 0.05
-ALARM_P = 0.01
-"""Below it, what shuffled labels score is called leakage."""
 """Below this p-value a result is called more than chance, in words as in the figures."""
+ALARM_P = 0.01
+"""Below this one, what a model of shuffled labels scores is called leakage."""
 
 BASELINES = {
     "brain_size": "brain size alone",
