@@ -15,14 +15,11 @@ What lies in OUT is not made again.
 """
 
 import argparse
-from concurrent.futures import as_completed
 from pathlib import Path
 
 import numpy as np
-from heads import draw_heads, run_study, say, write_dataset
+from heads import draw_heads, judge_all, run_study, say, write_dataset
 from networks import VARIANTS
-
-from bids_sexclf import execute
 
 TRUTHS = ("planted", "none")
 DESIGNS = {name: one for name, one in VARIANTS.items() if name != "logistic"}
@@ -57,7 +54,7 @@ def measure(root, name):
     Returns
     -------
     dict
-        ``mae``, ``r2``, ``age_bias`` and ``gain`` (rows of tables).
+        ``score`` (mean absolute error), ``r2``, ``age_bias`` and ``gain``: rows of tables.
     """
     desk, _ = run_study(
         root,
@@ -71,7 +68,8 @@ def measure(root, name):
     )
     scores = desk.read("scores").query("model == @name").set_index("score")
     gain = desk.read("comparisons").rename(columns={"difference": "estimate"}).iloc[0]
-    return {"gain": gain} | {one: scores.loc[one] for one in ("mae", "r2", "age_bias")}
+    rows = {one: scores.loc[one] for one in ("r2", "age_bias")}
+    return rows | {"gain": gain, "score": scores.loc["mae"]}
 
 
 def main():
@@ -90,22 +88,13 @@ def main():
         effect, seed = given.effect * (truth == "planted"), given.seed + TRUTHS.index(truth)
         roots[truth] = given.out / f"{truth}-{given.people}-{given.effect:g}-{given.seed}"
         make_heads(roots[truth], given.people, effect, seed)
-    told = {}
-    with execute.pool(given.processes) as pool:
-        jobs = {
-            pool.submit(measure, root, name): (name, truth)
-            for name in given.only
-            for truth, root in roots.items()
-        }
-        for job in as_completed(jobs):
-            told[jobs[job]] = job.result()
-            print(*jobs[job], say(told[jobs[job]]["mae"]), flush=True)
+    told = judge_all(measure, given.only, roots, given.processes)
     print(f"\nLeast error that knowing the region allows: {find_least_error(given.effect):.2f}\n")
     columns = ("error, years", "minus the median's", "R2", "lean", "minus the median's, none")
     print(f"| model | {' | '.join(columns)} |\n" + "|---" * 6 + "|")
     for name in given.only:
         one, none = (told.get((name, truth), {}) for truth in TRUTHS)
-        cells = [say(one.get(key)) for key in ("mae", "gain", "r2", "age_bias")]
+        cells = [say(one.get(key)) for key in ("score", "gain", "r2", "age_bias")]
         print(f"| `{name}` | {' | '.join([*cells, say(none.get('gain'))])} |")
 
 

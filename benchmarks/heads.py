@@ -7,11 +7,12 @@ region of white matter is brighter by what is planted, in its standard deviation
 
 import json
 import resource
+from concurrent.futures import as_completed
 
 import numpy as np
 import pandas as pd
 
-from bids_sexclf import layout
+from bids_sexclf import execute, layout
 from bids_sexclf.disk import write_json
 from bids_sexclf.group import base
 from bids_sexclf.lobes import list_lobes, make_lobes, sample_tissues
@@ -161,6 +162,36 @@ def run_study(root, name, **choices):
     cards = [json.loads(path.read_text()) for path in desk.folder.glob("models/*/*/model.json")]
     seconds = json.loads((desk.folder / "seconds.json").read_text())["seconds"]
     return desk, {"seconds": seconds, "parameters": cards[0].get("parameters")}
+
+
+def judge_all(measure, names, roots, processes):
+    """Measure every model on every truth; say each score as it comes.
+
+    Parameters
+    ----------
+    measure : callable
+        ``measure(root, name)`` gives a dict, in which ``score`` is a row of the scores table.
+    names : list of str
+    roots : dict of str to pathlib.Path
+        Truth to what ``write_dataset`` wrote.
+    processes : int
+
+    Returns
+    -------
+    dict
+        (name, truth) to what was measured.
+    """
+    told = {}
+    with execute.pool(processes) as pool:
+        jobs = {
+            pool.submit(measure, root, name): (name, truth)
+            for name in names
+            for truth, root in roots.items()
+        }
+        for job in as_completed(jobs):
+            told[jobs[job]] = job.result()
+            print(*jobs[job], say(told[jobs[job]]["score"]), flush=True)
+    return told
 
 
 def processor_seconds():

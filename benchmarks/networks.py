@@ -15,12 +15,9 @@ was cut short are then lost.
 """
 
 import argparse
-from concurrent.futures import as_completed
 from pathlib import Path
 
-from heads import differ_by_sex, draw_heads, run_study, say, write_dataset
-
-from bids_sexclf import execute
+from heads import differ_by_sex, draw_heads, judge_all, run_study, say, write_dataset
 
 TRUTHS = ("planted", "none")
 VIT = {"design": "vit", "patch": [8, 9, 8], "width": 96, "depth": 3, "heads": 4}
@@ -63,12 +60,13 @@ def measure(root, name):
     Returns
     -------
     dict
-        ``auc`` (a row of the scores table), ``seconds`` of the processor, ``parameters`` or None.
+        ``score`` (AUC, a row of the scores table), ``seconds`` of the processor, and ``parameters``
+        or None.
     """
     desk, about = run_study(
         root, name.replace("_", ""), models=[name], variants={name: VARIANTS[name]}
     )
-    return about | {"auc": desk.read("scores").query("score == 'auc'").iloc[0]}
+    return about | {"score": desk.read("scores").query("score == 'auc'").iloc[0]}
 
 
 def compare_networks(given):
@@ -80,22 +78,13 @@ def compare_networks(given):
         planted = differ_by_sex(given.people, given.effect if truth == "planted" else 0.0)
         sexes = ["FM"[index % 2] for index in range(given.people)]
         write_dataset(root, {"sex": sexes}, draw_heads(planted, seed), seed)
-    told = {}
-    with execute.pool(given.processes) as pool:
-        jobs = {
-            pool.submit(measure, root, name): (name, truth)
-            for name in given.only
-            for truth, root in roots.items()
-        }
-        for job in as_completed(jobs):
-            told[jobs[job]] = job.result()
-            print(*jobs[job], say(told[jobs[job]]["auc"]), flush=True)
+    told = judge_all(measure, given.only, roots, given.processes)
     print("| model | AUC, planted | AUC, none | parameters | processor s |\n|---|---|---|---|---|")
     for name in given.only:
         rows = {truth: told[name, truth] for truth in given.truths}
         known = next(iter(rows.values()))
         size = f"{known['parameters']:,}" if known["parameters"] else ""
-        cells = " | ".join(say(rows[truth]["auc"] if truth in rows else None) for truth in TRUTHS)
+        cells = " | ".join(say(rows[truth]["score"] if truth in rows else None) for truth in TRUTHS)
         print(f"| `{name}` | {cells} | {size} | {known['seconds']:.0f} |")
 
 

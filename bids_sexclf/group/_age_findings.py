@@ -67,7 +67,7 @@ def say_headline(pairs, compared):
     -------
     Finding
     """
-    verdicts = _verdicts(compared, "median_age")
+    verdicts = say.verdicts_against(compared, "median_age")
     if not any(pair in verdicts for pair in pairs):
         return Finding("caution", "No model of age was held against the median age.")
     hits = [pair for pair in pairs if verdicts.get(pair) == "above"]
@@ -75,21 +75,7 @@ def say_headline(pairs, compared):
         return Finding("caution", "No model is shown to tell age better than the median age does.")
     some = "The model tells" if len(pairs) == 1 else f"{len(hits)} of {len(pairs)} models tell"
     start = f"{some} age better than the median age of the training part does"
-    sized = _verdicts(compared, "brain_size")
-    beyond = sum(sized.get(pair) == "above" for pair in hits)
-    if not any(pair in sized for pair in hits):
-        return Finding("caution", f"{start}; whether brain size alone explains it was not asked.")
-    if beyond == len(hits):
-        return Finding("good", f"{start}, and better than brain size alone.")
-    if not beyond:
-        return Finding("caution", f"{start}, but not shown to be better than brain size alone.")
-    return Finding("plain", f"{start}; {beyond} of them better than brain size alone.")
-
-
-def _verdicts(compared, baseline):
-    """Give the verdict of each model and map held against a baseline."""
-    rows = compared[compared["baseline"] == baseline]
-    return {(row["model"], row["map"]): row["verdict"] for _, row in rows.iterrows()}
+    return say.say_beyond_size(start, hits, compared)
 
 
 def say_model(pair, tables, level):

@@ -417,8 +417,25 @@ def say_headline(pairs, above, comparisons):
         return Finding("caution", f"{none}{negated} shown to tell female from male brains.")
     verb = "tells" if len(hits) == 1 else "tell"
     start = f"{total} {verb} female from male brains better than chance"
-    sized = comparisons[(comparisons["baseline"] == "brain_size") & (comparisons["score"] == "auc")]
-    verdicts = {(row["model"], row["map"]): row["verdict"] for _, row in sized.iterrows()}
+    return say_beyond_size(start, hits, comparisons)
+
+
+def say_beyond_size(start, hits, comparisons):
+    """Go on from what models tell to whether brain size alone tells it too.
+
+    Parameters
+    ----------
+    start : str
+        What they tell.
+    hits : list of (str, str)
+        Models and maps that do; at least one.
+    comparisons : pandas.DataFrame
+
+    Returns
+    -------
+    Finding
+    """
+    verdicts = verdicts_against(comparisons, "brain_size")
     beyond = sum(verdicts.get(pair) == "above" for pair in hits)
     if not any(pair in verdicts for pair in hits):
         return Finding("caution", f"{start}; whether brain size alone explains it was not asked.")
@@ -427,6 +444,22 @@ def say_headline(pairs, above, comparisons):
     if not beyond:
         return Finding("caution", f"{start}, but not shown to be better than brain size alone.")
     return Finding("plain", f"{start}; {beyond} of them better than brain size alone.")
+
+
+def verdicts_against(comparisons, baseline):
+    """Give the verdict of each model and map held against a baseline.
+
+    Parameters
+    ----------
+    comparisons : pandas.DataFrame
+    baseline : str
+
+    Returns
+    -------
+    dict
+    """
+    rows = comparisons[comparisons["baseline"] == baseline]
+    return {(row["model"], row["map"]): row["verdict"] for _, row in rows.iterrows()}
 
 
 def say_network(pair, tables, level):

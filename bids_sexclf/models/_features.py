@@ -1,5 +1,7 @@
 """What the classifiers of feature tables share: unknown values, scaling, nested search, saving."""
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from bids_sexclf.errors import InputError
@@ -63,7 +65,7 @@ def standardize(values, median, centre, scale):
     return (np.where(np.isfinite(values), values, median) - centre) / scale
 
 
-class FeatureClassifier:
+class FeatureClassifier(ABC):
     """Learn to tell male from female participants, or ages, from a table of numbers.
 
     Unknown values become the median of the training part, then every feature is centred and
@@ -100,21 +102,21 @@ class FeatureClassifier:
         self.names = self.state = None
         self.chosen, self.inner_score = {}, None
 
+    @abstractmethod
     def grid(self, n_participants):
         """List the settings to search, the simplest first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def learn(self, values, target, setting, seed):
         """Learn from scaled features; give what `answer` needs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answer(self, state, values):
         """Give logits, or years, of scaled features."""
-        raise NotImplementedError
 
+    @abstractmethod
     def weigh(self, validation, seed):
         """Give the importance of each feature, shape (k,)."""
-        raise NotImplementedError
 
     def fit(self, inputs, target, validation, *, seed, folder=None, progress=None, groups=None):
         """Search the settings, then learn from the whole training part.
@@ -239,7 +241,7 @@ class FeatureClassifier:
     apart = ()
     """Keys of the state that ``save_arrays`` keeps in files of their own."""
 
-    def save_arrays(self, folder):
+    def save_arrays(self, folder):  # noqa: B027 - most entries have nothing to add
         """Save what does not fit into the card."""
 
     def load_arrays(self, folder):
