@@ -38,7 +38,8 @@ def run(desk, advance):
     tested = desk.read("predictions").query("part == 'test'")
     tested = tested.merge(_about(desk.read("cohort")), on=["participant_id", "session_id"])
     groups = {key: rows for key, rows in tested.groupby(["model", "map"], sort=False)}
-    factors = {key: _factor(key[0], rows, desk) for key, rows in groups.items()}
+    splits = desk.read("splits")
+    factors = {key: _factor(key[0], rows, desk.study, splits) for key, rows in groups.items()}
     by_age = desk.study.target == "age"
     score, hold, relate = (
         (_age.score_table, _age.compare, _age.associate)
@@ -90,11 +91,9 @@ def _work(job, tell):
     return function(*given)
 
 
-def _factor(model, rows, desk):
+def _factor(model, rows, study, splits):
     """Give the factor of the variance of a model; labels dealt anew teach nothing folds share."""
-    if desk.study.variant(model)[0] == "shuffled":
-        return 1.0
-    return variance_factor(desk.read("splits"), rows)
+    return 1.0 if study.variant(model)[0] == "shuffled" else variance_factor(splits, rows)
 
 
 def _about(cohort):

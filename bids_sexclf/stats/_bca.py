@@ -94,8 +94,9 @@ def p_of_zero(draws, estimate, speed, factor=1.0):
     Returns
     -------
     float
-        In [1 / (n + 1), 1]; 1 if all draws are zero, ``nan`` where there is no interval. Smaller
-        than 1 - level exactly where the interval of that level leaves zero out.
+        In [1 / (n + 1), 1]; 1 if all draws are zero, ``nan`` where there is no interval. But for
+        the grain of single draws it is smaller than 1 - level where the interval of that level
+        leaves zero out.
     """
     defined = draws[np.isfinite(draws)]
     if not np.isfinite(estimate) or defined.size < (1 - UNDEFINED) * draws.size:

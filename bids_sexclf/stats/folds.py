@@ -31,18 +31,16 @@ def variance_factor(learnt, tested):
     Raises
     ------
     InputError
-        If shapes differ, or nobody is tested.
+        If shapes differ, or a fold has no teacher or nobody to test.
 
     Notes
     -----
-    The factor is right for what is found by chance, and so for tests of no effect: in
-    simulations without an effect the variance of AUC over cohorts was 2.0 times what resampling
-    showed, that of balanced accuracy 1.8, of Brier's score 1.6. With an effect it is between 1 and
-    2 for those, too much for differences between models, which need not vary together (about 1),
-    and too little for two: the mean drop of a region that truly matters, and the lean of errors
-    of age, where a participant moves the number as a teacher and as a tested one (up to 3). It does
-    not hold for scores that move with the level of logits (``scores.OF_LEVEL``), and not for
-    models whose training labels were dealt anew in each fold.
+    The factor is right for what is found by chance, and so for tests of no effect. With an effect
+    it is too large for most scores, and for differences between models, which need not vary
+    together; and too small for two: the mean drop of a region that truly matters, and the lean of
+    errors of age, where a participant moves the number as a teacher and as a tested one. It does
+    not hold for scores that move with the level of logits (``scores.OF_LEVEL``), nor for models
+    whose training labels were dealt anew in each fold.
 
     References
     ----------

@@ -57,7 +57,8 @@ def test_factors_of_variance_are_told_and_spare_what_folds_do_not_share(planted)
     assert scores["cnn3", "auc"] == scores["brain_size", "auc"] == 2
     assert scores["cnn3", "recall"] == scores["cnn3", "calibration_intercept"] == 1
     rows = planted.read("predictions").query("part == 'test' and model == 'cnn3'")
-    assert [evaluate._factor(name, rows, planted) for name in ("cnn3", "shuffled")] == [2, 1]
+    given = (rows, planted.study, planted.read("splits"))
+    assert [evaluate._factor(name, *given) for name in ("cnn3", "shuffled")] == [2, 1]
     assert (planted.read("regions")["variance_factor"] == 2).all()
     assert (planted.read("comparisons")["variance_factor"] == 2).all()
 
