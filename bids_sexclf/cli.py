@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 from bids_sexclf import __version__
+from bids_sexclf.disk import temporary_files
 from bids_sexclf.errors import PARTIAL, REFUSALS, USAGE, InputError
 from bids_sexclf.settings import Preparation, Run, Study, build, find_study, read_toml
 
@@ -170,9 +171,13 @@ def main(argv=None):
     os.environ["NIPYPE_NO_ET"] = "1"  # no version ping
     try:
         records = read_settings(arguments)
-        check_places(arguments["bids_dir"], arguments["output_dir"], records["run"])
+        out, run = arguments["output_dir"], records["run"]
+        check_places(arguments["bids_dir"], out, run)
         level = {"participant": _participant, "group": _group}[arguments["level"]]
-        return level(arguments["bids_dir"], arguments["output_dir"], **records)
+        # The work folder can be written to where the rest may not be.
+        folder = Path(run.work_dir or out / "work", "tmp")
+        with temporary_files(folder, sockets=level is _group):
+            return level(arguments["bids_dir"], out, **records)
     except REFUSALS as fault:
         print(f"bids-sexclf: {type(fault).__name__}: {fault}", file=sys.stderr)
         return fault.exit_code
@@ -183,7 +188,6 @@ def _participant(bids_dir, out, run, preparation, study):
     from bids_sexclf.participant import run as level
     from bids_sexclf.participant.plan import plan
 
-    _use_temporary_folder(run, out)
     with Bar("checking scans", "scan") as bar:
         planned = plan(bids_dir, out, run, preparation, bar.update)
     for row in planned.excluded:
@@ -231,7 +235,6 @@ def _run_study(bids_dir, out, run, study, team=None):
     from bids_sexclf.group import base
     from bids_sexclf.group.methods import write_methods
 
-    _use_temporary_folder(run, out)
     if run.reports_only:
         run = run.model_copy(update={"first": "report", "last": "report"})
     if run.boilerplate_only:
@@ -257,17 +260,6 @@ def _run_study(bids_dir, out, run, study, team=None):
 
 def _who(row):
     return "_".join(filter(None, (row["participant_id"], row["session_id"])))
-
-
-def _use_temporary_folder(run, out):
-    """Keep temporary files in the work folder: it is writable where the rest may not be."""
-    import tempfile
-
-    folder = Path(run.work_dir or out / "work", "tmp").resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    os.environ["TMPDIR"] = str(folder)
-    os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
-    tempfile.tempdir = str(folder)
 
 
 class Bar:

@@ -61,3 +61,62 @@ def locked(path):
     with open(path, "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+SOCKET_ROOM = 60
+"""Longest path in which the sockets of other libraries fit, whose whole names end at 107 bytes."""
+
+
+@contextmanager
+def temporary_files(folder, sockets=False):
+    """Let this process, and those it starts meanwhile, keep temporary files in a folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made where it is missing.
+    sockets : bool
+        Whether processes shall reach each other through it: a long path then goes by a short
+        name. Where a socket does not fit, torch's readers of volumes wait for ever.
+    """
+    folder = Path(folder).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    used = _shorten(folder) if sockets else str(folder)
+    given = {"TMPDIR": used, "MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR", f"{used}/matplotlib")}
+    before, place = {name: os.environ.get(name) for name in given}, tempfile.tempdir
+    os.environ |= given
+    tempfile.tempdir = used
+    try:
+        yield
+    finally:
+        tempfile.tempdir = place
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _shorten(folder):
+    """Give a short name of a folder until this process ends; its own where none can be made."""
+    if _has_room(folder):
+        return str(folder)
+    import shutil
+    from multiprocessing.util import Finalize
+
+    for place in (tempfile.gettempdir(), "/tmp"):  # noqa: S108
+        try:
+            home = tempfile.mkdtemp(prefix="bids", dir=place)
+        except OSError:  # a container may have no other folder that can be written to
+            continue
+        # After multiprocessing has emptied its own folder (-100), which may lie behind this name.
+        Finalize(None, shutil.rmtree, (home, True), exitpriority=-200)
+        name = os.path.join(home, "tmp")
+        if _has_room(name):
+            os.symlink(folder, name)
+            return name
+    return str(folder)
+
+
+def _has_room(folder):
+    return len(os.fsencode(folder)) <= SOCKET_ROOM
