@@ -14,15 +14,8 @@ options with which two cores train on a grid of 32 voxels in seconds. An entry w
 give ``pretrain``, which learns from training volumes without their target.
 """
 
-import os
-
 from bids_sexclf import catalogue
 from bids_sexclf.errors import InputError
-
-# Torch reads this at its first tensor: large ones then lie on large pages (Linux). The system
-# otherwise hands out the activations of a 3D network in pages of 4 KiB, at every step anew,
-# which takes a processor about as long as the network does.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def find(name):

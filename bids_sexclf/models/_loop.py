@@ -156,8 +156,11 @@ def run(loop, loader, validation=None):
     ------
     ToolError
         If memory is used up.
+    InputError
+        If devices are not there, or cannot compute with the recipe's precision.
     """
     recipe = loop.recipe
+    _device.check_precision(recipe)
     seat = loop.devices if isinstance(loop.devices, _nodes.Seat) else None
     count, nodes = (seat.devices, seat.num_nodes) if seat else (loop.devices, 1)
     _device.check_devices(count, loop.last, min(loop.batches.sizes), nodes)
@@ -165,7 +168,11 @@ def run(loop, loader, validation=None):
         f"Lower batch_size ({recipe.batch_size}) and raise accumulate ({recipe.accumulate}) by the "
         "same factor, so that steps stay the same; or raise voxel_size."
     )
-    with _device.interruptible(), _device.within_memory("training", remedy):
+    with (
+        _device.interruptible(),
+        _device.within_memory("training", remedy),
+        _device.keeping_memory(),
+    ):
         if seat is not None:
             with _nodes.joined(seat, loop.last.stem):
                 _go_on(loop, loader, validation, _agreed_past(loop), count, nodes)

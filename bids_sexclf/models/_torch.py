@@ -296,6 +296,7 @@ class NetworkClassifier:
             torch.inference_mode(),
             _device.reproducible(),
             _device.within_memory("predicting", remedy),
+            _device.keeping_memory(),
         ):
             for number, volumes in enumerate(_batches.read_ahead(inputs, size, device)):
                 some = torch.from_numpy(volumes).to(device, non_blocking=True)

@@ -64,8 +64,8 @@ class Recipe(Record):
     )
     precision: Literal["auto", "32", "bf16-mixed", "16-mixed"] = choice(
         "auto",
-        "Numbers of the training: single precision, or mixed with 16 bits. auto: bf16-mixed on a "
-        "graphics card that has it, else 32.",
+        "Numbers of the training: single precision, or mixed with 16 bits, which only graphics "
+        "cards may. auto: bf16-mixed on a card that has it, else 32.",
     )
     standardize: Literal["voxel", "map", "none"] = choice(
         "map", "Centre and scale by the training part: each voxel, the whole map, or not."

@@ -67,9 +67,22 @@ def test_participants_of_an_incomplete_step_count_alike(study, small_cohort):
     assert Batches(11, 3).weigh(3) == [9, 9, 9, 2]
 
 
+@pytest.fixture
+def all_precisions(monkeypatch):
+    """Let a processor train in 16 bits too: these networks have no thin maps."""
+    monkeypatch.setattr(_device, "check_precision", lambda recipe: None)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_a_processor_is_not_trusted_with_16_bits(study, small_cohort, precision):
+    train, validation = small_cohort
+    with pytest.raises(InputError, match=f"precision {precision} and no graphics card"):
+        Linear(change(study, precision=precision)).fit(*train, validation, seed=0)
+
+
 @pytest.mark.parametrize("precision", ["32", "bf16-mixed", "16-mixed"])
 def test_a_clipped_step_is_as_long_as_allowed_whatever_the_precision(
-    study, small_cohort, precision
+    study, small_cohort, precision, all_precisions
 ):
     """Under 16-mixed the loss is scaled by 2^16: clipped first, a step would be 2^16 shorter."""
     (volumes, target), validation = small_cohort
@@ -246,7 +259,9 @@ EVERYTHING = {
         {"choose_by": "auc", "class_weights": "none"},
     ],
 )
-def test_killed_run_goes_on_to_the_same_weights(study, small_cohort, tmp_path, choices):
+def test_killed_run_goes_on_to_the_same_weights(
+    study, small_cohort, tmp_path, choices, all_precisions
+):
     train, validation = small_cohort
     study = change(study, epochs=4, **choices)
     whole = Classifier(study).fit(*train, validation, seed=0)
