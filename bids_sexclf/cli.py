@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 from bids_sexclf import __version__
-from bids_sexclf.errors import PARTIAL, REFUSALS, USAGE, InputError
+from bids_sexclf.errors import PARTIAL, REFUSALS, USAGE, InputError, suggest
 from bids_sexclf.settings import Preparation, Run, Study, build, find_study, read_toml
 
 RECORDS = {
@@ -18,7 +18,16 @@ RECORDS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that ends with the exit code for wrong usage."""
+    """A parser that ends with the exit code for wrong usage, and knows what was meant."""
+
+    def parse_args(self, args=None, namespace=None):
+        """Read the arguments, and refuse flags that do not exist with those that are close."""
+        read, rest = self.parse_known_args(args, namespace)
+        if rest:
+            flags = [word.partition("=")[0] for word in rest if word.startswith("-")]
+            known = self._option_string_actions
+            self.error(f"unrecognized arguments: {' '.join(rest)}.{suggest(flags, known)}")
+        return read
 
     def error(self, message):
         """Say what is wrong, and exit with 64."""
@@ -116,7 +125,7 @@ def read_settings(arguments):
     if unknown:
         raise InputError(
             f"Found {', '.join(unknown)} in {arguments['config_file']}, needed some of "
-            f"{', '.join(sorted(known))}. Correct the file."
+            f"{', '.join(sorted(known))}. Correct the file.{suggest(unknown, known)}"
         )
     sources = {Study: find_study(arguments["study"]), Run: {}, Preparation: {}}
     made = {}

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_sexclf.disk import write_json
-from bids_sexclf.errors import InputError
+from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.group._words import name_pair
 from bids_sexclf.layout import versions, write_description
 from bids_sexclf.settings import Run, Study
 from bids_sexclf.tables import read_table
 
 STAGES = ("cohort", "splits", "fit", "evaluate", "attribute", "regions", "report")
+UNSURE = "unless what it reads changes"
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def chosen(run):
         if stage is not None and stage not in STAGES:
             raise InputError(
                 f"Found {flag} {stage}, needed one of {', '.join(STAGES)}. Correct it."
+                f"{suggest([stage], STAGES)}"
             )
     first = STAGES.index(run.first) if run.first else 0
     last = STAGES.index(run.last) if run.last else len(STAGES) - 1

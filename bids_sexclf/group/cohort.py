@@ -13,7 +13,7 @@ import numpy as np
 
 from bids_sexclf import layout
 from bids_sexclf.anatomy.acpc import SPACE as NATIVE
-from bids_sexclf.errors import InputError
+from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.group import _morphometry
 from bids_sexclf.group._grids import write_grid, write_native_grid
 from bids_sexclf.group._quality import gather_quality
@@ -138,6 +138,7 @@ def find_maps(desk):
     if unknown:
         raise InputError(
             f"Found maps {', '.join(unknown)}, needed some of {', '.join(ENTRIES)}. Correct maps."
+            f"{suggest(unknown, ENTRIES)}"
         )
     found, spaces = {}, set()
     # A participant counts only once its quality file, which is written last, is there.
