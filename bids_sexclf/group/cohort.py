@@ -44,15 +44,19 @@ NUMBERS = (
 
 
 def digest(desk):
-    """Digest what the stage reads outside the study: who is there, and which files."""
-    files = [desk.bids_dir / "participants.tsv"]
-    files += [
-        desk.derivatives / entry["path"]
-        for entry in layout.find_derivatives(desk.derivatives, "quality")
-    ]
-    files += _morphometry.list_stats(desk, layout.find_derivatives(desk.derivatives, "quality"))
+    """Digest what the stage reads outside the study: who is there, and which files.
+
+    Files go by their names within the folders given, which may be spelt in another way next time.
+    """
+    people = layout.find_derivatives(desk.derivatives, "quality")
+    files = [(desk.bids_dir, desk.bids_dir / "participants.tsv")]
+    files += [(desk.derivatives, desk.derivatives / entry["path"]) for entry in people]
+    freesurfer = desk.run.derivatives_of("freesurfer")
+    files += [(freesurfer, path) for path in _morphometry.list_stats(desk, people)]
     seen = [
-        (str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()
+        (path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
+        for folder, path in files
+        if path.exists()
     ]
     return hashlib.sha256(repr(seen).encode()).hexdigest()
 
