@@ -219,6 +219,45 @@ def warnings_of(desk):
     return [f"warning: {told}"] if told else []
 
 
+def left_out(desk):
+    """List whom the cohort leaves out, and why.
+
+    Parameters
+    ----------
+    desk : Desk
+
+    Returns
+    -------
+    list of dict
+        participant_id, session_id (None where there is none), stage, reason; one for each
+        participant-session.
+    """
+    table = desk.read("excluded").drop_duplicates(["participant_id", "session_id"])
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def foresee(desk, stages):
+    """Say what each of several stages would do, as far as can be known before they run.
+
+    Parameters
+    ----------
+    desk : Desk
+    stages : iterable of str
+        In their order.
+
+    Returns
+    -------
+    dict of str to str
+        Stage to what `state` says; what is finished may not stay so once a stage before it runs.
+    """
+    states = {}
+    for stage in stages:
+        sure = all(told == "finished" for told in states.values())
+        told = state(desk, stage)
+        states[stage] = told if sure or told != "finished" else f"{told}, {UNSURE}"
+    return states
+
+
 def findings(desk):
     """Say in a few lines what a study found.
 
