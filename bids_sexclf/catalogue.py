@@ -1,10 +1,9 @@
 """Find an entry by its file name, or say which ones exist."""
 
-import difflib
 import importlib
 import pkgutil
 
-from bids_sexclf.errors import InputError
+from bids_sexclf.errors import InputError, suggest
 
 
 def names(package):
@@ -53,9 +52,8 @@ def find(package, name):
     known = names(package)
     if name not in known:
         kind = package.rsplit(".", 1)[-1]
-        close = difflib.get_close_matches(str(name), known, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
         raise InputError(
-            f"Found {name!r}, needed one of the {kind} that exist: {', '.join(known)}.{hint}"
+            f"Found {name!r}, needed one of the {kind} that exist: {', '.join(known)}."
+            f"{suggest([name], known)}"
         )
     return importlib.import_module(f"{package}.{name}")

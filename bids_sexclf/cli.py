@@ -8,7 +8,7 @@ from typing import Literal, get_args, get_origin
 
 from bids_sexclf import __version__
 from bids_sexclf.disk import temporary_files
-from bids_sexclf.errors import PARTIAL, REFUSALS, USAGE, InputError
+from bids_sexclf.errors import PARTIAL, REFUSALS, USAGE, InputError, suggest
 from bids_sexclf.settings import Preparation, Run, Study, build, find_study, read_toml
 
 RECORDS = {
@@ -19,7 +19,16 @@ RECORDS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that ends with the exit code for wrong usage."""
+    """A parser that ends with the exit code for wrong usage, and knows what was meant."""
+
+    def parse_args(self, args=None, namespace=None):
+        """Read the arguments, and refuse flags that do not exist with those that are close."""
+        read, rest = self.parse_known_args(args, namespace)
+        if rest:
+            flags = [word.partition("=")[0] for word in rest if word.startswith("-")]
+            known = self._option_string_actions
+            self.error(f"unrecognized arguments: {' '.join(rest)}.{suggest(flags, known)}")
+        return read
 
     def error(self, message):
         """Say what is wrong, and exit with 64."""
@@ -117,7 +126,7 @@ def read_settings(arguments):
     if unknown:
         raise InputError(
             f"Found {', '.join(unknown)} in {arguments['config_file']}, needed some of "
-            f"{', '.join(sorted(known))}. Correct the file."
+            f"{', '.join(sorted(known))}. Correct the file.{suggest(unknown, known)}"
         )
     sources = {Study: find_study(arguments["study"]), Run: {}, Preparation: {}}
     made = {}
@@ -190,8 +199,7 @@ def _participant(bids_dir, out, run, preparation, study):
 
     with Bar("checking scans", "scan") as bar:
         planned = plan(bids_dir, out, run, preparation, bar.update)
-    for row in planned.excluded:
-        print(f"left out {_who(row)}: {row['reason']}", file=sys.stderr)
+    _tell("left out", planned.excluded)
     print(
         f"{len(planned.ready)} to prepare, {len(planned.finished)} finished before, "
         f"{len(planned.excluded)} left out"
@@ -208,8 +216,7 @@ def _participant(bids_dir, out, run, preparation, study):
         return PARTIAL if planned.excluded else 0
     with Bar("preparing", "step") as bar:
         excluded = level.execute(bids_dir, out, run, preparation, planned, bar.update)
-    for row in excluded[len(planned.excluded) :]:
-        print(f"failed {_who(row)}: {row['reason']}", file=sys.stderr)
+    _tell("failed", excluded[len(planned.excluded) :])
     done = len(planned.ready) + len(planned.finished) + len(planned.excluded) - len(excluded)
     print(f"{done} participant-sessions prepared, {len(excluded)} left out: see {out}/excluded.tsv")
     return PARTIAL if excluded else 0
@@ -230,32 +237,63 @@ def _group(bids_dir, out, run, preparation, study):
 
 def _run_study(bids_dir, out, run, study, team=None):
     """Run the stages of a study, and tell what was found."""
-    from bids_sexclf import models
+    from bids_sexclf import attribution, models
     from bids_sexclf.citations import write_citations
     from bids_sexclf.group import base
     from bids_sexclf.group.methods import write_methods
 
+    if run.participant_label:
+        print(
+            "warning: --participant-label has no effect on the group level, which studies everyone "
+            "who is prepared; to leave people out, take their rows out of participants.tsv, or "
+            "call them unused in a split_file",
+            file=sys.stderr,
+        )
     if run.reports_only:
         run = run.model_copy(update={"first": "report", "last": "report"})
     if run.boilerplate_only:
         print(write_citations(write_methods(study), out / f"study-{study.name}" / "logs"))
         return 0
     models.check(study)
+    for name in study.attributions:
+        attribution.find(name)
     desk = base.Desk.at(bids_dir, out, run, study, team)
     stages = base.chosen(run)
     if run.dry_run:
-        for stage in stages:
-            print(f"{stage}\t{base.state(desk, stage)}")
+        for stage, told in base.foresee(desk, stages).items():
+            print(f"{stage}\t{told}")
         return 0
     for stage in stages:
         with Bar(stage, "step") as bar:
             found = base.run_stage(desk, stage, bar.update)
+        if stage == "cohort":
+            _tell_cohort(desk)
         if stage == "cohort" and found != "finished":  # hours of training may follow
             for line in base.warnings_of(desk):
                 print(line, file=sys.stderr)
     for line in base.findings(desk):
         print(line)
     return 0
+
+
+def _tell_cohort(desk):
+    """Tell how many are studied, and for the first few who are left out why."""
+    from bids_sexclf.group import base
+
+    excluded = base.left_out(desk)
+    if excluded:
+        _tell("left out", excluded[:5])
+        print(
+            f"{len(desk.read('cohort'))} participant-sessions to study, {len(excluded)} left out: "
+            f"see {desk.folder}/excluded.tsv",
+            file=sys.stderr,
+        )
+
+
+def _tell(what, rows):
+    """Tell what became of participants, and why."""
+    for row in rows:
+        print(f"{what} {_who(row)}: {row['reason']}", file=sys.stderr)
 
 
 def _who(row):

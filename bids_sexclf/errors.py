@@ -4,6 +4,8 @@ A message has three parts: what was found, what was needed, what to do.
 Only ``cli.py`` catches these, prints them and exits.
 """
 
+from difflib import get_close_matches
+
 
 class InputError(ValueError):
     """Refuse data, a table or a setting that cannot be used as it is."""
@@ -36,3 +38,29 @@ PARTIAL = 3
 
 USAGE = 64
 """Exit code for unknown or contradictory arguments."""
+
+
+def suggest(unknown, known):
+    """Say which names a user may have meant, to stand at the end of a message.
+
+    Parameters
+    ----------
+    unknown, known : iterable of str
+        What was typed; what exists.
+
+    Returns
+    -------
+    str
+        Empty where nothing that exists is close.
+
+    Examples
+    --------
+    >>> suggest(["cnn4", "fa"], ["cnn3", "FA", "MD"])
+    " Did you mean 'cnn3' and 'FA'?"
+    >>> suggest(["ridge"], ["cnn3"])
+    ''
+    """
+    spelt = {str(name).casefold(): str(name) for name in known}
+    close = [get_close_matches(str(name).casefold(), spelt, n=1) for name in unknown]
+    meant = dict.fromkeys(repr(spelt[name]) for names in close for name in names)
+    return f" Did you mean {' and '.join(meant)}?" if meant else ""

@@ -58,6 +58,9 @@ def die_with_parent():
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
+FAILED = "failed"
+"""The last word of a job that failed."""
+
 post = None
 """In a worker: where to put messages for the process that started it."""
 
@@ -118,7 +121,9 @@ def run_jobs(function, jobs, processes, threads=1, tell=None, scheduler=None):
     processes, threads : int
         As for `pool`.
     tell : callable, optional
-        Called as ``tell(index, message)`` for each message, and with ``None`` at a job's end.
+        Called as ``tell(index, message)`` for each message, and once more at a job's end: with
+        ``None`` where it has returned, with `FAILED` where it has raised. A worker that is killed
+        says nothing more.
     scheduler : str, optional
         Address of a Dask scheduler, whose workers then run the jobs.
 
@@ -158,7 +163,7 @@ def _listen(futures, queue, tell):
             if all(future.done() for future in futures):
                 break  # a worker died without a last word
             continue
-        ended += message is None
+        ended += message in (None, FAILED)
         tell(index, message)
     return [future.exception() or future.result() for future in futures]
 
@@ -201,23 +206,26 @@ def _run_on_worker(function, job, index, threads, topic):
 
     worker = get_worker()
     set_threads(threads)
-    try:
-        return function(job, lambda message: worker.log_event(topic, (index, message)))
-    finally:
-        worker.log_event(topic, (index, None))
+    return _run(function, job, lambda message: worker.log_event(topic, (index, message)))
 
 
 def _run_here(function, job, index, tell):
     try:
-        return function(job, lambda message: tell(index, message))
+        return _run(function, job, lambda message: tell(index, message))
     except Exception as fault:
         return fault
-    finally:
-        tell(index, None)
 
 
 def _run_there(function, job, index):
+    return _run(function, job, lambda message: post.put((index, message)))
+
+
+def _run(function, job, say):
+    """Run a job, and say at its end how it went."""
     try:
-        return function(job, lambda message: post.put((index, message)))
-    finally:
-        post.put((index, None))
+        result = function(job, say)
+    except BaseException:
+        say(FAILED)
+        raise
+    say(None)
+    return result

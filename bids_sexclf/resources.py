@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from bids_sexclf.errors import InputError, ToolError
+from bids_sexclf.errors import InputError, ToolError, suggest
 from bids_sexclf.tables import read_tsv
 from bids_sexclf.volumes import Grid, load, resample, rescale_grid
 
@@ -302,7 +302,7 @@ def _atlas_files(name, labels, folders):
             raise InputError(
                 f"Found atlas {name!r} with label table {table}, needed one of "
                 f"{', '.join(sorted(known))}, or an image and its table (TSV: index, name). "
-                "Correct --atlas or --atlas-labels."
+                f"Correct --atlas or --atlas-labels.{suggest([name], known)}"
             )
         return image, table
     places = [Path(folder) for folder in folders]

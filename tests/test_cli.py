@@ -28,6 +28,19 @@ def test_wrong_usage_exits_with_64(arguments, capsys):
     assert ended.value.code == USAGE and "--help" in capsys.readouterr().err
 
 
+def test_a_misspelt_flag_is_told_with_what_was_meant(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["a", "b", "group", "--epoch=3"])
+    assert "Did you mean '--epochs'?" in capsys.readouterr().err
+
+
+def test_a_misspelt_key_of_a_file_is_told_with_what_was_meant(tmp_path, capsys):
+    config = tmp_path / "c.toml"
+    config.write_text("epoch = 3\n")
+    assert run(tmp_path / "bids", tmp_path / "out", "group", "--config-file", config) == 65
+    assert "Did you mean 'epochs'?" in capsys.readouterr().err
+
+
 def test_help_loads_nothing_heavy():
     code = (
         "import sys; from bids_sexclf import cli\n"

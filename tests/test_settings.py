@@ -32,6 +32,25 @@ def test_every_fault_of_a_study_is_told_at_once():
     assert all(word in str(told.value) for word in ("epochs", "nope", "letters", "n_folds"))
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (lambda: settings.build(settings.Study, {"epoch": 3}, "x.toml"), "epochs"),
+        (lambda: settings.find_study("kan2021"), "kan2020"),
+        (lambda: settings.build(settings.Run, {"derivatives": ["fmripreb=/x"]}, "it"), "fmriprep"),
+    ],
+)
+def test_misspelt_names_are_told_with_what_was_meant(typed, meant):
+    with pytest.raises(InputError, match=f"Did you mean '{meant}'"):
+        typed()
+
+
+def test_names_like_no_other_get_no_hint():
+    with pytest.raises(InputError) as told:
+        settings.build(settings.Study, {"xyzzy": 3}, "x.toml")
+    assert "Did you mean" not in str(told.value)
+
+
 def test_records_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         settings.Study().epochs = 3

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bids_sexclf.anatomy.morphometry import KEYS, widen
-from bids_sexclf.errors import InputError
+from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.features import Features
 from bids_sexclf.tables import read_table, read_tsv
 
@@ -62,7 +62,7 @@ def read_features(study, folder, cohort):
     InputError
         If the table is absent or has no numbers, or a participant has none in it.
     """
-    path = source(study, folder)
+    path = _check_there(study, source(study, folder))
     if study.features == "morphometry":
         wide, about = _morphometry(read_table(path, "morphometry"), path)
     elif study.features == "region_means":
@@ -83,6 +83,24 @@ def read_features(study, folder, cohort):
             "models of features out."
         )
     return Features(values, tuple(wide.columns)), about
+
+
+def _check_there(study, path):
+    """Return the path of the table if it is there."""
+    if path.is_file():
+        return path
+    if study.features in OWN:
+        raise InputError(
+            f"Found no {path}, needed by features {study.features!r}. Run again with --first "
+            "cohort and with region_means, which writes it for maps in the space of a template; or "
+            "choose other features."
+        )
+    raise InputError(
+        f"Found no table {study.features}, needed {' or '.join(OWN)}, or the path of a TSV with "
+        "participant_id and columns of numbers. Put the table there, or correct features: a "
+        "relative path begins in the folder where the command is run."
+        f"{suggest([study.features], OWN)}"
+    )
 
 
 def _morphometry(table, path):

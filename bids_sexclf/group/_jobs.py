@@ -168,7 +168,7 @@ def _read_by(job):
 
     if catalogue.entry_of(job.study, job.model).READS != "features":
         return None
-    return [job.study.features, _features.digest(job.study, job.study_folder)]
+    return _features.digest(job.study, job.study_folder)
 
 
 def is_fitted(job, splits):

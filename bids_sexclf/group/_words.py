@@ -88,6 +88,26 @@ def say_interval(row, level, digits=2):
     return f"{100 * level:g}{GLUE}% interval {low} to {high}"
 
 
+def say_list(words):
+    """Write words as a list in a sentence.
+
+    Parameters
+    ----------
+    words : iterable of str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> say_list(["1"]), say_list(["1", "2", "3"])
+    ('1', '1, 2 and 3')
+    """
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def name_pair(model, map_):
     """Name a model and the map that it reads, if it reads one.
 

@@ -11,9 +11,9 @@ import numpy as np
 from bids_sexclf import attribution
 from bids_sexclf import models as catalogue
 from bids_sexclf.disk import write_json
-from bids_sexclf.errors import ToolError
-from bids_sexclf.execute import processors, run_jobs
+from bids_sexclf.execute import FAILED, processors, run_jobs
 from bids_sexclf.group._adjust import Adjustment
+from bids_sexclf.group._faults import check_results
 from bids_sexclf.group._inputs import map_rows, part_rows
 from bids_sexclf.group._jobs import list_jobs
 from bids_sexclf.group.splits import check_splits
@@ -44,8 +44,8 @@ def run(desk, advance):
 
     Raises
     ------
-    ToolError
-        If jobs failed; the others are kept.
+    ToolError, InputError, GridError or LeakageError
+        If jobs failed, of the kind of their faults where they share one; the others are kept.
     """
     import pandas as pd
 
@@ -63,7 +63,8 @@ def run(desk, advance):
     done, total = [0] * len(waiting), [1] * len(waiting)
 
     def tell(index, message):
-        done[index], total[index] = message or (total[index], total[index])
+        ended = message in (None, FAILED)
+        done[index], total[index] = (total[index], total[index]) if ended else message
         advance(sum(done), sum(total))
 
     results = run_jobs(
@@ -74,16 +75,7 @@ def run(desk, advance):
         tell,
         desk.run.dask_scheduler,
     )
-    failed = [
-        f"{job.model} on {job.map}, fold {job.fold}: {fault}"
-        for (job, _), fault in zip(waiting, results, strict=True)
-        if isinstance(fault, Exception)
-    ]
-    if failed:
-        raise ToolError(
-            f"Found {len(failed)} attributions failed ({'; '.join(failed)}); needed all. The "
-            "others are kept: mend the cause and run again."
-        )
+    check_results([job for job, _ in waiting], results, "attributions")
     if all(is_attributed(*pair) for pair in jobs):
         frames = [read_tsv(_table(*pair), ("model", "map", "method", "fill")) for pair in jobs]
         empty = pd.DataFrame(columns=_order(), dtype=object)  # a study may ask for none

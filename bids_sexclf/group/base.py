@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_sexclf.disk import write_json
-from bids_sexclf.errors import InputError
+from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.group._words import name_pair
 from bids_sexclf.layout import versions, write_description
 from bids_sexclf.settings import Run, Study
 from bids_sexclf.tables import read_table
 
 STAGES = ("cohort", "splits", "fit", "evaluate", "attribute", "regions", "report")
+UNSURE = "unless what it reads changes"
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def chosen(run):
         if stage is not None and stage not in STAGES:
             raise InputError(
                 f"Found {flag} {stage}, needed one of {', '.join(STAGES)}. Correct it."
+                f"{suggest([stage], STAGES)}"
             )
     first = STAGES.index(run.first) if run.first else 0
     last = STAGES.index(run.last) if run.last else len(STAGES) - 1
@@ -215,6 +217,45 @@ def warnings_of(desk):
 
     told = say_relatives(desk.read("cohort"), desk.read("resemblance"))
     return [f"warning: {told}"] if told else []
+
+
+def left_out(desk):
+    """List whom the cohort leaves out, and why.
+
+    Parameters
+    ----------
+    desk : Desk
+
+    Returns
+    -------
+    list of dict
+        participant_id, session_id (None where there is none), stage, reason; one for each
+        participant-session.
+    """
+    table = desk.read("excluded").drop_duplicates(["participant_id", "session_id"])
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def foresee(desk, stages):
+    """Say what each of several stages would do, as far as can be known before they run.
+
+    Parameters
+    ----------
+    desk : Desk
+    stages : iterable of str
+        In their order.
+
+    Returns
+    -------
+    dict of str to str
+        Stage to what `state` says; what is finished may not stay so once a stage before it runs.
+    """
+    states = {}
+    for stage in stages:
+        sure = all(told == "finished" for told in states.values())
+        told = state(desk, stage)
+        states[stage] = told if sure or told != "finished" else f"{told}, {UNSURE}"
+    return states
 
 
 def findings(desk):

@@ -13,7 +13,7 @@ import numpy as np
 
 from bids_sexclf import layout
 from bids_sexclf.anatomy.acpc import SPACE as NATIVE
-from bids_sexclf.errors import InputError
+from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.group import _morphometry
 from bids_sexclf.group._grids import write_grid, write_native_grid
 from bids_sexclf.group._quality import gather_quality
@@ -44,15 +44,19 @@ NUMBERS = (
 
 
 def digest(desk):
-    """Digest what the stage reads outside the study: who is there, and which files."""
-    files = [desk.bids_dir / "participants.tsv"]
-    files += [
-        desk.derivatives / entry["path"]
-        for entry in layout.find_derivatives(desk.derivatives, "quality")
-    ]
-    files += _morphometry.list_stats(desk, layout.find_derivatives(desk.derivatives, "quality"))
+    """Digest what the stage reads outside the study: who is there, and which files.
+
+    Files go by their names within the folders given, which may be spelt in another way next time.
+    """
+    people = layout.find_derivatives(desk.derivatives, "quality")
+    files = [(desk.bids_dir, desk.bids_dir / "participants.tsv")]
+    files += [(desk.derivatives, desk.derivatives / entry["path"]) for entry in people]
+    freesurfer = desk.run.derivatives_of("freesurfer")
+    files += [(freesurfer, path) for path in _morphometry.list_stats(desk, people)]
     seen = [
-        (str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()
+        (path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
+        for folder, path in files
+        if path.exists()
     ]
     return hashlib.sha256(repr(seen).encode()).hexdigest()
 
@@ -138,6 +142,7 @@ def find_maps(desk):
     if unknown:
         raise InputError(
             f"Found maps {', '.join(unknown)}, needed some of {', '.join(ENTRIES)}. Correct maps."
+            f"{suggest(unknown, ENTRIES)}"
         )
     found, spaces = {}, set()
     # A participant counts only once its quality file, which is written last, is there.

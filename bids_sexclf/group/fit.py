@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from bids_sexclf.disk import write_json
-from bids_sexclf.errors import InputError, ToolError
-from bids_sexclf.execute import processors, run_jobs
+from bids_sexclf.errors import InputError
+from bids_sexclf.execute import FAILED, processors, run_jobs
 from bids_sexclf.group import _adjust, _features
+from bids_sexclf.group._faults import check_results, gather_faults
 from bids_sexclf.group._inputs import inputs, part_rows, target_of
 from bids_sexclf.group._jobs import is_fitted, list_jobs, make_job, maps_digest, mark, reads_volumes
 from bids_sexclf.group.splits import check_splits
@@ -52,8 +53,9 @@ def run(desk, advance):
 
     Raises
     ------
-    ToolError
-        If jobs failed; the others have gone on and are kept.
+    ToolError, InputError, GridError or LeakageError
+        If models cannot begin, or jobs failed, of the kind of their faults where they share one;
+        the other jobs have gone on and are kept.
     """
     from bids_sexclf import models as catalogue
 
@@ -61,23 +63,27 @@ def run(desk, advance):
     splits = check_splits(desk.read("splits"), cohort)
     catalogue.check(desk.study)
     jobs = list_jobs(desk, splits)
-    check_inputs(jobs, cohort)
-    _adjust.check(desk.study, cohort, splits)
     asked = [job for job in jobs if not desk.run.folds or job.fold in desk.run.folds]
-    for job in asked:
-        _check_weights(job, splits)
     waiting = [job for job in asked if not is_fitted(job, splits)]
+    with gather_faults("models that cannot be fitted") as attempt:
+        for job in {job.model: job for job in jobs}.values():
+            attempt(job.model, check_inputs, job, cohort)
+        for model in dict.fromkeys(job.model for job in asked):
+            own = [job for job in asked if job.model == model]
+            attempt(model, check_outside, own, splits)
+    _adjust.check(desk.study, cohort, splits)
     _fit_all(waiting, desk, advance)
     if all(is_fitted(job, splits) for job in jobs):
         gather(jobs, desk)
 
 
-def check_inputs(jobs, cohort):
-    """Refuse models that cannot read what they need, before the first fit.
+def check_inputs(job, cohort):
+    """Refuse a model that cannot read what it needs, before the first fit.
 
     Parameters
     ----------
-    jobs : list of Job
+    job : Job
+        Any one of the model's.
     cohort : pandas.DataFrame
 
     Raises
@@ -87,20 +93,31 @@ def check_inputs(jobs, cohort):
     """
     from bids_sexclf import models as catalogue
 
-    first = {job.model: job for job in jobs}
-    for job in first.values():
-        entry = catalogue.entry_of(job.study, job.model)
-        if entry.READS != "volumes":
-            inputs(job, entry, cohort, np.arange(len(cohort)))
+    entry = catalogue.entry_of(job.study, job.model)
+    if entry.READS != "volumes":
+        inputs(job, entry, cohort, np.arange(len(cohort)))
 
 
-def _check_weights(job, splits):
-    """Refuse weights from elsewhere that know participants whom the job validates or tests."""
+def check_outside(jobs, splits):
+    """Refuse weights from elsewhere that know participants whom the jobs validate or test.
+
+    Parameters
+    ----------
+    jobs : list of Job
+        Of one model.
+    splits : pandas.DataFrame
+
+    Raises
+    ------
+    InputError
+    LeakageError
+    """
     from bids_sexclf.models._outside import check_weights
 
-    own = splits[(splits["repeat"] == job.repeat) & (splits["fold"] == job.fold)]
+    folds = splits.set_index(["repeat", "fold"]).index
+    own = splits[folds.isin([(job.repeat, job.fold) for job in jobs])]
     held_out = own.loc[own["part"] != "train", "participant_id"]
-    check_weights(job.study.variant(job.model)[1], held_out)
+    check_weights(jobs[0].study.variant(jobs[0].model)[1], held_out)
 
 
 def _fit_all(jobs, desk, advance):
@@ -114,24 +131,16 @@ def _fit_all(jobs, desk, advance):
     done = [0] * len(jobs)
 
     def tell(index, message):
-        pretraining = message is not None and "stage" in message
-        if not pretraining:
-            done[index] = size[index] if message is None else min(message["epoch"] + 1, size[index])
+        if message in (None, FAILED):
+            done[index] = size[index]
+        elif "stage" not in message:  # of pretraining, which no epoch of the study counts
+            done[index] = min(message["epoch"] + 1, size[index])
         advance(sum(done), sum(size), say_progress(jobs[index], message))
 
     processes = (desk.run.nprocs or processors()) if desk.run.devices == 1 else 1
     how = (processes, desk.run.omp_nthreads, tell, desk.run.dask_scheduler)
     results = run_jobs(fit_job, jobs, *how) if desk.team is None else _fit_in_team(jobs, desk, tell)
-    failed = [
-        f"{job.model} on {job.map}, fold {job.fold}: {type(fault).__name__}: {fault}"
-        for job, fault in zip(jobs, results, strict=True)
-        if isinstance(fault, Exception)
-    ]
-    if failed:
-        raise ToolError(
-            f"Found {len(failed)} of {len(jobs)} fits failed ({'; '.join(failed)}); needed all. "
-            "The others are kept: mend the cause and run again."
-        )
+    check_results(jobs, results, "fits")
 
 
 def _fit_in_team(jobs, desk, tell):
@@ -147,7 +156,7 @@ def _fit_in_team(jobs, desk, tell):
             team.call({"job": job.keys, "mark": mark(job, splits)})
             own = replace(job, devices=team.place())
             results.append(team.work(fit_job, own, threads, tell_its))
-            tell_its(None)
+            tell_its(FAILED if isinstance(results[-1], Exception) else None)
         else:
             results += run_jobs(fit_job, [job], 1, threads, lambda _, message: tell_its(message))
     return results
@@ -202,8 +211,8 @@ def say_progress(job, message):
     Parameters
     ----------
     job : Job
-    message : dict or None
-        What a network tells after an epoch; None at the end of the job.
+    message : dict, None or str
+        What a network tells after an epoch; at the end of the job None, or ``execute.FAILED``.
 
     Returns
     -------
@@ -219,10 +228,12 @@ def say_progress(job, message):
     'cnn3 FA fold 2 epoch 5/30 loss 0.512 AUC 0.875 2:10 left'
     >>> say_progress(job, None)
     'cnn3 FA fold 2 finished'
+    >>> say_progress(job, FAILED)
+    'cnn3 FA fold 2 failed'
     """
     note = f"{job.model} {job.map} fold {job.fold}"
-    if message is None:
-        return f"{note} finished"
+    if message in (None, FAILED):
+        return f"{note} {message or 'finished'}"
     if "stage" in message:
         note += f" {message['stage']}"
     if "epochs" in message:

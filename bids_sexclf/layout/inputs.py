@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from bids_sexclf.errors import InputError
+from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.layout.entities import ENTITIES, label, parse_name
 
 SEVERAL = ";"
@@ -148,6 +148,7 @@ def find_scans(dataset, participants=None, sessions=None, filters=None, others=(
         raise InputError(
             f"Found filters for {sorted(set(filters) - set(FILTERED))}, needed some of "
             f"{', '.join(FILTERED)}. Correct --bids-filter-file."
+            f"{suggest(sorted(set(filters) - set(FILTERED)), FILTERED)}"
         )
     held = _participants(dataset, others)
     chosen = _existing(participants, held, "sub", "--participant-label")

@@ -15,7 +15,7 @@ give ``pretrain``, which learns from training volumes without their target.
 """
 
 from bids_sexclf import catalogue
-from bids_sexclf.errors import InputError
+from bids_sexclf.errors import InputError, suggest
 
 
 def find(name):
@@ -82,11 +82,12 @@ def entry_of(study, name):
         If there is neither an entry nor a variant of this name; the message lists both.
     """
     design = study.variant(name)[0]
-    if design == name and study.variants and name not in catalogue.names(__name__):
+    known = catalogue.names(__name__)
+    if design == name and study.variants and name not in known:
         raise InputError(
-            f"Found {name!r}, needed one of the models that exist: "
-            f"{', '.join(catalogue.names(__name__))}; or of the study's variants: "
-            f"{', '.join(study.variants)}. Correct the study."
+            f"Found {name!r}, needed one of the models that exist: {', '.join(known)}; or of the "
+            f"study's variants: {', '.join(study.variants)}. Correct the study."
+            f"{suggest([name], [*known, *study.variants])}"
         )
     return find_classifier(design)
 

@@ -1,9 +1,8 @@
 """What an entry of the catalogue takes beside the study, checked by name."""
 
-import difflib
 import inspect
 
-from bids_sexclf.errors import InputError
+from bids_sexclf.errors import InputError, suggest
 
 SET_BY_DATA = ("grid", "channels", "outputs")
 """What the maps and the target of a study decide."""
@@ -78,11 +77,10 @@ def check(given, name, entry):
     taken = takes(entry)
     unknown = sorted(set(given) - set(taken))
     if unknown:
-        close = difflib.get_close_matches(unknown[0], [*taken, *RECIPE], n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
         raise InputError(
             f"Found {', '.join(unknown)} among the options of {name!r}, needed some of "
             f"{', '.join(taken) or 'none: it takes no options'}; or of the training choices "
-            f"{', '.join(RECIPE)}. Correct the study.{hint}"
+            f"{', '.join(RECIPE)}. Correct the study."
+            f"{suggest(unknown, [*taken, *RECIPE])}"
         )
     return dict(given)

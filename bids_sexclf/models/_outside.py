@@ -3,7 +3,36 @@
 import json
 from pathlib import Path
 
-from bids_sexclf.errors import InputError, LeakageError
+from bids_sexclf.errors import InputError, LeakageError, suggest
+
+WORDS = ("none", "imagenet")
+"""What a study may give as weights beside a file."""
+
+
+def find_file(path):
+    """Return the path of a file of weights if it is there.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    path = Path(str(path))
+    if not path.is_file():
+        raise InputError(
+            f"Found no file {path}, needed the weights that a model is to begin with. Put the file "
+            "there, or correct weights: a relative path begins in the folder where the command is "
+            f"run.{suggest([path], WORDS)}"
+        )
+    return path
 
 
 def write_card(path, participants):
@@ -44,7 +73,7 @@ def check_weights(options, held_out):
     catalogue's page says what they were trained on. An arm of a transformer needs one.
     """
     path = Path(str(options.get("weights", "none")))
-    if not path.is_file():  # "none", "imagenet"; a missing file fails its own fit by name
+    if not path.is_file():  # one of WORDS; or gone, which fails its own fits by name
         return
     card = path.with_suffix(".json")
     try:

@@ -1,10 +1,9 @@
 """Read weights that others have published, and put them into a network; nothing is executed."""
 
-from pathlib import Path
-
 import torch
 
 from bids_sexclf.errors import InputError
+from bids_sexclf.models._outside import find_file
 
 WRAPPERS = ("state_dict", "model")
 COUNTER = "num_batches_tracked"
@@ -30,7 +29,7 @@ def read(path):
     InputError
         If the file is absent, damaged, or holds other things than tensors.
     """
-    path = Path(path)
+    path = find_file(path)
     try:
         content = _open(path)
     except Exception as fault:  # torch and safetensors raise many kinds on a damaged file

@@ -8,7 +8,7 @@ Wightman R. PyTorch image models. 2019. doi:10.5281/zenodo.4414861
 import torch
 from torch import nn
 
-from bids_sexclf.errors import InputError, ToolError
+from bids_sexclf.errors import InputError, ToolError, suggest
 from bids_sexclf.models import _torch, _weights
 from bids_sexclf.models._slices import VIEWS, in_chunks
 
@@ -279,7 +279,7 @@ def _backbone(name, weights, channels):
     if not timm.is_model(entry):
         raise InputError(
             f"Found backbone {name!r}, needed one of {', '.join(BACKBONES)}, or another of timm's "
-            "names. Correct the option."
+            f"names. Correct the option.{suggest([name], timm.list_models())}"
         )
     options = {"num_classes": 0, "in_chans": channels}
     if weights == "imagenet":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from bids_sexclf.errors import InputError
+from bids_sexclf.errors import InputError, suggest
 
 try:
     import tomllib
@@ -46,11 +46,14 @@ def build(record, values, source):
             + (f" (found {entry['input']!r})" if entry["type"] != "extra_forbidden" else "")
             for entry in fault.errors()
         ]
-        unknown = any(entry["type"] == "extra_forbidden" for entry in fault.errors())
+        unknown = [
+            entry["loc"][-1] for entry in fault.errors() if entry["type"] == "extra_forbidden"
+        ]
         names = f"Needed values for: {', '.join(record.model_fields)}. " if unknown else ""
         raise InputError(
             f"Found settings in {source} that cannot be used: {'; '.join(lines)}. "
             f"{names}Correct them and run again; docs/settings.md lists what each may be."
+            f"{suggest(unknown, record.model_fields)}"
         ) from fault
 
 
@@ -101,7 +104,7 @@ def find_study(name):
     if not str(name).endswith(".toml") and name not in presets:
         raise InputError(
             f"Found study {name!r}, needed one of {', '.join(presets)}, or the path of a TOML "
-            "file. Correct --study."
+            f"file. Correct --study.{suggest([name], presets)}"
         )
     path = STUDIES / f"{name}.toml" if name in presets else Path(name)
     fallback = "".join(letter for letter in path.stem if letter.isalnum())

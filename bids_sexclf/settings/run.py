@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import field_validator
 
+from bids_sexclf.errors import suggest
 from bids_sexclf.settings.records import Record, choice
 
 DERIVATIVES = json.loads((Path(__file__).parents[1] / "data" / "derivatives.json").read_text())
@@ -89,7 +90,7 @@ class Run(Record):
             name, _, path = entry.partition("=")
             if name not in DERIVATIVES or not path:
                 known = ", ".join(f"{name}=PATH" for name in DERIVATIVES)
-                raise ValueError(f"{entry} is none of {known}")
+                raise ValueError(f"{entry} is none of {known}.{suggest([name], DERIVATIVES)}")
             if name in seen:
                 raise ValueError(f"{name} is given twice, needed one folder for each name")
             seen.add(name)

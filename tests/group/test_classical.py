@@ -82,6 +82,26 @@ def strangers(write_derivatives, run_study, tmp_path):
     return fitted
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("./gone.tsv", r"no table \./gone.tsv, needed .*participant_id"),
+        ("morphometri", "Did you mean 'morphometry'"),
+        ("region_means", "no .*region_means.tsv, needed .*--first cohort"),
+    ],
+)
+def test_features_that_are_not_there_are_told_once_before_the_first_fit(
+    write_derivatives, run_study, tmp_path, given, words
+):
+    root = write_derivatives(tmp_path, n=12)
+    choices = CHOICES | {"n_folds": 2, "models": ["logistic", "knn"], "features": given}
+    choices["region_means"] = False
+    with pytest.raises(InputError, match=words) as told:
+        run_study(root, base.STAGES[:3], **choices)
+    assert str(told.value).count("Found no") == 1 and "logistic and knn: " in str(told.value)
+    assert not list(root.rglob("job.json"))
+
+
 def table_of(n=16, **columns):
     rng = np.random.default_rng(0)
     table = {"participant_id": [f"sub-{i:03d}" for i in range(n)], "left": rng.normal(size=n)}

@@ -1,7 +1,9 @@
 """Promises about brains in their own size, and about region measures, at the group level."""
 
 import json
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +105,8 @@ def test_freesurfers_tables_join_and_their_volume_is_that_of_everyone(heads, run
     volume = desk.read("cohort").set_index("participant_id")["intracranial_volume_ml"]
     assert volume["sub-000"] == pytest.approx(1537.563437) and volume.isna().sum() == 10
     assert base.state(desk, "cohort") == "finished"
+    spelt = Run(nprocs=1, derivatives=[f"freesurfer={os.path.relpath(tmp_path / 'fs')}"])
+    assert base.state(replace(desk, run=spelt), "cohort") == "finished"
     path = tmp_path / "fs" / "sub-003" / "stats" / "aseg.stats"
     path.write_text(path.read_text().replace("4180.2", "5180.25"))
     assert base.state(desk, "cohort") == "inputs changed"

@@ -1,11 +1,15 @@
 import hashlib
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from bids_sexclf import cli
 from bids_sexclf.errors import InputError, LeakageError
 from bids_sexclf.group import base, cohort, evaluate
+from bids_sexclf.group._jobs import is_fitted, list_jobs
 from bids_sexclf.settings import Run
 
 
@@ -108,6 +112,25 @@ def test_a_second_run_does_nothing(planted, run_study):
     assert before == after
 
 
+def test_folders_spelt_in_another_way_are_the_same_folders(planted, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(planted.bids_dir)
+    monkeypatch.chdir(planted.bids_dir)
+    for root in (Path(), tmp_path / "link"):
+        desk = base.Desk.at(root, root / "derivatives/out", planted.run, planted.study)
+        assert [base.state(desk, stage) for stage in base.STAGES] == ["finished"] * 7
+        splits = desk.read("splits")
+        assert all(is_fitted(job, splits) for job in list_jobs(desk, splits))
+
+
+def test_what_is_finished_may_not_stay_so_once_a_stage_before_it_runs(planted):
+    assert set(base.foresee(planted, base.STAGES).values()) == {"finished"}
+    again = replace(planted, run=Run(first="evaluate"))
+    told = base.foresee(again, base.STAGES)
+    assert [told[name] for name in ("fit", "evaluate")] == ["finished", "asked for"]
+    later = {told[name] for name in ("attribute", "regions", "report")}
+    assert later == {"finished, unless what it reads changes"}
+
+
 def test_the_same_seed_gives_the_same_tables(write_derivatives, run_study, tmp_path):
     made = []
     for name in ("a", "b"):
@@ -198,6 +221,33 @@ def test_who_is_left_out_has_a_row(write_derivatives, run_study, tmp_path):
     reasons = desk.read("excluded").set_index("participant_id")["reason"]
     assert "sex is unknown" in reasons["sub-003"] and "no T1w map" in reasons["sub-004"]
     assert len(desk.read("cohort")) == 12
+
+
+def test_the_terminal_tells_who_is_left_out_and_what_has_no_effect(
+    write_derivatives, tmp_path, capsys
+):
+    root = write_derivatives(tmp_path, n=20)
+    table = (root / "participants.tsv").read_text()
+    for index in range(6):
+        table = table.replace(f"sub-00{index}\t{'FM'[index % 2]}", f"sub-00{index}\tn/a")
+    (root / "participants.tsv").write_text(table)
+    out = root / "derivatives" / "out"
+    flags = ["--voxel-size", "5", "--participant-label", "001", "--last", "cohort"]
+    assert cli.main([str(root), str(out), "group", *flags]) == 0
+    told = capsys.readouterr().err
+    assert "warning: --participant-label has no effect on the group level" in told
+    assert told.count("left out sub-00") == 5 and "left out sub-000: sex is unknown" in told
+    where = out / "study-default" / "excluded.tsv"
+    assert f"14 participant-sessions to study, 6 left out: see {where}" in told
+    cli.main([str(root), str(out), "group", "--voxel-size", "5", "--dry-run"])
+    told = capsys.readouterr()
+    assert told.out.splitlines()[:2] == ["cohort\tfinished", "splits\trun"]
+    assert "warning" not in told.err
+
+
+def test_a_misspelt_map_is_told_with_what_was_meant(write_derivatives, run_study, tmp_path):
+    with pytest.raises(InputError, match="Found maps T1, .*Did you mean 'T1w'"):
+        run_study(write_derivatives(tmp_path, n=4), ("cohort",), maps=["T1"])
 
 
 def test_a_map_that_nobody_has_is_refused_with_what_was_needed(

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from bids_sexclf import models
 from bids_sexclf.errors import InputError, LeakageError
-from bids_sexclf.models import _outside, _pretrain, _transformer
+from bids_sexclf.models import _outside, _pretrain, _transformer, _weights
 from bids_sexclf.settings import Study
 
 GRID = (8, 12, 12)
@@ -241,6 +241,16 @@ def test_an_arm_does_not_start_from_weights_that_do_not_say_whom_they_know(outsi
         _outside.check_weights({"arm": "finetune", "weights": str(outside[0])}, ["sub-1"])
     for name in ("none", "imagenet"):
         _outside.check_weights({"weights": name, "arm": "probe"}, ["sub-1"])
+
+
+def test_weights_that_are_not_there_are_told_as_absent_and_not_as_unsafe(tmp_path):
+    lost = tmp_path / "lost.safetensors"
+    for told in (lambda: _outside.find_file(lost), lambda: _weights.read(lost)):
+        with pytest.raises(InputError, match="no file .*lost.safetensors") as fault:
+            told()
+        assert "unknown origin" not in str(fault.value)
+    with pytest.raises(InputError, match="Did you mean 'imagenet'"):
+        _outside.find_file("imagenett")
 
 
 def test_weights_from_elsewhere_take_the_place_of_pretraining(outside, cohort):
