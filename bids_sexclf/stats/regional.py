@@ -109,17 +109,14 @@ def sign_flips(total, n, seed):
     Yields
     ------
     numpy.ndarray of float, shape (flips, columns)
-        First the observed one, as a single row, then the flipped ones in portions. In
-        units of the root of the sum of squares, which no flip changes.
+        First the observed sums, as a single row, then the flipped ones in portions.
     """
-    scale = np.sqrt(np.sum(total**2, axis=0))
-    unit = total / np.where(scale > 0, scale, 1)
-    yield unit.sum(axis=0, keepdims=True)
+    yield total.sum(axis=0, keepdims=True)
     rng = np.random.default_rng(seed)
     portion = max(1, 2_000_000 // len(total))
     for start in range(0, n, portion):
         signs = rng.integers(0, 2, size=(min(portion, n - start), len(total)))
-        yield (2.0 * signs - 1) @ unit
+        yield (2.0 * signs - 1) @ total
 
 
 def signflip_max(drop, group=None, n=5000, seed=0, factor=1.0):
@@ -166,7 +163,9 @@ def signflip_max(drop, group=None, n=5000, seed=0, factor=1.0):
     """
     n, _ = check_draws(n)
     _, total = block_sums(check_drop(drop), group)
-    flips = sign_flips(total, n, seed)
+    # Studentised by the root of the sum of squares, which no flip changes.
+    scale = np.sqrt(np.sum(total**2, axis=0))
+    flips = sign_flips(total / np.where(scale > 0, scale, 1), n, seed)
     observed = next(flips)[0]
     largest = np.concatenate([flipped.max(axis=1) for flipped in flips])
     # Equal sums may differ in their last bits.
