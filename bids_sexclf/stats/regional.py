@@ -95,8 +95,33 @@ def wilcoxon_drop(drop, factor=1.0):
     return {"mean": drop.mean(axis=0), "effect_size": effect_size, "p": p}
 
 
+def find_strongest(rows, level=0.05):
+    """Find the region whose hiding costs most among those shown to matter.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Regions of one model, map, method, fill and atlas, at least one, with ``mean``,
+        ``effect_size`` and ``p_holm``.
+    level : float
+        Below this corrected p a region is shown to matter.
+
+    Returns
+    -------
+    pandas.Series
+        Of those shown to matter the one of the largest mean fall; where none is, the nearest:
+        that of the smallest corrected p, then of the largest fall and effect. Among equals the
+        first.
+    """
+    sure = rows[rows["p_holm"] < level]
+    if len(sure):
+        return sure.sort_values("mean", ascending=False, kind="stable").iloc[0]
+    order = ["p_holm", "mean", "effect_size"]
+    return rows.sort_values(order, ascending=[True, False, False], kind="stable").iloc[0]
+
+
 def sign_flips(total, n, seed):
-    """Compute the studentised sums of blocks, observed and with signs flipped at random.
+    """Sum blocks, as observed and with their signs flipped at random.
 
     Parameters
     ----------
