@@ -101,6 +101,7 @@ def test_the_report_speaks_of_age_and_not_of_sex(aged):
     assert not any(
         (aged.folder / "figures" / f"{name}.svg").exists() for name in ("roc", "regions")
     )
+    assert (aged.folder / "figures" / "ages.svg").exists()
     assert aged.read("attributions").empty
     assert [base.state(aged, stage) for stage in base.STAGES] == ["finished"] * 7
 

@@ -17,7 +17,7 @@ from bids_sexclf.settings import Run, Study
 from bids_sexclf.tables import schema
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
-from fake_study import make_empty, make_study, save_study
+from fake_study import make_aged_study, make_empty, make_study, save_study
 
 VOID = {"meta", "br", "link", "img", "input", "hr", "col"}
 
@@ -347,7 +347,7 @@ def test_leakage_takes_over_the_headline(tables):
     assert "Leakage" in report.make_page(tables | {"scores": scores}, Study(), NOTHING)
 
 
-NOTHING = dict.fromkeys([name for name, _ in report.figures.ordered()])
+NOTHING = dict.fromkeys([name for name, _ in report.figures.ordered("sex")])
 
 
 # Numbers
@@ -456,6 +456,16 @@ def test_the_same_study_gives_the_same_page(folder, tables):
     before = (folder / "report.html").read_bytes()
     report.run(SimpleNamespace(folder=folder, study=Study(), run=Run()))
     assert (folder / "report.html").read_bytes() == before
+
+
+def test_a_study_of_age_shows_told_against_true_age_where_it_says_how_surely(tables):
+    aged = make_aged_study(n=60)
+    names = [name for name, _ in report.figures.ordered("age")]
+    assert "ages" in names and not {"ages"} & set(NOTHING)
+    drawn = dict.fromkeys(names) | {"ages": report.figures.draw_svg("ages", aged)}
+    page = report.make_page(aged, Study(target="age", models=["ridge"]), drawn)
+    surely = page.split("How surely age can be told</h2>")[1].split("<h2")[0]
+    assert 'id="figure-ages"' in surely and "mean error" in surely
 
 
 def test_a_study_with_empty_tables_is_reported(tmp_path):
