@@ -17,6 +17,9 @@ WIDTH = 9.2
 GROUP = ["model", "map", "method", "fill", "atlas"]
 """Columns of regions that name what a correction over regions was made within."""
 
+IDS = ["participant_id", "session_id"]
+"""Columns that say whom a row is about."""
+
 MANY = 400
 """Points above which a cloud is embedded as an image, to keep the report light."""
 
@@ -112,6 +115,79 @@ def list_networks(tables):
     baselines = set(compared["baseline"]) | {"shuffled"}
     source = compared if len(compared) else tables["scores"]
     return [pair for pair in list_pairs(source) if pair[0] not in baselines]
+
+
+def list_drawn(tables, frame):
+    """List the (model, map) pairs that are judged and that a table holds rows of.
+
+    Parameters
+    ----------
+    tables : dict
+        Reads ``comparisons`` and ``scores``.
+    frame : pandas.DataFrame
+        With columns model and map.
+
+    Returns
+    -------
+    list of (str, str)
+    """
+    known = list_pairs(frame)
+    return [pair for pair in list_networks(tables) if pair in known]
+
+
+def average_repeats(rows, columns):
+    """Average what several repeats tell of a participant, so that each is one point.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Of one model and map.
+    columns : list of str
+        What to average.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the columns ``IDS`` and `columns`.
+    """
+    return rows.groupby(IDS, dropna=False)[columns].mean().reset_index()
+
+
+def scatter_sex(ax, sex, x, y, label):
+    """Draw the points of one sex, in its colour and shape.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    sex : {"female", "male"}
+    x, y : numpy.ndarray of float, shape (n,)
+    label : str
+        For the legend.
+    """
+    ax.scatter(
+        x,
+        y,
+        16,
+        SEX_COLOURS[sex],
+        marker=SEX_MARKERS[sex],
+        alpha=0.5,
+        linewidths=0,
+        rasterized=len(x) > MANY,
+        label=label,
+    )
+
+
+def hang_legend(ax, **more):
+    """Hang a legend of points below a panel.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    **more
+        Other choices of matplotlib's legend.
+    """
+    place = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.18)}
+    ax.legend(**place, handletextpad=0.2, markerscale=1.5, **more)
 
 
 def take(frame, pair):

@@ -2,13 +2,14 @@
 
 from bids_sexclf.figures._style import (
     FAINT,
-    MANY,
+    IDS,
     SEX_COLOURS,
-    SEX_MARKERS,
-    list_networks,
-    list_pairs,
+    average_repeats,
+    hang_legend,
+    list_drawn,
     make_panels,
     name_pair,
+    scatter_sex,
     take,
 )
 
@@ -21,7 +22,6 @@ CAPTION = (
     "fitted within each sex and Spearman's rho beside it. Bad would be steep lines: among people "
     "of one sex, the network then calls those with larger brains more male, so it reads brain size."
 )
-IDS = ["participant_id", "session_id"]
 
 
 def draw(tables):
@@ -40,14 +40,12 @@ def draw(tables):
     tested = tables["predictions"]
     tested = tested[tested["part"] == "test"]
     sized = tables["cohort"].dropna(subset="brain_volume_ml")
-    known = list_pairs(tested)
-    pairs = [pair for pair in list_networks(tables) if pair in known]
+    pairs = list_drawn(tables, tested)
     if not pairs or sized.empty:
         return None
     figure, axes = make_panels(len(pairs), height=3.3)
     for ax, pair in zip(axes, pairs, strict=True):
-        # Repeats test a participant several times: one point each.
-        logit = take(tested, pair).groupby(IDS, dropna=False)["logit"].mean().reset_index()
+        logit = average_repeats(take(tested, pair), ["logit"])
         _draw_cloud(ax, logit.merge(sized, on=IDS), take(tables["confounds"], pair))
         ax.set(title=name_pair(pair), xlabel="brain volume (mL)")
     axes[0].set_ylabel("evidence for male (logit)")
@@ -62,21 +60,11 @@ def _draw_cloud(ax, points, confounds):
     for sex, colour in SEX_COLOURS.items():
         rows = points[points["sex"] == sex]
         volume, logit = rows["brain_volume_ml"].to_numpy(float), rows["logit"].to_numpy(float)
-        ax.scatter(
-            volume,
-            logit,
-            16,
-            colour,
-            marker=SEX_MARKERS[sex],
-            alpha=0.5,
-            linewidths=0,
-            rasterized=len(rows) > MANY,
-            label=sex + _say_rho(confounds, sex),
-        )
+        scatter_sex(ax, sex, volume, logit, sex + _say_rho(confounds, sex))
         if len(rows) > 2 and np.ptp(volume) > 0:
             ends = np.array([volume.min(), volume.max()])
             ax.plot(ends, np.polyval(np.polyfit(volume, logit, 1), ends), color=colour, lw=1.8)
-    ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.18), handletextpad=0.2, markerscale=1.5)
+    hang_legend(ax)
 
 
 def _say_rho(confounds, sex):

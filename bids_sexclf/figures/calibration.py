@@ -3,7 +3,7 @@
 from bids_sexclf.figures._style import (
     COLOURS,
     FAINT,
-    list_networks,
+    list_drawn,
     list_pairs,
     make_panels,
     name_pair,
@@ -37,8 +37,7 @@ def draw(tables):
     points = tables["calibration"]
     if points.empty:
         return None
-    known = list_pairs(points)
-    pairs = [pair for pair in list_networks(tables) if pair in known] or known
+    pairs = list_drawn(tables, points) or list_pairs(points)
     figure, axes = make_panels(len(pairs), height=3.4)
     for ax, pair in zip(axes, pairs, strict=True):
         _draw_points(ax, take(points, pair))

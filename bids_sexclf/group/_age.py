@@ -124,7 +124,10 @@ def verdict(found):
 
 
 def associate(key, rows, study):
-    """Look for association of a model's error (prediction minus age) with covariates.
+    """Look for association of a model's error with covariates among people of one sex and like age.
+
+    The error (prediction minus age) leans with age, and so do covariates: without age taken out
+    of both, every model that shrinks to the mean would seem to go with brain volume.
 
     Parameters
     ----------
@@ -154,6 +157,7 @@ def associate(key, rows, study):
             fold=given["fold"],
             n=study.permutations,
             seed=study.random_seed,
+            beside=given["target"],
         )
         for sex, part in (("female", "negative"), ("male", "positive"), ("both", "pooled")):
             own = found[part]

@@ -2,8 +2,7 @@
 
 from bids_sexclf.group import _findings as say
 from bids_sexclf.group._findings import Finding
-from bids_sexclf.group._resemblance import say_relatives
-from bids_sexclf.group._words import GLUE, equate_p, name_pair, say_interval, say_number
+from bids_sexclf.group._words import GLUE, equate_p, say_interval, say_number
 
 BASELINES = say.BASELINES | {
     "median_age": "the median age of the training part",
@@ -23,34 +22,14 @@ def gather(tables, study):
     Returns
     -------
     dict
-        As ``report.gather_findings``.
+        As :func:`_findings.lay_out` gives it.
     """
     scores, compared = tables["scores"], tables["comparisons"]
-    pairs = [
-        pair
-        for pair in dict.fromkeys(zip(scores["model"], scores["map"], strict=True))
-        if pair[0] in study.models
-    ]
-    told = say_relatives(tables["cohort"], tables["resemblance"])
-    errors = scores[scores["score"] == "mae"]
-    dealt = errors[errors["model"] == "shuffled"]
-    checks = [
-        say.say_shuffled(row, row["map"], study.interval_level, len(dealt))
-        for _, row in dealt.iterrows()
-    ]
-    headline = say_headline(pairs, compared)
-    if any(check.tone == "alarm" for check in checks):
-        headline = Finding("alarm", "Leakage is likely: trust no score until it is found.")
-    people = say.say_participants(tables["cohort"], tables["excluded"])
-    related = Finding("caution", told) if told else None
-    study_wide = (people, say.say_unused(tables["splits"]), related, *checks)
-    return {
-        "headline": headline,
-        "study": [finding for finding in study_wide if finding],
-        "networks": {
-            name_pair(*pair): say_model(pair, tables, study.interval_level) for pair in pairs
-        },
-    }
+    pairs, level = say.list_judged(scores, study), study.interval_level
+    dealt = scores[(scores["score"] == "mae") & (scores["model"] == "shuffled")]
+    checks = [say.say_shuffled(row, row["map"], level, len(dealt)) for _, row in dealt.iterrows()]
+    networks = {pair: say_model(pair, tables, level) for pair in pairs}
+    return say.lay_out(say_headline(pairs, compared), tables, checks, networks)
 
 
 def say_headline(pairs, compared):
@@ -94,11 +73,7 @@ def say_model(pair, tables, level):
     -------
     list of Finding
     """
-    mine = {
-        name: frame[(frame["model"] == pair[0]) & (frame["map"] == pair[1])]
-        for name, frame in tables.items()
-        if name in ("scores", "comparisons", "confounds")
-    }
+    mine = say.take(tables, pair, ["scores", "comparisons", "confounds"])
     findings = [say.say_coverage(tables["splits"], tables["predictions"], pair)]
     rows = mine["scores"].set_index("score")
     if "mae" in rows.index:
@@ -115,7 +90,8 @@ def say_model(pair, tables, level):
     findings += [say_against(row, level) for _, row in mine["comparisons"].iterrows()]
     if "age_bias" in rows.index:
         findings.append(say_lean(rows.loc["age_bias"], level))
-    findings.append(say.say_confounds(mine["confounds"]))
+    alike = "people of one sex and like age"
+    findings.append(say.say_confounds(mine["confounds"], alike, "error"))
     return [finding for finding in findings if finding]
 
 

@@ -1,9 +1,9 @@
-"""Say in plain sentences what the tables of a study allow to say, and no more."""
+"""Say in plain sentences what the tables of any study allow to say, and no more."""
 
 from dataclasses import dataclass
 
-from bids_sexclf.figures import label_region
-from bids_sexclf.group._words import GLUE, equate_p, say_interval, say_number
+from bids_sexclf.group._resemblance import say_relatives
+from bids_sexclf.group._words import GLUE, equate_p, name_pair, say_interval, say_number
 
 CHANCE_P = 0.05
 """Below this p-value a result is called more than chance, in words as in the figures."""
@@ -40,149 +40,80 @@ class Finding:
     text: str
 
 
-def find_score(scores, pair):
-    """Find the AUC of a model and map over the test participants.
+def list_judged(scores, study):
+    """List the models and maps that are judged, which are not baselines.
 
     Parameters
     ----------
     scores : pandas.DataFrame
+    study : bids_sexclf.settings.Study
+
+    Returns
+    -------
+    list of (str, str)
+        In their first order.
+    """
+    found = dict.fromkeys(zip(scores["model"], scores["map"], strict=True))
+    return [pair for pair in found if pair[0] in study.models]
+
+
+def lay_out(headline, tables, checks, networks, more=None):
+    """Put the sentences of the box on top in their order.
+
+    Parameters
+    ----------
+    headline : Finding
+        An alarm among the checks takes its place.
+    tables : dict
+        Reads ``cohort``, ``excluded``, ``splits`` and ``resemblance``.
+    checks : list of Finding
+        Of leakage.
+    networks : dict
+        Model and map to its list of Finding.
+    more : Finding, optional
+        What else there is to say of the whole study.
+
+    Returns
+    -------
+    dict
+        ``headline`` (Finding), ``study`` (list of Finding) and ``networks`` (name
+        to list of Finding).
+    """
+    if any(check.tone == "alarm" for check in checks):
+        headline = Finding("alarm", "Leakage is likely: trust no score until it is found.")
+    people = say_participants(tables["cohort"], tables["excluded"])
+    told = say_relatives(tables["cohort"], tables["resemblance"])
+    related = Finding("caution", told) if told else None
+    whole = (people, say_unused(tables["splits"]), related, more, *checks)
+    return {
+        "headline": headline,
+        "study": [finding for finding in whole if finding],
+        "networks": {name_pair(*pair): found for pair, found in networks.items()},
+    }
+
+
+def take(tables, pair, names):
+    """Choose the rows of one model and map.
+
+    Parameters
+    ----------
+    tables : dict
+        Table name to ``pandas.DataFrame``.
     pair : (str, str)
         Model and map.
+    names : iterable of str
+        Tables to choose from.
 
     Returns
     -------
-    pandas.Series or None
-        None where it is absent.
+    dict
+        Table name to its rows.
     """
-    rows = scores[
-        (scores["model"] == pair[0])
-        & (scores["map"] == pair[1])
-        & (scores["score"] == "auc")
-        & (scores["part"] == "test")
-    ]
-    return rows.iloc[0] if len(rows) else None
-
-
-def beats_chance(score, compared):
-    """Tell whether a model scores above chance.
-
-    Parameters
-    ----------
-    score : pandas.Series or None
-        Its AUC, a row of scores.
-    compared : pandas.DataFrame
-        Its rows of comparisons; a verdict of chance there settles it.
-
-    Returns
-    -------
-    bool or None
-        None where the tables cannot tell.
-    """
-    if (compared["verdict"] == "chance").any():
-        return False
-    if score is None or score["p"] != score["p"] or score["estimate"] != score["estimate"]:
-        return None
-    return bool(score["p"] < CHANCE_P)
-
-
-def say_discrimination(score, above, level):
-    """Say whether a network tells the sexes apart.
-
-    Parameters
-    ----------
-    score : pandas.Series or None
-        Its AUC, a row of scores.
-    above : bool or None
-        From :func:`beats_chance`.
-    level : float
-        Level of the intervals, in (0, 1).
-
-    Returns
-    -------
-    Finding
-    """
-    if score is None:
-        return Finding("caution", "It has no score: no test participant was predicted.")
-    numbers = (
-        f"AUC {say_number(score['estimate'])} ({say_interval(score, level)}), "
-        f"n{GLUE}={GLUE}{int(score['n'])}, permutation {equate_p(score['p'])}"
-    )
-    if above is None:
-        return Finding(
-            "caution", f"Too few participants to say whether it beats chance: {numbers}."
-        )
-    if above:
-        return Finding("good", f"It tells the sexes apart better than chance: {numbers}.")
-    return Finding(
-        "caution",
-        f"It is at chance: {numbers}. It is not shown to tell the sexes apart, so nothing else "
-        "may be concluded from it.",
-    )
-
-
-def say_against(row, level):
-    """Say how a network does against a baseline.
-
-    Parameters
-    ----------
-    row : pandas.Series
-        Of comparisons.
-    level : float
-        Level of the intervals, in (0, 1).
-
-    Returns
-    -------
-    Finding
-    """
-    baseline = BASELINES.get(row["baseline"], f"the baseline {row['baseline']}")
-    numbers = (
-        f"AUC difference {say_number(row['difference'])}, {say_interval(row, level)}, "
-        f"{equate_p(row['p'])}"
-    )
-    if row["verdict"] == "above":
-        return Finding("good", f"It does better than {baseline} ({numbers}).")
-    if row["verdict"] == "chance":
-        return Finding("plain", f"At chance itself, it cannot be held against {baseline}.")
-    if row["verdict"] not in ("not above", "below"):
-        return Finding("caution", f"Too few participants to hold it against {baseline}.")
-    if row["baseline"] == "shuffled":
-        return Finding(
-            "caution",
-            f"It is not shown to beat {baseline}, which can know nothing ({numbers}): do not rely "
-            "on its score.",
-        )
-    named = f"{baseline[0].upper()}{baseline[1:]}"
-    if row["verdict"] == "below":
-        told = f"{named} explains this score, and more: the network does worse"
-    else:
-        told = f"{named} may explain this score: the network is not shown to do better than it"
-    return Finding("caution", f"{told} ({numbers}).")
-
-
-def say_brain_size(scores, comparisons, level):
-    """Say what brain size alone tells, where no network is shown to tell more.
-
-    Parameters
-    ----------
-    scores, comparisons : pandas.DataFrame
-    level : float
-        Level of the intervals, in (0, 1).
-
-    Returns
-    -------
-    Finding or None
-        None where brain size is no better than chance, or a network is better than it.
-    """
-    score = find_score(scores, ("brain_size", "table"))
-    held = comparisons[comparisons["baseline"] == "brain_size"]
-    if score is None or not score["p"] < CHANCE_P or (held["verdict"] == "above").any():
-        return None
-    return Finding(
-        "caution",
-        f"Brain size alone may explain what is found here: it tells the sexes apart with AUC "
-        f"{say_number(score['estimate'])} ({say_interval(score, level)}), and no network is shown "
-        "to do better.",
-    )
+    return {
+        name: frame[(frame["model"] == pair[0]) & (frame["map"] == pair[1])]
+        for name, frame in tables.items()
+        if name in names
+    }
 
 
 def say_shuffled(score, which, level, checks=1):
@@ -237,13 +168,17 @@ def say_shuffled(score, which, level, checks=1):
     )
 
 
-def say_confounds(rows):
-    """Say what the evidence of a network goes with among people of one sex.
+def say_confounds(rows, who="people of one sex", what="evidence"):
+    """Say what the evidence, or the error, of a network goes with among people alike.
 
     Parameters
     ----------
     rows : pandas.DataFrame
         Its rows of confounds.
+    who : str
+        Among whom it was asked.
+    what : str
+        Of the network.
 
     Returns
     -------
@@ -262,55 +197,12 @@ def say_confounds(rows):
     if told:
         return Finding(
             "caution",
-            f"Among people of one sex, its evidence goes with {', '.join(told)}: part of what it "
-            "uses may be that.",
+            f"Among {who}, its {what} goes with {', '.join(told)}: part of what it uses may be "
+            "that.",
         )
     names = [COVARIATES.get(name, name) for name in rows["covariate"]]
     return Finding(
-        "plain",
-        f"Among people of one sex, its evidence is not shown to go with {' or '.join(names)}.",
-    )
-
-
-def say_regions(rows, level):
-    """Say how many regions are shown to matter, and which is the strongest.
-
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        Rows of regions of one model, map, method, fill and atlas.
-    level : float
-        Level of the intervals, in (0, 1).
-
-    Returns
-    -------
-    Finding
-    """
-    order = ["p_holm", "mean", "effect_size"]
-    top = rows.sort_values(order, ascending=[True, False, False], kind="stable").iloc[0]
-    n, sure = len(rows), int((rows["p_holm"] < CHANCE_P).sum())
-    loose = int((rows["p"] < CHANCE_P).sum())
-    change = "lowers" if top["mean"] >= 0 else "raises"
-    strongest = (
-        f"{label_region(top['name'], top['hemisphere'])}: hiding it {change} the probability of "
-        f"the correct sex by {say_number(abs(top['mean']), 3)} ({say_interval(top, level, 3)}; "
-        f"effect size {say_number(top['effect_size'])}, "
-        f"{equate_p(top['p_holm'], 'Holm-corrected p')})"
-    )
-    expected = say_number(CHANCE_P * n, 1)
-    uncorrected = (
-        f"Without correction, p{GLUE}<{GLUE}{CHANCE_P:g} would have named {loose}, where "
-        f"{expected} are expected by chance alone."
-    )
-    method, fill = (top[key].replace("_", " ") for key in ("method", "fill"))
-    where = f"{n} regions of {top['atlas']} ({method}, filled with {fill})"
-    if sure:
-        count = f"{sure} of {where} {'survives' if sure == 1 else 'survive'} Holm's correction."
-        return Finding("good", f"{count} The strongest is {strongest}. {uncorrected}")
-    return Finding(
-        "plain",
-        f"None of {where} survives Holm's correction: no region is shown to matter. The nearest "
-        f"is {strongest}. {uncorrected}",
+        "plain", f"Among {who}, its {what} is not shown to go with {' or '.join(names)}."
     )
 
 
@@ -392,34 +284,6 @@ def say_unused(splits):
     )
 
 
-def say_headline(pairs, above, comparisons):
-    """Say in one sentence what the whole study shows.
-
-    Parameters
-    ----------
-    pairs : list of (str, str)
-        Models and maps that are judged.
-    above : dict
-        Pair to True, False or None, from :func:`beats_chance`.
-    comparisons : pandas.DataFrame
-
-    Returns
-    -------
-    Finding
-    """
-    if not pairs:
-        return Finding("caution", "No model was fitted: there is nothing to report but baselines.")
-    hits = [pair for pair in pairs if above[pair]]
-    total = "The network" if len(pairs) == 1 else f"{len(hits)} of {len(pairs)} models"
-    if not hits:
-        none = "The network is" if len(pairs) == 1 else f"None of {len(pairs)} models is"
-        negated = " not" if len(pairs) == 1 else ""
-        return Finding("caution", f"{none}{negated} shown to tell female from male brains.")
-    verb = "tells" if len(hits) == 1 else "tell"
-    start = f"{total} {verb} female from male brains better than chance"
-    return say_beyond_size(start, hits, comparisons)
-
-
 def say_beyond_size(start, hits, comparisons):
     """Go on from what models tell to whether brain size alone tells it too.
 
@@ -460,43 +324,3 @@ def verdicts_against(comparisons, baseline):
     """
     rows = comparisons[comparisons["baseline"] == baseline]
     return {(row["model"], row["map"]): row["verdict"] for _, row in rows.iterrows()}
-
-
-def say_network(pair, tables, level):
-    """Say everything about one network and map.
-
-    Parameters
-    ----------
-    pair : (str, str)
-        Model and map.
-    tables : dict
-        Table name to ``pandas.DataFrame``.
-    level : float
-        Level of the intervals, in (0, 1).
-
-    Returns
-    -------
-    list of Finding
-    """
-    mine = {
-        name: frame[(frame["model"] == pair[0]) & (frame["map"] == pair[1])]
-        for name, frame in tables.items()
-        if name in ("comparisons", "confounds", "regions")
-    }
-    score = find_score(tables["scores"], pair)
-    compared = mine["comparisons"][mine["comparisons"]["score"] == "auc"]
-    above = beats_chance(score, compared)
-    findings = [
-        say_coverage(tables["splits"], tables["predictions"], pair),
-        say_discrimination(score, above, level),
-    ]
-    if above is not False:
-        findings += [say_against(row, level) for _, row in compared.iterrows()]
-        findings.append(say_confounds(mine["confounds"]))
-    for _, rows in mine["regions"].groupby(["method", "fill", "atlas"], sort=False):
-        finding = say_regions(rows, level)
-        if above is False:
-            warning = "Since the network is at chance, its regions mean nothing: "
-            finding = Finding("caution", warning + finding.text[0].lower() + finding.text[1:])
-        findings.append(finding)
-    return [finding for finding in findings if finding]

@@ -269,6 +269,9 @@ def findings(desk):
     -------
     list of str
     """
+    from bids_sexclf.group._findings import CHANCE_P
+    from bids_sexclf.stats.regional import find_strongest
+
     lines = warnings_of(desk)
     if (desk.folder / "scores.tsv").exists():
         name, title = ("auc", "AUC") if desk.study.target == "sex" else ("mae", "error in years")
@@ -279,11 +282,11 @@ def findings(desk):
             lines.append(f"{who}: {title} {row.estimate:.2f} {interval}, p {row.p:.2g}, n {row.n}")
     if (desk.folder / "regions.tsv").exists():
         for (model, which), rows in desk.read("regions").groupby(["model", "map"], sort=False):
-            top = rows.iloc[0]  # the table begins with the smallest corrected p
-            kept = int((rows["p_holm"] < 0.05).sum())
+            top, kept = find_strongest(rows, CHANCE_P), int((rows["p_holm"] < CHANCE_P).sum())
             lines.append(
                 f"{model} on {which}: {kept} of {len(rows)} regions significant after Holm; top: "
-                f"{top['name']} (p {top['p_holm']:.2g} after Holm, effect {top['effect_size']:.2f})"
+                f"{top['name']} (fall {top['mean']:.3f}, p {top['p_holm']:.2g} after Holm, effect "
+                f"{top['effect_size']:.2f})"
             )
     if (desk.folder / "report.html").exists():
         lines.append(f"report: {desk.folder / 'report.html'}")

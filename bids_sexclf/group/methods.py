@@ -60,6 +60,7 @@ def write_methods(study, fitted=None):
         "resampling nor permuting these shows [@nadeau2003; @bates2024]: the variance behind "
         "intervals and p-values was raised by the factor that stands in the tables: 2 for complete "
         "cross-validation, 1 for one split, and between for some of the folds.",
+        _say_association(study),
     ]
     if study.attributions and study.target == "sex":
         sentences.append(
@@ -167,6 +168,22 @@ def _say_classical(study):
                 else ""
             )
         )
+
+
+def _say_association(study):
+    """Say how it was asked what else models may have used."""
+    what, beside = "evidence", ""
+    if study.target == "age":
+        what = "error"
+        beside = (
+            "; the effect of age, with which errors lean, was taken out of the ranks of both, and "
+            "each flipped sum was divided by its own standard deviation [@desantis2025]"
+        )
+    return (
+        f"What else the {what} goes with was asked within each sex and fold by Spearman's "
+        f"correlation and {study.permutations} flips of the signs of what each family adds to it "
+        f"[@hemerik2020]{beside}."
+    )
 
 
 def _say_split(study):

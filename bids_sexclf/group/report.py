@@ -5,11 +5,9 @@ from importlib.resources import files
 from bids_sexclf import figures
 from bids_sexclf.citations import to_html, write_citations
 from bids_sexclf.disk import whole
-from bids_sexclf.group import _age_findings, methods
-from bids_sexclf.group import _findings as say
+from bids_sexclf.group import _age_findings, _sex_findings, methods
 from bids_sexclf.group._quality import limit_quality
-from bids_sexclf.group._resemblance import say_relatives
-from bids_sexclf.group._words import name_pair, say_number, say_p
+from bids_sexclf.group._words import say_number, say_p
 from bids_sexclf.tables import read_table, schema
 from bids_sexclf.volumes import load
 
@@ -38,6 +36,7 @@ TABLES = {
 """Section of the report to the tables printed in it."""
 
 TOPICS = {"sex": "how female and male brains differ", "age": "how old brains look"}
+FINDINGS = {"sex": _sex_findings, "age": _age_findings}
 TOLD = "How surely sex can be told"
 SEX_ONLY = "Where the sexes differ"
 
@@ -50,6 +49,10 @@ TITLES = {
     "confounds": "Association of the logit with other things, within each sex",
     "regions": "Every region that was tested",
 }
+OWN_TITLES = {
+    "age": {"confounds": "Association of the error with other things, within each sex beside age"}
+}
+"""Titles that another target needs."""
 MOST_ROWS = 1500
 """Rows of one table the report prints; the file holds them all."""
 
@@ -182,38 +185,7 @@ def gather_findings(tables, study):
         ``headline`` (Finding), ``study`` (list of Finding) and ``networks`` (name
         to list of Finding).
     """
-    if study.target == "age":
-        return _age_findings.gather(tables, study)
-    scores, level = tables["scores"], study.interval_level
-    found = dict.fromkeys(zip(scores["model"], scores["map"], strict=True))
-    pairs = [pair for pair in found if pair[0] in study.models]
-    above = {pair: _is_above(pair, tables) for pair in pairs}
-    shuffled = [pair for pair in found if pair[0] == "shuffled"]
-    checks = [
-        say.say_shuffled(say.find_score(scores, pair), pair[1], level, len(shuffled))
-        for pair in shuffled
-    ]
-    if not shuffled:
-        checks = [say.say_shuffled(None, "any map", level)]
-    people = say.say_participants(tables["cohort"], tables["excluded"])
-    unused = say.say_unused(tables["splits"])
-    told = say_relatives(tables["cohort"], tables["resemblance"])
-    related = say.Finding("caution", told) if told else None
-    sized = say.say_brain_size(scores, tables["comparisons"], level)
-    headline = say.say_headline(pairs, above, tables["comparisons"])
-    if any(check.tone == "alarm" for check in checks):
-        headline = say.Finding("alarm", "Leakage is likely: trust no score until it is found.")
-    return {
-        "headline": headline,
-        "study": [finding for finding in (people, unused, related, sized, *checks) if finding],
-        "networks": {name_pair(*pair): say.say_network(pair, tables, level) for pair in pairs},
-    }
-
-
-def _is_above(pair, tables):
-    rows = tables["comparisons"]
-    rows = rows[(rows["model"] == pair[0]) & (rows["map"] == pair[1]) & (rows["score"] == "auc")]
-    return say.beats_chance(say.find_score(tables["scores"], pair), rows)
+    return FINDINGS[study.target].gather(tables, study)
 
 
 def _lay_out(tables, drawn, target="sex"):
@@ -228,7 +200,7 @@ def _lay_out(tables, drawn, target="sex"):
         section["figures"].append({"name": name, "svg": inline, "caption": caption})
     for heading, names in TABLES.items():
         section = sections.setdefault(heading, {"figures": [], "tables": []})
-        section["tables"] = [_make_table(name, tables) for name in names]
+        section["tables"] = [_make_table(name, tables, target) for name in names]
     if target != "sex":
         sections.pop(SEX_ONLY)
         sections = {
@@ -237,7 +209,7 @@ def _lay_out(tables, drawn, target="sex"):
     return sections
 
 
-def _make_table(name, tables):
+def _make_table(name, tables, target):
     """Turn a table into the words of its HTML."""
     frame = count_folds(tables) if name == "folds" else tables[name]
     if name == "quality":
@@ -263,7 +235,7 @@ def _make_table(name, tables):
     ]
     return {
         "name": name,
-        "title": TITLES[name],
+        "title": OWN_TITLES.get(target, {}).get(name, TITLES[name]),
         "header": header,
         "rows": rows,
         "total": len(frame),

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from bids_sexclf.errors import REFUSALS, InputError
+from bids_sexclf.stats.regional import find_strongest
 from bids_sexclf.tables import read_table
 
 
@@ -39,7 +40,7 @@ def verdict(dataset, study):
     regions = read_table(Path(study, "regions.tsv"), "regions")
     network, which = regions[["model", "map"]].iloc[0]
     own = regions[(regions["model"] == network) & (regions["map"] == which)]
-    top = own.iloc[0]  # the table begins with the smallest corrected p
+    top = find_strongest(own)
     planted = truth["EffectRegionName"] if truth["EffectSize"] else "none"
     found = top["name"] if top["p_holm"] < 0.05 else f"{top['name']} (not significant)"
     return (

@@ -32,20 +32,45 @@ def _centred_ranks(values, cell):
     return ranks
 
 
-def _association(left, right, group, n, seed):
-    """Correlate two columns of centred ranks, and test by flipping families' contributions."""
-    scale = np.sqrt(np.sum(left**2) * np.sum(right**2))
-    if left.size < 3 or scale == 0:
-        return {"rho": np.nan, "p": np.nan, "n": left.size}
-    _, total = block_sums((left * right)[:, None], group)
+def _taken_out(beside, cell, target):
+    """Give columns that span what goes with `beside` within each sex, and the cells' means."""
+    cells = cell[:, None] == np.unique(cell)
+    # Ranks within a small cell lose how far apart its people are; those within the sex know.
+    ranks = [_centred_ranks(beside, one) for one in (cell, target)]
+    slopes = [rank * sex for rank in ranks for sex in (target, ~target)]
+    return np.column_stack([cells, *slopes])
+
+
+def _association(left, right, nuisance, group, n, seed):
+    """Correlate what nuisance columns leave of two, and test by flipping families' products."""
+    unknown = {"rho": np.nan, "p": np.nan, "n": left.size}
+    if left.size < 3:
+        return unknown
+    basis, size, _ = np.linalg.svd(nuisance, full_matrices=False)
+    basis = basis[:, size > 1e-9 * size.max(initial=0)]
+    pair = [column - basis @ (basis.T @ column) for column in (left, right)]
+    lengths = [np.sqrt(np.sum(column**2)) for column in pair]
+    if min(lengths) < 1e-9 or left.size - basis.shape[1] < 2:
+        return unknown
+    left, right = (column / length for column, length in zip(pair, lengths, strict=True))
+    _, total = block_sums(np.column_stack([left * right, right[:, None] * basis]), group)
     flips = sign_flips(total, n, seed)
-    observed = abs(next(flips).item())
-    reached = sum(np.sum(np.abs(flipped) >= observed - 1e-9) for flipped in flips)
-    rho = np.clip(np.sum(left * right) / scale, -1, 1)
-    return {"rho": float(rho), "p": float((1 + reached) / (n + 1)), "n": left.size}
+    rho = next(flips)[0, 0]
+    reached = 0
+    for flipped in flips:
+        # Flipped, a column leans on the basis again: what that takes from its spread.
+        spread = np.sqrt(np.clip(1 - np.sum(flipped[:, 1:] ** 2, axis=1), 1e-9, None))
+        reached += np.sum(np.abs(flipped[:, 0]) / spread >= abs(rho) - 1e-9)
+    return {
+        "rho": float(np.clip(rho, -1, 1)),
+        "p": float((1 + reached) / (n + 1)),
+        "n": left.size,
+    }
 
 
-def partial_association(logit, target, covariate, group=None, fold=None, n=5000, seed=0):
+def partial_association(
+    logit, target, covariate, group=None, fold=None, n=5000, seed=0, beside=None
+):
     """Correlate logits with a covariate, such as brain volume, within each sex.
 
     A network that has learned nothing but head size gives larger logits to larger heads
@@ -63,19 +88,24 @@ def partial_association(logit, target, covariate, group=None, fold=None, n=5000,
     n : int
         Number of sign flips.
     seed : int
+    beside : array_like of float, shape (participants,), optional
+        What both columns may go with and is not asked about, such as age: its effect within
+        each sex is taken out of the ranks of both before they are correlated. Finite, in any unit.
 
     Returns
     -------
     dict of dict
         ``negative`` (target 0), ``positive`` (target 1) and ``pooled`` (ranks within each
-        sex, both sexes together), each with ``rho`` (Spearman correlation, in [-1, 1]; 0
-        expected under the null), ``p`` (two-sided, in [1 / (n + 1), 1]) and ``n``. ``rho``
-        and ``p`` are ``nan`` with fewer than three participants or without any spread.
+        sex, both sexes together), each with ``rho`` (Spearman correlation, in [-1, 1], partial
+        where there is `beside`; 0 expected under the null), ``p`` (two-sided, in
+        [1 / (n + 1), 1]) and ``n``. ``rho`` and ``p`` are ``nan`` with fewer than three
+        participants, without any spread, or where `beside` leaves fewer than two degrees of
+        freedom.
 
     Raises
     ------
     InputError
-        If evidence, covariate, group, fold or ``n`` are refused.
+        If evidence, covariate, group, fold, ``beside`` or ``n`` are refused.
 
     Notes
     -----
@@ -84,9 +114,15 @@ def partial_association(logit, target, covariate, group=None, fold=None, n=5000,
     truly belongs to a sex difference correlates too: this shows association, not cause. It speaks
     of the models as they were fitted, which by chance may have learnt what goes with the covariate.
 
+    The effect of `beside` is linear in its ranks within the fold and sex and in its ranks within
+    the sex, with slopes of each sex's own; together they follow courses that bend. What is taken
+    out makes the products depend on each other, so that each flipped sum is divided by its own
+    standard deviation [2]_.
+
     References
     ----------
     .. [1] Hemerik, Goeman & Finos (2020). J. R. Stat. Soc. B 82, 841. doi:10.1111/rssb.12369
+    .. [2] De Santis et al. (2025). J. Am. Stat. Assoc. doi:10.1080/01621459.2025.2491775
     """
     n, _ = check_draws(n)
     target, logit, fold = check_evidence(target, logit, fold)
@@ -94,10 +130,18 @@ def partial_association(logit, target, covariate, group=None, fold=None, n=5000,
     group = None if group is None else check_labels(group, logit.size, "group")
     cell = target if fold is None else 2 * fold + target
     left, right = _centred_ranks(logit, cell), _centred_ranks(covariate, cell)
+    nuisance, order = np.empty((logit.size, 0)), np.arange(logit.size)
+    if beside is not None:
+        beside = _check_beside(beside, logit.size, "beside")
+        nuisance = _taken_out(beside, cell, target)
+        order = np.lexsort((beside, right, left, cell))  # sums shall not depend on how rows came
     parts = {"negative": ~target, "positive": target, "pooled": np.full(target.size, True)}
+    rows = {name: order[part[order]] for name, part in parts.items()}
     return {
-        name: _association(left[part], right[part], None if group is None else group[part], n, seed)
-        for name, part in parts.items()
+        name: _association(
+            left[own], right[own], nuisance[own], None if group is None else group[own], n, seed
+        )
+        for name, own in rows.items()
     }
 
 

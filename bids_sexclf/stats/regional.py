@@ -95,8 +95,33 @@ def wilcoxon_drop(drop, factor=1.0):
     return {"mean": drop.mean(axis=0), "effect_size": effect_size, "p": p}
 
 
+def find_strongest(rows, level=0.05):
+    """Find the region whose hiding costs most among those shown to matter.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Regions of one model, map, method, fill and atlas, at least one, with ``mean``,
+        ``effect_size`` and ``p_holm``.
+    level : float
+        Below this corrected p a region is shown to matter.
+
+    Returns
+    -------
+    pandas.Series
+        Of those shown to matter the one of the largest mean fall; where none is, the nearest:
+        that of the smallest corrected p, then of the largest fall and effect. Among equals the
+        first.
+    """
+    sure = rows[rows["p_holm"] < level]
+    if len(sure):
+        return sure.sort_values("mean", ascending=False, kind="stable").iloc[0]
+    order = ["p_holm", "mean", "effect_size"]
+    return rows.sort_values(order, ascending=[True, False, False], kind="stable").iloc[0]
+
+
 def sign_flips(total, n, seed):
-    """Compute the studentised sums of blocks, observed and with signs flipped at random.
+    """Sum blocks, as observed and with their signs flipped at random.
 
     Parameters
     ----------
@@ -109,17 +134,14 @@ def sign_flips(total, n, seed):
     Yields
     ------
     numpy.ndarray of float, shape (flips, columns)
-        First the observed one, as a single row, then the flipped ones in portions. In
-        units of the root of the sum of squares, which no flip changes.
+        First the observed sums, as a single row, then the flipped ones in portions.
     """
-    scale = np.sqrt(np.sum(total**2, axis=0))
-    unit = total / np.where(scale > 0, scale, 1)
-    yield unit.sum(axis=0, keepdims=True)
+    yield total.sum(axis=0, keepdims=True)
     rng = np.random.default_rng(seed)
     portion = max(1, 2_000_000 // len(total))
     for start in range(0, n, portion):
         signs = rng.integers(0, 2, size=(min(portion, n - start), len(total)))
-        yield (2.0 * signs - 1) @ unit
+        yield (2.0 * signs - 1) @ total
 
 
 def signflip_max(drop, group=None, n=5000, seed=0, factor=1.0):
@@ -166,7 +188,9 @@ def signflip_max(drop, group=None, n=5000, seed=0, factor=1.0):
     """
     n, _ = check_draws(n)
     _, total = block_sums(check_drop(drop), group)
-    flips = sign_flips(total, n, seed)
+    # Studentised by the root of the sum of squares, which no flip changes.
+    scale = np.sqrt(np.sum(total**2, axis=0))
+    flips = sign_flips(total / np.where(scale > 0, scale, 1), n, seed)
     observed = next(flips)[0]
     largest = np.concatenate([flipped.max(axis=1) for flipped in flips])
     # Equal sums may differ in their last bits.

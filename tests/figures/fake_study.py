@@ -55,6 +55,34 @@ def make_study(
     return tables | make_curves(target, logits)
 
 
+def make_aged_study(models=("ridge",), maps=("T1w",), n=100, seed=0):
+    """Simulate the same people, and models that tell their ages, drawn towards the mean."""
+    draw = np.random.default_rng(seed)
+    tables = make_study(models=models, maps=maps, n=n, seed=seed)
+    age = tables["cohort"]["age_years"].to_numpy(float)
+    told = {
+        (model, which): 50 + 0.6 * (age - 50) + draw.normal(0, 6, n)
+        for model in models
+        for which in maps
+    }
+    told["median_age", "table"] = np.full(n, np.median(age))
+    scores, held = [], []
+    for (model, which), ages in told.items():
+        error = np.mean(np.abs(ages - age))
+        p = 0.41 if model == "median_age" else 0.0005
+        numbers = (n, error, 0.9 * error, 1.1 * error, 17.0, p, 2.0)
+        scores.append((model, which, "mae", "test", *numbers))
+        scores.append((model, which, "r2", "test", n, 0.5, 0.4, 0.6, 0.0, p, 2.0))
+        if model != "median_age":
+            numbers = (n, error - 15, error - 18, error - 12, 0.0005, 2.0)
+            held.append((model, which, "median_age", "mae", *numbers, "above"))
+    return tables | {
+        "predictions": make_predictions(tables["cohort"], np.arange(n) % 5 + 1, age, told),
+        "scores": pd.DataFrame(scores, columns=list(schema("scores"))),
+        "comparisons": pd.DataFrame(held, columns=list(schema("comparisons"))),
+    }
+
+
 def make_empty():
     """Give the same tables with their columns and no row, and no images."""
     names = (

@@ -11,7 +11,7 @@ import pytest
 from bids_sexclf import catalogue, figures
 
 sys.path.insert(0, str(Path(__file__).parent))
-from fake_study import make_brain, make_empty, make_study
+from fake_study import make_aged_study, make_brain, make_empty, make_study
 
 NAMES = catalogue.names(figures.PACKAGE)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -26,6 +26,23 @@ def study():
 def large_study():
     fills = ("white_matter_mean", "blur")
     return make_study(models=("cnn3", "resnet"), maps=("FA", "MD"), n=60, fills=fills)
+
+
+@pytest.fixture(scope="module")
+def aged():
+    return make_aged_study(n=60)
+
+
+@pytest.fixture(scope="module")
+def large_aged():
+    return make_aged_study(models=("ridge", "knn"), maps=("FA", "MD"), n=60)
+
+
+def choose(name, sexed, aged):
+    """Choose the study that a figure shows something of."""
+    return (
+        aged if getattr(catalogue.find(figures.PACKAGE, name), "TARGET", "sex") == "age" else sexed
+    )
 
 
 def read_texts(svg):
@@ -50,14 +67,15 @@ def test_figure_declares_its_contract(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_figure_reads_only_the_tables_it_declares(name, study):
+def test_figure_reads_only_the_tables_it_declares(name, study, aged):
     reads = catalogue.find(figures.PACKAGE, name).READS
-    assert figures.draw_svg(name, {key: study[key] for key in reads}) is not None
+    tables = choose(name, study, aged)
+    assert figures.draw_svg(name, {key: tables[key] for key in reads}) is not None
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_figure_draws_several_models_and_maps(name, large_study):
-    svg = figures.draw_svg(name, large_study)
+def test_figure_draws_several_models_and_maps(name, large_study, large_aged):
+    svg = figures.draw_svg(name, choose(name, large_study, large_aged))
     ElementTree.fromstring(svg)
     assert len(svg) < 1_500_000
 
@@ -68,10 +86,11 @@ def test_figure_gives_none_where_there_is_nothing_to_show(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_figure_changes_none_of_its_tables(name, study):
-    before = {key: frame.copy() for key, frame in study.items() if hasattr(frame, "equals")}
-    figures.draw_svg(name, study)
-    assert all(study[key].equals(frame) for key, frame in before.items())
+def test_figure_changes_none_of_its_tables(name, study, aged):
+    tables = choose(name, study, aged)
+    before = {key: frame.copy() for key, frame in tables.items() if hasattr(frame, "equals")}
+    figures.draw_svg(name, tables)
+    assert all(tables[key].equals(frame) for key, frame in before.items())
 
 
 @pytest.mark.parametrize("name", ["cohort", "regions_brain"])
@@ -124,14 +143,50 @@ def test_cohort_of_one_age_draws(study):
     assert "female (30)" in texts and "male (30)" in texts
 
 
-def test_brain_size_gives_one_point_per_participant_however_often_tested(study):
-    from bids_sexclf.figures import brain_size
+@pytest.mark.parametrize("name", ["brain_size", "ages"])
+def test_a_participant_is_one_point_however_often_tested(name, study, aged):
+    tables = choose(name, study, aged)
+    again = tables["predictions"].assign(repeat=2, logit=tables["predictions"]["logit"] + 4)
+    both = pd.concat([tables["predictions"], again])
+    drawn = [
+        catalogue.find(figures.PACKAGE, name).draw(tables | {"predictions": rows})
+        for rows in (tables["predictions"], both)
+    ]
+    once, twice = (
+        np.concatenate([cloud.get_offsets() for cloud in figure.axes[0].collections])
+        for figure in drawn
+    )
+    assert len(twice) == len(tables["cohort"])
+    np.testing.assert_allclose(twice, once + [0, 2])
 
-    again = study["predictions"].assign(repeat=2)
-    both = pd.concat([study["predictions"], again])
-    figure = brain_size.draw(study | {"predictions": both})
-    points = sum(len(cloud.get_offsets()) for cloud in figure.axes[0].collections)
-    assert points == len(study["cohort"])
+
+def test_ages_stand_over_their_own_with_the_line_of_no_error_and_the_fitted_one(aged):
+    from bids_sexclf.figures import ages
+
+    (ax,) = ages.draw(aged).axes
+    rows = aged["predictions"].query("model == 'ridge'").assign(sex=aged["cohort"]["sex"])
+    for cloud, sex in zip(ax.collections, ("female", "male"), strict=True):
+        own = rows[rows["sex"] == sex]
+        np.testing.assert_allclose(cloud.get_offsets(), own[["target", "logit"]])
+    none, fitted = ax.lines
+    assert none.get_slope() == 1 and none.get_xy1()[0] == none.get_xy1()[1]
+    slope = np.ptp(fitted.get_ydata()) / np.ptp(fitted.get_xdata())
+    assert slope == pytest.approx(np.polyfit(rows["target"], rows["logit"], 1)[0])
+    error = np.mean(np.abs(rows["logit"] - rows["target"]))
+    assert ax.get_legend().get_title().get_text() == f"mean error {error:.1f} years"
+
+
+def test_ages_of_one_participant_or_one_age_draw(aged):
+    same = aged["predictions"].assign(target=30.0, logit=30.0)
+    one = aged["predictions"].query("participant_id == 'sub-001'")
+    for rows in (same, one):
+        assert figures.draw_svg("ages", aged | {"predictions": rows}) is not None
+
+
+def test_baselines_of_age_have_no_panel(large_aged):
+    texts = draw_texts("ages", large_aged)
+    assert {"ridge, FA", "ridge, MD", "knn, FA", "knn, MD"} <= set(texts)
+    assert not any("median_age" in text for text in texts)
 
 
 def test_roc_shows_networks_of_a_map_beside_its_own_baselines(large_study):

@@ -95,10 +95,13 @@ def test_the_report_speaks_of_age_and_not_of_sex(aged):
     assert "errs by" in page and "the median age of the training part" in page
     assert "5 of 5 models tell age better" in page and "better than brain size alone" in page
     assert "It errs less than brain size alone" in page
+    assert "people of one sex and like age" in page and "[@" not in page
+    assert "Association of the error with other things" in page
     assert "ridge regression" in page and "logistic" not in page
     assert not any(
         (aged.folder / "figures" / f"{name}.svg").exists() for name in ("roc", "regions")
     )
+    assert (aged.folder / "figures" / "ages.svg").exists()
     assert aged.read("attributions").empty
     assert [base.state(aged, stage) for stage in base.STAGES] == ["finished"] * 7
 

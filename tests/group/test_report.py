@@ -11,11 +11,13 @@ import pytest
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import _findings as say
-from bids_sexclf.group import _words, methods, report
+from bids_sexclf.group import _sex_findings as sex
+from bids_sexclf.group import _words, base, methods, report
 from bids_sexclf.settings import Run, Study
+from bids_sexclf.tables import schema
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
-from fake_study import make_empty, make_study, save_study
+from fake_study import make_aged_study, make_empty, make_study, save_study
 
 VOID = {"meta", "br", "link", "img", "input", "hr", "col"}
 
@@ -111,23 +113,47 @@ def make_score(p=0.0004, estimate=0.874):
     ],
 )
 def test_each_verdict_has_its_sentence(verdict, tone, words):
-    finding = say.say_against(make_comparison(verdict), 0.95)
+    finding = sex.say_against(make_comparison(verdict), Study())
     assert finding.tone == tone and finding.text.startswith(words)
 
 
 @pytest.mark.parametrize("verdict", ["above", "not above", "below"])
 def test_a_comparison_is_said_with_its_difference_interval_and_p(verdict):
-    text = plain(say.say_against(make_comparison(verdict), 0.9).text)
+    text = plain(sex.say_against(make_comparison(verdict), Study(interval_level=0.9)).text)
     assert "AUC difference 0.08, 90 % interval \u22120.03 to 0.19, p = 0.031" in text
 
 
+@pytest.mark.parametrize(
+    ("choices", "advice"),
+    [
+        ({}, 'A study with match = "brain_size" or residualize = ["brain_size"] tells more.'),
+        ({"match": "brain_size"}, 'A study with residualize = ["brain_size"] tells more.'),
+        ({"residualize": ["brain_size"]}, 'A study with match = "brain_size" tells more.'),
+        ({"match": "brain_size", "residualize": ["age", "brain_size"]}, None),
+    ],
+)
+def test_where_brain_size_may_explain_a_score_a_study_that_tells_more_is_named(
+    tables, choices, advice
+):
+    study = Study(**choices)
+    compared = tables["comparisons"].assign(verdict="not above")
+    held = [sex.say_against(make_comparison(verdict), study) for verdict in ("not above", "below")]
+    for finding in (*held, sex.say_brain_size(tables["scores"], compared, study)):
+        assert finding.text.endswith(advice) if advice else "A study with" not in finding.text
+    for verdict, baseline in (("above", "brain_size"), ("not above", "age_only")):
+        other = sex.say_against(make_comparison(verdict, baseline), study)
+        assert "A study with" not in other.text
+
+
 def test_a_network_no_better_than_shuffled_labels_is_not_said_to_be_explained_by_them():
-    text = say.say_against(make_comparison("not above", "shuffled"), 0.95).text
+    text = sex.say_against(make_comparison("not above", "shuffled"), Study()).text
     assert "explains" not in text and "do not rely on its score" in text
 
 
 def test_an_unknown_baseline_is_called_by_its_name():
-    assert "the baseline weight" in say.say_against(make_comparison("above", "weight"), 0.95).text
+    assert (
+        "the baseline weight" in sex.say_against(make_comparison("above", "weight"), Study()).text
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,7 +165,7 @@ def test_an_unknown_baseline_is_called_by_its_name():
     ],
 )
 def test_discrimination_is_said_with_auc_interval_n_and_p(above, tone, words):
-    finding = say.say_discrimination(make_score(), above, 0.95)
+    finding = sex.say_discrimination(make_score(), above, 0.95)
     assert finding.tone == tone and words in finding.text
     assert "AUC 0.87 (95 % interval 0.79 to 0.93), n = 131, permutation p < 0.001" in plain(
         finding.text
@@ -147,7 +173,7 @@ def test_discrimination_is_said_with_auc_interval_n_and_p(above, tone, words):
 
 
 def test_a_network_that_was_never_tested_has_no_score():
-    assert "no score" in say.say_discrimination(None, None, 0.95).text
+    assert "no score" in sex.say_discrimination(None, None, 0.95).text
 
 
 @pytest.mark.parametrize(
@@ -156,7 +182,7 @@ def test_a_network_that_was_never_tested_has_no_score():
 )
 def test_chance_is_settled_by_the_verdict_and_else_by_the_permutation_p(verdict, p, above):
     compared = pd.DataFrame([make_comparison(verdict)])
-    assert say.beats_chance(make_score(p), compared) is above
+    assert sex.beats_chance(make_score(p), compared) is above
 
 
 @pytest.mark.parametrize(
@@ -206,7 +232,7 @@ def make_regions(p_holm):
 
 def test_regions_that_survive_are_counted_and_the_strongest_is_named():
     rows = make_regions([0.003, 0.02, *[0.9] * 38])
-    finding = say.say_regions(rows, 0.95)
+    finding = sex.say_regions(rows, 0.95)
     text = plain(finding.text)
     assert finding.tone == "good"
     assert "2 of 40 regions of JHU" in text and "tract 0 (left)" in text
@@ -218,8 +244,31 @@ def test_regions_that_survive_are_counted_and_the_strongest_is_named():
     assert "would have named 40, where 2.0 are expected by chance alone" in text
 
 
+def test_the_strongest_region_is_that_of_the_largest_fall_among_those_that_survive():
+    rows = make_regions([0.001, 0.02, 0.02, 0.9]).assign(mean=[0.001, 0.03, 0.03, 0.2])
+    text = plain(sex.say_regions(rows, 0.95).text)
+    # Of two equals the first; what does not survive is not named, however large.
+    assert "The strongest is tract 1 (left): hiding it lowers" in text and "by 0.030" in text
+    none = plain(sex.say_regions(rows.assign(p_holm=[0.1, 0.2, 0.3, 0.9]), 0.95).text)
+    assert "The nearest is tract 0 (left)" in none
+
+
+def test_the_terminal_names_the_same_region_as_the_report(tmp_path, tables):
+    means = np.linspace(0.01, 0.08, 8)
+    order = [*schema("regions")]
+    regions = tables["regions"].assign(mean=means, p_holm=[0.001, *[0.01] * 6, 0.3])[order]
+    save_study(tables | {"regions": regions}, tmp_path)
+    desk = base.Desk(tmp_path, tmp_path, tmp_path, Run(), Study())
+    name, fall = regions["name"][6], means[6]
+    assert f"by {fall:.3f}" in sex.say_regions(regions, 0.95).text
+    lines = base.findings(desk)
+    assert any(
+        "7 of 8 regions" in line and f"top: {name} (fall {fall:.3f}" in line for line in lines
+    )
+
+
 def test_no_region_that_survives_is_said_as_such():
-    finding = say.say_regions(make_regions([1.0] * 8), 0.95)
+    finding = sex.say_regions(make_regions([1.0] * 8), 0.95)
     assert finding.tone == "plain" and "no region is shown to matter" in finding.text
     # All p are equal, so the region of the largest effect is the nearest.
     assert "tract 7" in finding.text
@@ -239,6 +288,8 @@ def test_confounds_within_the_sexes_are_named_by_their_p():
     assert finding.tone == "caution" and "age" not in finding.text.split(":")[0].split()
     assert "not shown to go with age" in say.say_confounds(rows[1:]).text
     assert say.say_confounds(rows[2:]) is None
+    aged = say.say_confounds(rows, "people of one sex and like age", "error").text
+    assert aged.startswith("Among people of one sex and like age, its error goes with brain volume")
 
 
 @pytest.mark.parametrize(
@@ -253,7 +304,7 @@ def test_confounds_within_the_sexes_are_named_by_their_p():
 def test_the_headline_never_forgets_brain_size(above, verdict, words):
     compared = pd.DataFrame([make_comparison(verdict)]).assign(model="cnn3", map="FA", score="auc")
     pair = ("cnn3", "FA")
-    assert words in say.say_headline([pair], {pair: above}, compared).text
+    assert words in sex.say_headline([pair], {pair: above}, compared).text
 
 
 def test_the_headline_counts_networks():
@@ -261,9 +312,9 @@ def test_the_headline_counts_networks():
     above = dict(zip(pairs, [True, True, False], strict=True))
     compared = pd.DataFrame([make_comparison("above"), make_comparison("not above")])
     compared = compared.assign(model="cnn3", map=["FA", "MD"], score="auc")
-    text = say.say_headline(pairs, above, compared).text
+    text = sex.say_headline(pairs, above, compared).text
     assert text.startswith("2 of 3 models tell") and "1 of them better than brain size" in text
-    assert "was not asked" in say.say_headline(pairs, above, compared[:0]).text
+    assert "was not asked" in sex.say_headline(pairs, above, compared[:0]).text
 
 
 def test_missing_folds_are_counted(tables):
@@ -282,7 +333,7 @@ def test_participants_are_counted_once_however_many_sessions(tables):
 
 def test_a_network_at_chance_is_not_given_findings(tables):
     null = make_study(n=60, separation=0)
-    texts = [finding.text for finding in say.say_network(("cnn3", "T1w"), null, 0.95)]
+    texts = [finding.text for finding in sex.say_network(("cnn3", "T1w"), null, Study())]
     assert texts[0].startswith("It is at chance")
     assert texts[1].startswith("Since the network is at chance, its regions mean nothing")
     assert len(texts) == 2
@@ -296,7 +347,7 @@ def test_leakage_takes_over_the_headline(tables):
     assert "Leakage" in report.make_page(tables | {"scores": scores}, Study(), NOTHING)
 
 
-NOTHING = dict.fromkeys([name for name, _ in report.figures.ordered()])
+NOTHING = dict.fromkeys([name for name, _ in report.figures.ordered("sex")])
 
 
 # Numbers
@@ -407,6 +458,16 @@ def test_the_same_study_gives_the_same_page(folder, tables):
     assert (folder / "report.html").read_bytes() == before
 
 
+def test_a_study_of_age_shows_told_against_true_age_where_it_says_how_surely(tables):
+    aged = make_aged_study(n=60)
+    names = [name for name, _ in report.figures.ordered("age")]
+    assert "ages" in names and not {"ages"} & set(NOTHING)
+    drawn = dict.fromkeys(names) | {"ages": report.figures.draw_svg("ages", aged)}
+    page = report.make_page(aged, Study(target="age", models=["ridge"]), drawn)
+    surely = page.split("How surely age can be told</h2>")[1].split("<h2")[0]
+    assert 'id="figure-ages"' in surely and "mean error" in surely
+
+
 def test_a_study_with_empty_tables_is_reported(tmp_path):
     page = Page(write_report(make_empty(), tmp_path))
     assert "No model was fitted" in page.text and "nothing to show" in page.text
@@ -440,6 +501,8 @@ def test_a_long_table_is_cut_and_says_so(tables, monkeypatch):
         ({"atlas": "JHU"}, "Regions of the atlas JHU"),
         ({"standardize": "none"}, "values were used as they are"),
         ({"interval_level": 0.9}, "Intervals of 90 %"),
+        ({}, "What else the evidence goes with was asked within each sex and fold"),
+        ({"target": "age"}, "the effect of age, with which errors lean, was taken out"),
     ],
 )
 def test_methods_follow_the_settings(values, words):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm, spearmanr
+from scipy.stats import norm, spearmanr, t
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.stats.confounds import explained_by, partial_association
@@ -109,6 +109,72 @@ def test_association_without_spread_or_company_is_nan():
     )
 
 
+def make_ages(rng, n, folds, effect=0.0, bend=0.0):
+    """Simulate errors of models that shrink to the mean, and brains that shrink with age."""
+    sex, fold = np.arange(n) % 2, np.arange(n) // 2 % folds
+    age = rng.uniform(20, 80, n)
+    own = 60 * rng.normal(size=n)
+    volume = 1350 + 100 * sex - 2 * age - bend * np.maximum(age - 50, 0) ** 2 + own
+    lean = np.tanh((age - 50) / 20) * 12 if bend else 0.5 * (age - 50)
+    told = 50 + rng.normal(0, 3, folds)[fold] + lean + 6 * rng.normal(size=n) + effect * own
+    return {"logit": told - age, "target": sex, "covariate": volume, "fold": fold}, age
+
+
+@pytest.mark.parametrize(("n", "folds", "bend"), [(60, 5, 0), (120, 3, 0), (120, 5, 0.1)])
+def test_error_that_leans_with_age_goes_with_nothing_but_age(n, folds, bend, within):
+    rng, p, blind = np.random.default_rng(n + folds), [], []
+    for k in range(150):
+        columns, age = make_ages(rng, n, folds, bend=bend)
+        found = partial_association(**columns, n=99, seed=k, beside=age)
+        p.append([found[name]["p"] for name in ("negative", "positive", "pooled")])
+        blind.append(partial_association(**columns, n=99, seed=k)["pooled"]["p"])
+    for column in np.array(p).T:
+        assert within(np.sum(column <= 0.05), 150, 0.05)
+        assert within(np.sum(column <= 0.5), 150, 0.5)
+    assert np.mean(np.array(blind) <= 0.05) > 0.6
+
+
+def test_association_beside_age_is_found():
+    rng = np.random.default_rng(10)
+    columns, age = make_ages(rng, 120, 5, effect=-0.08)
+    found = partial_association(**columns, beside=age)["pooled"]
+    assert found["rho"] < -0.3 and found["p"] < 0.01
+    # What both share with age hides it.
+    assert partial_association(**columns)["pooled"]["p"] > 0.2
+
+
+def test_association_beside_a_column_is_the_partial_one_of_spearman(heads):
+    logit, target, volume = heads
+    age = volume + np.random.default_rng(11).normal(size=90)
+    found = partial_association(logit, target, volume, n=20000, beside=age)
+    for sex, name in enumerate(("negative", "positive")):
+        table = np.column_stack([logit, volume, age])[target == sex]
+        inverse = np.linalg.inv(spearmanr(table).statistic)
+        rho = -inverse[0, 1] / np.sqrt(inverse[0, 0] * inverse[1, 1])
+        assert found[name]["rho"] == pytest.approx(rho)
+        free = len(table) - 3
+        p = 2 * t.sf(abs(rho) * np.sqrt(free / (1 - rho**2)), free)
+        assert found[name]["p"] == pytest.approx(p, abs=0.03)
+
+
+def test_association_beside_a_column_knows_neither_its_scale_nor_the_order_of_rows(heads):
+    logit, target, volume = heads
+    rng = np.random.default_rng(12)
+    order, fold, age = rng.permutation(90), np.arange(90) // 2 % 3, rng.normal(size=90)
+    rows = {"logit": logit, "target": target, "covariate": volume, "fold": fold, "beside": age}
+    found = partial_association(**rows)
+    assert partial_association(**rows | {"beside": np.exp(age)}) == found
+    assert partial_association(**{name: one[order] for name, one in rows.items()}) == found
+
+
+def test_nothing_is_left_beside_the_column_itself(heads):
+    logit, target, volume = heads
+    for found in partial_association(logit, target, volume, beside=volume).values():
+        assert np.isnan(found["rho"]) and np.isnan(found["p"])
+    few = partial_association(logit[:8], target[:8], volume[:8], [*"abcdefgh"], beside=logit[:8])
+    assert all(np.isnan(one["p"]) for one in few.values())
+
+
 def test_network_that_is_the_baseline_is_explained_by_it(heads):
     logit, target, _ = heads
     found = explained_by(target, logit, 3 * logit + 1, n=200)
@@ -163,5 +229,7 @@ def test_columns_that_do_not_belong_together_are_refused(heads):
         partial_association(logit, target, volume[:5])
     with pytest.raises(InputError, match="not finite"):
         partial_association(logit, target, np.where(volume > 0, volume, np.nan))
+    with pytest.raises(InputError, match="beside of shape"):
+        partial_association(logit, target, volume, beside=volume[:5])
     with pytest.raises(InputError, match="covariate_logit of shape"):
         explained_by(target, logit, volume[:5])
