@@ -17,11 +17,12 @@ maps, 0      the same from what lies on disk before a study: maps of half the vo
 maps, 2      a network that sees 4 mm), which the Dataset brings to the network's grid each time
              (MONAI's Resize, trilinear), as most published code does.
 
-Contestants take turns, round after round, and the least of the rounds counts, since other work on
-the machine only adds; the ratio of each other one to ours says how much faster ours is. With one
-thread, processor time says most on a busy machine: two that wait for each other burn it.
-Processor time covers the workers. Prediction is `evidence` over all volumes against the same module
-over a tensor in memory, in batches of the same size.
+Those that train run in a process of their own each time, as a user's would: memory that another
+one has left behind makes a plain loop faster. Contestants take turns, round after round, and the
+least of the rounds counts, since other work on the machine only adds; the ratio of each other one
+to ours says how much faster ours is. With one thread, processor time says most on a busy machine:
+two that wait for each other burn it. Processor time covers the workers. Prediction is `evidence`
+over all volumes against the same module over a tensor in memory, in batches of the same size.
 
 For memory a process of its own fits, saves and predicts with a network that costs nothing (means of
 blocks and a linear layer), once on 10 and once on 1,000 volumes of one grid, in arrays that lie
@@ -38,7 +39,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from unittest import mock
 
@@ -64,6 +68,13 @@ def synthesize(n, grid, seed=0):
         yield np.where(inside, 0.5 + noise, 0).astype(np.float32)
 
 
+def name_files(folder, n):
+    """Name the cohort array, the .nii.gz files and the finer maps of n volumes."""
+    folder = Path(folder)
+    scans, maps = ([folder / f"{row}_{kind}.nii.gz" for row in range(n)] for kind in "sm")
+    return folder / "cohort.npy", scans, maps
+
+
 def write_cohort(folder, n, grid):
     """Write the same volumes as a cohort array, as .nii.gz files, and as finer maps; give paths."""
     import nibabel as nib
@@ -71,17 +82,16 @@ def write_cohort(folder, n, grid):
 
     from bids_sexclf.volumes import open_cohort
 
-    folder = Path(folder)
-    array, rng = open_cohort(folder / "cohort.npy", (n, *grid)), np.random.default_rng(1)
-    scans, maps = ([folder / f"{row}_{kind}.nii.gz" for row in range(n)] for kind in "sm")
+    path, scans, maps = name_files(folder, n)
+    array, rng = open_cohort(path, (n, *grid)), np.random.default_rng(1)
     for row, volume in enumerate(synthesize(n, grid)):
         array[row] = volume
         finer = zoom(volume, FINER, order=1)
         finer[finer != 0] += rng.normal(0, 0.05, np.count_nonzero(finer)).astype(np.float32)
-        for path, content in ((scans[row], volume), (maps[row], finer)):
-            nib.save(nib.Nifti1Image(content, np.eye(4)), path)
+        for place, content in ((scans[row], volume), (maps[row], finer)):
+            nib.save(nib.Nifti1Image(content, np.eye(4)), place)
     array.flush()
-    return folder / "cohort.npy", scans, maps
+    return path, scans, maps
 
 
 class Clock:
@@ -259,31 +269,55 @@ def time_nifti(step, scans, size, workers):
         return clock()
 
 
-def compare_steps(name, grid, size, steps, rounds):
-    """Give the table's lines for training one network."""
+LOADERS = {
+    f"{files}, {workers} workers": (files, workers)
+    for files in ("NIfTI", "maps")
+    for workers in (0, 2)
+}
+
+
+def contest(contestant, name, grid, size, steps, folder):
+    """Train one network in one way; give wall and processor seconds."""
     from bids_sexclf import catalogue, models
     from bids_sexclf.settings import Study
     from bids_sexclf.volumes import Rows, open_cohort
 
     n = size * steps
-    target = np.arange(n) % 2
-    study = Study(batch_size=size, epochs=2, patience=2)
+    target, study = np.arange(n) % 2, Study(batch_size=size, epochs=2, patience=2)
+    path, scans, maps = name_files(folder, n)
+    if contestant == "ours":
+        classifier = catalogue.find(models.__name__, name).Classifier(study)
+        return time_ours(classifier, Rows(open_cohort(path), np.arange(n)), target)
+    step = make_step(name, grid, study)
+    if contestant == "bare loop":
+        return time_bare(step, grid, size, steps)
+    files, workers = LOADERS[contestant]
+    return time_nifti(
+        step, make_scans(scans if files == "NIfTI" else maps, target, grid), size, workers
+    )
+
+
+def apart(function, *given):
+    """Run a function in a process of its own, with as many threads as this one has."""
+    import torch
+
+    spawn = get_context("spawn")  # torch holds threads that do not survive a fork
+    threads = torch.get_num_threads()
+    with ProcessPoolExecutor(1, spawn, torch.set_num_threads, (threads,)) as pool:
+        return pool.submit(function, *given).result()
+
+
+def compare_steps(name, grid, size, steps, rounds):
+    """Give the table's lines for training one network."""
+    n = size * steps
     with tempfile.TemporaryDirectory() as folder:
-        path, *kinds = write_cohort(folder, n, grid)
-        rows = Rows(open_cohort(path), np.arange(n))
-        scans, maps = (make_scans(paths, target, grid) for paths in kinds)
-        step = make_step(name, grid, study)
+        _, *kinds = write_cohort(folder, n, grid)
         contestants = {
-            "ours": lambda: time_ours(
-                catalogue.find(models.__name__, name).Classifier(study), rows, target
-            ),
-            "bare loop": lambda: time_bare(step, grid, size, steps),
-            "NIfTI, 0 workers": lambda: time_nifti(step, scans, size, 0),
-            "NIfTI, 2 workers": lambda: time_nifti(step, scans, size, 2),
-            "maps, 0 workers": lambda: time_nifti(step, maps, size, 0),
-            "maps, 2 workers": lambda: time_nifti(step, maps, size, 2),
+            one: partial(apart, contest, one, name, grid, size, steps, folder)
+            for one in ("ours", "bare loop", *LOADERS)
         }
         seconds = take_turns(contestants, rounds)
+        scans, maps = (make_scans(paths, np.zeros(n), grid) for paths in kinds)
         told = describe_reading(scans, maps, seconds["bare loop"][1] / n)
     title = f"{name}, {' x '.join(map(str, grid))}, batches of {size}"
     return tabulate(title, seconds, steps), told

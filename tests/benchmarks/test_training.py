@@ -69,6 +69,13 @@ def test_the_real_training_is_timed_epoch_by_epoch(script, tmp_path):
     assert len(classifier.history) == 2
 
 
+@pytest.mark.parametrize("contestant", ["ours", "bare loop", "NIfTI, 0 workers", "maps, 2 workers"])
+def test_every_contestant_trains_on_the_same_cohort(script, tmp_path, contestant):
+    script.write_cohort(tmp_path, 4, GRID)
+    wall, used = script.contest(contestant, "cnn3", GRID, 2, 2, tmp_path)
+    assert 0 < wall < 60 and 0 < used < 60
+
+
 def test_plain_loops_learn(script):
     import torch
 
