@@ -259,7 +259,12 @@ def time_nifti(step, scans, size, workers):
     from bids_sexclf.models import _device
 
     loader = torch.utils.data.DataLoader(
-        scans, size, shuffle=True, num_workers=workers, pin_memory=torch.cuda.is_available()
+        scans,
+        size,
+        shuffle=True,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        multiprocessing_context="fork" if workers else None,  # the default, but not of a child
     )
     with _device.reproducible():
         step(*next(iter(torch.utils.data.DataLoader(scans, size))))  # warms up
