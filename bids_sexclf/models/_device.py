@@ -97,8 +97,9 @@ def check_precision(recipe):
 
     Notes
     -----
-    With torch 2.15 and oneDNN 3.13 the weight gradients of 3D convolutions in bfloat16 are wrong
-    where a map has fewer planes than the kernel, and such training ends in NaN, or worse, does not.
+    With torch 2.15 the bfloat16 weight gradient of a channels-last 3D convolution of one channel
+    holds memory that nobody has written where the map has fewer planes than the kernel: training
+    then ends in NaN, or worse, does not.
     """
     if device().type == "cpu" and precision_of(recipe) != "32":
         raise InputError(
