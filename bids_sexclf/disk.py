@@ -2,9 +2,12 @@
 
 import json
 import os
+import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+
+from bids_sexclf.errors import InputError
 
 
 @contextmanager
@@ -63,6 +66,59 @@ def locked(path):
         yield
 
 
+def lies_in(inner, outer):
+    """Return whether a path is a folder, or lies anywhere below it.
+
+    Folders are compared by device and inode, so that links, other spellings and bind mounts of
+    one folder are recognised.
+
+    Parameters
+    ----------
+    inner : path-like
+        It need not exist.
+    outer : path-like
+
+    Returns
+    -------
+    bool
+    """
+    inner, outer = Path(inner).resolve(), Path(outer).resolve()
+    return any(_is_same(path, outer) for path in (inner, *inner.parents))
+
+
+def _is_same(first, second):
+    """Return whether two resolved paths name one file; both need not exist."""
+    try:
+        return first == second or os.path.samefile(first, second)
+    except OSError:  # one of them does not exist, or may not be looked at
+        return False
+
+
+def remove_folder(folder, within):
+    """Remove a folder that the program has made. No other function may remove a whole folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        A missing folder is no error.
+    within : path-like
+        The folder must lie strictly below this one, and no link may lead out of it.
+
+    Raises
+    ------
+    InputError
+        If the folder lies elsewhere. Then nothing is removed.
+    """
+    folder, within = Path(folder), Path(within).resolve()
+    real = folder.resolve()
+    if folder.is_symlink() or real == within or within not in real.parents:
+        raise InputError(
+            f"Found {folder} (in truth {real}) to be removed, needed a folder below {within}. "
+            "Nothing was removed. Remove it by hand if it is not needed."
+        )
+    shutil.rmtree(real, ignore_errors=True)
+
+
 SOCKET_ROOM = 60
 """Longest path in which the sockets of other libraries fit, whose whole names end at 107 bytes."""
 
@@ -101,7 +157,6 @@ def _shorten(folder):
     """Give a short name of a folder until this process ends; its own where none can be made."""
     if _has_room(folder):
         return str(folder)
-    import shutil
     from multiprocessing.util import Finalize
 
     for place in (tempfile.gettempdir(), "/tmp"):  # noqa: S108

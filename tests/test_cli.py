@@ -92,10 +92,71 @@ def test_bad_choices_are_refused_with_what_was_needed(tmp_path, capsys, argument
     assert words in capsys.readouterr().err
 
 
-def test_output_into_the_dataset_is_refused(tmp_path, capsys):
-    assert run(tmp_path, tmp_path, "participant") == 65
-    assert run(tmp_path, tmp_path / "out", "participant", "-w", tmp_path / "w") == 65
+@pytest.fixture
+def places(tmp_path):
+    """A dataset with a scan, a stranger's file beside it, results, and somebody else's dataset."""
+    for name in ("data/bids/sub-01/scan", "data/stranger", "data/out/sub-01/map", "data/prep/x"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("kept")
+    (tmp_path / "data/prep/dataset_description.json").write_text(
+        '{"GeneratedBy": [{"Name": "fMRIPrep"}]}'
+    )
+    (tmp_path / "link").symlink_to(tmp_path / "data" / "bids")
+    return tmp_path
+
+
+def files(folder):
+    return sorted(str(path) for path in folder.rglob("*"))
+
+
+WORKS = ["data", "data/bids", "data/bids/sub-01", "data/bids/work", "data/bids/derivatives/work"]
+WORKS += ["data/out", "data/out/sub-01", "data/out/logs", "data/prep", "data/prep/work", "link", ""]
+
+
+@pytest.mark.parametrize("level", ["participant", "group"])
+@pytest.mark.parametrize("work", [*WORKS, "/", "data/../data/bids", "link/sub-01"])
+def test_a_work_folder_that_touches_data_or_results_is_refused(places, capsys, work, level):
+    before = files(places)
+    prepared = f"fmriprep={places / 'data/prep'}"
+    more = ["--clean-workdir", "--derivatives", prepared, "-w", places / work]
+    assert run(places / "data/bids", places / "data/out", level, *more) == 65
+    assert "work folder" in capsys.readouterr().err
+    assert files(places) == before
+
+
+@pytest.mark.parametrize("work", [None, "scratch", "data/out/work/deep", "data/work"])
+@pytest.mark.parametrize("out", ["data/out", "data/bids/derivatives/ours"])
+def test_a_work_folder_of_its_own_is_accepted(places, work, out):
+    bids, out, work = places / "data/bids", places / out, work and places / work
+    if work is not None and work.is_relative_to(places / "data/out") and "ours" in out.name:
+        work = out / "work" / "deep"
+    cli.check_places(bids, out, Run(work_dir=work))
+
+
+@pytest.mark.parametrize("out", ["data/bids", "data/bids/out", "data/bids/sub-01", "link/out"])
+@pytest.mark.parametrize("work", [[], ["-w", "scratch"]])
+def test_output_into_the_dataset_is_refused(places, capsys, out, work):
+    before = files(places)
+    more = [places / word if word == "scratch" else word for word in work]
+    assert run(places / "data/bids", places / out, "participant", *more) == 65
     assert "inside the BIDS folder" in capsys.readouterr().err
+    assert files(places) == before
+
+
+def test_output_over_the_dataset_of_another_program_is_refused(places, capsys):
+    before = files(places)
+    assert run(places / "data/bids", places / "data/prep", "participant") == 65
+    assert "made by fMRIPrep" in capsys.readouterr().err
+    assert files(places) == before
+
+
+def test_a_link_in_place_of_the_default_work_folder_is_followed(places, capsys):
+    (places / "data/out/work").symlink_to(places / "data/bids")
+    before = files(places)
+    assert run(places / "data/bids", places / "data/out", "participant", "--clean-workdir") == 65
+    assert "work folder" in capsys.readouterr().err
+    assert files(places) == before
 
 
 def test_a_missing_dataset_is_told_before_anything_is_written(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Where temporary files lie, and that processes reach each other through it."""
+"""Where temporary files lie, that processes reach each other through it, and what is removed."""
 
 import os
 import subprocess
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bids_sexclf.disk import SOCKET_ROOM, temporary_files
+from bids_sexclf.disk import SOCKET_ROOM, lies_in, remove_folder, temporary_files
+from bids_sexclf.errors import InputError
 
 READ = """
 import sys, tempfile
@@ -60,3 +61,29 @@ def test_readers_of_torch_answer_where_the_folder_is_long(tmp_path):
     total, name = done.stdout.split()
     assert (total, done.stderr) == ("45", "")
     assert list(folder.glob("pymp-*")) == [] and not Path(name).parent.exists()
+
+
+def test_a_folder_lies_in_itself_and_in_those_above_by_any_spelling(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    assert lies_in(tmp_path / "a", tmp_path / "a") and lies_in(tmp_path / "a/new/er", tmp_path)
+    assert lies_in(tmp_path / "link" / "b", tmp_path / "a") and lies_in(tmp_path / "a/b/../x", "/")
+    assert not lies_in(tmp_path, tmp_path / "a") and not lies_in(tmp_path / "ab", tmp_path / "a")
+
+
+def test_only_folders_below_the_one_named_are_removed(tmp_path):
+    for name in ("work/graph/one", "work/graph/two", "data"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "file").write_text("x")
+    graph = tmp_path / "work" / "graph"
+    (graph / "link").symlink_to(tmp_path / "data")
+    for folder in (graph, tmp_path, tmp_path / "data", graph / "..", graph / "link"):
+        with pytest.raises(InputError, match="Nothing was removed"):
+            remove_folder(folder, graph)
+    (tmp_path / "work" / "away").symlink_to(tmp_path / "data")
+    with pytest.raises(InputError, match="Nothing was removed"):
+        remove_folder(tmp_path / "work" / "away" / "x", graph)
+    remove_folder(graph / "one", graph)
+    remove_folder(graph / "absent", graph)
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("file"))
+    assert left == ["data/file", "work/graph/two/file"]

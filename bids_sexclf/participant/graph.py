@@ -3,11 +3,32 @@
 import time
 from pathlib import Path
 
+from bids_sexclf.disk import remove_folder
 from bids_sexclf.errors import ToolError
 from bids_sexclf.execute import processors, set_threads
 from bids_sexclf.layout import name_of
 from bids_sexclf.participant.failures import read_crashes, tell_failure
 from bids_sexclf.participant.plan import is_finished
+
+GRAPH = "bids_sexclf_wf"
+"""Name of the graph of all participants, and of its folder in the work folder."""
+
+
+def remove_intermediates(work, rows):
+    """Remove the intermediate files of participant-sessions, and nothing else.
+
+    Parameters
+    ----------
+    work : path-like
+        Work folder.
+    rows : list of dict
+        Of the worklist.
+    """
+    from bids_sexclf.participant.base import wf_name
+
+    graph = Path(work, GRAPH)
+    for row in rows:
+        remove_folder(graph / wf_name(row["participant_id"], row["session_id"]), graph)
 
 
 def run_workflows(places, work, run, preparation, rows, advance):
@@ -53,7 +74,7 @@ def run_workflows(places, work, run, preparation, rows, advance):
         "poll_sleep_duration": "0.1",
     }
     config.update_config({"execution": execution})
-    graph = Workflow("bids_sexclf_wf", base_dir=str(work))
+    graph = Workflow(GRAPH, base_dir=str(work))
     for row in rows:
         _remove_parts(out, row)
         road = init_participant_wf(

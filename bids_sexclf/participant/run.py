@@ -1,7 +1,6 @@
 """Run the participant level: prepare everyone a plan names, and account for every participant."""
 
 import json
-import shutil
 from pathlib import Path
 
 from bids_sexclf import layout, resources
@@ -9,7 +8,7 @@ from bids_sexclf.citations import write_citations
 from bids_sexclf.given.offers import read_by_participant
 from bids_sexclf.given.prepared import scans_of
 from bids_sexclf.participant.failures import report_failure, write_excluded
-from bids_sexclf.participant.graph import run_workflows
+from bids_sexclf.participant.graph import remove_intermediates, run_workflows
 from bids_sexclf.participant.references import write_atlases, write_references
 from bids_sexclf.participant.report import sentences, write_report
 from bids_sexclf.tables import write_table
@@ -58,8 +57,11 @@ def execute(bids_dir, out, run, preparation, planned, advance=None):
     write_excluded(out, excluded, planned)
     for row in failed:
         report_failure(out, row, planned.worklist, preparation)
-    if run.clean_workdir and not failed:
-        shutil.rmtree(work, ignore_errors=True)
+    if run.clean_workdir:
+        failed_keys = {(row["participant_id"], row["session_id"]) for row in failed}
+        keys = [(row["participant_id"], row["session_id"]) for row in planned.ready]
+        pairs = zip(keys, planned.ready, strict=True)
+        remove_intermediates(work, [row for key, row in pairs if key not in failed_keys])
     return excluded
 
 

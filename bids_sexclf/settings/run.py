@@ -35,7 +35,11 @@ class Run(Record):
     work_dir: Path | None = choice(
         None, "Folder for intermediate files; needed to resume. OUTPUT_DIR/work by default.", "-w"
     )
-    clean_workdir: bool = choice(False, "Empty the work folder when everything has succeeded.")
+    clean_workdir: bool = choice(
+        False,
+        "Remove the intermediate files of each participant-session that this run has prepared; "
+        "everything else in the work folder stays.",
+    )
     nprocs: int | None = choice(
         None, "Processes; all processors by default.", "--n-procs", minimum=1
     )

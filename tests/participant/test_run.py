@@ -218,8 +218,20 @@ def test_a_step_that_fails_costs_its_participant_and_nobody_else(dataset, tmp_pa
     nib.Nifti1Image(noise, head.affine).to_filename(path)
     plugin = tmp_path / "plugin.yml"
     plugin.write_text("plugin: Linear\nplugin_args: {}\n")
-    ended = execute(root, tmp_path / "out", "--use-plugin", plugin)
+    work = tmp_path / "work"
+    strangers = [work / "notes.txt", work / "bids_sexclf_wf" / "sub_777_wf" / "file"]
+    for path in strangers:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("kept")
+    raw = sorted(str(path) for path in root.rglob("*"))
+    more = ("-w", work, "--clean-workdir")
+    ended = execute(root, tmp_path / "out", "--use-plugin", plugin, *more)
     assert ended.returncode == 3
+    # Who was prepared is cleaned away; who failed, another job's work and all else stay.
+    assert not (work / "bids_sexclf_wf" / "sub_002_wf").exists()
+    assert (work / "bids_sexclf_wf" / "sub_001_wf").exists()
+    assert [path.read_text() for path in strangers] == ["kept", "kept"]
+    assert sorted(str(path) for path in root.rglob("*")) == raw
     excluded = read_table(tmp_path / "out" / "excluded.tsv", "excluded")
     reasons = excluded.set_index("participant_id")
     assert reasons["stage"].to_dict() == {"sub-001": "participant", "sub-003": "preflight"}
