@@ -12,6 +12,7 @@ from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
     InputMultiObject,
+    OutputMultiObject,
     SimpleInterface,
     TraitedSpec,
     isdefined,
@@ -19,6 +20,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_sexclf.pictures import save_svg, series, slices
+from bids_sexclf.pictures.thumbnails import draw_thumbnail, save_png
 from bids_sexclf.volumes import check_same_grid, load, open_slabs
 
 ROOMS = {"dki": "kurtosis"}
@@ -67,6 +69,35 @@ class DrawOutline(SimpleInterface):
         volume = _shade_by(volume, mask)
         pictures = _draw(volume, mask, mask, "background", None, self.inputs.cuts)
         self._results["out_file"] = _compose(runtime.cwd, pictures)
+        return runtime
+
+
+class _ThumbnailsIn(BaseInterfaceInputSpec):
+    t1w = File(exists=True, mandatory=True)
+    mask = File(exists=True, mandatory=True, desc="brain mask on the T1w")
+    registered = File(exists=True, mandatory=True, desc="brain on the group grid")
+    template_mask = File(exists=True, mandatory=True)
+
+
+class _ThumbnailsOut(TraitedSpec):
+    out_files = OutputMultiObject(File(exists=True), desc="of the mask; of the registration")
+
+
+class DrawThumbnails(SimpleInterface):
+    """Draw the small pictures that the page of all participants shows."""
+
+    input_spec, output_spec = _ThumbnailsIn, _ThumbnailsOut
+
+    def _run_interface(self, runtime):
+        names = self.inputs
+        pairs = [(names.t1w, names.mask), (names.registered, names.template_mask)]
+        files = []
+        for number, (background, outline) in enumerate(pairs):
+            volume, affine = load(background, ndim=3)
+            mask = _mask(outline, volume.shape, affine, background)
+            path = Path(runtime.cwd, f"thumbnail{number}.png")
+            files.append(save_png(draw_thumbnail(volume, affine, mask), path))
+        self._results["out_files"] = files
         return runtime
 
 

@@ -27,7 +27,7 @@ def name_of(participant_id, session_id=None):
     return "_".join(filter(None, (participant_id, session_id)))
 
 
-def figure_name(participant_id, session_id, key):
+def figure_name(participant_id, session_id, key, extension=".svg"):
     """Name a picture of the page, relative to the participant's ``figures``.
 
     Parameters
@@ -35,12 +35,13 @@ def figure_name(participant_id, session_id, key):
     participant_id, session_id : str
     key : str
         What it shows; also the name of the node that draws it.
+    extension : str
 
     Returns
     -------
     str
     """
-    return f"{name_of(participant_id, session_id)}_desc-{key}.svg"
+    return f"{name_of(participant_id, session_id)}_desc-{key}{extension}"
 
 
 def derivative(entry, participant_id, session_id=None, **entities):

@@ -28,6 +28,7 @@ from bids_sexclf.participant.given import (
     init_given_maps_wf,
     init_given_register_wf,
 )
+from bids_sexclf.participant.index import connect_thumbnails
 from bids_sexclf.participant.maps import init_maps_wf
 from bids_sexclf.participant.morphometry import init_morphometry_wf
 from bids_sexclf.participant.native import init_native_wf
@@ -116,12 +117,14 @@ def init_participant_wf(
             workflow, anat_wf, quality, write, record=record, row=row, references=references,
             cuts=cuts, register_wf=register_wf, road=road, **common,
         )  # fmt: skip
-    gather = Node(Merge(len(pictures)), "gather", run_without_submitting=True)
+    gather = Node(Merge(len(pictures) + bool(record.t1w)), "gather", run_without_submitting=True)
     who = (row["participant_id"], row["session_id"])
     write.inputs.figure_names = [figure_name(*who, key) for key, _ in pictures]
     for index, (_, node) in enumerate(pictures, start=1):
         workflow.connect(node, "out_file", gather, f"in{index}")
     workflow.connect(gather, "out", write, "figures")
+    if record.t1w:
+        connect_thumbnails(workflow, anat_wf, gather, write, references, len(pictures) + 1, who)
     return workflow
 
 

@@ -1,0 +1,277 @@
+"""The quality numbers of prepared participants: who is broken, who is odd, what a person said.
+
+Three judges, in this order. A person's verdict in ratings.tsv counts before every number.
+Absolute limits refuse what is broken. Robust outliers among the participants are flagged, and
+refused only where a study asks for it.
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from bids_sexclf import layout
+from bids_sexclf.errors import InputError, suggest
+from bids_sexclf.stats.outliers import LIMIT, find_outliers
+from bids_sexclf.tables import read_table, schema
+
+RATINGS = "ratings.tsv"
+"""Name of the table of verdicts, in the output folder."""
+
+KEYS = ["participant_id", "session_id"]
+
+
+def numbers():
+    """Return the quality numbers that are judged.
+
+    Returns
+    -------
+    dict of str to dict
+        Name to its entry in the data dictionary: ``Bad`` is the direction in which a value is
+        bad, ``Lowest`` and ``Highest`` are the limits beyond which a scan is broken.
+    """
+    return {name: entry for name, entry in schema("quality").items() if "Bad" in entry}
+
+
+def read_quality(out):
+    """Read the quality files of every prepared participant-session.
+
+    Parameters
+    ----------
+    out : path-like
+        Output folder of the participant level.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        participant_id, session_id and the quality numbers; unknown ones are not numbers.
+    damaged : dict of tuple to str
+        (participant_id, session_id) to what is wrong with its file.
+    """
+    import pandas as pd
+
+    rows, damaged = [], {}
+    for entry in layout.find_derivatives(out, "quality"):
+        key = (entry["participant_id"], entry["session_id"])
+        try:
+            content = json.loads(Path(out, entry["path"]).read_text(encoding="utf-8"))
+            values = [_number(content.get(name)) for name in numbers()]
+        except (OSError, ValueError, TypeError, AttributeError) as fault:
+            damaged[key] = (
+                f"{entry['path']} cannot be read ({fault}), needed the file that the participant "
+                "level writes; remove it and prepare the participant again"
+            )
+            continue
+        rows.append([*key, *values])
+    table = pd.DataFrame(rows, columns=[*KEYS, *numbers()])
+    table = table.astype(dict.fromkeys(KEYS, object) | dict.fromkeys(numbers(), float))
+    table[KEYS] = table[KEYS].where(table[KEYS].notna(), None)
+    return table, damaged
+
+
+def _number(value):
+    return np.nan if value is None else float(value)
+
+
+def flag(table):
+    """Say which participant-sessions stand out from the others, and by which numbers.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `read_quality` returns it.
+
+    Returns
+    -------
+    reasons : list of dict of str to str
+        For each row, the numbers that stand out, each with a few words.
+    distances : pandas.DataFrame
+        Robust standard deviations from the median, in the bad direction positive.
+    """
+    import pandas as pd
+
+    reasons, distances = [{} for _ in range(len(table))], {}
+    for name, entry in numbers().items():
+        outlier, distance = find_outliers(table[name], entry["Bad"])
+        distances[name] = {"high": distance, "low": -distance, "both": np.abs(distance)}[
+            entry["Bad"]
+        ]
+        for row in np.flatnonzero(outlier):
+            side = "above" if distance[row] > 0 else "below"
+            reasons[row][name] = (
+                f"{_say(name, table[name].iloc[row])}, {abs(distance[row]):.1f} robust SD {side} "
+                "the median"
+            )
+    return reasons, pd.DataFrame(distances, index=table.index)
+
+
+def _say(name, value):
+    units = numbers()[name].get("Units")
+    return f"{name} {value:.3g}{f' {units}' if units else ''}"
+
+
+def read_limits(changes=()):
+    """Return the limits beyond which a quality number refuses a participant-session.
+
+    Parameters
+    ----------
+    changes : iterable of str
+        What a study sets instead: ``"registration_agreement >= 0.7"``, ``"motion_mm <= 2"``, or
+        ``"snr >= none"`` for no limit on that side.
+
+    Returns
+    -------
+    dict of str to (float, float)
+        Number to its lowest and highest value allowed; infinite where there is no limit.
+
+    Raises
+    ------
+    InputError
+        If a change cannot be read, or names no quality number.
+
+    Examples
+    --------
+    >>> read_limits(["motion_mm <= 2"])["motion_mm"]
+    (-inf, 2.0)
+    """
+    limits = {
+        name: [float(entry.get("Lowest", -np.inf)), float(entry.get("Highest", np.inf))]
+        for name, entry in numbers().items()
+    }
+    for change in changes:
+        parts = re.fullmatch(r"\s*(\w+)\s*(>=|<=)\s*(none|[-+]?[\d.]+(?:e[-+]?\d+)?)\s*", change)
+        if not parts or parts[1] not in limits:
+            raise InputError(
+                f"Found quality_limits {change!r}, needed one such as 'motion_mm <= 2' or "
+                f"'snr >= none', of the numbers {', '.join(limits)}. Correct quality_limits."
+                f"{suggest([parts[1] if parts else change], limits)}"
+            )
+        side = 0 if parts[2] == ">=" else 1
+        open_side = -np.inf if side == 0 else np.inf
+        limits[parts[1]][side] = open_side if parts[3] == "none" else float(parts[3])
+    return {name: tuple(pair) for name, pair in limits.items()}
+
+
+def read_ratings(path):
+    """Read what a person has said about participant-sessions.
+
+    Parameters
+    ----------
+    path : path-like or None
+        A TSV: participant_id, session_id, verdict (use, unsure, exclude), comment.
+
+    Returns
+    -------
+    dict of tuple to (str, str)
+        (participant_id, session_id) to verdict and comment. Empty where there is no file.
+
+    Raises
+    ------
+    InputError
+        If the file is no such table, or holds two verdicts on one participant-session.
+    """
+    if path is None or not Path(path).exists():
+        return {}
+    table = read_table(path, "ratings")
+    table = table.astype(object).where(table.notna(), None)
+    ratings = {}
+    for row in table.to_dict("records"):
+        key = ("sub-" + layout.label(row["participant_id"], "sub"), row.get("session_id"))
+        key = (key[0], key[1] and "ses-" + layout.label(key[1], "ses"))
+        verdict = (row["verdict"], row.get("comment") or "")
+        if ratings.setdefault(key, verdict)[0] != verdict[0]:
+            raise InputError(
+                f"Found two verdicts on {'_'.join(filter(None, key))} in {path}: "
+                f"{ratings[key][0]} and {verdict[0]}; needed one. Remove the row that is wrong."
+            )
+    return ratings
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Who may be studied.
+
+    Attributes
+    ----------
+    gate : list of str
+        For each row: ``passed``, ``refused`` (a number lies beyond its limit), ``accepted`` (a
+        person's verdict is use, though a number lies beyond its limit) or ``rejected`` (a
+        person's verdict is exclude).
+    reasons : list of str or None
+        Why the row is refused, accepted or rejected.
+    flags : list of str or None
+        Which numbers stand out from the others, or a person is unsure about.
+    """
+
+    gate: list = field(default_factory=list)
+    reasons: list = field(default_factory=list)
+    flags: list = field(default_factory=list)
+
+
+def judge(table, limits, ratings=None, outliers=None):
+    """Decide who may be studied by quality numbers and a person's verdicts.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `read_quality` returns it.
+    limits : dict
+        As `read_limits` returns it.
+    ratings : dict, optional
+        As `read_ratings` returns it.
+    outliers : float, optional
+        Refuse also what lies farther than so many robust standard deviations from the median, in
+        the bad direction. By default such rows are only flagged.
+
+    Returns
+    -------
+    Verdicts
+    """
+    odd, distances = flag(table)
+    verdicts, ratings = Verdicts(), ratings or {}
+    for position, row in enumerate(table.to_dict("records")):
+        broken = _beyond(row, limits)
+        if outliers is not None:
+            broken += [
+                f"{_say(name, row[name])} lies {distance:.1f} robust SD from the median, needed "
+                f"at most {outliers:g}"
+                for name, distance in distances.iloc[position].items()
+                if distance > max(outliers, LIMIT)
+            ]
+        verdict, comment = ratings.get((row["participant_id"], row["session_id"]), (None, ""))
+        gate, reason = _decide(broken, verdict, comment)
+        flags = list(odd[position].values())
+        if verdict == "unsure":
+            flags.append(f"a person is unsure{f' ({comment})' if comment else ''}")
+        verdicts.gate.append(gate)
+        verdicts.reasons.append(reason)
+        verdicts.flags.append("; ".join(flags) or None)
+    return verdicts
+
+
+def _beyond(row, limits):
+    """List which numbers lie beyond their limits; unknown ones do not."""
+    broken = []
+    for name, (lowest, highest) in limits.items():
+        if row[name] < lowest:
+            broken.append(f"{_say(name, row[name])}, needed at least {lowest:g}")
+        elif row[name] > highest:
+            broken.append(f"{_say(name, row[name])}, needed at most {highest:g}")
+    return broken
+
+
+def _decide(broken, verdict, comment):
+    """Return the state of one row and its reason."""
+    said = f" ({comment})" if comment else ""
+    if verdict == "exclude":
+        return "rejected", f"a person's verdict in {RATINGS} is exclude{said}"
+    if not broken:
+        return "passed", None
+    if verdict == "use":
+        return "accepted", f"{'; '.join(broken)}; a person's verdict in {RATINGS} is use{said}"
+    return "refused", (
+        f"{'; '.join(broken)}. Look at the participant's page; if the scan is right, rate it "
+        f"'use' in {RATINGS}, or change quality_limits"
+    )
