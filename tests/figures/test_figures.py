@@ -278,3 +278,21 @@ def test_what_does_not_fit_is_counted_not_dropped(name, study, monkeypatch):
     monkeypatch.setattr(entry, limit, 1)
     three = pd.concat([study["regions"].assign(map=which) for which in ("FA", "MD", "MK")])
     assert "2 more in the table" in draw_texts(name, study | {"regions": three})
+
+
+def test_the_flow_counts_everybody_once_and_names_the_reasons():
+    from fake_study import make_excluded
+
+    cohort = make_study(n=60)["cohort"]
+    more = [
+        ("sub-903", np.nan, "quality", "registration_agreement 0.28, needed at least 0.5"),
+        ("sub-903", np.nan, "cohort", "no FA map, needed FA"),
+        ("sub-904", np.nan, "quality", "registration_agreement 0.31, needed at least 0.5"),
+    ]
+    excluded = pd.concat([make_excluded(), pd.DataFrame(more, columns=make_excluded().columns)])
+    texts = "\n".join(draw_texts("flow", {"cohort": cohort, "excluded": excluded}))
+    assert f"{len(cohort) + 4} participant-sessions known" in texts
+    assert f"{len(cohort)} studied" in texts and "2: registration_agreement …" in texts
+    assert "sub-903, sub-904" in texts and "no FA map" not in texts
+    alone = "\n".join(draw_texts("flow", {"cohort": cohort, "excluded": excluded.iloc[:0]}))
+    assert "nobody left out" in alone
