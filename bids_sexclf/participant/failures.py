@@ -4,10 +4,11 @@ import re
 import shutil
 from pathlib import Path
 
-from bids_sexclf.disk import locked, whole
+from bids_sexclf.disk import whole
 from bids_sexclf.errors import REFUSALS
 from bids_sexclf.given.prepared import scans_of
 from bids_sexclf.layout import figure_name
+from bids_sexclf.locks import hold
 from bids_sexclf.participant.report import FIGURES, write_report
 from bids_sexclf.tables import read_table, write_table
 
@@ -170,7 +171,7 @@ def write_excluded(out, excluded, planned):
 
     columns = ["participant_id", "session_id", "stage", "reason"]
     path = out / "excluded.tsv"
-    with locked(out / "logs" / "excluded.lock"):
+    with hold(out / "logs" / "locks" / "excluded.lock", "excluded.tsv is being written"):
         kept = read_table(path, "excluded") if path.exists() else pd.DataFrame(columns=columns)
         seen = set(planned.worklist["participant_id"])
         kept = kept[~kept["participant_id"].isin(seen)]
