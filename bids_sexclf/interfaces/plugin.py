@@ -1,6 +1,7 @@
 """Nipype's process pool, with workers that die alone and end with their parent."""
 
 import logging
+import os
 import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,17 +18,19 @@ def quiet():
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def start_worker(folder, threads, silent):
+def start_worker(parent, folder, threads, silent):
     """Prepare one worker process.
 
     Parameters
     ----------
+    parent : int
+        Process id of the run that starts it.
     folder : str
         Its working directory.
     threads : int
     silent : bool
     """
-    die_with_parent()
+    die_with_parent(parent)
     set_threads(threads)
     process_initializer(folder)
     if silent:
@@ -91,6 +94,7 @@ class GuardedMultiProc(MultiProcPlugin):
         # The pool the parent class made has no worker yet; the cells replace it.
         self.pool.shutdown(wait=False)
         self._initargs = (
+            os.getpid(),
             self._cwd,
             plugin_args.get("threads", 1),
             plugin_args.get("silent", True),
