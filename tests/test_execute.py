@@ -75,7 +75,7 @@ if __name__ == "__main__":
         print("starting", flush=True)
         run_jobs(test_execute.linger, sys.argv[2:], 2)
     else:
-        cells = [Cell(os.getpid(), ".", 1, True) for _ in sys.argv[2:]]
+        cells = [Cell(os.getpid(), ".", True) for _ in sys.argv[2:]]
         print("starting", flush=True)
         futures = [cell.submit(test_execute.linger, name, None)
                    for cell, name in zip(cells, sys.argv[2:])]

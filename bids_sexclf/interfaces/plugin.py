@@ -18,7 +18,7 @@ def quiet():
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def start_worker(parent, folder, threads, silent):
+def start_worker(parent, folder, silent):
     """Prepare one worker process.
 
     Parameters
@@ -27,11 +27,10 @@ def start_worker(parent, folder, threads, silent):
         Process id of the run that starts it.
     folder : str
         Its working directory.
-    threads : int
     silent : bool
     """
     die_with_parent(parent)
-    set_threads(threads)
+    set_threads(1)  # the sums of libraries depend on how many threads share them
     process_initializer(folder)
     if silent:
         quiet()
@@ -85,7 +84,8 @@ class GuardedMultiProc(MultiProcPlugin):
     Parameters
     ----------
     plugin_args : dict
-        As for Nipype's ``MultiProc``; and ``threads`` (per process), ``silent``.
+        As for Nipype's ``MultiProc``; and ``silent``, and ``faults``: a dict that receives the
+        traceback of each node that fails, by the node's full name.
 
     """
 
@@ -96,9 +96,9 @@ class GuardedMultiProc(MultiProcPlugin):
         self._initargs = (
             os.getpid(),
             self._cwd,
-            plugin_args.get("threads", 1),
             plugin_args.get("silent", True),
         )
+        self._faults = plugin_args.get("faults", {})
         self._free = []
         self._cells = {}
 
@@ -140,6 +140,15 @@ class GuardedMultiProc(MultiProcPlugin):
             told = f"ToolError: Found that {name} could not be handed to its process ({fault})."
         trace = ["Traceback (most recent call last):\n", told + "\n"]
         return {"result": None, "traceback": trace, "taskid": taskid}
+
+    def _report_crash(self, node, result=None):
+        """Keep a node's traceback, also where there is no room for its crash file."""
+        if result is not None:
+            self._faults[node.fullname] = "".join(result["traceback"])
+        try:
+            return super()._report_crash(node, result)
+        except OSError as fault:
+            return f"no crash file ({fault})"
 
     def _postrun_check(self):
         for cell in [*self._free, *(cell for cell, _ in self._cells.values())]:
