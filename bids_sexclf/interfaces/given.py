@@ -71,17 +71,16 @@ class MeanB0(SimpleInterface):
     input_spec, output_spec = _MeanIn, _MeanOut
 
     def _run_interface(self, runtime):
-        import nibabel as nib
-
         bvals = np.loadtxt(self.inputs.bval, ndmin=1).ravel()
-        # One open file is read from front to back; a compressed one cannot go backwards.
-        series = nib.load(self.inputs.in_file, keep_file_open=True)
-        low = np.flatnonzero(bvals <= max(50, bvals.min()))
-        total = np.zeros(series.shape[:3], dtype=np.float64)
-        for index in low:
-            total += np.nan_to_num(np.asarray(series.dataobj[..., int(index)], dtype=np.float32))
+        low = bvals <= max(50, bvals.min())
+        series = enumerate(volumes(self.inputs.in_file))
+        total = 0.0
+        for index, volume in series:
+            if low[index]:
+                total = total + np.nan_to_num(volume).astype(np.float64)
         self._results["out_file"] = str(Path(runtime.cwd, "b0.nii.gz"))
-        save(total / len(low), series.affine, self._results["out_file"])
+        affine = open_series(self.inputs.in_file).affine
+        save(total / low.sum(), affine, self._results["out_file"])
         return runtime
 
 
