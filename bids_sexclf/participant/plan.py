@@ -133,7 +133,7 @@ def make_worklist(dataset, folders, run, preparation):
     pandas.DataFrame
         The columns of the ``worklist`` table.
     """
-    filters = _filters(run.bids_filter_file)
+    filters = layout.read_filters(run.bids_filter_file)
     offers = find_offers(folders, preparation.template, filters)
     first = [kind for kind in ("t1w", "dwi") if getattr(preparation, f"{kind}_runs") == "first"]
     worklist = layout.find_scans(
@@ -154,19 +154,6 @@ def _counter(advance, total):
         return None
     state = iter(range(1, total + 1))
     return lambda: advance(next(state), total)
-
-
-def _filters(path):
-    """Read the file of BIDS filters."""
-    if path is None:
-        return {}
-    try:
-        return json.loads(Path(path).read_text())
-    except (OSError, json.JSONDecodeError) as fault:
-        raise InputError(
-            f"Found {path}, which cannot be read ({fault}); needed JSON such as "
-            '{"dwi": {"direction": "AP"}}. Correct --bids-filter-file.'
-        ) from fault
 
 
 CHANGING = tuple(name for name in Preparation.model_fields if name != "templates_dir")
