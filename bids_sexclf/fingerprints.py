@@ -1,9 +1,9 @@
 """Fingerprints of files: whether a file still has the content that it had, told cheaply."""
 
-import hashlib
 import os
 import time
-from pathlib import Path
+
+from bids_sexclf.disk import digest_file
 
 SETTLED_NS = 2_000_000_000
 """Age of a change from which its time is believed, ns: clocks tick coarsely, and may differ."""
@@ -36,7 +36,7 @@ def fingerprint(path):
         "size": state.st_size,
         "mtime_ns": state.st_mtime_ns if settled else None,
         "ctime_ns": state.st_ctime_ns if settled else None,
-        "sha256": _digest(path),
+        "sha256": digest_file(path),
     }
 
 
@@ -64,7 +64,7 @@ def is_same(path, known):
             return False
         if (state.st_mtime_ns, state.st_ctime_ns) == (known["mtime_ns"], known["ctime_ns"]):
             return True
-        return _digest(path) == known["sha256"]
+        return digest_file(path) == known["sha256"]
     except (OSError, KeyError, TypeError):
         return False
 
@@ -96,12 +96,3 @@ def renew(path, known):
     except (KeyError, TypeError):
         pass
     return fingerprint(path)
-
-
-def _digest(path):
-    """Return the SHA-256 of a file's content, read in pieces."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
