@@ -88,6 +88,11 @@ class Study(Recipe):
     test_fraction: float = choice(
         0.2, "Share tested where the split is fixed.", minimum=0.05, maximum=0.5
     )
+    parts: list[int] | None = choice(
+        None,
+        "Participants of a fixed split: how many to train on, to validate on and to test, instead "
+        "of test_fraction and validation_fraction. Others are unused; families stay whole.",
+    )
     age_bands: int = choice(3, "Age bands that splits are balanced over.", minimum=1)
     bootstraps: int = choice(2000, "Resamples behind every interval.", minimum=100)
     permutations: int = choice(2000, "Permutations behind every null.", minimum=100)
