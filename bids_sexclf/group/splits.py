@@ -119,7 +119,12 @@ def _folds(people, study, repeat):
         related = people["family"].isin(people.loc[tested, "family"]).to_numpy() & ~tested
         parts = np.select([tested, related], ["test", "unused"], "train").astype(object)
         rest = np.flatnonzero(parts == "train")
-        _check_room(people.iloc[rest], study, 2, "parts beside each test part, to train on and to validate on")
+        _check_room(
+            people.iloc[rest],
+            study,
+            2,
+            "parts beside each test part, to train on and to validate on",
+        )
         size = _size(len(rest), study.validation_fraction, study)
         held = _deal(
             people.iloc[rest],
