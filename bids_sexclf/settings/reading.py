@@ -129,16 +129,19 @@ def _name_fault(entry, schemas):
         told = entry["msg"].removeprefix("Value error, ")
         shown = "" if isinstance(entry["input"], dict) else f"found {_show(entry['input'])}, "
         return Fault(f"{key}: {shown}{told}")
-    allowed = say_allowed(schemas[name])
+    allowed = say_allowed(schemas[name], bool(places))
     options = entry.get("ctx", {}).get("expected", "") if entry["type"] == "literal_error" else ""
     known = tuple(option.strip("'") for option in options.replace(" or ", ", ").split(", "))
     line = f"{key}: found {_show(entry['input'])}, needed {allowed}"
-    return Fault(line, str(entry["input"]), known if options else ())
+    return Fault(line, str(entry["input"]), known) if options else Fault(line)
 
 
 def _show(value):
     """Write a value as TOML does, cut where it is long."""
-    text = json.dumps(value, default=str, ensure_ascii=False)
+    try:
+        text = json.dumps(value, default=str, ensure_ascii=False)
+    except ValueError:
+        return "a number of thousands of digits"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 

@@ -133,13 +133,15 @@ def read_word(annotation, word):
         return word
 
 
-def say_allowed(schema):
+def say_allowed(schema, entry=False):
     """Say in words what a field may be.
 
     Parameters
     ----------
     schema : dict
         Its JSON schema.
+    entry : bool
+        Whether an entry of its list is meant.
 
     Returns
     -------
@@ -154,6 +156,8 @@ def say_allowed(schema):
     if "enum" in schema or "const" in schema:
         names = schema.get("enum", [schema.get("const")])
         return f"one of {', '.join(map(str, names))}" if len(names) > 1 else str(names[0])
+    if entry and {"items", "prefixItems"} & set(schema):
+        return say_allowed(schema.get("items") or schema["prefixItems"][0])
     if "prefixItems" in schema:
         return f"a list of {len(schema['prefixItems'])}: {say_allowed(schema['prefixItems'][0])}"
     kind = {

@@ -167,7 +167,7 @@ class Study(Recipe):
     def _usable(cls, given):
         faults = []
         for name, table in given.items():
-            if not name.replace("_", "").isalnum():
+            if not re.fullmatch("[A-Za-z0-9_]*[A-Za-z0-9][A-Za-z0-9_]*", name):
                 faults.append(f"{name!r} needs letters, digits and _ only")
             if not isinstance(table.get("design", name), str):
                 faults.append(f"{name!r} needs the name of an entry as its design")
