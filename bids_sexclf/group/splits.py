@@ -205,10 +205,11 @@ def _check_room(people, study, parts, what):
     told = f", which fill {full} part(s) with both sexes" if study.target == "sex" else ""
     each = "both sexes" if study.target == "sex" else f"{FEWEST['age']} people or more"
     matched = study.match != "none"
+    folds = "Lower n_folds, or add" if study.split == "kfold" and study.n_folds > 2 else "Add"
     raise InputError(
-        f"Found {women} women and {men} men{' matched by brain size' * matched}, in "
+        f"Found {women} women and {men} men{' matched by brain size' * matched} in "
         f"{people['together'].nunique()} families{' or pairs' * matched}{told}; needed {parts} "
-        f"{what}, of {each} each. Lower n_folds, test fewer at a time, or add participants"
+        f"{what}, of {each} each. {folds} participants"
         f"{', or raise match_caliper' * matched}."
     )
 
