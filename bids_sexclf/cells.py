@@ -130,13 +130,19 @@ def to_numbers(texts):
     return np.array(texts, dtype=object).astype(np.float64)
 
 
-def shorten(value, longest=60):
-    """Show a cell in a message: in quotation marks, on one line, cut where it is long.
+def cut(value, longest=60):
+    """Show a name in a message: on one line, cut where it is long.
 
     Examples
     --------
-    >>> shorten("a" * 100, 5)
-    "'aaaaa…'"
+    >>> cut("a" * 100, 5)
+    'aaaaa…'
     """
-    text = str(value)
-    return repr(text if len(text) <= longest else text[:longest] + "…")
+    text = str(value)[: longest + 1]
+    text = text if len(text) <= longest else text[:longest] + "…"
+    return re.sub(r"[\x00-\x1f\x7f]+", " ", text)
+
+
+def shorten(value, longest=60):
+    """Show a cell in a message as `cut` does, in quotation marks."""
+    return repr(cut(value, longest))

@@ -10,7 +10,7 @@ from typing import Literal, get_args, get_origin
 from bids_sexclf import __version__
 from bids_sexclf.disk import lies_in, temporary_files
 from bids_sexclf.errors import PARTIAL, REFUSALS, USAGE, InputError, suggest
-from bids_sexclf.settings import Preparation, Run, Study, build, find_study, read_toml
+from bids_sexclf.settings import People, Preparation, Run, Study, build, find_study, read_toml
 
 RECORDS = {
     "how to run": Run,
@@ -129,7 +129,9 @@ def read_settings(arguments):
             f"Found {', '.join(unknown)} in {arguments['config_file']}, needed some of "
             f"{', '.join(sorted(known))}. Correct the file.{suggest(unknown, known)}"
         )
-    sources = {Study: find_study(arguments["study"]), Run: {}, Preparation: {}}
+    study = find_study(arguments["study"])
+    people = {key: study[key] for key in People.model_fields if key in study}
+    sources = {Study: study, Run: {}, Preparation: people}
     made = {}
     for record in RECORDS.values():
         values = dict(sources[record])

@@ -130,7 +130,7 @@ def read_text(path):
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_tsv(path, text=(), unknown=UNKNOWN):
+def read_tsv(path, text=(), unknown=UNKNOWN, spell=True):
     """Read any table: of this program, of a user, or of another tool.
 
     Every cell is text first: blanks around it go, and what stands for an unknown value becomes
@@ -146,6 +146,8 @@ def read_tsv(path, text=(), unknown=UNKNOWN):
         identifiers in any case, with blanks for ``_``.
     unknown : iterable of str
         What stands for an unknown value.
+    spell : bool
+        Give identifiers their one spelling; False to tell in a message how a table spells them.
 
     Returns
     -------
@@ -187,7 +189,8 @@ def read_tsv(path, text=(), unknown=UNKNOWN):
         ) from fault
     for name in names:
         if not pd.api.types.is_numeric_dtype(frame[name]):
-            frame[name] = _clean(frame[name], name, name in texts, set(unknown))
+            rule = IDENTIFIERS.get(name, strip) if spell else strip
+            frame[name] = _clean(frame[name], rule, name in texts, set(unknown))
     empty = [name for name in names if name.startswith(NAMELESS) and frame[name].isna().all()]
     return frame.drop(columns=empty)
 
@@ -240,11 +243,10 @@ def _name_columns(header, known):
     return names
 
 
-def _clean(values, name, is_text, unknown):
+def _clean(values, rule, is_text, unknown):
     """Clean a column of text; return numbers where all cells are, and it need not be text."""
     cells = [cell for cell in values.dropna().unique() if isinstance(cell, str)]
-    spell = IDENTIFIERS.get(name, strip)
-    clean = {cell: None if strip(cell) in unknown else spell(cell) for cell in cells}
+    clean = {cell: None if strip(cell) in unknown else rule(cell) for cell in cells}
     if all(cell == spelled for cell, spelled in clean.items()):
         return values
     cleaned = values.map(clean).astype(values.dtype)

@@ -11,7 +11,8 @@ from bids_sexclf.given.offers import find_offers, holds_scans, is_own_folder
 from bids_sexclf.given.prepared import fill, scans_of
 from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.participant.series import plan_series
-from bids_sexclf.settings import Preparation
+from bids_sexclf.people import lacks_labels
+from bids_sexclf.settings import People, Preparation
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,11 @@ def plan(bids_dir, out, run, preparation, advance=None):
     )
     if good.empty:
         reasons = "; ".join(excluded["participant_id"] + ": " + excluded["reason"])
+        unlabelled = not run.allow_unlabelled and excluded["reason"].map(lacks_labels).any()
+        way = " --allow-unlabelled prepares those of unknown sex or age." if unlabelled else ""
         raise InputError(
             f"Found no usable participant among {len(worklist)} ({reasons}), needed at least one. "
-            "Mend the scans or the tables named."
+            f"Mend the scans or the tables named.{way}"
         )
     rows = [row | plan_series(dataset, row, preparation) for row in good.to_dict("records")]
     done = [is_finished(out, row, preparation) for row in rows]
@@ -169,7 +172,9 @@ def _filters(path):
         ) from fault
 
 
-CHANGING = tuple(name for name in Preparation.model_fields if name != "templates_dir")
+CHANGING = tuple(
+    name for name in Preparation.model_fields if name not in ("templates_dir", *People.model_fields)
+)
 """Choices that must agree between the runs that share an output folder."""
 
 

@@ -11,7 +11,7 @@ from bids_sexclf.given.foreign import read_motion
 from bids_sexclf.given.prepared import locate, source_of, take_over
 from bids_sexclf.layout import paths, read_metadata
 from bids_sexclf.participant.series import plan_series, tell_series
-from bids_sexclf.people import read_participants
+from bids_sexclf.people import NO_ROW, read_participants
 from bids_sexclf.settings import Preparation
 from bids_sexclf.volumes import inspect, load, same_grid, turn_axes
 
@@ -55,8 +55,8 @@ def check_dataset(
     import pandas as pd
 
     root = Path(dataset.root)
-    people, faults = read_participants(root, labelled)
     preparation = preparation or Preparation()
+    people, faults = read_participants(root, labelled, preparation)
     template = preparation.template
     rows = worklist.to_dict("records")
     with pool(processes) as executor:
@@ -72,7 +72,7 @@ def check_dataset(
         person = row["participant_id"]
         own += faults.get(person, [])
         if labelled and person not in known:
-            own.append("no row in participants.tsv, needed one with sex and age")
+            own.append(NO_ROW)
         notes = [row["note"], _missing_fields(dataset, row)]
         try:
             notes.append(tell_series(plan_series(dataset, row, preparation)))
