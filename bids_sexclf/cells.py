@@ -123,11 +123,14 @@ def to_numbers(texts):
     """
     import numpy as np
 
+    numbers = []
     for text in texts:
-        # Python also reads 1_000 and the digits of other scripts.
-        if "_" in text or not text.isascii():
-            raise ValueError(f"{shorten(text)} is no number")
-    return np.array(texts, dtype=object).astype(np.float64)
+        try:
+            # Python also reads 1_000 and the digits of other scripts.
+            numbers.append(float(text) if "_" not in text and text.isascii() else float(""))
+        except ValueError:
+            raise ValueError(f"{shorten(text)} is no number") from None
+    return np.array(numbers, dtype=np.float64)
 
 
 def cut(value, longest=60):

@@ -188,8 +188,8 @@ def _read_sidecar(path):
 
 
 def _one_case(names):
-    """Spell names that differ in case only as the first of them."""
-    first = {}
+    """Spell names in one way; those that differ in case only as the first of them."""
+    names, first = names.map(identifier, na_action="ignore"), {}
     for name in names.dropna().unique():
         first.setdefault(name.casefold(), name)
     return names.map(lambda name: first[name.casefold()], na_action="ignore")
