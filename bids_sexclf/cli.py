@@ -12,6 +12,7 @@ from bids_sexclf import __version__
 from bids_sexclf.disk import lies_in, temporary_files
 from bids_sexclf.errors import PARTIAL, REFUSALS, USAGE, InputError, suggest
 from bids_sexclf.settings import (
+    People,
     Preparation,
     Run,
     Study,
@@ -129,9 +130,11 @@ def read_settings(arguments):
     known = {name for record in RECORDS.values() for name in record.model_fields}
     # The study holds what no record knows, and tells it together with all that is wrong.
     unknown = {name: config[name] for name in config if name not in known}
+    study = find_study(arguments["study"])
+    people = {key: study[key] for key in People.model_fields if key in study}
     values = {}
     for record in RECORDS.values():
-        values[record] = find_study(arguments["study"]) | unknown if record is Study else {}
+        values[record] = {Study: study | unknown, Preparation: dict(people)}.get(record, {})
         for given in (config, arguments):
             values[record] |= {key: given[key] for key in record.model_fields if key in given}
     made = build_all(values, "the study, the file and the flags")

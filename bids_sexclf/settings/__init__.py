@@ -5,6 +5,7 @@ that may. A flag of the command line, a key of a TOML file, its help and its ent
 are all made from one field here.
 """
 
+from bids_sexclf.settings.people import People
 from bids_sexclf.settings.preparation import Preparation
 from bids_sexclf.settings.reading import (
     STUDIES,
@@ -23,6 +24,7 @@ __all__ = [
     "DERIVATIVES",
     "RECIPE",
     "STUDIES",
+    "People",
     "Preparation",
     "Recipe",
     "Run",

@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from bids_sexclf.settings.records import Record, choice
+from bids_sexclf.settings.people import People
+from bids_sexclf.settings.records import choice
 
 Kurtosis = Annotated[float, Field(ge=-10, le=100)]
 
 
-class Preparation(Record):
+class Preparation(People):
     """How scans become maps: every choice of the participant level that may change a number."""
 
     template: str = choice("MNI152NLin6Asym", "Template space (TemplateFlow name).")
