@@ -5,7 +5,7 @@ volume by volume or slab by slab; ``grids`` knows where voxels lie and carries v
 grid to another; ``cohort`` holds the volumes of all participants in one array on disk.
 """
 
-from bids_sexclf.volumes.cohort import Channels, Rows, open_cohort, release
+from bids_sexclf.volumes.cohort import Channels, Rows, new_cohort, open_cohort, release
 from bids_sexclf.volumes.grids import (
     Grid,
     check_same_grid,
@@ -40,6 +40,7 @@ __all__ = [
     "load",
     "load_series",
     "make_series",
+    "new_cohort",
     "open_cohort",
     "open_series",
     "open_slabs",

@@ -1,22 +1,69 @@
 """Keep the volumes of all participants in one array that is mapped from disk."""
 
+import errno
 import mmap
-from pathlib import Path
+import os
+from contextlib import contextmanager
 
 import numpy as np
 
+from bids_sexclf.disk import whole
 from bids_sexclf.errors import GridError, InputError
 
+NO_RESERVE = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS}
+"""What a file system answers that cannot reserve room."""
 
-def open_cohort(path, shape=None):
-    """Open a cohort array: participants × X × Y × Z, float32, mapped from disk.
+
+@contextmanager
+def new_cohort(path, shape):
+    """Give a cohort array to write to: participants × X × Y × Z, float32, mapped from disk.
+
+    The file gets its name when the block ends without an error: whoever opens it sees the whole
+    array, and whoever has the one before open keeps that one.
 
     Parameters
     ----------
     path : path-like
         A ``.npy`` file.
-    shape : tuple of int, optional
-        Make a new one of this shape, to be written.
+    shape : tuple of int
+
+    Yields
+    ------
+    numpy.memmap
+        Zeros.
+
+    Raises
+    ------
+    OSError
+        If there is no room for the array. The room is reserved first: a full disk would otherwise
+        kill the process at a page that cannot be written.
+    """
+    with whole(path) as part:
+        array = np.lib.format.open_memmap(part, "w+", np.float32, shape)
+        _reserve(part, path)
+        yield array
+        array.flush()
+
+
+def _reserve(part, path):
+    """Reserve room for the whole file; its content stays as it is."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with open(part, "r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        except OSError as fault:
+            if fault.errno not in NO_RESERVE:
+                raise OSError(fault.errno, fault.strerror, str(path)) from fault
+
+
+def open_cohort(path):
+    """Open a cohort array to read from: participants × X × Y × Z, float32, mapped from disk.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``.npy`` file.
 
     Returns
     -------
@@ -27,12 +74,10 @@ def open_cohort(path, shape=None):
     InputError
         If the file is absent or damaged.
     """
-    if shape is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return np.lib.format.open_memmap(path, "w+", np.float32, shape)
     try:
         return np.lib.format.open_memmap(path, "r")
-    except (OSError, ValueError) as fault:
+    # A damaged header may hold anything that Python reads as a literal, and much that it does not.
+    except (OSError, ValueError, SyntaxError, TypeError, KeyError, MemoryError) as fault:
         raise InputError(
             f"Found {path}, which is no cohort array ({fault}); needed the one that the cohort "
             "stage writes. Run again with --first cohort."
