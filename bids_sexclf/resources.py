@@ -321,6 +321,31 @@ def _atlas_files(name, labels, folders):
     return found
 
 
+def atlas_files(name, labels=None, folders=()):
+    """Find the files of an atlas.
+
+    Parameters
+    ----------
+    name, labels, folders
+        As for `find_atlas`.
+
+    Returns
+    -------
+    dict of str to pathlib.Path
+        ``image`` and ``labels``; empty for an atlas that needs no file.
+
+    Raises
+    ------
+    InputError, ToolError
+        As for `find_atlas`.
+    """
+    known = known_atlases()
+    if name in known and known[name]["Image"] is None:
+        return {}
+    image, table = _atlas_files(name, labels, folders)
+    return {"image": image, "labels": table}
+
+
 def read_labels(path):
     """Read a label table: TSV with ``index`` and ``name``, FSL's XML, or ``index name`` lines.
 

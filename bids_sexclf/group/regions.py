@@ -10,7 +10,13 @@ from bids_sexclf.volumes import load, save
 READS = ("attributions", "cohort", "splits")
 WRITES = ("regions.tsv",)
 SETTINGS = ("bootstraps", "permutations", "interval_level", "random_seed")
+ALSO = ("maps/*drop.nii.gz",)
 KEYS = ["model", "map", "method", "fill", "atlas"]
+
+
+def files(desk):
+    """Name the atlas on the study grid, and its names."""
+    return {f"grid/{name}": desk.folder / "grid" / name for name in ("atlas.nii.gz", "atlas.tsv")}
 
 
 def run(desk, advance):

@@ -1,6 +1,6 @@
 """Write the report. Reads every table above; writes report.html and figures/*.svg."""
 
-from importlib.resources import files
+from importlib import resources
 
 from bids_sexclf import figures
 from bids_sexclf.citations import to_html, write_citations
@@ -25,7 +25,9 @@ READS = (
     "resemblance",
 )
 WRITES = ("report.html",)
+ALSO = ("figures/*.svg",)
 SETTINGS = ()
+GRID = ("template", "atlas")
 
 TABLES = {
     "Participants": ("folds", "quality", "excluded"),
@@ -57,6 +59,11 @@ MOST_ROWS = 1500
 """Rows of one table the report prints; the file holds them all."""
 
 
+def files(desk):
+    """Name the template and the atlas on the study grid."""
+    return {f"grid/{name}.nii.gz": desk.folder / "grid" / f"{name}.nii.gz" for name in GRID}
+
+
 def run(desk, advance=None):
     """Write the report of a study.
 
@@ -78,7 +85,7 @@ def run(desk, advance=None):
     tested = tables["predictions"]
     by_class = tested if desk.study.target == "sex" else tested.iloc[:0]
     tables |= trace_curves(by_class, desk.study.interval_level)
-    for name in ("template", "atlas"):
+    for name in GRID:
         path = desk.folder / "grid" / f"{name}.nii.gz"
         tables[name] = load(path, ndim=3) if path.exists() else None
     drawn, entries = {}, figures.ordered(desk.study.target)
@@ -156,7 +163,7 @@ def make_page(tables, study, drawn):
     from markupsafe import Markup
 
     told = methods.write_methods(study, tables["predictions"]["model"])
-    template = (files("bids_sexclf") / "data" / "report.html").read_text(encoding="utf-8")
+    template = (resources.files("bids_sexclf") / "data" / "report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(
         study=study.name,

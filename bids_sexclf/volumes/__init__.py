@@ -15,7 +15,7 @@ from bids_sexclf.volumes.grids import (
     same_grid,
     turn_axes,
 )
-from bids_sexclf.volumes.images import check_written, load, save, save_field
+from bids_sexclf.volumes.images import check_written, load, read_grid, save, save_field
 from bids_sexclf.volumes.inspection import Inspection, inspect
 from bids_sexclf.volumes.series import (
     load_series,
@@ -44,6 +44,7 @@ __all__ = [
     "open_cohort",
     "open_series",
     "open_slabs",
+    "read_grid",
     "release",
     "resample",
     "rescale_grid",
