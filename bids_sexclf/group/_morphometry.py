@@ -48,16 +48,16 @@ def read_measures(desk, keys):
     faults : dict of tuple to str
         (participant_id, session_id) to what is wrong with its files.
     """
-    own = {
-        (entry["participant_id"], entry["session_id"]): desk.derivatives / entry["path"]
-        for entry in layout.find_derivatives(desk.derivatives, "morphometry")
-    }
+    own = {}
+    for entry in layout.find_derivatives(desk.derivatives, "morphometry"):
+        key = (entry["participant_id"], entry["session_id"])
+        own.setdefault(key, []).append(desk.derivatives / entry["path"])
     measures, intracranial, faults = {}, {}, {}
     for key in keys:
         try:
             read = _read_stats(desk, key)
             intracranial[key] = _total(read)
-            tables = [read_table(own[key], "morphometry")] if key in own else []
+            tables = [read_table(path, "morphometry") for path in own.get(key, ())]
             measures[key] = [*tables, *read]
         except (OSError, ValueError, *REFUSALS) as fault:
             faults[key] = " ".join(str(fault).split())[:300]

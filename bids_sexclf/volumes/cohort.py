@@ -1,8 +1,10 @@
 """Keep the volumes of all participants in one array that is mapped from disk."""
 
 import errno
+import math
 import mmap
 import os
+import shutil
 from contextlib import contextmanager
 
 import numpy as np
@@ -39,6 +41,8 @@ def new_cohort(path, shape):
         kill the process at a page that cannot be written.
     """
     with whole(path) as part:
+        if shutil.disk_usage(part).free < 4 * math.prod(shape):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         array = np.lib.format.open_memmap(part, "w+", np.float32, shape)
         _reserve(part, path)
         yield array
