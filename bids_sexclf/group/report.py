@@ -243,6 +243,9 @@ def _make_table(name, tables, target):
     if name == "quality":
         frame = frame[frame["outlier"] == "yes"]
     columns = {} if name == "folds" else schema(name)
+    optional = [key for key, entry in columns.items() if not entry.get("Required", True)]
+    unknown = [key for key in optional if key in frame and frame[key].isna().all()]
+    frame = frame.drop(columns=unknown)
     if "p_holm" in frame:
         frame = frame.sort_values(["p_holm", "p"], kind="stable")
     header = [(column, columns.get(column, {})) for column in frame.columns]

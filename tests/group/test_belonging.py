@@ -11,6 +11,7 @@ import pytest
 from bids_sexclf import layout
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import base
+from bids_sexclf.group._jobs import check_fitted, list_jobs
 from bids_sexclf.settings import Run
 
 TABLES = {"predictions.tsv", "scores.tsv", "comparisons.tsv", "attributions.tsv", "report.html"}
@@ -181,3 +182,16 @@ def test_a_model_that_is_also_a_baseline_is_judged_once(study):
     tested = desk.read("predictions").query("part == 'test' and model == 'logistic'")
     assert len(tested) == 12
     assert list(desk.read("comparisons")["baseline"]) == ["brain_size"]
+
+
+def test_a_fitted_model_that_is_not_whole_is_refused_where_it_is_asked(study):
+    desk = study()
+    splits = desk.read("splits")
+    job = list_jobs(desk, splits, ["logistic"])[0]
+    check_fitted(job, splits)
+    (job.folder / "model.json").unlink()
+    with pytest.raises(InputError, match="model.json missing or changed.*--first fit"):
+        check_fitted(job, splits)
+    (job.folder / "job.json").unlink()
+    with pytest.raises(InputError, match="no job.json of this fit|job.json missing"):
+        check_fitted(job, splits)
