@@ -181,5 +181,3 @@ def _counter(advance, total):
         return None
     state = iter(range(1, total + 1))
     return lambda: advance(next(state), total)
-
-
