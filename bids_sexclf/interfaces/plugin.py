@@ -9,6 +9,7 @@ from multiprocessing import active_children, get_context
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
 from bids_sexclf.execute import die_with_parent, set_threads
+from bids_sexclf.stopping import ignore_interrupt
 
 
 def quiet():
@@ -28,6 +29,7 @@ def start_worker(folder, threads, silent):
     silent : bool
     """
     die_with_parent()
+    ignore_interrupt()
     set_threads(threads)
     process_initializer(folder)
     if silent:
