@@ -10,7 +10,8 @@ from typing import Literal, get_args, get_origin
 
 from bids_sexclf import __version__
 from bids_sexclf.disk import lies_in, temporary_files
-from bids_sexclf.errors import PARTIAL, REFUSALS, USAGE, InputError, suggest
+from bids_sexclf.ending import end_with
+from bids_sexclf.errors import PARTIAL, USAGE, InputError, suggest
 from bids_sexclf.settings import (
     People,
     Preparation,
@@ -22,6 +23,7 @@ from bids_sexclf.settings import (
     read_toml,
     read_word,
 )
+from bids_sexclf.stopping import stoppable
 
 RECORDS = {
     "how to run": Run,
@@ -224,22 +226,31 @@ def main(argv=None):
     Returns
     -------
     int
-        0 when all is done, 3 when participants were left out, 64 and above when refused.
+        0 when all is done, 3 when participants were left out, 64 and above when refused, 70 for a
+        fault of the program, 130 and above when stopped.
     """
     arguments = vars(build_parser().parse_args(argv))
     os.environ["NIPYPE_NO_ET"] = "1"  # no version ping
     try:
-        records = read_settings(arguments)
-        out, run = arguments["output_dir"], records["run"]
-        check_places(arguments["bids_dir"], out, run)
-        level = {"participant": _participant, "group": _group}[arguments["level"]]
-        # The work folder can be written to where the rest may not be.
-        folder = Path(run.work_dir or out / "work", "tmp")
-        with temporary_files(folder, sockets=level is _group):
-            return level(arguments["bids_dir"], out, **records)
-    except REFUSALS as fault:
-        print(f"bids-sexclf: {type(fault).__name__}: {fault}", file=sys.stderr)
-        return fault.exit_code
+        with stoppable():
+            code = _run(arguments)
+            sys.stdout.flush()  # what cannot be written is told here, and not by Python at its end
+            return code
+    except (Exception, KeyboardInterrupt) as fault:
+        words = sys.argv[1:] if argv is None else argv
+        return end_with(fault, words, arguments["output_dir"], arguments.get("verbose"))
+
+
+def _run(arguments):
+    """Run one level, and give the exit code."""
+    records = read_settings(arguments)
+    out, run = arguments["output_dir"], records["run"]
+    check_places(arguments["bids_dir"], out, run)
+    level = {"participant": _participant, "group": _group}[arguments["level"]]
+    # The work folder can be written to where the rest may not be.
+    folder = Path(run.work_dir or out / "work", "tmp")
+    with temporary_files(folder, sockets=level is _group):
+        return level(arguments["bids_dir"], out, **records)
 
 
 def _participant(bids_dir, out, run, preparation, study):

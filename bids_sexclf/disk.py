@@ -33,8 +33,10 @@ def whole(path):
     try:
         yield Path(name)
         os.replace(name, path)
-    except BaseException:
+    except BaseException as fault:
         Path(name).unlink(missing_ok=True)
+        if isinstance(fault, OSError) and fault.filename is None:
+            fault.filename = str(path)  # a write that fails names no file
         raise
 
 

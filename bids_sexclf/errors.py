@@ -45,6 +45,15 @@ PARTIAL = 3
 USAGE = 64
 """Exit code for unknown or contradictory arguments."""
 
+OUR_FAULT = 70
+"""Exit code for a fault of the program itself; a file in ``logs`` describes it."""
+
+NO_MEMORY = 71
+"""Exit code where memory has run out."""
+
+SYSTEM = 74
+"""Exit code where a disk is full, may not be read or written, or does not answer."""
+
 
 def suggest(unknown, known):
     """Say which names a user may have meant, to stand at the end of a message.

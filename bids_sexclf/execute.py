@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 from uuid import uuid4
 
 from bids_sexclf.errors import ToolError
+from bids_sexclf.stopping import ignore_interrupt
 
 THREADS = (
     "OMP_NUM_THREADS",
@@ -78,6 +79,7 @@ post = None
 def _start_worker(parent, threads, queue):
     global post
     die_with_parent(parent)
+    ignore_interrupt()
     set_threads(threads)
     post = queue
 

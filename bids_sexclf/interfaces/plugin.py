@@ -10,6 +10,7 @@ from multiprocessing import active_children, get_context
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
 from bids_sexclf.execute import die_with_parent, set_threads
+from bids_sexclf.stopping import ignore_interrupt
 
 
 def quiet():
@@ -30,6 +31,7 @@ def start_worker(parent, folder, silent):
     silent : bool
     """
     die_with_parent(parent)
+    ignore_interrupt()
     set_threads(1)  # the sums of libraries depend on how many threads share them
     process_initializer(folder)
     if silent:

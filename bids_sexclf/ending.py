@@ -1,0 +1,80 @@
+"""End a command before its work is done: say why, and give the exit code."""
+
+import os
+import sys
+import traceback
+from contextlib import suppress
+
+from bids_sexclf.crashes import describe, write_crash
+from bids_sexclf.errors import OUR_FAULT
+from bids_sexclf.faults import Told, explain
+from bids_sexclf.layout import versions
+from bids_sexclf.stopping import Stopped
+
+
+def end_with(fault, arguments, out, verbose=0, program="bids-sexclf"):
+    """Tell on the standard error why a command ends.
+
+    Parameters
+    ----------
+    fault : Exception or KeyboardInterrupt
+    arguments : list of str
+        Of the command line.
+    out : path-like
+        The output folder, where a fault of the program is described.
+    verbose : int, optional
+        Show the traceback too.
+    program : str
+        Name of the command.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    if verbose:
+        _say("".join(traceback.format_exception(fault)))
+    told = _explain_stop(fault) or explain(fault) or _tell_crash(fault, arguments, out)
+    _say(f"{program}: {told.message}\n")
+    _drop_what_cannot_be_written()
+    return told.exit_code
+
+
+def _explain_stop(fault):
+    if not isinstance(fault, KeyboardInterrupt):
+        return None
+    stop = fault if isinstance(fault, Stopped) else Stopped()
+    return Told(str(stop), stop.exit_code)
+
+
+def _tell_crash(fault, arguments, out):
+    """Put a fault of the program into words, and write a file about it that can be sent."""
+    words, numbers = [str(word) for word in arguments], versions()
+    path = write_crash(fault, words, out, numbers)
+    if path is None:
+        _say(describe(fault, words, numbers))
+    what = f"{type(fault).__name__}: {' '.join(str(fault).split())[:300]}"
+    return Told(
+        f"Found a fault of bids_sexclf itself ({what}), needed the program to go on. This is not "
+        f"your fault: please send the developers {path or 'the lines above'}. It holds versions, "
+        "the command line and where the fault was, and no data of participants. What is finished "
+        "is kept.",
+        OUR_FAULT,
+    )
+
+
+def _say(text):
+    """Write to the standard error; the terminal may be gone."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _drop_what_cannot_be_written():
+    """Let Python end in peace where the reader of its output is gone, or that disk is full."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,0 +1,236 @@
+"""Say of faults that have nothing to do with the program what was found, needed, and to be done.
+
+A full disk, a missing permission, too little memory, a damaged file: such faults can come up in
+every line that reads or writes. Only this module puts them into words.
+"""
+
+import errno
+import os
+import re
+import traceback
+from pathlib import Path
+from typing import NamedTuple
+
+from bids_sexclf.errors import NO_MEMORY, REFUSALS, SYSTEM, InputError
+
+PACKAGE = Path(__file__).parent
+
+AGAIN = "Run the same command again: what is finished is kept."
+
+
+class Told(NamedTuple):
+    """A fault in words.
+
+    Attributes
+    ----------
+    message : str
+        What was found, what was needed, what to do.
+    exit_code : int
+    """
+
+    message: str
+    exit_code: int
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
+ABSENT = (errno.ENOENT, errno.ENXIO, errno.ENODEV)
+NAMES = (errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
+TOO_MANY = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOLCK)
+BROKEN_DISK = (
+    errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EBUSY, errno.ETXTBSY, errno.EREMOTEIO,
+    errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOTCONN,
+)  # fmt: skip
+
+FULL_WORDS = re.compile(
+    r"No space left|quota exceeded|File too large|database or disk is full|os error (?:28|27|122)\b"
+    r"|errno = (?:28|27|122)\b",
+    re.I,
+)
+"""How libraries that raise errors of their own call ENOSPC, EDQUOT and EFBIG."""
+
+MEMORY_WORDS = re.compile(r"can't allocate memory|out of memory|Cannot allocate memory", re.I)
+
+POOLS = ("BrokenProcessPool", "ProcessRaisedException", "ProcessExitedException")
+"""What is raised where a worker was killed, as a system does that runs out of memory."""
+
+DAMAGED = {
+    "JSONDecodeError": "JSON",
+    "TOMLDecodeError": "TOML",
+    "YAMLError": "YAML",
+    "UnicodeDecodeError": "UTF-8 text",
+    "ParserError": "table (TSV)",
+    "EmptyDataError": "table (TSV)",
+    "ParseError": "XML",
+    "BadGzipFile": "gzip",
+    "ImageFileError": "NIfTI",
+    "HeaderDataError": "NIfTI",
+    "SafetensorError": "safetensors",
+    "DatabaseError": "SQLite",
+    "EOFError": "whole",
+    "RecursionError": "text",  # brackets within brackets, thousands deep
+    "error": "gzip",  # of zlib
+}
+"""Names of errors that readers of files raise, to the kind of file that was needed."""
+
+
+def explain(fault):
+    """Put a fault into words, if it is one that is to be expected.
+
+    Parameters
+    ----------
+    fault : BaseException
+
+    Returns
+    -------
+    Told or None
+        None where the fault must lie in the program.
+    """
+    while fault is not None:
+        told = _explain_one(fault)
+        if told is not None:
+            return told
+        fault = fault.__cause__  # a library may have put a fault of the disk into one of its own
+    return None
+
+
+def _explain_one(fault):
+    if isinstance(fault, REFUSALS):
+        return Told(f"{type(fault).__name__}: {fault}", fault.exit_code)
+    kinds = {kind.__name__ for kind in type(fault).__mro__}
+    if isinstance(fault, MemoryError) or kinds & {"OutOfMemoryError", *POOLS}:
+        return _memory(fault)
+    if isinstance(fault, OSError) and fault.errno is not None:
+        return _system(fault)
+    if FULL_WORDS.search(str(fault)):
+        return Told(_full(name_file(fault), str(fault)), SYSTEM)
+    if isinstance(fault, RuntimeError) and MEMORY_WORDS.search(str(fault)):
+        return _memory(fault)
+    path = name_file(fault)
+    kind = next((DAMAGED[name] for name in DAMAGED if name in kinds), None)
+    if path is None or kind is None or (kind == "gzip" and not _of_zlib(fault)):
+        return None
+    return Told(
+        f"InputError: Found {path}, which cannot be read ({_short(fault)}); needed a {kind} file. "
+        "Where bids_sexclf has made the file, remove it and run the same command again; else "
+        "mend it, or copy it again from its source.",
+        InputError.exit_code,
+    )
+
+
+def _of_zlib(fault):
+    return type(fault).__name__ == "BadGzipFile" or type(fault).__module__ == "zlib"
+
+
+def _memory(fault):
+    return Told(
+        f"MemoryError: Found too little memory ({_short(fault)}), needed more. Use fewer processes "
+        "by --nprocs, plan for less by --mem, or use a machine with more memory. " + AGAIN,
+        NO_MEMORY,
+    )
+
+
+def _system(fault):
+    """Put an error of the operating system into words."""
+    path, cause = name_file(fault), os.strerror(fault.errno)
+    if fault.errno == errno.ENOMEM:
+        return _memory(fault)
+    if fault.errno in FULL:
+        message = _full(path, cause)
+    elif fault.errno in DENIED:
+        message = (
+            f"Found that {path or 'a file'} may not be read or written ({cause}), needed the "
+            "permission. Change it (chmod, or a mount that can be written to), or give another "
+            "folder. " + AGAIN
+        )
+    elif fault.errno in IN_THE_WAY:
+        place = _in_the_way(path)
+        what = "a folder where a file" if os.path.isdir(str(place)) else "a file where a folder"
+        message = (
+            f"Found {place or 'a path'}, which is {what} is needed ({cause}); needed the other. "
+            "Move or rename it, or give another folder. " + AGAIN
+        )
+    elif fault.errno in ABSENT:
+        message = (
+            f"Found no {path or 'file'}, needed it ({cause}). Correct the path; if the file was "
+            "removed or moved while the program ran, put it back. " + AGAIN
+        )
+    elif fault.errno in NAMES:
+        message = (
+            f"Found {path or 'a path'}, which no file can be called here ({cause}); needed a plain "
+            "and shorter path without links that lead in a circle. Give another folder or name."
+        )
+    elif fault.errno in TOO_MANY:
+        message = (
+            f"Found too many open files or processes ({cause}), needed fewer. Use fewer processes "
+            "by --nprocs, or raise the limits (ulimit -n, ulimit -u). " + AGAIN
+        )
+    elif fault.errno in BROKEN_DISK:
+        message = (
+            f"Found that {path or 'a file'} could not be reached ({cause}), needed a disk that "
+            "answers. Look after the disk or the network folder. " + AGAIN
+        )
+    elif fault.errno in (errno.EPIPE, errno.ECONNRESET) and fault.filename is None:
+        message = (
+            f"Found that the program which reads this output, or another process of this run, has "
+            f"ended ({cause}); needed it to the end. {AGAIN} To watch only the beginning, send "
+            "the output to a file."
+        )
+    else:
+        return None
+    return Told(f"{type(fault).__name__}: {message}", SYSTEM)
+
+
+def _full(path, cause):
+    return (
+        f"Found no room to write {path or 'a file'} ({cause}), needed free space on its disk, a "
+        "larger quota, or a higher file size limit. Make room, or give another output or work "
+        "folder. " + AGAIN
+    )
+
+
+def _in_the_way(path):
+    """Give the first part of a path that exists and is no folder; the path where there is none."""
+    if path is None:
+        return None
+    for part in (*reversed(Path(path).parents), Path(path)):
+        if os.path.lexists(part) and not part.is_dir():
+            return part
+    return path
+
+
+def _short(fault):
+    words = " ".join(str(fault).split())
+    return words[:200] or type(fault).__name__
+
+
+def name_file(fault):
+    """Find which file a fault is about.
+
+    Parameters
+    ----------
+    fault : BaseException
+
+    Returns
+    -------
+    str or None
+        The file that the error names; else the last one that the innermost function of this
+        package held when it failed.
+    """
+    named = getattr(fault, "filename", None)
+    if isinstance(named, (str, bytes, os.PathLike)):
+        return _final_name(os.fsdecode(named))
+    for frame, _ in reversed(list(traceback.walk_tb(fault.__traceback__))):
+        if not Path(frame.f_code.co_filename).is_relative_to(PACKAGE):
+            continue
+        paths = [value for value in frame.f_locals.values() if isinstance(value, os.PathLike)]
+        if paths:
+            return _final_name(str(paths[-1]))
+    return None
+
+
+def _final_name(path):
+    """Give the name of a file in place of that under which it is being written."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, re.sub(r"^\.part-[a-z0-9_]{8}-", "", name))
