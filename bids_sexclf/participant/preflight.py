@@ -86,6 +86,8 @@ def check_dataset(
         diffusion = seen.diffusion + ([fault] if fault else [])
         notes = [row["note"], *missing_fields(planned, row), tell_series(planned), *seen.notes]
         notes += bad_sidecar_notes(dataset, row)
+        if not row["t1w"] and (row["dwi"] or row["maps"]):
+            notes.append("no T1w in any session")
         if diffusion and row["t1w"] and not own:
             notes.append(leave_out_diffusion(row, diffusion))
         else:
@@ -150,7 +152,8 @@ def check_scans(root, row, folders=None, preparation=None, fieldmaps=()):
     preparation, seen = preparation or Preparation(), Findings()
     record = take_over(row, places, preparation.template)
     if not (record.t1w or record.dwi or record.maps):
-        seen.faults.append("no T1w and no diffusion series, needed one of them")
+        why = f" ({row['note']})" if row.get("note") else ""
+        seen.faults.append(f"no T1w and no diffusion series, needed one of them{why}")
         return seen
     shapes = {}
     for kind, ndim in (("t1w", 3), ("dwi", 4), ("maps", 3)):
