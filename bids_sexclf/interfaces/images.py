@@ -35,13 +35,29 @@ class Conform(SimpleInterface):
     input_spec, output_spec = _ConformIn, _ConformOut
 
     def _run_interface(self, runtime):
-        import nibabel as nib
-
-        array, affine = load(self.inputs.in_file, ndim=3)
-        turned = nib.as_closest_canonical(nib.Nifti1Image(np.maximum(array, 0), affine))
-        self._results["out_file"] = str(Path(runtime.cwd, "conformed.nii.gz"))
-        save(np.asarray(turned.dataobj), turned.affine, self._results["out_file"])
+        path = Path(runtime.cwd, "conformed.nii.gz")
+        self._results["out_file"] = write_conformed(self.inputs.in_file, path)
         return runtime
+
+
+def write_conformed(in_file, path):
+    """Write a scan with RAS+ axes, which the header tells so that all programs read the same.
+
+    Parameters
+    ----------
+    in_file, path : path-like
+
+    Returns
+    -------
+    str
+        The path written.
+    """
+    import nibabel as nib
+
+    array, affine = load(in_file, ndim=3)
+    turned = nib.as_closest_canonical(nib.Nifti1Image(np.maximum(array, 0), affine))
+    save(np.asarray(turned.dataobj), turned.affine, path)
+    return str(path)
 
 
 class _QualityIn(BaseInterfaceInputSpec):

@@ -18,6 +18,7 @@ from bids_sexclf.participant.series_checks import (
     fieldmap_faults,
     leave_out_diffusion,
     missing_fields,
+    orientation_notes,
     plan_or_fault,
     twin_faults,
 )
@@ -162,6 +163,7 @@ def check_scans(root, row, folders=None, preparation=None, fieldmaps=()):
             path = locate(uri, places)
             image = inspect(path)
             own = [*image.faults, *_shape_faults(image.shape, ndim, kind)]
+            seen.notes += orientation_notes(path)
             own += twin_faults(path, image)
             faults += [f"{path.name} {fault}" for fault in own]
             seen.prints[uri], shapes[uri] = image.fingerprint, image.shape
@@ -183,7 +185,11 @@ def check_scans(root, row, folders=None, preparation=None, fieldmaps=()):
 
 def _shape_faults(shape, ndim, kind):
     """Say whether an image has the dimensions of its kind."""
-    size = len([n for n in shape if n > 1]) if kind == "t1w" else len(shape)
+    count = int(np.prod(shape[3:], dtype=object))
+    if kind == "t1w" and len(shape) > 3 and count > 1:
+        return [f"holds {count} volumes, needed one; split it (fslsplit, mri_convert --frame) and "
+                "keep the T1w"]  # fmt: skip
+    size = len(shape[:3]) if kind == "t1w" else len(shape)
     if shape and size != ndim:
         return [f"has shape {shape}, needed {ndim} dimensions"]
     if shape and min(shape[:3]) < 8:
