@@ -13,6 +13,7 @@ from bids_sexclf import layout
 from bids_sexclf.anatomy.acpc import SPACE as NATIVE
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.group import _morphometry
+from bids_sexclf.group._coverage import fill_gaps, find_coverage, read_coverage
 from bids_sexclf.group._excluded import find_locked, list_unprepared, write_excluded
 from bids_sexclf.group._grids import (
     find_atlas_files,
@@ -68,6 +69,9 @@ def files(desk):
     paths += [entry["path"] for entry in layout.find_derivatives(desk.derivatives, "morphometry")]
     found, spaces = find_maps(desk)
     paths += [path for maps in found.values() for path in maps.values()]
+    for entry in dict.fromkeys(ENTRIES[name] for name in desk.study.single_maps):
+        masks = find_coverage(desk.derivatives, entry)
+        paths += [path for key, path in masks.items() if key in found]
     space, resolution = _one_space(spaces)
     if space not in (None, NATIVE):
         paths += [
@@ -304,6 +308,8 @@ def _averager(desk, space, resolution):
 def write_arrays(desk, cohort, grid, advance, averager=None):
     """Write one memory-mapped array per map: participants × X × Y × Z.
 
+    What a scan has not measured is filled with the mean of the others, who have.
+
     T1w has no unit: each brain is centred and scaled by its own mean and standard deviation; in
     its own size it is divided by its own mean, so that it stands out from the 0 around it.
     Diffusion maps keep their units. Outside the template's brain everything is 0.
@@ -327,37 +333,47 @@ def write_arrays(desk, cohort, grid, advance, averager=None):
     for part in (desk.folder / "arrays").glob(".part-*.npy"):  # of a run that was killed
         part.unlink()
     for name in desk.study.single_maps:
+        masks, gaps = find_coverage(desk.derivatives, ENTRIES[name]), {}
         with new_cohort(array_path(desk.folder, name), (len(cohort), *grid.shape)) as array:
             for row, path in enumerate(cohort[name]):
+                person, session = cohort.loc[row, ["participant_id", "session_id"]]
+                who = (person, session if isinstance(session, str) else None)
                 try:
-                    whole, array[row] = _read_map(desk.derivatives, path, grid, inside, name)
+                    whole, covered = _read_map(desk.derivatives, path, masks.get(who))
+                    whole, array[row], gaps[row] = _scale_map(*whole, covered, grid, inside, name)
                 except InputError as fault:
                     bad[row] = " ".join(str(fault).split())[:300]
                 release(array)
                 if averager and row not in bad:
-                    who = cohort.loc[row, ["participant_id", "session_id"]]
-                    averager.add(*who, name, whole)
+                    averager.add(person, session, name, whole, covered)
                 done += 1
                 advance(done, total)
             bad = find_copies(array, cohort, name) | bad
+            fill_gaps(array, gaps, bad)
     return bad
 
 
-def _read_map(derivatives, path, grid, inside, name):
-    """Give a map as it was prepared and on the grid of the study, both scaled."""
-    volume, affine = load(derivatives / path, ndim=3)
-    whole, volume = volume, resample(volume, affine, grid) * inside
-    values = volume[inside]
-    if not np.isfinite(values).all() or values.std() == 0 or values.max() <= 0:
+def _read_map(derivatives, path, mask_path):
+    """Read a map with its affine, and what of it was measured."""
+    whole, affine = load(derivatives / path, ndim=3)
+    return (path, whole, affine), read_coverage(derivatives, mask_path, whole.shape)
+
+
+def _scale_map(path, whole, affine, covered, grid, inside, name):
+    """Give a map as it was prepared and on the grid of the study, both scaled, and its gaps."""
+    volume, known = resample(whole, affine, grid) * inside, inside
+    if covered is not None:
+        known = inside & (resample(covered.astype(np.float32), affine, grid, order=0) > 0.5)
+    values = volume[known]
+    if not values.size or not np.isfinite(values).all() or values.std() == 0 or values.max() <= 0:
         raise InputError(f"{path} is constant or not finite inside the brain")
     if name == "T1wACPC":
-        return whole, volume / values[values > 0].mean()
-    if name.startswith("T1w"):
+        volume = volume / values[values > 0].mean()
+    elif name.startswith("T1w"):
         mean, sd = values.mean(), values.std()
-        return np.where(whole != 0, (whole - mean) / sd, 0), np.where(
-            inside, (volume - mean) / sd, 0
-        )
-    return whole, volume
+        whole = np.where(whole != 0, (whole - mean) / sd, 0)
+        volume = np.where(inside, (volume - mean) / sd, 0)
+    return whole, volume, inside & ~known
 
 
 def array_path(folder, name):

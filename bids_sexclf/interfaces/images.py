@@ -11,6 +11,7 @@ from nipype.interfaces.base import (
     SimpleInterface,
     TraitedSpec,
     isdefined,
+    traits,
 )
 
 from bids_sexclf.errors import ToolError
@@ -70,6 +71,9 @@ class _QualityIn(BaseInterfaceInputSpec):
     motion = File(exists=True)
     counts = File(exists=True)
     records = InputMultiObject(File(exists=True), desc="JSON objects of single steps, joined")
+    covered_t1w = File(exists=True, desc="what the T1w has measured, on the group grid")
+    covered_dwi = File(exists=True, desc="what the diffusion series has measured")
+    facts = traits.Dict({}, usedefault=True, desc="numbers that are known before any step")
     slices = File(exists=True, desc="JSON: slices of the diffusion series that stand out")
 
 
@@ -83,7 +87,7 @@ class Quality(SimpleInterface):
     input_spec, output_spec = _QualityIn, _QualityOut
 
     def _run_interface(self, runtime):
-        numbers = {}
+        numbers = dict(self.inputs.facts) | self._coverage()
         if isdefined(self.inputs.mask):
             numbers |= self._brain()
         if isdefined(self.inputs.volumes):
@@ -102,6 +106,19 @@ class Quality(SimpleInterface):
         self._results["out_file"] = str(Path(runtime.cwd, "quality.json"))
         Path(self._results["out_file"]).write_text(json.dumps(numbers, indent=2))
         return runtime
+
+    def _coverage(self):
+        """Measure which share of the template's brain each scan has measured."""
+        from bids_sexclf.interfaces.coverage import share_covered
+
+        numbers = {}
+        for kind in ("t1w", "dwi"):
+            path = getattr(self.inputs, f"covered_{kind}")
+            if isdefined(path):
+                brain, affine = load(self.inputs.template_mask, ndim=3)
+                covered = self._on_grid(path, brain.shape, affine)
+                numbers[f"coverage_{kind}"] = share_covered(covered, brain > 0.5)
+        return numbers
 
     def _on_grid(self, path, shape, affine):
         """Load a mask that must lie on the template's grid."""

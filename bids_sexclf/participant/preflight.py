@@ -189,7 +189,7 @@ def _shape_faults(shape, ndim, kind):
     if kind == "t1w" and len(shape) > 3 and count > 1:
         return [f"holds {count} volumes, needed one; split it (fslsplit, mri_convert --frame) and "
                 "keep the T1w"]  # fmt: skip
-    size = len(shape[:3]) if kind == "t1w" else len(shape)
+    size = len([n for n in shape if n > 1]) if kind == "t1w" else len(shape)
     if shape and size != ndim:
         return [f"has shape {shape}, needed {ndim} dimensions"]
     if shape and min(shape[:3]) < 8:

@@ -14,6 +14,10 @@ MOST_SHEAR_MM = 0.1
 """Displacement of a corner of the image by shear that is only rounding, mm."""
 
 
+MOST_GROWTH = 4
+"""How many times more voxels an image may have once its axes are at right angles."""
+
+
 def knows_sides(path):
     """Return whether the header of an image tells left from right.
 
@@ -89,6 +93,11 @@ def straighten(shape, affine):
     Returns
     -------
     Grid
+
+    Raises
+    ------
+    InputError
+        If the axes are so far from right angles that no scanner can have made them.
     """
     zooms = np.linalg.norm(affine[:3, :3], axis=0)
     left, _, right = np.linalg.svd(affine[:3, :3] / zooms)
@@ -100,7 +109,12 @@ def straighten(shape, affine):
     made = np.eye(4)
     made[:3, :3] = axes * zooms
     made[:3, 3] = axes @ (low * zooms)
-    size = np.ceil(high - low - 1e-3).astype(int) + 1
+    size = np.ceil(high - low - 1e-3) + 1
+    if not np.prod(size) <= MOST_GROWTH * np.prod(shape[:3], dtype=float):
+        raise InputError(
+            f"Found image axes that displace a corner by {measure_shear(shape, affine):.3g} mm "
+            "against right angles, needed those of a scan. Convert the scan again."
+        )
     return Grid(tuple(int(n) for n in size), made)
 
 

@@ -139,7 +139,7 @@ def two_rows(root):
     [
         (cut, "truncated"),
         (all_zero, "one constant value"),
-        (flat_t1w, "needed 3 dimensions"),
+        (flat_t1w, "holds 3 volumes, needed one"),
         (no_sex, "sex is unknown"),
         (no_row, "no row in participants.tsv"),
         (two_rows, "contradict each other in sex"),
