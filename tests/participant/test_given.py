@@ -198,5 +198,6 @@ def test_a_dry_run_lists_what_is_taken_over(phantom, head, tmp_path):
     command = [sys.executable, "-m", "bids_sexclf.cli", *map(str, command)]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    (line,) = [line for line in ended.stdout.splitlines() if line.startswith("sub-001")]
-    assert f"taken over from fMRIPrep: {BIAS}, " in line
+    block = " ".join(ended.stdout.split("\n\n")[0].split())
+    assert block.startswith("sub-001: to prepare, about ")
+    assert f"taken over from fMRIPrep: {BIAS}, " in block
