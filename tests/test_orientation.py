@@ -3,7 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
-import SimpleITK as sitk
+import SimpleITK
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.interfaces.given import TakeSeries, UniteRuns
@@ -50,8 +50,8 @@ def by_nibabel(path):
 
 
 def by_itk(path):
-    image = sitk.ReadImage(str(path))
-    values = sitk.GetArrayFromImage(image)
+    image = SimpleITK.ReadImage(str(path))
+    values = SimpleITK.GetArrayFromImage(image)
     values = (values[0] if values.ndim == 4 else values).transpose(2, 1, 0)
     size = image.GetDimension()
     turn = np.reshape(image.GetDirection(), (size, size))[:3, :3]

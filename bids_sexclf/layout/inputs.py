@@ -188,7 +188,10 @@ def _row(dataset, participant, session, filters, first):
         for kind, whole in found.items()
     }
     named = session and session is not NO_SESSION
-    row = {"participant_id": f"sub-{participant}", "session_id": f"ses-{session}" if named else None}
+    row = {
+        "participant_id": f"sub-{participant}",
+        "session_id": f"ses-{session}" if named else None,
+    }
     row |= dict.fromkeys(SCANS) | cells
     return row | {"note": "; ".join(filter(None, (*notes, note))) or None}
 

@@ -20,7 +20,6 @@ from bids_sexclf.participant.references import find_sources
 from bids_sexclf.participant.series import plan_series
 from bids_sexclf.people import group_reasons, lacks_labels
 
-
 MOST_REASONS = 5
 """Reasons told where nobody can be prepared."""
 

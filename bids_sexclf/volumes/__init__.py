@@ -2,7 +2,8 @@
 
 ``inspection`` says what is wrong with a file, ``images`` loads and saves it whole, ``series``
 volume by volume or slab by slab; ``grids`` knows where voxels lie and carries volumes from one
-grid to another, and ``orientation`` what headers say of it; ``cohort`` holds the volumes of all participants in one array on disk.
+grid to another, ``orientation`` what headers tell of that; ``cohort`` holds the volumes of all
+participants in one array on disk.
 """
 
 from bids_sexclf.volumes.cohort import Channels, Rows, new_cohort, open_cohort, release

@@ -1,4 +1,4 @@
-"""Tell what a header says of a scan's orientation: nothing, a clear thing, or axes that are sheared.
+"""Tell what a header says of a scan's orientation: nothing, one clear thing, or sheared axes.
 
 Programs differ in what they take where a header is silent, or where its two fields (qform, sform)
 contradict each other, and most of them drop shear. What is read here is therefore written again
@@ -164,6 +164,7 @@ def check_straight(shape, affine, path):
     """
     if is_sheared(shape, affine):
         raise InputError(
-            f"Found axes for {path} that are not at right angles ({measure_shear(shape, affine):.1f}"
-            " mm at a corner), needed some that are. Convert the scan again, or resample it."
+            f"Found axes for {path} that are not at right angles "
+            f"({measure_shear(shape, affine):.1f} mm at a corner), needed some that are. Convert the "
+            "scan again, or resample it."
         )
