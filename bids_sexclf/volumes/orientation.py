@@ -165,6 +165,6 @@ def check_straight(shape, affine, path):
     if is_sheared(shape, affine):
         raise InputError(
             f"Found axes for {path} that are not at right angles "
-            f"({measure_shear(shape, affine):.1f} mm at a corner), needed some that are. Convert the "
-            "scan again, or resample it."
+            f"({measure_shear(shape, affine):.1f} mm at a corner), needed some that are. "
+            "Convert the scan again, or resample it."
         )
