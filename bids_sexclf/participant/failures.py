@@ -10,6 +10,7 @@ from bids_sexclf.errors import REFUSALS
 from bids_sexclf.given.prepared import scans_of
 from bids_sexclf.layout import figure_name, name_of
 from bids_sexclf.locks import hold
+from bids_sexclf.participant.index import THUMBNAILS
 from bids_sexclf.participant.report import FIGURES, write_report
 from bids_sexclf.tables import read_table, write_table
 
@@ -171,6 +172,8 @@ def tell_failure(out, row, folder, traces, ended):
 def _keep_pictures(out, folder, row, ended):
     """Put the pictures that were drawn before a step failed where the page looks for them."""
     who = (row["participant_id"], row["session_id"])
+    for key in THUMBNAILS:  # of an earlier run
+        Path(out, who[0], "figures", figure_name(*who, key, ".png")).unlink(missing_ok=True)
     for section in FIGURES.values():
         for key in section:
             target = Path(out, who[0], "figures", figure_name(*who, key))
