@@ -7,11 +7,10 @@ import tracemalloc
 from contextlib import contextmanager
 from itertools import cycle, islice
 
-from bids_sexclf.errors import REFUSALS
-from bids_sexclf.faults import explain
-
 from attacks import Outcome
 from attacks.readers import READERS, Refused
+from bids_sexclf.errors import REFUSALS
+from bids_sexclf.faults import explain
 
 PATIENCE = 20
 """Seconds that reading one small file may take."""

@@ -1,9 +1,9 @@
 """Every reader of files: an honest file for it, what damages the file, and what is read from it."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Callable
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class Reader:
     damages: tuple
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818
     """Say that a reader has listed faults instead of raising an error."""
 
 
@@ -275,8 +275,9 @@ def _saved(folder):
     rng = np.random.default_rng(0)
     values = Features(rng.normal(size=(20, 4)), tuple("abcd"))
     model = models.make(Study(models=["knn"]), "knn")
-    model.fit(values, np.arange(20) % 2, validation=(values, np.arange(20) % 2), seed=0,
-              folder=folder, progress=lambda **_: None, groups=np.arange(20).astype(str))  # fmt: skip
+    people = np.arange(20)
+    model.fit(values, people % 2, validation=(values, people % 2), seed=0,
+              folder=folder, progress=lambda **_: None, groups=people.astype(str))  # fmt: skip
     model.save(folder)
 
 
