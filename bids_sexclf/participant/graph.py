@@ -86,9 +86,17 @@ def run_workflows(materials, places, work, run, preparation, rows, advance):
         _run_graph(graph, run, advance, ended, faults, lambda: read_crashes(crashes, started))
     traces = read_crashes(crashes, started) | faults
     for row in built:
-        if not judge(row, preparation, places).finished:
+        if not _is_finished(row, preparation, places):
             failed.append(tell_failure(materials["out"], row, folder_of(work, row), traces, ended))
     return failed
+
+
+def _is_finished(row, preparation, places):
+    """Return whether a participant-session is finished; what cannot be read is not."""
+    try:
+        return judge(row, preparation, places).finished
+    except OSError:
+        return False
 
 
 def _is_of(row, other):
