@@ -259,6 +259,7 @@ def _participant(bids_dir, out, run, preparation, study):
     with Bar("checking scans", "scan") as bar:
         planned = plan(bids_dir, out, run, preparation, bar.update)
     _tell("left out", planned.excluded)
+    _tell("made again", planned.again)
     print(
         f"{len(planned.ready)} to prepare, {len(planned.finished)} finished before, "
         f"{len(planned.excluded)} left out"
@@ -271,10 +272,10 @@ def _participant(bids_dir, out, run, preparation, study):
         print(level.write_boilerplate(out, planned.worklist, preparation))
         return 0
     if run.reports_only:
-        print(f"{level.rewrite_reports(out, planned, preparation)} reports written")
+        print(f"{level.rewrite_reports(out, planned, preparation, _warn)} reports written")
         return PARTIAL if planned.excluded else 0
     with Bar("preparing", "step") as bar:
-        excluded = level.execute(bids_dir, out, run, preparation, planned, bar.update)
+        excluded = level.execute(bids_dir, out, run, preparation, planned, bar.update, _warn)
     _tell("failed", excluded[len(planned.excluded) :])
     done = len(planned.ready) + len(planned.finished) + len(planned.excluded) - len(excluded)
     print(f"{done} participant-sessions prepared, {len(excluded)} left out: see {out}/excluded.tsv")
@@ -347,6 +348,11 @@ def _tell_cohort(desk):
             f"see {desk.folder}/excluded.tsv",
             file=sys.stderr,
         )
+
+
+def _warn(sentence):
+    """Tell what the user should know while the run goes on."""
+    print(sentence, file=sys.stderr, flush=True)
 
 
 def _tell(what, rows):

@@ -57,17 +57,6 @@ def write_json(content, path):
         part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-@contextmanager
-def locked(path):
-    """Hold a lock file while the block runs; others wait."""
-    import fcntl
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
 def lies_in(inner, outer):
     """Return whether a path is a folder, or lies anywhere below it.
 

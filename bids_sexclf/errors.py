@@ -31,7 +31,13 @@ class ToolError(RuntimeError):
     exit_code = 69
 
 
-REFUSALS = (InputError, GridError, LeakageError, ToolError)
+class BusyError(RuntimeError):
+    """Report that another process works on the same thing."""
+
+    exit_code = 75
+
+
+REFUSALS = (InputError, GridError, LeakageError, ToolError, BusyError)
 
 PARTIAL = 3
 """Exit code of a run that finished, but left participants out."""

@@ -47,16 +47,26 @@ def set_threads(count):
         sys.modules["torch"].set_num_threads(count)
 
 
-def die_with_parent():
-    """End this process when the one that started it is killed (Linux; elsewhere nothing happens).
+def die_with_parent(parent):
+    """End this process when the one that started it ends (Linux).
 
-    Without it the workers of a killed run would go on writing into the folders
-    of the run that resumes it.
+    Without it the workers of a killed run would go on writing into the folders of the run that
+    resumes it. The kernel sends the signal at the end of the thread that started this process;
+    `pool`, and the plugin of the participant level, start their workers from the thread that waits
+    for them. Elsewhere than on Linux only a parent that has ended already is noticed.
+
+    Parameters
+    ----------
+    parent : int
+        Process id of the parent, as the parent itself knows it: it may have been killed while
+        this process was still importing modules, and then sends no signal any more.
     """
     if sys.platform.startswith("linux"):
         import ctypes
 
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 FAILED = "failed"
@@ -66,9 +76,9 @@ post = None
 """In a worker: where to put messages for the process that started it."""
 
 
-def _start_worker(threads, queue):
+def _start_worker(parent, threads, queue):
     global post
-    die_with_parent()
+    die_with_parent(parent)
     ignore_interrupt()
     set_threads(threads)
     post = queue
@@ -96,8 +106,9 @@ def pool(processes, threads=1, queue=None):
         yield InProcess()
         return
     # Spawned, not forked: torch and ITK hold threads that do not survive a fork.
+    arguments = (os.getpid(), threads, queue)
     with ProcessPoolExecutor(
-        processes, get_context("spawn"), initializer=_start_worker, initargs=(threads, queue)
+        processes, get_context("spawn"), initializer=_start_worker, initargs=arguments
     ) as executor:
         yield executor
 

@@ -267,7 +267,7 @@ def find_atlas(name, grid, template_name, labels=None, folders=()):
     if name in known and known[name]["Image"] is None:
         parcellation, table = _lobes(grid, template_name)
         return Atlas(name, parcellation, table)
-    image, table_path = _atlas_files(name, labels, folders)
+    image, table_path = find_atlas_files(name, labels, folders)
     array, affine = load(image, ndim=3)
     whole = np.rint(array).astype(np.int32)
     table = read_labels(table_path)
@@ -292,9 +292,29 @@ def _lobes(grid, template_name):
     return parcellation, pd.DataFrame(rows)[["index", "name", "hemisphere"]]
 
 
-def _atlas_files(name, labels, folders):
-    """Find image and label table of an atlas."""
+def find_atlas_files(name, labels=None, folders=()):
+    """Find image and label table of an atlas.
+
+    Parameters
+    ----------
+    name, labels, folders
+        As for `find_atlas`.
+
+    Returns
+    -------
+    sequence of pathlib.Path
+        Image and table; empty for an atlas that needs no file.
+
+    Raises
+    ------
+    InputError
+        If it is unknown.
+    ToolError
+        If its files are not at hand.
+    """
     known = known_atlases()
+    if name in known and known[name]["Image"] is None:
+        return ()
     if name not in known:
         image = Path(name)
         table = Path(labels) if labels else Path(re.sub(r"\.nii(\.gz)?$", ".tsv", str(image)))

@@ -63,29 +63,64 @@ def linger(job, tell):
     time.sleep(60)
 
 
+PARENT = """
+import os, sys, time
+sys.path.insert(0, {folder!r})
+import test_execute
+from bids_sexclf.execute import run_jobs
+from bids_sexclf.interfaces.plugin import Cell
+
+if __name__ == "__main__":
+    if sys.argv[1] == "pool":
+        print("starting", flush=True)
+        run_jobs(test_execute.linger, sys.argv[2:], 2)
+    else:
+        cells = [Cell(os.getpid(), ".", True) for _ in sys.argv[2:]]
+        print("starting", flush=True)
+        futures = [cell.submit(test_execute.linger, name, None)
+                   for cell, name in zip(cells, sys.argv[2:])]
+        time.sleep(60)
+"""
+
+
+def descendants(process):
+    """List the processes below one."""
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def still_run(processes):
+    """List the processes that have not ended; who ended is gone, or a zombie."""
+    ended = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    return [p for p in processes if p.is_running() and p.status() not in ended]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a feature of Linux")
-def test_workers_end_when_their_parent_is_killed(tmp_path):
-    code = (
-        f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})\n"
-        "from bids_sexclf.execute import run_jobs\nimport test_execute\n"
-        "if __name__ == '__main__':\n"
-        f"    jobs = [{str(tmp_path / 'a')!r}, {str(tmp_path / 'b')!r}]\n"
-        "    run_jobs(test_execute.linger, jobs, 2)\n"
-    )
-    script = tmp_path / "parent.py"
-    script.write_text(code)
-    parent = subprocess.Popen([sys.executable, script])
-    for _ in range(300):
-        if all((tmp_path / name).exists() and (tmp_path / name).read_text() for name in "ab"):
-            break
-        time.sleep(0.1)
-    workers = [int((tmp_path / name).read_text()) for name in "ab"]
+@pytest.mark.parametrize("way", ["pool", "plugin"])
+@pytest.mark.parametrize("delay", [0.1, 0.3, 0.6, 1.0, 1.5, None])
+def test_workers_end_when_their_parent_is_killed(tmp_path, way, delay):
+    script, names = tmp_path / "parent.py", [tmp_path / "a", tmp_path / "b"]
+    script.write_text(PARENT.format(folder=os.path.dirname(__file__)))
+    command = [sys.executable, script, way, *names]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout.readline() == "starting\n"
+    if delay is None:  # until both work
+        wait_until(lambda: all(name.exists() and name.read_text() for name in names), 60)
+    else:
+        time.sleep(delay)
+    workers = descendants(parent)
     parent.kill()
     parent.wait()
-    time.sleep(1)
-    # Who ended is gone, or a zombie that nobody has collected yet.
-    running = [w for w in workers if psutil.pid_exists(w)]
-    assert all(psutil.Process(w).status() == psutil.STATUS_ZOMBIE for w in running)
+    parent.stdout.close()
+    assert delay is not None or len(workers) >= 2
+    wait_until(lambda: not still_run(workers), 20)
+
+
+def wait_until(check, patience):
+    """Wait until a check holds; fail after so many seconds."""
+    end = time.monotonic() + patience
+    while not check():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

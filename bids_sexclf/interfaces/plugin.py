@@ -1,6 +1,7 @@
 """Nipype's process pool, with workers that die alone and end with their parent."""
 
 import logging
+import os
 import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,19 +19,20 @@ def quiet():
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def start_worker(folder, threads, silent):
+def start_worker(parent, folder, silent):
     """Prepare one worker process.
 
     Parameters
     ----------
+    parent : int
+        Process id of the run that starts it.
     folder : str
         Its working directory.
-    threads : int
     silent : bool
     """
-    die_with_parent()
+    die_with_parent(parent)
     ignore_interrupt()
-    set_threads(threads)
+    set_threads(1)  # the sums of libraries depend on how many threads share them
     process_initializer(folder)
     if silent:
         quiet()
@@ -84,7 +86,8 @@ class GuardedMultiProc(MultiProcPlugin):
     Parameters
     ----------
     plugin_args : dict
-        As for Nipype's ``MultiProc``; and ``threads`` (per process), ``silent``.
+        As for Nipype's ``MultiProc``; and ``silent``, and ``faults``: a dict that receives the
+        traceback of each node that fails, by the node's full name.
 
     """
 
@@ -93,10 +96,11 @@ class GuardedMultiProc(MultiProcPlugin):
         # The pool the parent class made has no worker yet; the cells replace it.
         self.pool.shutdown(wait=False)
         self._initargs = (
+            os.getpid(),
             self._cwd,
-            plugin_args.get("threads", 1),
             plugin_args.get("silent", True),
         )
+        self._faults = plugin_args.get("faults", {})
         self._free = []
         self._cells = {}
 
@@ -138,6 +142,15 @@ class GuardedMultiProc(MultiProcPlugin):
             told = f"ToolError: Found that {name} could not be handed to its process ({fault})."
         trace = ["Traceback (most recent call last):\n", told + "\n"]
         return {"result": None, "traceback": trace, "taskid": taskid}
+
+    def _report_crash(self, node, result=None):
+        """Keep a node's traceback, also where there is no room for its crash file."""
+        if result is not None:
+            self._faults[node.fullname] = "".join(result["traceback"])
+        try:
+            return super()._report_crash(node, result)
+        except OSError as fault:
+            return f"no crash file ({fault})"
 
     def _postrun_check(self):
         for cell in [*self._free, *(cell for cell, _ in self._cells.values())]:

@@ -5,7 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bids_sexclf import __version__
-from bids_sexclf.disk import locked, whole, write_json
+from bids_sexclf.disk import whole, write_json
+from bids_sexclf.locks import hold
 
 TOOLS = (
     "antspyx",
@@ -100,7 +101,7 @@ def write_ignored(out, patterns=IGNORED):
     patterns : iterable of str
     """
     path = Path(out) / ".bidsignore"
-    with locked(path.with_name(".bidsignore.lock")):
+    with hold(path.with_name(".bidsignore.lock"), ".bidsignore is being written"):
         present = path.read_text().splitlines() if path.exists() else []
         missing = [pattern for pattern in (*patterns, ".bidsignore.lock") if pattern not in present]
         if missing:

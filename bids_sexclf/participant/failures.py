@@ -2,14 +2,19 @@
 
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
-from bids_sexclf.disk import locked, whole
+from bids_sexclf.disk import whole
 from bids_sexclf.errors import REFUSALS
 from bids_sexclf.given.prepared import scans_of
-from bids_sexclf.layout import figure_name
+from bids_sexclf.layout import figure_name, name_of
+from bids_sexclf.locks import hold
 from bids_sexclf.participant.report import FIGURES, write_report
 from bids_sexclf.tables import read_table, write_table
+
+LOCKS = Path("logs", "locks")
+"""Folder of the locks in the output folder."""
 
 NAMED = tuple(kind.__name__ for kind in REFUSALS)
 """Errors that say themselves what to do."""
@@ -37,10 +42,14 @@ def read_crashes(folder, since):
     """
     found = {}
     for path in sorted(folder.glob("crash-*.txt")):
-        if path.stat().st_mtime >= since:
-            head, _, trace = path.read_text().partition("Traceback")
-            node = re.search(r"^Node: (\S+)", head, re.M)
-            found[node.group(1) if node else path.name] = "Traceback" + trace
+        try:
+            if path.stat().st_mtime < since:
+                continue
+            head, _, trace = path.read_text(errors="replace").partition("Traceback")
+        except OSError:  # another job's, which is just being removed
+            continue
+        node = re.search(r"^Node: (\S+)", head, re.M)
+        found[node.group(1) if node else path.name] = "Traceback" + trace
     return found
 
 
@@ -84,6 +93,52 @@ def reason_of(trace, step=""):
     return ours[0][:500]
 
 
+def reason_of_fault(fault):
+    """Say what went wrong before any step had begun.
+
+    Parameters
+    ----------
+    fault : Exception
+
+    Returns
+    -------
+    str
+        On one line, at most 500 characters.
+    """
+    words = " ".join(str(fault).split())
+    if isinstance(fault, REFUSALS):
+        return f"{type(fault).__name__}: {words}"[:500]
+    if isinstance(fault, OSError) or re.search(NO_SPACE, words):
+        return (
+            f"ToolError: Found that a file could not be read or written ({words[:300]}), needed "
+            "room, and the permission to. Look at the disk and the path, and run again: finished "
+            "steps are kept."
+        )
+    return (
+        f"ToolError: Found that the steps could not be planned ({type(fault).__name__}: "
+        f"{words[:250]}), needed scans and sidecars that fit them. Look at the scans and their "
+        "sidecars."
+    )
+
+
+def row_of_failure(row, reason, trace=""):
+    """Give the row of ``excluded.tsv`` of a participant-session.
+
+    Parameters
+    ----------
+    row : dict
+        Of the worklist.
+    reason, trace : str
+
+    Returns
+    -------
+    dict
+        participant_id, session_id, stage, reason, trace.
+    """
+    who = {key: row[key] for key in ("participant_id", "session_id")}
+    return who | {"stage": "participant", "reason": reason, "trace": trace}
+
+
 def tell_failure(out, row, folder, traces, ended):
     """Give the row of ``excluded.tsv`` of who was not finished, and keep the pictures drawn.
 
@@ -107,14 +162,10 @@ def tell_failure(out, row, folder, traces, ended):
     """
     within = f".{folder.name}."
     node, trace = next((each for each in traces.items() if within in each[0]), ("", ""))
-    _keep_pictures(out, folder, row, ended)
-    return {
-        "participant_id": row["participant_id"],
-        "session_id": row["session_id"],
-        "stage": "participant",
-        "reason": reason_of(trace.splitlines(), node.partition(within)[2]),
-        "trace": trace,
-    }
+    # The pictures are of use, but what has failed must be told also where there is no room left.
+    with suppress(OSError):
+        _keep_pictures(out, folder, row, ended)
+    return row_of_failure(row, reason_of(trace.splitlines(), node.partition(within)[2]), trace)
 
 
 def _keep_pictures(out, folder, row, ended):
@@ -156,8 +207,29 @@ def report_failure(out, row, worklist, preparation):
     )
 
 
-def write_excluded(out, excluded, planned):
-    """Write ``excluded.tsv``; rows of participants that this run did not look at stay.
+def report_failures(out, rows, worklist, preparation, tell):
+    """Write the pages of participant-sessions that were left out; a fault of one is told.
+
+    Parameters
+    ----------
+    out : path-like
+    rows : list of dict
+        As for `report_failure`.
+    worklist : pandas.DataFrame
+    preparation : settings.Preparation
+    tell : callable
+        Called with a sentence for each page that could not be written.
+    """
+    for row in rows:
+        try:
+            report_failure(out, row, worklist, preparation)
+        except Exception as fault:
+            who = name_of(row["participant_id"], row["session_id"])
+            tell(f"warning: the page of {who} could not be written: {reason_of_fault(fault)}")
+
+
+def write_excluded(out, excluded, planned, tell=None):
+    """Write ``excluded.tsv``; rows of participant-sessions that this run did not look at stay.
 
     Parameters
     ----------
@@ -165,15 +237,53 @@ def write_excluded(out, excluded, planned):
     excluded : list of dict
         participant_id, session_id, stage, reason.
     planned : plan.Plan
+    tell : callable, optional
+        Called with a sentence where the table that was there is damaged.
     """
     import pandas as pd
 
     columns = ["participant_id", "session_id", "stage", "reason"]
-    path = out / "excluded.tsv"
-    with locked(out / "logs" / "excluded.lock"):
-        kept = read_table(path, "excluded") if path.exists() else pd.DataFrame(columns=columns)
-        seen = set(planned.worklist["participant_id"])
-        kept = kept[~kept["participant_id"].isin(seen)]
-        rows = pd.DataFrame(excluded, columns=columns, dtype=object)
-        both = rows if kept.empty else pd.concat([kept, rows]) if len(rows) else kept
-        write_table(both.sort_values("participant_id"), path, "excluded")
+    rows = pd.DataFrame(excluded, columns=columns, dtype=object)
+    update_table(rows, out, "excluded", planned.worklist, tell)
+
+
+def update_table(rows, out, name, looked_at, tell=None):
+    """Write a job's rows into a table of the output folder; rows of other jobs stay.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        participant_id, session_id, and more.
+    out : pathlib.Path
+    name : str
+        Of the table: ``NAME.tsv`` in the output folder.
+    looked_at : pandas.DataFrame
+        participant_id, session_id: the rows that this job answers for.
+    tell : callable, optional
+        Called with a sentence where the table that was there is damaged.
+    """
+    import pandas as pd
+
+    path = Path(out, f"{name}.tsv")
+    with hold(Path(out, LOCKS, f"{name}.lock"), f"{path.name} is being written"):
+        try:
+            kept = read_table(path, name) if path.exists() else rows.iloc[:0]
+        except (ValueError, OSError) as fault:
+            kept = rows.iloc[:0]
+            if tell:
+                tell(
+                    f"warning: {path} was damaged ({fault}), and is made anew with this run's rows"
+                )
+        keys = _pairs(looked_at)
+        keys |= {(person, None) for person, _ in keys}  # from before there were sessions
+        kept = kept[[pair not in keys for pair in _pairs(kept, list)]]
+        parts = [part for part in (kept, rows) if len(part)]
+        both = pd.concat(parts).astype(object) if parts else rows
+        both = both.sort_values(["participant_id", "session_id"], na_position="first")
+        write_table(both, path, name)
+
+
+def _pairs(frame, kind=set):
+    """Give participant and session of each row; the session is None where there is none."""
+    sessions = (each if isinstance(each, str) else None for each in frame["session_id"])
+    return kind(zip(frame["participant_id"], sessions, strict=True))

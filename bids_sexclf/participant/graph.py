@@ -1,17 +1,20 @@
-"""Run the workflows of all participants as one Nipype graph."""
+"""Run the workflows of participants as one Nipype graph."""
 
 import time
 from pathlib import Path
 
 from bids_sexclf.disk import remove_folder
-from bids_sexclf.errors import ToolError
+from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
 from bids_sexclf.layout import name_of
-from bids_sexclf.participant.failures import read_crashes, tell_failure
-from bids_sexclf.participant.plan import is_finished
-
-GRAPH = "bids_sexclf_wf"
-"""Name of the graph of all participants, and of its folder in the work folder."""
+from bids_sexclf.participant.cache import GRAPH, forget_changed, list_reads
+from bids_sexclf.participant.failures import (
+    read_crashes,
+    reason_of_fault,
+    row_of_failure,
+    tell_failure,
+)
+from bids_sexclf.participant.finished import digest_plan, judge, record_inputs, withdraw
 
 
 def remove_intermediates(work, rows):
@@ -24,20 +27,27 @@ def remove_intermediates(work, rows):
     rows : list of dict
         Of the worklist.
     """
-    from bids_sexclf.participant.base import wf_name
-
     graph = Path(work, GRAPH)
     for row in rows:
-        remove_folder(graph / wf_name(row["participant_id"], row["session_id"]), graph)
+        remove_folder(folder_of(work, row), graph)
 
 
-def run_workflows(places, work, run, preparation, rows, advance):
-    """Run the graph of all participants; give the rows of those that failed.
+def folder_of(work, row):
+    """Give the folder of a participant-session's workflow in the work folder."""
+    from bids_sexclf.participant.base import wf_name
+
+    return Path(work, GRAPH, wf_name(row["participant_id"], row["session_id"]))
+
+
+def run_workflows(materials, places, work, run, preparation, rows, advance):
+    """Run the graph of some participants; give the rows of those that failed.
 
     Parameters
     ----------
-    places : dict
+    materials : dict
         Folders and files for `init_participant_wf`: root, out, template, references, …
+    places : dict
+        Where inputs lie, as `finished.find_places` gives it.
     work : pathlib.Path
         Work folder.
     run : settings.Run
@@ -57,14 +67,46 @@ def run_workflows(places, work, run, preparation, rows, advance):
     ToolError
         If the graph could not be run at all.
     """
-    from nipype import config
     from nipype.pipeline.engine import Workflow
 
-    from bids_sexclf.participant.base import init_participant_wf, wf_name
+    # One thread within each library: their sums depend on how many threads share them. Threads
+    # that compute the same numbers at any count are those of the steps' own ``threads``.
+    set_threads(1)
+    crashes = materials["out"] / "logs" / "crash"
+    _configure(crashes)
+    graph, failed = Workflow(GRAPH, base_dir=str(work)), []
+    for row in rows:
+        try:
+            graph.add_nodes([_build(row, materials, places, work, run, preparation)])
+        except Exception as fault:  # one participant's scans can never stop another's
+            failed.append(row_of_failure(row, reason_of_fault(fault)))
+    started, ended, faults = time.time() - 1, set(), {}
+    built = [row for row in rows if not any(_is_of(row, each) for each in failed)]
+    if built:
+        _run_graph(graph, run, advance, ended, faults, lambda: read_crashes(crashes, started))
+    traces = read_crashes(crashes, started) | faults
+    for row in built:
+        if not _is_finished(row, preparation, places):
+            failed.append(tell_failure(materials["out"], row, folder_of(work, row), traces, ended))
+    return failed
 
-    set_threads(run.omp_nthreads)
-    out = places["out"]
-    crashes = out / "logs" / "crash"
+
+def _is_finished(row, preparation, places):
+    """Return whether a participant-session is finished; what cannot be read is not."""
+    try:
+        return judge(row, preparation, places).finished
+    except OSError:
+        return False
+
+
+def _is_of(row, other):
+    return all(row[key] == other[key] for key in ("participant_id", "session_id"))
+
+
+def _configure(crashes):
+    """Let Nipype go on where a step fails, and leave its crash files."""
+    from nipype import config
+
     crashes.mkdir(parents=True, exist_ok=True)
     execution = {
         "stop_on_first_crash": "false",
@@ -74,65 +116,112 @@ def run_workflows(places, work, run, preparation, rows, advance):
         "poll_sleep_duration": "0.1",
     }
     config.update_config({"execution": execution})
-    graph = Workflow(GRAPH, base_dir=str(work))
-    for row in rows:
-        _remove_parts(out, row)
-        road = init_participant_wf(
-            row=row, **places, preparation=preparation, threads=run.omp_nthreads
-        )
-        graph.add_nodes([road])
-    started, ended = time.time() - 1, set()
-    _run_graph(graph, run, advance, ended)
-    traces = read_crashes(crashes, started)
-    failed = []
-    for row in rows:
-        if not is_finished(out, row, preparation):
-            folder = work / graph.name / wf_name(row["participant_id"], row["session_id"])
-            failed.append(tell_failure(out, row, folder, traces, ended))
-    return failed
+
+
+def _build(row, materials, places, work, run, preparation):
+    """Build the workflow of a participant-session, and make ready for it.
+
+    What lies in the output folder from other inputs is removed, and so are the steps in the work
+    folder that have read another content of an input.
+    """
+    from bids_sexclf.participant.base import init_participant_wf
+
+    out = materials["out"]
+    _remove_parts(out, row)
+    if judge(row, preparation, places).stale:
+        withdraw(row, out)
+    workflow = init_participant_wf(
+        row=row, **materials, preparation=preparation, threads=run.omp_nthreads
+    )
+    reads = list_reads(workflow)
+    forget_changed(work, workflow, reads)
+    write = workflow.get_node("write")
+    write.inputs.made_from = record_inputs(row, reads, places)
+    write.inputs.plan = digest_plan(row, places)
+    return workflow
 
 
 def _remove_parts(out, row):
     """Remove what a killed run left half-written."""
     stem = name_of(row["participant_id"], row["session_id"])
     person = Path(out, row["participant_id"])
+    parts = f".part-*-{stem}[_.]*"
+    found = [*Path(out).glob(parts)]
     for folder in (person / (row["session_id"] or ""), person / "figures"):
-        for path in folder.rglob(f".part-*-{stem}*"):
-            path.unlink(missing_ok=True)
+        found += folder.rglob(parts)
+    for path in found:
+        path.unlink(missing_ok=True)
 
 
-def _run_graph(graph, run, advance, ended):
+def _run_graph(graph, run, advance, ended, faults, find_crashes):
     """Run the graph with the pool, or with the plugin of the user's file."""
     from bids_sexclf.interfaces.plugin import GuardedMultiProc, quiet
 
     if run.verbose < 2:
         quiet()
+    tell = {"status_callback": _progress(graph, advance, ended)}
     if run.use_plugin:
-        import yaml
-
-        chosen = yaml.safe_load(Path(run.use_plugin).read_text())
-        tell = {"status_callback": _progress(graph, advance, ended)}
+        chosen = read_plugin(run.use_plugin)
         chosen["plugin_args"] = (chosen.get("plugin_args") or {}) | tell
     else:
         arguments = {
             "n_procs": run.nprocs or processors(),
             "memory_gb": run.mem or _free_memory() * 0.9,
             "raise_insufficient": False,
-            "threads": run.omp_nthreads,
             "silent": run.verbose < 2,
-            "status_callback": _progress(graph, advance, ended),
+            "faults": faults,
         }
-        chosen = {"plugin": GuardedMultiProc(arguments)}
+        chosen = {"plugin": GuardedMultiProc(arguments | tell)}
     try:
         graph.run(**chosen)
     except Exception as fault:
         # Nipype raises one error once every node that could run has run; each node that failed
         # has left a crash file. Without any, the fault is of another kind.
-        if not any(Path(graph.config["execution"]["crashdump_dir"]).glob("crash-*.txt")):
+        if not faults and not find_crashes():
             raise ToolError(
                 f"Found that the workflow could not be run ({fault}); needed a working Nipype "
                 "plugin. Check --use-plugin."
             ) from fault
+
+
+def read_plugin(path):
+    """Read the file of a Nipype plugin.
+
+    Parameters
+    ----------
+    path : path-like
+        YAML: plugin (its name), plugin_args.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or holds something else.
+    """
+    import yaml
+
+    try:
+        chosen = yaml.safe_load(Path(path).read_text())
+        fault = f"it holds {str(chosen)[:80]}"
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        chosen, fault = None, " ".join(str(error).split())[:200]
+    arguments = chosen.get("plugin_args") if isinstance(chosen, dict) else None
+    whole = isinstance(chosen, dict) and isinstance(chosen.get("plugin"), str)
+    if not whole or not isinstance(arguments, dict | None):
+        raise InputError(
+            f"Found {path}, which names no Nipype plugin ({fault}); needed YAML such as "
+            "'plugin: MultiProc' and 'plugin_args: {n_procs: 4}'. Correct --use-plugin."
+        )
+    unknown = sorted(set(chosen) - {"plugin", "plugin_args"})
+    if unknown:
+        raise InputError(
+            f"Found {', '.join(map(str, unknown))} in {path}, needed plugin and plugin_args only. "
+            "Correct --use-plugin."
+        )
+    return chosen
 
 
 def _progress(graph, advance, seen):

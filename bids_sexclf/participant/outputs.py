@@ -1,5 +1,6 @@
 """Derivatives of one participant-session, written whole, the quality file last."""
 
+import filecmp
 import json
 import shutil
 from pathlib import Path
@@ -17,6 +18,7 @@ from nipype.interfaces.base import isdefined as _given
 from bids_sexclf.disk import whole, write_json
 from bids_sexclf.given.prepared import as_uri, describe
 from bids_sexclf.layout import derivative, names, number_label, paths, sidecar, versions
+from bids_sexclf.participant.finished import read_object, remove_outputs
 from bids_sexclf.participant.register import ROADS
 from bids_sexclf.volumes import check_written
 
@@ -109,6 +111,8 @@ class _WriteIn(BaseInterfaceInputSpec):
     figures = InputMultiObject(File(exists=True))
     figure_names = traits.List(traits.Str)
     quality = File(exists=True, mandatory=True)
+    made_from = traits.Dict({}, usedefault=True, desc="input to its size and sha256")
+    plan = traits.Str("", usedefault=True, desc="digest of sidecars and corrections")
 
 
 class _WriteOut(TraitedSpec):
@@ -119,9 +123,10 @@ class WriteDerivatives(SimpleInterface):
     """Copy what the workflow made to its BIDS names, each with a sidecar."""
 
     input_spec, output_spec = _WriteIn, _WriteOut
+    always_run = True  # its outputs lie outside the work folder, where they may have been removed
 
     def _run_interface(self, runtime):
-        given = self.inputs
+        given, self._written = self.inputs, {}
         self.template = given.provenance["template"]
         self.resolution = given.provenance["resolution"]
         more = json.loads(Path(given.about).read_text()) if _given(given.about) else {}
@@ -138,9 +143,7 @@ class WriteDerivatives(SimpleInterface):
                 self._put_map(Path(path), place)
         self._put_measures()
         for path, name in zip(given.figures or [], given.figure_names or [], strict=True):
-            target = Path(given.out, given.participant_id, "figures", name)
-            with whole(target) as part:
-                shutil.copyfile(path, part)
+            self._copy(path, Path(given.participant_id, "figures", name))
         self._results["out_file"] = str(self._finish())
         return runtime
 
@@ -183,9 +186,7 @@ class WriteDerivatives(SimpleInterface):
             given.session_id or None,
             **(self._entities(entry) | entities),
         )
-        with whole(Path(given.out, path)) as part:
-            shutil.copyfile(source, part)
-            check_written(part)
+        self._copy(source, path)
         if path.name.endswith((".bval", ".bvec", "_dseg.tsv")):  # an image beside it has one
             return
         used = [given.sources.get(kind) for kind in self._used(path.parent.name)]
@@ -202,6 +203,20 @@ class WriteDerivatives(SimpleInterface):
             size = native if "space-ACPC" in path.name else self.resolution
             content["Resolution"] = f"{size:g} mm isotropic"
         write_json(content, sidecar(Path(given.out, path)))
+        self._note(sidecar(path))
+
+    def _copy(self, source, name):
+        """Copy a file to its name in the output folder, unless the same file is there already."""
+        target = Path(self.inputs.out, name)
+        if not (target.is_file() and filecmp.cmp(source, target, shallow=False)):
+            with whole(target) as part:
+                shutil.copyfile(source, part)
+                check_written(part)
+        self._note(name)
+
+    def _note(self, name):
+        """Record that a file was written, and its size."""
+        self._written[Path(name).as_posix()] = Path(self.inputs.out, name).stat().st_size
 
     def _put_measures(self):
         """Copy tissue probabilities and region tables."""
@@ -216,6 +231,7 @@ class WriteDerivatives(SimpleInterface):
         if _given(given.dseg):
             entry = derivative("t1w_dseg_labels", given.participant_id, given.session_id or None)
             write_tsv(tissue_labels(), Path(given.out, entry))
+            self._note(entry)
         for path in given.tables if _given(given.tables) else []:
             # pybids takes a key "atlas" of a sidecar for the entity, which the name tells already.
             about = {key: text for key, text in schema("morphometry").items() if key != "atlas"}
@@ -256,7 +272,7 @@ class WriteDerivatives(SimpleInterface):
         numbers = json.loads(Path(given.quality).read_text())
         if given.sources.get("dwi") or given.sources.get("maps"):
             numbers["dwi_road"] = given.road
-        write_report(
+        page = write_report(
             given.out,
             given.participant_id,
             session,
@@ -265,13 +281,23 @@ class WriteDerivatives(SimpleInterface):
             sources=given.sources,
             note=describe(given.sources),
         )
+        self._written[page.name] = None  # it may be written again, and then have another size
         path = Path(given.out, derivative("quality", given.participant_id, session))
+        self._remove_older(path)
         about = {"GeneratedWith": dict(given.provenance), "Scans": dict(given.sources)}
         about["TakenOver"] = dict(given.taken_over)
+        about |= {"Plan": given.plan, "Inputs": dict(given.made_from)}
+        about["Outputs"] = dict(sorted(self._written.items()))
         if _given(given.runs):
             about["Runs"] = json.loads(Path(given.runs).read_text())
         write_json(numbers | about | {"Versions": versions()}, path)
         return path
+
+    def _remove_older(self, quality):
+        """Remove what an earlier run has recorded here and this one has not made."""
+        before = read_object(quality).get("Outputs")
+        older = set(before if isinstance(before, dict) else ()) - set(self._written)
+        remove_outputs(self.inputs.out, self.inputs.participant_id, dict.fromkeys(older))
 
 
 def _form(entry, path):

@@ -7,11 +7,18 @@ from pathlib import Path
 from bids_sexclf import layout, resources
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import processors
-from bids_sexclf.given.offers import find_offers, holds_scans, is_own_folder
-from bids_sexclf.given.prepared import fill, scans_of
+from bids_sexclf.given.offers import (
+    find_offers,
+    holds_scans,
+    is_own_folder,
+    read_by_participant,
+)
+from bids_sexclf.given.prepared import fill
+from bids_sexclf.participant.failures import reason_of_fault
+from bids_sexclf.participant.finished import find_places, judge
 from bids_sexclf.participant.preflight import check_dataset
+from bids_sexclf.participant.references import find_sources
 from bids_sexclf.participant.series import plan_series
-from bids_sexclf.settings import Preparation
 
 
 @dataclass(frozen=True)
@@ -23,17 +30,23 @@ class Plan:
     ready : list of dict
         Worklist rows to prepare.
     finished : list of dict
-        Rows that an earlier run has finished with the same choices.
+        Rows that an earlier run has finished, from the same inputs and with the same choices.
     excluded : list of dict
         participant_id, session_id, stage, reason.
     worklist : pandas.DataFrame
         Every row found.
+    again : list of dict
+        participant_id, session_id, reason: those of `ready` that an earlier run has prepared.
+    places : dict
+        Where inputs lie, as `finished.find_places` gives it.
     """
 
     ready: list
     finished: list
     excluded: list
     worklist: object
+    again: list
+    places: dict
 
 
 def plan(bids_dir, out, run, preparation, advance=None):
@@ -59,7 +72,7 @@ def plan(bids_dir, out, run, preparation, advance=None):
     ToolError
         If the template, or a program asked for, is not at hand.
     """
-    resources.find_template(preparation.template, preparation.templates_dir)
+    template = resources.find_template(preparation.template, preparation.templates_dir)
     check_tools(preparation)
     folders = run.folders()
     if is_own_folder(bids_dir, folders):
@@ -90,14 +103,27 @@ def plan(bids_dir, out, run, preparation, advance=None):
             f"Found no usable participant among {len(worklist)} ({reasons}), needed at least one. "
             "Mend the scans or the tables named."
         )
+    kept = {name: path for name, path in folders.items() if read_by_participant(name)}
+    shared = find_sources(template, run, preparation)
+    places = find_places(bids_dir, out, template, kept, shared)
     rows = [row | plan_series(dataset, row, preparation) for row in good.to_dict("records")]
-    done = [is_finished(out, row, preparation) for row in rows]
-    return Plan(
-        ready=[row for row, there in zip(rows, done, strict=True) if not there],
-        finished=[row for row, there in zip(rows, done, strict=True) if there],
-        excluded=excluded.to_dict("records"),
-        worklist=worklist,
-    )
+    return _sort(rows, preparation, places, excluded.to_dict("records"), worklist)
+
+
+def _sort(rows, preparation, places, excluded, worklist):
+    """Sort rows by what is to be done: to prepare, finished, or not to be read at all."""
+    ready, finished, again = [], [], []
+    for row in rows:
+        who = {key: row[key] for key in ("participant_id", "session_id")}
+        try:
+            verdict = judge(row, preparation, places)
+        except OSError as fault:
+            excluded.append(who | {"stage": "preflight", "reason": reason_of_fault(fault)})
+            continue
+        (finished if verdict.finished else ready).append(row)
+        if verdict.reason:
+            again.append(who | {"reason": verdict.reason})
+    return Plan(ready, finished, excluded, worklist, again, places)
 
 
 def check_tools(preparation):
@@ -161,47 +187,12 @@ def _filters(path):
     if path is None:
         return {}
     try:
-        return json.loads(Path(path).read_text())
-    except (OSError, json.JSONDecodeError) as fault:
+        filters = json.loads(Path(path).read_text())
+        if not isinstance(filters, dict) or not all(isinstance(f, dict) for f in filters.values()):
+            raise ValueError(f"it holds {json.dumps(filters)[:80]}")
+    except (OSError, ValueError, RecursionError) as fault:
         raise InputError(
             f"Found {path}, which cannot be read ({fault}); needed JSON such as "
             '{"dwi": {"direction": "AP"}}. Correct --bids-filter-file.'
         ) from fault
-
-
-CHANGING = tuple(name for name in Preparation.model_fields if name != "templates_dir")
-"""Choices that must agree between the runs that share an output folder."""
-
-
-def is_finished(out, row, preparation):
-    """Say whether a participant-session is finished, with the same scans and choices.
-
-    Parameters
-    ----------
-    out : path-like
-    row : dict
-        Of the worklist.
-    preparation : settings.Preparation
-
-    Returns
-    -------
-    bool
-
-    Raises
-    ------
-    InputError
-        If it was made with other choices: results of two kinds must not mix in one folder.
-    """
-    path = Path(out, layout.derivative("quality", row["participant_id"], row["session_id"]))
-    if not path.exists():
-        return False
-    held, asked = json.loads(path.read_text()), preparation.provenance()
-    before = held.get("GeneratedWith", {})
-    other = [key for key in CHANGING if before.get(key) != asked[key]]
-    if other:
-        told = "; ".join(f"{key} {before.get(key)}, this run asks {asked[key]}" for key in other)
-        raise InputError(
-            f"Found {path} made with {told}; needed one set of choices per output folder. Choose "
-            "another output folder, or remove the participant's."
-        )
-    return held.get("Scans") in (None, scans_of(row))
+    return filters

@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 from bids_sexclf import layout, resources
-from bids_sexclf.errors import InputError
+from bids_sexclf.disk import write_json
+from bids_sexclf.errors import InputError, ToolError
+from bids_sexclf.participant.finished import read_known, take_fingerprints
 from bids_sexclf.volumes import load, resample, save
 
 ATLAS_MM = 1.0
@@ -12,6 +14,55 @@ ATLAS_MM = 1.0
 
 NONE = "none"
 """What ``morphometry_atlas`` holds where no regions are to be measured."""
+
+
+def find_sources(template, run, preparation):
+    """Find the files of which everyone's results are made: the template's, and the atlases'.
+
+    Parameters
+    ----------
+    template : resources.Template
+    run : settings.Run
+    preparation : settings.Preparation
+
+    Returns
+    -------
+    dict of str to pathlib.Path
+        Name to path. An atlas whose files are not at hand is left out; `write_atlases` refuses it.
+    """
+    sources = {f"template:{path.name}": path for path in _template_files(template)}
+    for name in _asked(preparation):
+        try:
+            found = resources.find_atlas_files(name, folders=run.atlas_folders())
+        except (InputError, ToolError):
+            continue
+        for kind, path in zip(("image", "labels"), found, strict=False):
+            sources[f"atlas:{layout.atlas_label(name)}:{kind}"] = path.resolve()
+    return sources
+
+
+def _template_files(template):
+    """List the files of a template that references and steps are made from."""
+    white = sorted(template.folder.glob(f"tpl-{template.name}*_label-WM_probseg.nii*"))
+    return [template.head, template.brain, template.mask, *white]
+
+
+def _asked(preparation):
+    return [name for name in preparation.morphometry_atlas if name != NONE]
+
+
+def _is_current(made, sources, record):
+    """Return whether files are there as they were made, from sources of the same content."""
+    known = read_known(record)
+    now = take_fingerprints([*made, *sources], known)
+    paths = {str(path) for path in (*made, *sources)}
+    return paths == set(known) and all(
+        now.get(path, {}).get("sha256") == known[path].get("sha256") for path in paths
+    )
+
+
+def _record(made, sources, record):
+    write_json(take_fingerprints([*made, *sources], {}), record)
 
 
 def write_references(out, template, preparation):
@@ -35,14 +86,16 @@ def write_references(out, template, preparation):
         kind: Path(out, layout.reference(kind, template.name, label)).resolve()
         for kind in layout.REFERENCES
     }
-    # Kept as they are where they exist, so that finished steps stay valid.
-    if not all(path.exists() for path in paths.values()):
+    record = Path(out, "logs", "fingerprints", f"tpl-{template.name}_res-{label}.json")
+    # Kept as they are where nothing has changed, so that finished steps stay valid.
+    if not _is_current(paths.values(), _template_files(template), record):
         grid = resources.group_grid(template, preparation.resolution)
         mask = resample(*load(template.mask, ndim=3), grid) > 0.5
         save(resample(*load(template.brain, ndim=3), grid) * mask, grid.affine, paths["brain"])
         save(mask, grid.affine, paths["mask"])
         white = resources.white_matter(template.name, grid, preparation.templates_dir) & mask
         save(white, grid.affine, paths["white"])
+        _record(paths.values(), _template_files(template), record)
     return {kind: str(path) for kind, path in paths.items()}
 
 
@@ -54,8 +107,8 @@ def labels_of(image):
 def write_atlases(out, template, preparation, folders=()):
     """Write the atlases of the region measures at 1 mm in the template's space.
 
-    They lie beside the participants, as the template does. What is there is kept, so that
-    finished steps stay valid.
+    They lie beside the participants, as the template does. What is there is kept where its source
+    is the same, so that finished steps stay valid.
 
     Parameters
     ----------
@@ -78,7 +131,7 @@ def write_atlases(out, template, preparation, folders=()):
     ToolError
         If its files are not at hand.
     """
-    asked = [name for name in preparation.morphometry_atlas if name != NONE]
+    asked = _asked(preparation)
     names = [layout.atlas_label(name) for name in asked]
     if len(set(names)) < len(names):
         raise InputError(
@@ -88,8 +141,14 @@ def write_atlases(out, template, preparation, folders=()):
     paths = []
     for name, label in zip(asked, names, strict=True):
         path = Path(out, layout.atlas_reference(label, template.name, ATLAS_MM)).resolve()
-        if not (path.exists() and labels_of(path).exists()):
+        made, record = (
+            (path, labels_of(path)),
+            Path(out, "logs", "fingerprints", f"{path.stem}.json"),
+        )
+        sources = resources.find_atlas_files(name, folders=folders)
+        if not _is_current(made, sources, record):
             _write_atlas(path, name, template, folders)
+            _record(made, sources, record)
         paths.append(path)
     return paths
 
@@ -98,7 +157,6 @@ def _write_atlas(path, name, template, folders):
     """Write one atlas and, last, its label table."""
     import numpy as np
 
-    from bids_sexclf.disk import write_json
     from bids_sexclf.tables import schema, write_tsv
 
     grid = resources.group_grid(template, ATLAS_MM)

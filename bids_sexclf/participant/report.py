@@ -1,6 +1,7 @@
 """One HTML page per participant-session: pictures a person can judge, and what was done."""
 
 import json
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 
@@ -233,7 +234,7 @@ def write_report(
     trace=None,
     note=None,
 ):
-    """Write the page of one participant-session, also where a step failed.
+    """Write the page of one participant-session, also where a step failed; at least as text.
 
     Parameters
     ----------
@@ -254,37 +255,56 @@ def write_report(
     -------
     pathlib.Path
     """
+    stem, numbers = name_of(participant_id, session_id), numbers or {}
+    content = {
+        "name": stem,
+        "version": __version__,
+        "error": error,
+        "trace": trace,
+        "note": note,
+        "sources": {kind: paths for kind, paths in (sources or {}).items() if paths},
+    }
+    try:
+        page = _render(content, _find_figures(out, participant_id, session_id), numbers, provenance)
+    except Exception as fault:  # what went wrong before must be told, whatever goes wrong here
+        content["fault"] = f"This page could not be drawn: {type(fault).__name__}: {fault}"
+        page = _write_plainly(content | {"numbers": numbers})
+    path = Path(out, f"{stem}.html")
+    with whole(path) as part:
+        part.write_text(page, errors="replace")
+    return path
+
+
+def _render(content, sections, numbers, provenance):
+    """Draw a page."""
     from jinja2 import Environment
     from markupsafe import Markup
 
-    stem, numbers = name_of(participant_id, session_id), numbers or {}
     rows = [
         (label, text.format(numbers[key]), meaning or _tell_correction(numbers))
         for key, (label, text, meaning) in NUMBERS.items()
         if numbers.get(key) is not None
     ]
-    text = methods(provenance, sources or {}, numbers)
+    text = methods(provenance, content["sources"], numbers)
     source = (files("bids_sexclf") / "data" / "participant.html").read_text()
-    page = (
+    return (
         Environment(autoescape=True)
         .from_string(source)
         .render(
-            name=stem,
-            version=__version__,
-            error=error,
-            trace=trace,
-            note=note,
+            **content,
             rows=rows,
-            sections=_find_figures(out, participant_id, session_id),
-            sources={k: v for k, v in (sources or {}).items() if v},
+            sections=sections,
             methods=Markup(to_html(text)),  # noqa: S704
             provenance=json.dumps({"choices": provenance, "versions": versions()}, indent=2),
         )
     )
-    path = Path(out, f"{stem}.html")
-    with whole(path) as part:
-        part.write_text(page)
-    return path
+
+
+def _write_plainly(content):
+    """Write what a page would tell as text that needs no drawing."""
+    told = [f"{key}: {value}" for key, value in content.items() if value]
+    head = f'<!DOCTYPE html>\n<meta charset="utf-8">\n<title>{escape(content["name"])}</title>\n'
+    return f"{head}<pre>{escape(chr(10).join(told))}</pre>\n"
 
 
 def _find_figures(out, participant_id, session_id):

@@ -1,20 +1,30 @@
 """Run the participant level: prepare everyone a plan names, and account for every participant."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 from bids_sexclf import layout, resources
 from bids_sexclf.citations import write_citations
-from bids_sexclf.given.offers import read_by_participant
+from bids_sexclf.errors import BusyError
 from bids_sexclf.given.prepared import scans_of
-from bids_sexclf.participant.failures import report_failure, write_excluded
-from bids_sexclf.participant.graph import remove_intermediates, run_workflows
+from bids_sexclf.locks import hold
+from bids_sexclf.participant.cache import GRAPH
+from bids_sexclf.participant.failures import (
+    LOCKS,
+    reason_of_fault,
+    report_failures,
+    row_of_failure,
+    update_table,
+    write_excluded,
+)
+from bids_sexclf.participant.finished import judge, quality_name
+from bids_sexclf.participant.graph import folder_of, remove_intermediates, run_workflows
 from bids_sexclf.participant.references import write_atlases, write_references
 from bids_sexclf.participant.report import sentences, write_report
-from bids_sexclf.tables import write_table
 
 
-def execute(bids_dir, out, run, preparation, planned, advance=None):
+def execute(bids_dir, out, run, preparation, planned, advance=None, tell=None):
     """Prepare every participant-session of a plan.
 
     Parameters
@@ -25,6 +35,9 @@ def execute(bids_dir, out, run, preparation, planned, advance=None):
     planned : plan.Plan
     advance : callable, optional
         Called with (steps done, steps in all, participant-sessions finished).
+    tell : callable, optional
+        Called with a sentence about what the user should know: another run to wait for, a table
+        or a page that could not be written.
 
     Returns
     -------
@@ -32,17 +45,32 @@ def execute(bids_dir, out, run, preparation, planned, advance=None):
         Every participant-session left out: participant_id, session_id, stage, reason. The tables
         ``worklist`` and ``excluded`` are in the output folder.
     """
+    tell = tell or (lambda sentence: None)
     out, work = Path(out), Path(run.work_dir or Path(out, "work")).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    folders = {n: path.resolve() for n, path in run.folders().items() if read_by_participant(n)}
-    links = {"raw": bids_dir} | folders
-    layout.write_description(out, "bids_sexclf: maps on a common grid", links)
-    write_table(planned.worklist, out / "worklist.tsv", "worklist")
+    update_table(planned.worklist, out, "worklist", planned.worklist, tell)
+    _account(out, planned.excluded, planned, preparation, tell)
+    with hold(out / LOCKS / "dataset.lock", "the output folder is being described", tell=tell):
+        materials = _write_dataset(bids_dir, out, run, preparation, planned)
+
+    def prepare(rows):
+        return run_workflows(materials, planned.places, work, run, preparation, rows, advance)
+
+    failed = prepare_all(planned, preparation, out, work, prepare, tell, clean=run.clean_workdir)
+    excluded = planned.excluded + failed
+    _account(out, excluded, planned, preparation, tell, pages=failed)
+    if run.clean_workdir:
+        _clean_finished(work, planned.finished)
+    return excluded
+
+
+def _write_dataset(bids_dir, out, run, preparation, planned):
+    """Write what all participants share; give what their workflows are built from."""
+    folders = {name: planned.places[name] for name in run.folders() if name in planned.places}
+    layout.write_description(out, "bids_sexclf: maps on a common grid", {"raw": bids_dir} | folders)
     write_boilerplate(out, planned.worklist, preparation)
-    for row in planned.excluded:
-        report_failure(out, row, planned.worklist, preparation)
     template = resources.find_template(preparation.template, preparation.templates_dir)
-    places = {
+    return {
         "root": Path(bids_dir).resolve(),
         "out": out.resolve(),
         "template": template,
@@ -50,19 +78,112 @@ def execute(bids_dir, out, run, preparation, planned, advance=None):
         "atlases": _atlases(out, template, run, preparation, planned),
         "derivatives": folders,
     }
-    failed = []
-    if planned.ready:
-        failed = run_workflows(places, work, run, preparation, planned.ready, advance)
-    excluded = planned.excluded + failed
-    write_excluded(out, excluded, planned)
-    for row in failed:
-        report_failure(out, row, planned.worklist, preparation)
-    if run.clean_workdir:
-        failed_keys = {(row["participant_id"], row["session_id"]) for row in failed}
-        keys = [(row["participant_id"], row["session_id"]) for row in planned.ready]
-        pairs = zip(keys, planned.ready, strict=True)
-        remove_intermediates(work, [row for key, row in pairs if key not in failed_keys])
-    return excluded
+
+
+def _account(out, excluded, planned, preparation, tell, pages=None):
+    """Write ``excluded.tsv``, then pages; what cannot be written is told and stops nothing."""
+    try:
+        write_excluded(out, excluded, planned, tell)
+    except Exception as fault:
+        tell(f"warning: {out / 'excluded.tsv'} could not be written: {reason_of_fault(fault)}")
+    rows = excluded if pages is None else pages
+    report_failures(out, rows, planned.worklist, preparation, tell)
+
+
+def prepare_all(planned, preparation, out, work, prepare, tell, clean=False):
+    """Prepare the participant-sessions that are free, then those that other runs have held.
+
+    While this process waits for another it holds no lock, so no two runs wait for each other.
+
+    Parameters
+    ----------
+    planned : plan.Plan
+    preparation : settings.Preparation
+    out, work : pathlib.Path
+    prepare : callable
+        Called with rows of the worklist; gives the rows of those that failed.
+    tell : callable
+        Called with a sentence that names the process that is waited for.
+    clean : bool
+        Remove the intermediate files of those that were prepared.
+
+    Returns
+    -------
+    list of dict
+        Rows of ``excluded.tsv``.
+    """
+    waiting, failed = list(planned.ready), []
+    while waiting:
+        with ExitStack() as stack:
+            free, busy = _claim(stack, waiting, out, work)
+            ready, unreadable = _unfinished(free, preparation, planned.places)
+            new = unreadable + (prepare(ready) if ready else [])
+            failed += new
+            if clean:
+                lost = {(row["participant_id"], row["session_id"]) for row in new}
+                done = [r for r in free if (r["participant_id"], r["session_id"]) not in lost]
+                remove_intermediates(work, done)
+        if busy and not free:
+            lock, what = busy[0][1]
+            with hold(lock, what, tell=tell):
+                pass
+        waiting = [row for row, _ in busy]
+    return failed
+
+
+def _unfinished(rows, preparation, places):
+    """List the rows that no other run has finished meanwhile, and those that cannot be judged."""
+    ready, unreadable = [], []
+    for row in rows:
+        try:
+            if not judge(row, preparation, places).finished:
+                ready.append(row)
+        except OSError as fault:
+            unreadable.append(row_of_failure(row, reason_of_fault(fault)))
+    return ready, unreadable
+
+
+def _locks(row, out, work):
+    """Name the locks of a participant-session: of its results, and of its intermediate files.
+
+    Two output folders may share a work folder.
+    """
+    name = layout.name_of(row["participant_id"], row["session_id"])
+    folder = folder_of(work, row)
+    return [
+        (out / LOCKS / f"{name}.lock", f"{name} is being prepared"),
+        (folder.with_name(f"{folder.name}.lock"), f"{name} is being prepared in {work / GRAPH}"),
+    ]
+
+
+def _claim(stack, rows, out, work):
+    """Take the locks of the rows that are free; give these rows, and the others with their lock."""
+    free, busy = [], []
+    for row in rows:
+        with ExitStack() as own:
+            for lock in _locks(row, out, work):
+                try:
+                    own.enter_context(hold(*lock, wait=False))
+                except BusyError:
+                    busy.append((row, lock))
+                    break
+            else:
+                free.append(row)
+                stack.enter_context(own.pop_all())
+    return free, busy
+
+
+def _clean_finished(work, rows):
+    """Remove the intermediate files of who was finished before, where no run is using them."""
+    for row in rows:
+        folder = folder_of(work, row)
+        if not folder.exists():
+            continue
+        try:
+            with hold(folder.with_name(f"{folder.name}.lock"), "it is being cleaned", wait=False):
+                remove_intermediates(work, [row])
+        except BusyError:
+            continue
 
 
 def _atlases(out, template, run, preparation, planned):
@@ -72,7 +193,7 @@ def _atlases(out, template, run, preparation, planned):
     return write_atlases(out, template, preparation, run.atlas_folders())
 
 
-def rewrite_reports(out, planned, preparation):
+def rewrite_reports(out, planned, preparation, tell=None):
     """Write the page of every finished participant-session again.
 
     Parameters
@@ -80,27 +201,39 @@ def rewrite_reports(out, planned, preparation):
     out : path-like
     planned : plan.Plan
     preparation : settings.Preparation
+    tell : callable, optional
+        Called with a sentence for each page that could not be written.
 
     Returns
     -------
     int
         How many were written.
     """
+    troubles = []
     for row in planned.finished:
-        path = Path(out, layout.derivative("quality", row["participant_id"], row["session_id"]))
-        numbers = json.loads(path.read_text())
-        write_report(
-            out,
-            row["participant_id"],
-            row["session_id"],
-            numbers=numbers,
-            provenance=numbers.get("GeneratedWith", preparation.provenance()),
-            sources=scans_of(row),
-            note=row["note"],
-        )
-    for row in planned.excluded:
-        report_failure(out, row, planned.worklist, preparation)
-    return len(planned.finished) + len(planned.excluded)
+        try:
+            _rewrite_report(out, row, preparation)
+        except Exception as fault:  # of one participant; the others have their pages
+            who = layout.name_of(row["participant_id"], row["session_id"])
+            reason = reason_of_fault(fault)
+            troubles.append(f"warning: the page of {who} could not be written: {reason}")
+    report_failures(out, planned.excluded, planned.worklist, preparation, troubles.append)
+    for sentence in troubles if tell else ():
+        tell(sentence)
+    return len(planned.finished) + len(planned.excluded) - len(troubles)
+
+
+def _rewrite_report(out, row, preparation):
+    numbers = json.loads(Path(out, quality_name(row)).read_text())
+    write_report(
+        out,
+        row["participant_id"],
+        row["session_id"],
+        numbers=numbers,
+        provenance=numbers.get("GeneratedWith", preparation.provenance()),
+        sources=scans_of(row),
+        note=row["note"],
+    )
 
 
 def write_boilerplate(out, worklist, preparation):

@@ -3,6 +3,7 @@
 import shutil
 
 from bids_sexclf.distortion.fieldmaps import choose
+from bids_sexclf.errors import REFUSALS, InputError
 from bids_sexclf.given.prepared import source_of
 from bids_sexclf.layout import find_fieldmaps, paths, read_metadata
 
@@ -26,8 +27,23 @@ def plan_series(dataset, row, preparation):
     Raises
     ------
     InputError
-        If what a method named by the user needs is absent.
+        If what a method named by the user needs is absent, or a sidecar holds what cannot be used.
     """
+    try:
+        return _plan_series(dataset, row, preparation)
+    except REFUSALS:
+        raise
+    except Exception as fault:  # a sidecar may hold anything
+        raise InputError(
+            f"Found sidecars or field maps of {row['dwi']} that cannot be used "
+            f"({type(fault).__name__}: {' '.join(str(fault).split())[:200]}); needed JSON with "
+            "values as BIDS describes them. Correct them, or leave the series out by "
+            "--bids-filter-file."
+        ) from fault
+
+
+def _plan_series(dataset, row, preparation):
+    """Plan one series, where its sidecar can be used."""
     from bids_sexclf.interfaces.eddy import encoding_row
     from bids_sexclf.participant.dwi import uses_eddy
 

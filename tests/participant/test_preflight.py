@@ -7,7 +7,8 @@ import pytest
 from bids_sexclf import layout
 from bids_sexclf.errors import InputError
 from bids_sexclf.participant.failures import reason_of
-from bids_sexclf.participant.plan import is_finished, make_worklist, plan
+from bids_sexclf.participant.finished import judge
+from bids_sexclf.participant.plan import make_worklist, plan
 from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.settings import Preparation, Run
 from bids_sexclf.volumes import save
@@ -196,8 +197,12 @@ def test_other_choices_in_one_output_folder_are_refused(dataset, template, tmp_p
     made = template.provenance() | {"resolution": 1.0}
     path.write_text(__import__("json").dumps({"GeneratedWith": made, "Scans": {"t1w": "a"}}))
     with pytest.raises(InputError, match="resolution 1.0, this run asks 2.0"):
-        is_finished(tmp_path, row, template)
-    assert is_finished(tmp_path, row, template.model_copy(update={"resolution": 1.0}))
+        judge(row, template, {"out": tmp_path})
+    # What an earlier version made does not say what it was made from.
+    same = judge(
+        row, template.model_copy(update={"resolution": 1.0}), {"out": tmp_path, "shared": {}}
+    )
+    assert not same.finished and same.stale and "earlier version" in same.reason
 
 
 def test_the_reason_is_the_sentence_of_the_innermost_error():

@@ -1,0 +1,344 @@
+"""Whether a participant-session is finished: what was read and what was written are as recorded.
+
+The quality file, which is written last, records every file that was written (name, size) and every
+file that was read (name, size, digest). When a file was read is kept in ``logs/fingerprints``, so
+that a file is read again only where its times have changed.
+"""
+
+import hashlib
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids_sexclf import layout
+from bids_sexclf.disk import lies_in, write_json
+from bids_sexclf.errors import InputError
+from bids_sexclf.fingerprints import renew
+from bids_sexclf.given.prepared import locate, scans_of
+from bids_sexclf.settings import Preparation
+
+CHANGING = tuple(name for name in Preparation.model_fields if name != "templates_dir")
+"""Choices that must agree between the runs that share an output folder."""
+
+INSTALLED = (Path(__file__).parents[1], Path(sys.prefix))
+"""Folders of programs; what lies there goes by the version of the program."""
+
+THREADS = 8
+"""Files whose digests are taken at the same time."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a participant-session is finished.
+
+    Attributes
+    ----------
+    finished : bool
+    reason : str or None
+        Why it is made again; None where it is finished, or was never begun.
+    stale : bool
+        Whether what lies in the output folder was made from other inputs.
+    """
+
+    finished: bool
+    reason: str | None = None
+    stale: bool = False
+
+
+FINISHED, NEVER_BEGUN = Verdict(True), Verdict(False)
+
+
+def judge(row, preparation, places):
+    """Judge whether a participant-session is finished, with the same inputs and choices.
+
+    Parameters
+    ----------
+    row : dict
+        Of the worklist, with what is planned for its series.
+    preparation : settings.Preparation
+    places : dict
+        As `find_places` gives it.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    InputError
+        If it was made with other choices: results of two kinds must not mix in one folder.
+    OSError
+        If the participant's folder cannot be read.
+    """
+    out = places["out"]
+    path = Path(out, quality_name(row))
+    try:
+        quality = json.loads(path.read_text())
+        choices = dict(quality["GeneratedWith"])
+    except (FileNotFoundError, NotADirectoryError):
+        return NEVER_BEGUN
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return Verdict(False, f"{path.name} is damaged", stale=True)
+    _check_choices(choices, preparation, path)
+    outputs, inputs = quality.get("Outputs"), quality.get("Inputs")
+    if not isinstance(outputs, dict) or not isinstance(inputs, dict):
+        reason = "an earlier version made it, and did not record what it read and wrote"
+        return Verdict(False, reason, stale=True)
+    if quality.get("Scans") != scans_of(row):
+        return Verdict(False, "its scans are others than before", stale=True)
+    if quality.get("Plan") != digest_plan(row, places):
+        return Verdict(False, "its sidecars or field maps are others than before", stale=True)
+    changed = _find_changed(row, inputs, places)
+    if changed:
+        return Verdict(False, f"{_list(changed)} changed since", stale=True)
+    missing = [name for name, size in outputs.items() if not _is_whole(Path(out, name), size)]
+    if missing:
+        return Verdict(False, f"{_list(missing)} missing or not whole")
+    return FINISHED
+
+
+def quality_name(row):
+    """Name the quality file of a row of the worklist, relative to the output folder."""
+    return layout.derivative("quality", row["participant_id"], row["session_id"])
+
+
+def _list(names):
+    """List names, the first three of many."""
+    names = [Path(name).name for name in names]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more + (" is" if len(names) == 1 else " are")
+
+
+def _check_choices(before, preparation, path):
+    """Refuse results that were made with other choices."""
+    asked = preparation.provenance()
+    other = [key for key in CHANGING if before.get(key) != asked[key]]
+    if other:
+        told = "; ".join(f"{key} {before.get(key)}, this run asks {asked[key]}" for key in other)
+        raise InputError(
+            f"Found {path} made with {told}; needed one set of choices per output folder. Choose "
+            "another output folder, or remove the participant's."
+        )
+
+
+def _is_whole(path, size):
+    """Return whether a file is there with its recorded size; a page may have any size."""
+    try:
+        return size in (None, path.stat().st_size)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def digest_plan(row, places):
+    """Return a digest of what is planned for a series: its sidecar, its correction of distortion.
+
+    Parameters
+    ----------
+    row : dict
+        Of the worklist, with what `series.plan_series` adds.
+    places : dict
+        The dataset's own path does not count, so that it may be moved.
+
+    Returns
+    -------
+    str
+        SHA-256, hexadecimal.
+    """
+    cells = ("participant_id", "session_id", "note", *layout.SCANS)
+    added = {key: value for key, value in row.items() if key not in cells}
+    text = json.dumps(added, sort_keys=True, default=_plain)
+    text = text.replace(str(places["raw"]), "")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value):
+    """Turn what JSON does not know into what it knows."""
+    return dict(vars(value)) if hasattr(value, "__dict__") else str(value)
+
+
+# -- where inputs lie ------------------------------------------------------------------------------
+
+
+def find_places(bids_dir, out, template, folders, shared):
+    """Tell where inputs lie, so that records name them without the paths of this machine.
+
+    Parameters
+    ----------
+    bids_dir, out : path-like
+    template : resources.Template
+    folders : dict of str to path-like
+        What others have prepared.
+    shared : dict of str to path-like
+        Files of which everyone's results are made: name to path, as `references.find_sources`
+        gives it.
+
+    Returns
+    -------
+    dict
+        ``raw``, ``out``, ``template`` and the names of `folders` to their paths; ``shared``.
+    """
+    places = {"raw": bids_dir, "out": out, "template": template.folder} | dict(folders)
+    places = {name: Path(path).resolve() for name, path in places.items()}
+    return places | {"shared": {name: Path(path) for name, path in shared.items()}}
+
+
+def name_input(path, places):
+    """Name a file that a step reads, or return None for files that are not inputs of the run.
+
+    Parameters
+    ----------
+    path : path-like
+        Absolute.
+    places : dict
+        As `find_places` gives it.
+
+    Returns
+    -------
+    str or None
+        ``bids:NAME:PATH`` within the dataset and what others have prepared, ``template:PATH``, or
+        the path itself. None for what lies in the output folder, which is made from inputs that
+        are recorded, and for what is installed with programs, whose versions are recorded.
+    """
+    path = Path(path)
+    if any(path.is_relative_to(home) for home in (places["out"], *INSTALLED)):
+        return None
+    homes = {name: home for name, home in places.items() if name not in ("out", "shared")}
+    within = [name for name, home in homes.items() if path.is_relative_to(home)]
+    if not within:
+        return str(path)
+    nearest = max(within, key=lambda name: len(homes[name].parts))
+    inside = path.relative_to(homes[nearest]).as_posix()
+    return f"template:{inside}" if nearest == "template" else f"bids:{nearest}:{inside}"
+
+
+def find_input(name, places):
+    """Return the path that `name_input` has named; None where its place is not given any more."""
+    kind, _, inside = name.partition(":")
+    if name in places["shared"]:
+        return places["shared"][name]
+    if kind == "template":
+        return places["template"] / inside
+    if kind == "bids":
+        return locate(name, places) if inside.split(":")[0] in places else None
+    return Path(name) if Path(name).is_absolute() else None
+
+
+# -- fingerprints ----------------------------------------------------------------------------------
+
+
+def _find_changed(row, inputs, places):
+    """List the recorded inputs whose content is another, and shared ones that are new."""
+    known = read_known(_cache(row, places))
+    paths = {name: find_input(name, places) for name in inputs}
+    now = take_fingerprints([path for path in paths.values() if path], known)
+    changed = [name for name in places["shared"] if name not in inputs]
+    for name, path in paths.items():
+        content = _content(now.get(str(path)))
+        if content is None or content != inputs[name]:
+            changed.append(name)
+    return changed
+
+
+def _content(fingerprint):
+    """Reduce a fingerprint to what does not depend on when the file was written."""
+    return fingerprint and {key: fingerprint[key] for key in ("size", "sha256")}
+
+
+def _cache(row, places):
+    name = layout.name_of(row["participant_id"], row["session_id"])
+    return Path(places["out"], "logs", "fingerprints", f"{name}.json")
+
+
+def read_object(path):
+    """Read a JSON object; an empty one where the file is missing or damaged."""
+    try:
+        content = json.loads(Path(path).read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read_known(path):
+    """Read fingerprints by path; what is missing or damaged is known no more."""
+    return {name: each for name, each in read_object(path).items() if isinstance(each, dict)}
+
+
+def take_fingerprints(paths, known):
+    """Take the fingerprints of files; those whose times have not changed are not read.
+
+    Parameters
+    ----------
+    paths : iterable of path-like
+    known : dict
+        Path to an earlier fingerprint.
+
+    Returns
+    -------
+    dict of str to dict
+        Path to fingerprint; files that cannot be read are left out.
+    """
+
+    def take(path):
+        try:
+            return renew(path, known.get(path))
+        except OSError:
+            return None
+
+    paths = sorted({str(path) for path in paths})
+    with ThreadPoolExecutor(THREADS) as pool:
+        taken = zip(paths, pool.map(take, paths), strict=True)
+        return {path: found for path, found in taken if found}
+
+
+def record_inputs(row, paths, places):
+    """Take and keep the fingerprints of what a participant-session is made from.
+
+    Parameters
+    ----------
+    row : dict
+        Of the worklist.
+    paths : iterable of path-like
+        Files that its steps read.
+    places : dict
+
+    Returns
+    -------
+    dict of str to dict
+        Name of each input to its size and sha256, for the quality file.
+    """
+    named = {name_input(path, places): path for path in paths} | places["shared"]
+    named.pop(None, None)
+    cache = _cache(row, places)
+    now = take_fingerprints(named.values(), read_known(cache))
+    write_json(now, cache)
+    inputs = {name: _content(now.get(str(path))) for name, path in named.items()}
+    return {name: inputs[name] for name in sorted(inputs) if inputs[name]}
+
+
+# -- outputs ---------------------------------------------------------------------------------------
+
+
+def withdraw(row, out):
+    """Remove the recorded results of a participant-session, the quality file last.
+
+    Parameters
+    ----------
+    row : dict
+        Of the worklist.
+    out : path-like
+        Output folder. Only files of the participant in it are removed.
+    """
+    path = Path(out, quality_name(row))
+    remove_outputs(out, row["participant_id"], read_object(path).get("Outputs"))
+    path.unlink(missing_ok=True)
+
+
+def remove_outputs(out, participant_id, names):
+    """Remove files of a participant by their recorded names; others are never touched."""
+    home = Path(out, participant_id)
+    for name in names if isinstance(names, dict) else ():
+        path = Path(out, name)
+        if ".." not in path.parts and lies_in(path.parent, home) and path.is_file():
+            path.unlink()
