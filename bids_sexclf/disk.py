@@ -1,5 +1,6 @@
 """Write files that are whole or absent, also when several jobs share a folder."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -55,6 +56,15 @@ def write_json(content, path):
     """
     with whole(path) as part:
         part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def digest_file(path):
+    """Return the SHA-256 of a file's bytes, hexadecimal; it is read in pieces."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def lies_in(inner, outer):

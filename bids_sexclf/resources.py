@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 
 from bids_sexclf.errors import InputError, ToolError, suggest
-from bids_sexclf.tables import read_tsv
+from bids_sexclf.labels import read_labels
 from bids_sexclf.volumes import Grid, load, resample, rescale_grid
 
 
@@ -259,7 +258,8 @@ def find_atlas(name, grid, template_name, labels=None, folders=()):
     Raises
     ------
     InputError
-        If it is unknown, or image and label table do not tell the same indices.
+        If it is unknown, image and label table do not tell the same indices, the image holds other
+        values than whole numbers, or most regions lie outside the grid.
     ToolError
         If its files are not at hand.
     """
@@ -269,10 +269,13 @@ def find_atlas(name, grid, template_name, labels=None, folders=()):
         return Atlas(name, parcellation, table)
     image, table_path = find_atlas_files(name, labels, folders)
     array, affine = load(image, ndim=3)
-    whole = np.rint(array).astype(np.int32)
+    whole = _check_indices(array, image)
     table = read_labels(table_path)
+    if not table.attrs["whole"]:
+        table = table[table["index"].isin(np.unique(whole))].reset_index(drop=True)
     _check_labels(whole, table, image, table_path)
     parcellation = resample(whole, affine, grid, order=0)
+    _check_place(parcellation, table, image, template_name)
     table = table.assign(hemisphere=_hemispheres(table, whole, affine))
     return Atlas(name if name in known else image.name.split(".")[0], parcellation, table)
 
@@ -341,58 +344,43 @@ def find_atlas_files(name, labels=None, folders=()):
     return found
 
 
-def read_labels(path):
-    """Read a label table: TSV with ``index`` and ``name``, FSL's XML, or ``index name`` lines.
+LARGEST_INDEX = 2**24
+"""Beyond it, whole numbers are no longer exact in single precision, as images are read."""
 
-    Parameters
-    ----------
-    path : path-like
 
-    Returns
-    -------
-    pandas.DataFrame
-        index (int), name; and hemisphere where the table has one.
-
-    Raises
-    ------
-    InputError
-        If it is none of the three.
-    """
-    import pandas as pd
-
-    path = Path(path)
-    if path.suffix == ".xml":
-        rows = [
-            (int(e.get("index")), e.text.strip()) for e in ElementTree.parse(path).iter("label")
-        ]
-        # FSL counts probability maps from 0; its label images hold index + 1, unless the table
-        # itself begins with the background.
-        shift = 0 if rows and rows[0][1].lower() in ("unclassified", "background") else 1
-        table = pd.DataFrame([(i + shift, name) for i, name in rows], columns=["index", "name"])
-    elif path.suffix == ".tsv":
-        table = read_tsv(path, text=("name", "hemisphere"))
-    else:
-        lines = [line.split(None, 1) for line in path.read_text().splitlines() if line.strip()]
-        try:
-            table = pd.DataFrame([(int(i), n.strip()) for i, n in lines], columns=["index", "name"])
-        except ValueError:
-            table = pd.DataFrame()
-    if not {"index", "name"} <= set(table.columns) or table.empty:
+def _check_indices(array, image):
+    """Return an atlas image as whole numbers, or refuse what is no atlas."""
+    finite = np.isfinite(array)
+    wrong = array[~finite | (array < 0) | (array > LARGEST_INDEX)]
+    if not wrong.size:
+        wrong = array[np.abs(array - np.rint(array)) > 1e-3]
+    if wrong.size:
         raise InputError(
-            f"Found {path}, needed a label table with 'index' and 'name'. Write one as TSV."
+            f"Found atlas {image} with values such as {wrong.flat[0]:g} in {wrong.size} voxels, "
+            f"needed whole numbers from 0 to {LARGEST_INDEX}. Choose an image of labels (not of "
+            "probabilities), resampled by nearest neighbour."
         )
-    return table[table["index"] > 0].reset_index(drop=True)
+    return np.rint(array).astype(np.int32)
+
+
+def _check_place(parcellation, table, image, template_name):
+    """Refuse an atlas most of whose regions do not lie on the grid: it is of another space."""
+    held = len(set(np.unique(parcellation).tolist()) - {0})
+    if 2 * held < len(table):
+        raise InputError(
+            f"Found atlas {image} with {held} of {len(table)} regions on the grid of "
+            f"{template_name}, needed an atlas in that space. Choose another, or bring it there."
+        )
 
 
 def _check_labels(parcellation, table, image, path):
     """Refuse an image and a table that do not tell the same indices."""
     held, told = set(np.unique(parcellation).tolist()) - {0}, set(table["index"])
-    if held != told or table["index"].duplicated().any():
+    if held != told or not held:
         raise InputError(
             f"Found {image} with {len(held)} regions and {path} with {len(told)}: without a name "
-            f"{sorted(held - told)[:10]}, without voxels {sorted(told - held)[:10]}, twice "
-            f"{sorted(table['index'][table['index'].duplicated()])[:10]}; needed one row per "
-            "region. Use the table that belongs to this image."
+            f"{sorted(held - told)[:10]}, without voxels {sorted(told - held)[:10]}; needed one "
+            "row per region. Use the table that belongs to this image."
         )
 
 

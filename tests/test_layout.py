@@ -167,3 +167,68 @@ def test_a_filter_with_several_labels_joins_them(tmp_path):
     filters = {"dwi": {"acquisition": ["b1", "b2"]}}
     row = layout.find_scans(layout.open_dataset(folder), filters=filters).to_dict("records")[0]
     assert len(layout.paths(row["dwi"])) == 2
+
+
+# -- the index, filters, sidecars ----------------------------------------------------------------
+
+
+def make_dataset(folder, *people):
+    folder.mkdir(parents=True, exist_ok=True)
+    return touch(folder, *(f"sub-{person}/anat/sub-{person}_T1w.nii.gz" for person in people))
+
+
+def test_a_kept_index_is_of_its_own_dataset_only(tmp_path):
+    first, other = make_dataset(tmp_path / "a", "1"), make_dataset(tmp_path / "b", "1", "2")
+    kept = tmp_path / "index"
+    layout.open_dataset(first, database_dir=kept)
+    assert layout.open_dataset(first, database_dir=kept).get_subjects() == ["1"]
+    with pytest.raises(InputError, match="needed that of .*b. Name another"):
+        layout.open_dataset(other, database_dir=kept)
+    (kept / "bids_sexclf_index.json").unlink()
+    with pytest.raises(InputError, match="index of a dataset that is not named there"):
+        layout.open_dataset(first, database_dir=kept)
+
+
+def test_a_kept_index_follows_its_dataset(tmp_path):
+    folder, kept = make_dataset(tmp_path / "a", "1"), tmp_path / "index"
+    layout.open_dataset(folder, database_dir=kept)
+    make_dataset(folder, "2")
+    with pytest.warns(UserWarning, match="earlier state"):
+        assert layout.open_dataset(folder, database_dir=kept).get_subjects() == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"t1w": {"acquistion": "x"}}', "Did you mean 'acquisition'"),
+        ('{"t1w": {"acq": "x"}}', "Did you mean 'acquisition'"),
+        ('{"T1w": {"run": 1}}', "Did you mean 't1w'"),
+        ('{"dwi": "AP"}', "entities by kind of scan"),
+        ("[]", "entities by kind of scan"),
+        ('{"dwi": {"direction": {"a": 1}}}', "is no label"),
+        ('{"dwi": {"direction": "AP"},}', "cannot be read"),
+        (b"\xff\xfe", "cannot be read"),
+        ("[" * 100000, "cannot be read"),
+    ],
+)
+def test_filters_that_would_drop_everybody_are_refused(tmp_path, content, words):
+    path = tmp_path / "filters.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=words):
+        layout.read_filters(path)
+
+
+def test_a_filter_that_drops_a_scan_says_so(tmp_path):
+    folder = make_dataset(tmp_path / "a", "1")
+    touch(folder, "sub-2/anat/sub-2_acq-x_T1w.nii.gz")
+    rows = layout.find_scans(layout.open_dataset(folder), filters={"t1w": {"acquisition": "x"}})
+    assert rows["t1w"].tolist() == [None, "sub-2/anat/sub-2_acq-x_T1w.nii.gz"]
+    assert "the filter of --bids-filter-file leaves none of 1 T1w" in rows["note"][0]
+    assert rows["note"][1] is None
+
+
+def test_a_description_that_cannot_be_read_is_named(tmp_path):
+    folder = make_dataset(tmp_path / "a", "1")
+    (folder / "dataset_description.json").write_text('{"Name": "t",}')
+    with pytest.raises(InputError, match="dataset_description.json, which is no JSON"):
+        layout.open_dataset(folder)

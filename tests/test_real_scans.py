@@ -12,7 +12,7 @@ from scipy import ndimage
 from bids_sexclf import layout
 from bids_sexclf.anatomy.brain import b0_mask, is_stripped, volume_ml
 from bids_sexclf.diffusion import fit_tensor
-from bids_sexclf.interfaces.diffusion import read_gradients
+from bids_sexclf.diffusion.scheme import read_gradients
 from bids_sexclf.tables import read_table, read_tsv
 from bids_sexclf.volumes import load
 

@@ -68,7 +68,7 @@ def test_an_atlas_is_named_by_index_and_not_by_position(tmp_path):
     [
         ([(2, "two")], r"without a name \[5\]"),
         ([(2, "two"), (5, "five"), (7, "seven")], r"without voxels \[7\]"),
-        ([(2, "two"), (5, "five"), (5, "fifth")], r"twice \[5\]"),
+        ([(2, "two"), (5, "five"), (5, "fifth")], r"\[5\] more than once"),
     ],
 )
 def test_an_atlas_and_a_table_that_disagree_are_refused(tmp_path, rows, words):

@@ -56,7 +56,7 @@ def test_a_constant_volume_is_found(tmp_path):
 
 def test_what_is_no_image_is_a_fault_and_no_crash(tmp_path):
     (tmp_path / "a.nii.gz").write_bytes(b"not an image")
-    assert "cannot be read" in " ".join(volumes.inspect(tmp_path / "a.nii.gz").faults)
+    assert "is no gzip file" in " ".join(volumes.inspect(tmp_path / "a.nii.gz").faults)
 
 
 def test_copies_share_a_fingerprint_and_other_scans_do_not(tmp_path, scan):

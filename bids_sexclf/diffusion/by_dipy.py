@@ -16,17 +16,14 @@ from bids_sexclf.diffusion.tensor import (
     declare,
 )
 
-B0_THRESHOLD = 50
-"""Volumes up to this b-value, s/mm², are b0 volumes."""
-
 
 @alone
-def fit_tensor(dwi, bvals, bvecs, mask=None, *, counts=False, n_threads=1):
+def fit_tensor(dwi, bvals, bvecs, mask=None, *, b0_threshold=50, counts=False, n_threads=1):
     """Fit one diffusion tensor per voxel by dipy's weighted least squares.
 
     Parameters
     ----------
-    dwi, bvals, bvecs, mask, counts, n_threads
+    dwi, bvals, bvecs, mask, b0_threshold, counts, n_threads
         As in `bids_sexclf.diffusion.fit_tensor`, whose choice of volumes and
         whose floor of the signal hold here too.
 
@@ -41,10 +38,10 @@ def fit_tensor(dwi, bvals, bvecs, mask=None, *, counts=False, n_threads=1):
     """
     from dipy.reconst.dti import TensorModel
 
-    scan = check_scan(dwi, bvals, bvecs, mask, B0_THRESHOLD)
+    scan = check_scan(dwi, bvals, bvecs, mask, b0_threshold)
     scan = scan._replace(gradients=choose_volumes(scan.gradients, None))
     check_tensor(scan.gradients)
-    model = TensorModel(_table(scan.gradients), fit_method="WLS", return_S0_hat=True)
+    model = TensorModel(_table(scan.gradients, b0_threshold), fit_method="WLS", return_S0_hat=True)
     return _fit(model, lambda fit: {}, tensor.MAPS, scan, counts, n_threads)
 
 
@@ -57,6 +54,7 @@ def fit_kurtosis(
     *,
     min_kurtosis=KURTOSIS_RANGE[0],
     max_kurtosis=KURTOSIS_RANGE[1],
+    b0_threshold=50,
     counts=False,
     n_threads=1,
 ):
@@ -64,7 +62,7 @@ def fit_kurtosis(
 
     Parameters
     ----------
-    dwi, bvals, bvecs, mask, min_kurtosis, max_kurtosis, counts, n_threads
+    dwi, bvals, bvecs, mask, min_kurtosis, max_kurtosis, b0_threshold, counts, n_threads
         As in `bids_sexclf.diffusion.fit_kurtosis`, whose floor of the signal
         holds here too.
 
@@ -79,8 +77,8 @@ def fit_kurtosis(
     """
     from dipy.reconst.dki import DiffusionKurtosisModel
 
-    scan = check_scan(dwi, bvals, bvecs, mask, B0_THRESHOLD)
-    check_kurtosis(scan.gradients, B0_THRESHOLD)
+    scan = check_scan(dwi, bvals, bvecs, mask, b0_threshold)
+    check_kurtosis(scan.gradients, b0_threshold)
     limits = {"min_kurtosis": min_kurtosis, "max_kurtosis": max_kurtosis}
 
     def averages(fit):
@@ -89,14 +87,16 @@ def fit_kurtosis(
         clipped = ((values <= min_kurtosis) | (values >= max_kurtosis)).sum(axis=0)
         return found | {"KFA": fit.kfa, "n_clipped": clipped}
 
-    model = DiffusionKurtosisModel(_table(scan.gradients), fit_method="WLS", return_S0_hat=True)
+    model = DiffusionKurtosisModel(
+        _table(scan.gradients, b0_threshold), fit_method="WLS", return_S0_hat=True
+    )
     return _fit(model, averages, kurtosis.MAPS, scan, counts, n_threads)
 
 
-def _table(gradients):
+def _table(gradients, b0_threshold):
     from dipy.core.gradients import gradient_table
 
-    return gradient_table(gradients.bvals, bvecs=gradients.bvecs, b0_threshold=B0_THRESHOLD)
+    return gradient_table(gradients.bvals, bvecs=gradients.bvecs, b0_threshold=b0_threshold)
 
 
 def _fit(model, averages, records, scan, counts, n_threads):

@@ -72,7 +72,7 @@ def engine_of(name, engine):
     return engine if engine in FAMILIES[name].words else "native"
 
 
-def why_not(name, bvals, bvecs):
+def why_not(name, bvals, bvecs, b0_threshold=50):
     """Say why a scan's gradients do not determine a model, or None where they do.
 
     Parameters
@@ -82,6 +82,8 @@ def why_not(name, bvals, bvecs):
     bvals : array-like, shape (N,)
         s/mm².
     bvecs : array-like, shape (N, 3)
+    b0_threshold : float, default 50
+        s/mm².
 
     Returns
     -------
@@ -97,7 +99,8 @@ def why_not(name, bvals, bvecs):
 
     # A fit of one voxel meets every demand on the gradients, and no other rule can drift.
     try:
-        FAMILIES[name].fits["native"](np.ones((1, 1, 1, len(bvals))), bvals, bvecs)
+        voxel = np.ones((1, 1, 1, len(bvals)))
+        FAMILIES[name].fits["native"](voxel, bvals, bvecs, b0_threshold=b0_threshold)
     except InputError as fault:
         return str(fault)
     return None

@@ -20,7 +20,7 @@ LEAST_CHANGE = 0.05
 """Share of the signal that a slice must at least differ by to stand out."""
 
 
-def slice_residuals(dwi, bvals, bvecs, mask):
+def slice_residuals(dwi, bvals, bvecs, mask, b0_threshold=50):
     """Compare each slice of each volume with what a tensor predicts for it.
 
     A tensor is fitted to the logarithms by least squares, each slice's volumes weighted down
@@ -36,6 +36,8 @@ def slice_residuals(dwi, bvals, bvecs, mask):
     bvecs : ndarray, shape (N, 3)
         Unit vectors; zero for b0 volumes.
     mask : ndarray of bool, shape (X, Y, Z)
+    b0_threshold : float, default 50
+        s/mm².
 
     Returns
     -------
@@ -47,7 +49,7 @@ def slice_residuals(dwi, bvals, bvecs, mask):
         differ from, and 0.
     """
     bvals, bvecs = np.asarray(bvals, float), np.asarray(bvecs, float)
-    design, groups = _tensor_design(bvals, bvecs), _groups(bvals)
+    design, groups = _tensor_design(bvals, bvecs), _groups(bvals, b0_threshold)
     found = np.full((dwi.shape[2], len(bvals)), np.nan)
     spread = None
     if len(bvals) < design.shape[1] + LEAST_SPARE:
@@ -101,14 +103,14 @@ def _predict(logs, design, weights):
     return logs @ solve.T @ design.T
 
 
-def _groups(bvals):
+def _groups(bvals, b0_threshold):
     """Group volumes that look alike: b0, and each shell."""
-    groups = [members for _, members in find_shells(bvals)]
+    groups = [members for _, members in find_shells(bvals, b0_threshold)]
     low = np.setdiff1d(np.arange(len(bvals)), np.concatenate([*groups, np.array([], int)]))
     return [members for members in (low, *groups) if len(members)]
 
 
-def flag_slices(residuals, bvals):
+def flag_slices(residuals, bvals, b0_threshold=50):
     """Say which slices stand out from their neighbours and from their shell.
 
     Parameters
@@ -116,6 +118,8 @@ def flag_slices(residuals, bvals):
     residuals : ndarray, shape (Z, N)
         As `slice_residuals` gives them.
     bvals : ndarray, shape (N,)
+        s/mm².
+    b0_threshold : float, default 50
         s/mm².
 
     Returns
@@ -128,7 +132,7 @@ def flag_slices(residuals, bvals):
     """
     local = residuals - _around(residuals)
     flagged = np.zeros(residuals.shape, bool)
-    for members in _groups(np.asarray(bvals, float)):
+    for members in _groups(np.asarray(bvals, float), b0_threshold):
         part, known = residuals[:, members], np.isfinite(residuals[:, members])
         if known.sum() < 8:
             continue

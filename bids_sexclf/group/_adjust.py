@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_sexclf.disk import whole, write_json
+from bids_sexclf.disk import digest_file, whole, write_json
 from bids_sexclf.errors import InputError
 from bids_sexclf.features import Features
 from bids_sexclf.stats.combat import learn_sites
@@ -82,6 +82,7 @@ class Adjustment:
             save_file({key: np.ascontiguousarray(one) for key, one in self.arrays.items()}, part)
         write_json(
             {
+                "digest": digest_file(folder / ARRAYS),
                 "confounds": list(self.confounds),
                 "sites": list(self.sites),
                 "centre": self.centre.tolist(),
@@ -108,6 +109,8 @@ class Adjustment:
             return cls()
         try:
             card = json.loads((folder / CARD).read_text())
+            if card["digest"] != digest_file(folder / ARRAYS):
+                raise ValueError(f"{ARRAYS} has other content than was saved")
             return cls(
                 tuple(card["confounds"]),
                 tuple(card["sites"]),
@@ -118,7 +121,7 @@ class Adjustment:
         except Exception as fault:  # safetensors raises a kind of its own on a damaged file
             raise InputError(
                 f"Found {folder / CARD}, which does not say how confounds were taken out "
-                f"({fault}); needed what the fit wrote. Run the fit stage again."
+                f"({fault}); needed what the fit wrote. Run again with --first fit."
             ) from fault
 
 

@@ -15,6 +15,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from bids_sexclf.diffusion.scheme import B0_THRESHOLD, find_b0, read_bvals
 from bids_sexclf.execute import pool
 from bids_sexclf.volumes import (
     load_series,
@@ -37,6 +38,7 @@ class _DenoiseIn(BaseInterfaceInputSpec):
     bval = File(exists=True, mandatory=True)
     bvec = File(exists=True, mandatory=True)
     method = traits.Enum("mppca", "patch2self", usedefault=True)
+    b0_threshold = traits.Float(B0_THRESHOLD, usedefault=True, desc="s/mm²")
     seed = traits.Int(1, usedefault=True)
     threads = traits.Int(1, usedefault=True)
 
@@ -78,12 +80,12 @@ class Denoise(SimpleInterface):
         from bids_sexclf.denoise import mppca, root_mean_square
 
         series = load_series(self.inputs.in_file)
-        bvals = np.loadtxt(self.inputs.bval, ndmin=1).ravel()
+        bvals = read_bvals(self.inputs.bval)
         affine = open_series(self.inputs.in_file).affine
-        low = bvals <= max(50, bvals.min())
+        low = find_b0(bvals, self.inputs.b0_threshold)
         mask = b0_mask(series[..., low].mean(-1), np.linalg.norm(affine[:3, :3], axis=0))
         if self.inputs.method == "patch2self":
-            out[:] = _patch2self(series, bvals, self.inputs.seed)
+            out[:] = _patch2self(series, np.where(low, 0.0, bvals), self.inputs.seed)
         else:
             with ThreadPoolExecutor(self.inputs.threads) as executor:
                 run = executor.map if self.inputs.threads > 1 else map

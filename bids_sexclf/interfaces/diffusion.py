@@ -15,6 +15,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from bids_sexclf.diffusion.scheme import B0_THRESHOLD, find_b0, read_bvals, read_gradients
 from bids_sexclf.errors import InputError
 from bids_sexclf.interfaces.ants import _register, antspyx, to_ants, to_matrix
 from bids_sexclf.motion.align import Alignment, align_series, average_blocks, coarsen
@@ -34,29 +35,8 @@ class _SeriesIn(BaseInterfaceInputSpec):
     bvec = File(exists=True, mandatory=True)
 
 
-def read_gradients(bval, bvec):
-    """Read b-values and b-vectors in FSL's layout.
-
-    Parameters
-    ----------
-    bval, bvec : path-like
-
-    Returns
-    -------
-    bvals : ndarray, shape (N,)
-        s/mm².
-    bvecs : ndarray, shape (N, 3)
-        Relative to the image axes; zero where the file is not finite (b0 volumes of some
-        converters).
-    """
-    bvals = np.loadtxt(bval).ravel()
-    bvecs = np.atleast_2d(np.loadtxt(bvec))
-    if bvecs.shape[0] == 3 and bvecs.shape[1] == bvals.size:
-        bvecs = bvecs.T
-    return bvals, np.nan_to_num(bvecs)
-
-
 class _EstimateIn(_SeriesIn):
+    b0_threshold = traits.Float(B0_THRESHOLD, usedefault=True, desc="s/mm²")
     kind = traits.Enum("affine", "rigid", "none", usedefault=True)
     axis = traits.Either(None, traits.Range(0, 2), desc="of the array, along the phase encoding")
     sloppy = traits.Bool(False, usedefault=True)
@@ -94,7 +74,7 @@ class EstimateMotion(SimpleInterface):
         found = Alignment(same, same[:, :3, :3])
         if self.inputs.kind != "none":
             found = self._align(bvals, bvecs, runtime.cwd)
-        low = bvals <= max(50, bvals.min())
+        low = find_b0(bvals, self.inputs.b0_threshold)
         b0 = _mean_b0(
             self.inputs.in_file, low, lambda i, v: resample_volume(v, affine, found.matrices[i])
         )
@@ -127,7 +107,7 @@ class EstimateMotion(SimpleInterface):
         factors, affine = coarsen(image.shape, image.affine)
         frames = np.stack([average_blocks(v, factors) for v in volumes(self.inputs.in_file)])
         size = np.linalg.norm(affine[:3, :3], axis=0)
-        low = bvals <= max(50, bvals.min())
+        low = find_b0(bvals, self.inputs.b0_threshold)
         near = binary_dilation(b0_mask(frames[low].mean(0), size), ball(8, size))
         along = self.inputs.axis
         free = along if self.inputs.kind == "affine" and along is not None else self.inputs.kind
@@ -149,6 +129,7 @@ class EstimateMotion(SimpleInterface):
                 free=free,
                 sloppy=self.inputs.sloppy,
                 run=executor.map,
+                b0_threshold=self.inputs.b0_threshold,
             )
 
 
@@ -195,6 +176,7 @@ def _write_json(content, folder, name):
 class _MeanIn(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True)
     bval = File(exists=True, mandatory=True)
+    b0_threshold = traits.Float(B0_THRESHOLD, usedefault=True, desc="s/mm²")
 
 
 class _MeanOut(TraitedSpec):
@@ -207,8 +189,8 @@ class MeanB0(SimpleInterface):
     input_spec, output_spec = _MeanIn, _MeanOut
 
     def _run_interface(self, runtime):
-        bvals = np.loadtxt(self.inputs.bval, ndmin=1).ravel()
-        b0 = _mean_b0(self.inputs.in_file, bvals <= max(50, bvals.min()))
+        bvals = read_bvals(self.inputs.bval)
+        b0 = _mean_b0(self.inputs.in_file, find_b0(bvals, self.inputs.b0_threshold))
         self._results["out_file"] = str(Path(runtime.cwd, "b0.nii.gz"))
         save(b0, open_series(self.inputs.in_file).affine, self._results["out_file"])
         return runtime
@@ -282,8 +264,8 @@ class ResampleSeries(SimpleInterface):
         if isdefined(given.matrices):
             matrices = np.array(json.loads(Path(given.matrices).read_text()))
         places, gain = self._places(shape, affine), self._gain(affine, shape)
-        bvals = np.loadtxt(given.bval, ndmin=1).ravel()
-        low, total = bvals <= max(50, bvals.min()), 0.0
+        bvals = read_bvals(given.bval)
+        low, total = find_b0(bvals, given.b0_threshold), 0.0
         path = str(Path(runtime.cwd, "dwi.nii.gz"))
         jobs = enumerate(volumes(given.in_file))
 

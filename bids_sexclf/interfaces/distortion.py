@@ -18,6 +18,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from bids_sexclf.diffusion.scheme import B0_THRESHOLD, find_b0, read_bvals
 from bids_sexclf.errors import ToolError
 from bids_sexclf.interfaces.ants import _register, align_t1w, antspyx, to_ants
 from bids_sexclf.volumes import load, save, save_field, volumes
@@ -61,6 +62,7 @@ class _Find(SimpleInterface):
 class _AverageIn(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="series or volume")
     bval = File(exists=True, desc="which volumes are b0; all are where there is none")
+    b0_threshold = traits.Float(B0_THRESHOLD, usedefault=True, desc="s/mm²")
     seed = traits.Int(1, usedefault=True)
 
 
@@ -97,8 +99,8 @@ class AverageB0(SimpleInterface):
             return [load(self.inputs.in_file, ndim=3)[0]], image.affine
         low = np.ones(image.shape[3], bool)
         if isdefined(self.inputs.bval):
-            bvals = np.loadtxt(self.inputs.bval, ndmin=1).ravel()
-            low = bvals <= max(50, bvals.min())
+            bvals = read_bvals(self.inputs.bval)
+            low = find_b0(bvals, self.inputs.b0_threshold)
         series = enumerate(volumes(self.inputs.in_file))
         return (volume for index, volume in series if low[index]), image.affine
 

@@ -15,6 +15,7 @@ from nipype.interfaces.base import (
 from nipype.interfaces.fsl import Eddy
 
 from bids_sexclf.diffusion import find_shells
+from bids_sexclf.diffusion.scheme import read_bvals
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.motion.align import SMALLEST_GROUP
 
@@ -112,7 +113,7 @@ class EddyFiles(SimpleInterface):
     input_spec, output_spec = _FilesIn, _FilesOut
 
     def _run_interface(self, runtime):
-        count = np.loadtxt(self.inputs.bval, ndmin=1).size
+        count = read_bvals(self.inputs.bval).size
         texts = {
             "acqp": " ".join(f"{value:g}" for value in self.inputs.row),
             "index": " ".join(["1"] * count),
@@ -127,7 +128,7 @@ class FoundEddy(Eddy):
     """Run FSL's eddy under whichever name this FSL gives it."""
 
     def _run_interface(self, runtime):
-        bvals = np.loadtxt(self.inputs.in_bval, ndmin=1).ravel()
+        bvals = read_bvals(self.inputs.in_bval)
         # Eddy's own check refuses shells whose b-values scatter; a grid it must refuse.
         shells = [len(members) for _, members in find_shells(bvals)]
         self.inputs.is_shelled = bool(shells) and min(shells) >= SMALLEST_GROUP

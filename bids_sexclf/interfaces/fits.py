@@ -13,8 +13,8 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from bids_sexclf.diffusion.scheme import B0_THRESHOLD, read_gradients
 from bids_sexclf.errors import InputError
-from bids_sexclf.interfaces.diffusion import read_gradients
 from bids_sexclf.interfaces.fsl import NIFTI, _call
 from bids_sexclf.volumes import load, open_slabs, save, save_volumes
 
@@ -31,6 +31,7 @@ class _FitIn(BaseInterfaceInputSpec):
         desc="those that the shells do not allow are left out",
     )
     engine = traits.Enum("native", "dipy", "fsl", usedefault=True)
+    b0_threshold = traits.Float(B0_THRESHOLD, usedefault=True, desc="s/mm²")
     clip = traits.Tuple(traits.Float, traits.Float, desc="range of kurtosis values")
     num_threads = traits.Int(1, usedefault=True, nohash=True)
 
@@ -56,14 +57,16 @@ class FitMaps(SimpleInterface):
         with open_slabs(given.in_file, runtime.cwd) as (series, affine):
             for name in given.models:
                 family, engine = FAMILIES[name], engine_of(name, given.engine)
-                reason = why_not(name, bvals, bvecs)
+                reason = why_not(name, bvals, bvecs, given.b0_threshold)
                 if reason is not None and name == "tensor":
                     raise InputError(reason)
                 if reason is not None:
                     counts[family.label] = {"left_out": reason}
                     continue
                 if engine == "fsl":
-                    maps = fit_with_fsl(series, affine, bvals, bvecs, mask, runtime.cwd)
+                    maps = fit_with_fsl(
+                        series, affine, bvals, bvecs, mask, runtime.cwd, given.b0_threshold
+                    )
                     counts[family.label] = {}
                 else:
                     clip = dict(zip(("min_kurtosis", "max_kurtosis"), given.clip, strict=True))
@@ -73,6 +76,7 @@ class FitMaps(SimpleInterface):
                         bvecs,
                         mask,
                         counts=True,
+                        b0_threshold=given.b0_threshold,
                         n_threads=given.num_threads,
                         **(clip if name == "kurtosis" else {}),
                     )
@@ -86,7 +90,7 @@ class FitMaps(SimpleInterface):
         return runtime
 
 
-def fit_with_fsl(series, affine, bvals, bvecs, mask, folder):
+def fit_with_fsl(series, affine, bvals, bvecs, mask, folder, b0_threshold=B0_THRESHOLD):
     """Fit the tensor with FSL's ``dtifit``, to the volumes that the native fit would take.
 
     Parameters
@@ -99,6 +103,8 @@ def fit_with_fsl(series, affine, bvals, bvecs, mask, folder):
     mask : ndarray of bool, shape (X, Y, Z)
     folder : path-like
         Where files may lie.
+    b0_threshold : float
+        s/mm².
 
     Returns
     -------
@@ -114,7 +120,7 @@ def fit_with_fsl(series, affine, bvals, bvecs, mask, folder):
 
     from bids_sexclf.diffusion.tensor import volumes_for_tensor
 
-    chosen = volumes_for_tensor(bvals, bvecs)
+    chosen = volumes_for_tensor(bvals, bvecs, b0_threshold)
     path = {name: str(Path(folder, f"dtifit_in_{name}")) for name in ("bvals", "bvecs")}
     path |= {name: str(Path(folder, f"dtifit_in_{name}.nii")) for name in ("dwi", "mask")}
     np.savetxt(path["bvals"], bvals[None, chosen], fmt="%g")

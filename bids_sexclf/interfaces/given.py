@@ -15,15 +15,20 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from bids_sexclf.diffusion.scheme import B0_THRESHOLD, find_b0, read_bvals
+from bids_sexclf.errors import InputError
 from bids_sexclf.given.foreign import UNITS, in_mm2_per_s, read_motion
 from bids_sexclf.volumes import (
     Grid,
     check_same_grid,
     load,
+    open_series,
     resample,
     same_grid,
     save,
+    series_writer,
     turn_axes,
+    volumes,
 )
 
 
@@ -59,6 +64,7 @@ class TakeMask(SimpleInterface):
 class _MeanIn(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True)
     bval = File(exists=True, mandatory=True)
+    b0_threshold = traits.Float(B0_THRESHOLD, usedefault=True, desc="s/mm²")
 
 
 class _MeanOut(TraitedSpec):
@@ -71,17 +77,16 @@ class MeanB0(SimpleInterface):
     input_spec, output_spec = _MeanIn, _MeanOut
 
     def _run_interface(self, runtime):
-        import nibabel as nib
-
-        bvals = np.loadtxt(self.inputs.bval, ndmin=1).ravel()
-        # One open file is read from front to back; a compressed one cannot go backwards.
-        series = nib.load(self.inputs.in_file, keep_file_open=True)
-        low = np.flatnonzero(bvals <= max(50, bvals.min()))
-        total = np.zeros(series.shape[:3], dtype=np.float64)
-        for index in low:
-            total += np.nan_to_num(np.asarray(series.dataobj[..., int(index)], dtype=np.float32))
+        bvals = read_bvals(self.inputs.bval)
+        low = find_b0(bvals, self.inputs.b0_threshold)
+        series = enumerate(volumes(self.inputs.in_file))
+        total = 0.0
+        for index, volume in series:
+            if low[index]:
+                total = total + np.nan_to_num(volume).astype(np.float64)
         self._results["out_file"] = str(Path(runtime.cwd, "b0.nii.gz"))
-        save(total / len(low), series.affine, self._results["out_file"])
+        affine = open_series(self.inputs.in_file).affine
+        save(total / low.sum(), affine, self._results["out_file"])
         return runtime
 
 
@@ -216,41 +221,62 @@ def _level(values):
     return max(float(np.percentile(values[values > 0], 90)), 1e-12) if (values > 0).any() else 1.0
 
 
-class _JoinIn(BaseInterfaceInputSpec):
+class _TakeIn(BaseInterfaceInputSpec):
     in_files = InputMultiObject(File(exists=True), mandatory=True)
     bvals = InputMultiObject(File(exists=True), mandatory=True)
     bvecs = InputMultiObject(File(exists=True), mandatory=True)
+    b0_threshold = traits.Float(B0_THRESHOLD, usedefault=True, desc="s/mm²")
 
 
-class _JoinOut(TraitedSpec):
+class _TakeOut(TraitedSpec):
     dwi = File(exists=True)
     bval = File(exists=True)
     bvec = File(exists=True)
 
 
-class JoinSeries(SimpleInterface):
-    """Join the volumes of several runs of one diffusion series, and their gradients."""
+class TakeSeries(SimpleInterface):
+    """Take in a diffusion series: its runs joined, without trace volumes, gradients as FSL's.
 
-    input_spec, output_spec = _JoinIn, _JoinOut
+    Every series passes here first, so that later steps read one form of b-values and b-vectors.
+    A single run that keeps all volumes is handed on as it lies on the disk.
+    """
+
+    input_spec, output_spec = _TakeIn, _TakeOut
 
     def _run_interface(self, runtime):
+        from bids_sexclf.diffusion.scheme import find_traces, read_gradients
         from bids_sexclf.given.runs import join_gradients
-        from bids_sexclf.interfaces.diffusion import read_gradients
 
-        parts = [load(path, ndim=4) for path in self.inputs.in_files]
-        first, affine = parts[0]
-        names = [Path(path).name for path in self.inputs.in_files]
-        for (other, own), name in zip(parts[1:], names[1:], strict=True):
-            check_same_grid(other.shape, own, first.shape, affine, (name, names[0]))
-        gradients = [
-            read_gradients(*pair) for pair in zip(self.inputs.bvals, self.inputs.bvecs, strict=True)
-        ]
+        files = list(self.inputs.in_files)
+        pairs = zip(self.inputs.bvals, self.inputs.bvecs, strict=True)
+        gradients = [read_gradients(*pair) for pair in pairs]
         bvals, bvecs = join_gradients(*map(list, zip(*gradients, strict=True)))
-        out = {
-            name: str(Path(runtime.cwd, f"joined.{name}")) for name in ("nii.gz", "bval", "bvec")
-        }
-        save(np.concatenate([data for data, _ in parts], axis=-1), affine, out["nii.gz"])
-        np.savetxt(out["bval"], bvals[None], fmt="%g")
-        np.savetxt(out["bvec"], bvecs.T, fmt="%.6f")
-        self._results |= {"dwi": out["nii.gz"], "bval": out["bval"], "bvec": out["bvec"]}
+        kept = ~find_traces(bvals, bvecs, self.inputs.b0_threshold)
+        self._results["dwi"] = files[0]
+        if len(files) > 1 or not kept.all():
+            self._results["dwi"] = str(Path(runtime.cwd, "joined.nii.gz"))
+            _join(files, kept, self._results["dwi"])
+        for name, table in (("bval", bvals[None, kept]), ("bvec", bvecs[kept].T)):
+            self._results[name] = str(Path(runtime.cwd, f"joined.{name}"))
+            np.savetxt(self._results[name], table, fmt="%g" if name == "bval" else "%.6f")
         return runtime
+
+
+def _join(files, kept, path):
+    """Write the volumes of several runs that are kept as one series, one volume in memory."""
+    grids = [(image.shape, image.affine) for image in map(open_series, files)]
+    shape, affine = grids[0]
+    for name, (other, own) in zip(files[1:], grids[1:], strict=True):
+        names = Path(name).name, Path(files[0]).name
+        check_same_grid(other, own, shape, affine, names)
+    count = sum(grid[3] for grid, _ in grids)
+    if count != len(kept):
+        raise InputError(
+            f"Found {len(kept)} b-values for the {count} volumes of {files[0]}, needed one for "
+            "each. Look for the files that belong to this series."
+        )
+    frames = (volume for file in files for volume in volumes(file))
+    with series_writer(path, (*shape[:3], int(kept.sum())), affine) as write:
+        for keep, volume in zip(kept, frames, strict=True):
+            if keep:
+                write(volume)

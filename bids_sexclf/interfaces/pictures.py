@@ -18,6 +18,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from bids_sexclf.diffusion.scheme import B0_THRESHOLD
 from bids_sexclf.pictures import save_svg, series, slices
 from bids_sexclf.volumes import check_same_grid, load, open_slabs
 
@@ -162,6 +163,7 @@ def _meaning(model, name):
 class _GradientsIn(BaseInterfaceInputSpec):
     bval = File(exists=True, mandatory=True)
     bvec = File(exists=True, mandatory=True)
+    b0_threshold = traits.Float(B0_THRESHOLD, usedefault=True, desc="s/mm²")
 
 
 class DrawGradients(_Picture):
@@ -171,10 +173,11 @@ class DrawGradients(_Picture):
 
     def _run_interface(self, runtime):
         from bids_sexclf.diffusion import find_shells
-        from bids_sexclf.interfaces.diffusion import read_gradients
+        from bids_sexclf.diffusion.scheme import read_gradients
 
         bvals, bvecs = read_gradients(self.inputs.bval, self.inputs.bvec)
-        return self._save(runtime, series.draw_gradients, bvals, bvecs, find_shells(bvals))
+        shells = find_shells(bvals, self.inputs.b0_threshold)
+        return self._save(runtime, series.draw_gradients, bvals, bvecs, shells)
 
 
 class _SeriesIn(_GradientsIn):
@@ -195,7 +198,7 @@ class DrawSeries(_Picture):
     def _run_interface(self, runtime):
         from bids_sexclf.diffusion import find_shells
         from bids_sexclf.diffusion.residuals import flag_slices, slice_residuals
-        from bids_sexclf.interfaces.diffusion import read_gradients
+        from bids_sexclf.diffusion.scheme import read_gradients
 
         bvals, bvecs = read_gradients(self.inputs.bval, self.inputs.bvec)
         moved = np.full(len(bvals), np.nan)
@@ -205,16 +208,15 @@ class DrawSeries(_Picture):
             mask = _mask(self.inputs.mask, data.shape[:3], affine, "the series")
             # Volumes that moved have left the field of view there.
             mask[:, :, [0, -1]] = False
-            residuals = slice_residuals(data, bvals, bvecs, mask)
-        flagged = flag_slices(residuals, bvals)
+            residuals = slice_residuals(data, bvals, bvecs, mask, self.inputs.b0_threshold)
+        flagged = flag_slices(residuals, bvals, self.inputs.b0_threshold)
         judged = int(np.isfinite(residuals).sum())
         told = {"slice_outliers_percent": 100 * float(flagged.sum()) / judged} if judged else {}
         counts = Path(runtime.cwd, "slices.json")
         counts.write_text(json.dumps(told))
         self._results["counts"] = str(counts)
-        return self._save(
-            runtime, series.draw_series, bvals, find_shells(bvals), moved, residuals, flagged
-        )
+        shells = find_shells(bvals, self.inputs.b0_threshold)
+        return self._save(runtime, series.draw_series, bvals, shells, moved, residuals, flagged)
 
 
 def _images(*paths):

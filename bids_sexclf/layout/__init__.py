@@ -1,22 +1,23 @@
 """Spell BIDS names, in and out: no other room does.
 
-``inputs`` finds scans and ``fieldmaps`` what corrects their distortion; ``outputs`` names and
-finds derivatives, ``references`` the template's images beside them, ``description`` what makes
-a folder of them a dataset. ``entities`` is what all of them spell names with.
+``dataset`` indexes a folder; ``inputs`` finds scans, by the choice that ``filters`` reads, and
+``fieldmaps`` what corrects their distortion; ``sidecars`` checks the values that are used;
+``outputs`` names and finds derivatives, ``references`` the template's images beside them,
+``description`` what makes a folder of them a dataset. ``entities`` is what all of them spell
+names with.
 """
 
+from bids_sexclf.layout.dataset import PlainFolder, open_dataset, read_metadata
 from bids_sexclf.layout.description import versions, write_description, write_ignored
 from bids_sexclf.layout.entities import ENTITIES, label, number_label, parse_name, sidecar
 from bids_sexclf.layout.fieldmaps import find_fieldmaps
+from bids_sexclf.layout.filters import read_filters
 from bids_sexclf.layout.inputs import (
     SCANS,
     SEVERAL,
-    PlainFolder,
     choose_scans,
     find_scans,
-    open_dataset,
     paths,
-    read_metadata,
 )
 from bids_sexclf.layout.outputs import derivative, figure_name, find_derivatives, name_of, names
 from bids_sexclf.layout.references import (
@@ -51,6 +52,7 @@ __all__ = [
     "open_dataset",
     "parse_name",
     "paths",
+    "read_filters",
     "read_metadata",
     "reference",
     "sidecar",

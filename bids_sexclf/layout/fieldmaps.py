@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from bids_sexclf.layout.dataset import read_metadata
 from bids_sexclf.layout.entities import label
+from bids_sexclf.layout.sidecars import OF_FIELDMAPS, OF_SERIES, check_sidecar
 
 HERTZ = {"hz": 1.0, "rad/s": 0.15915494309189535, "t": 42577478.518}
 """What makes Hz of the units a field map may have (tesla: by the proton's gyromagnetic ratio)."""
@@ -22,7 +24,13 @@ def find_fieldmaps(dataset, row):
     dict
         ``name`` of the series; its ``direction`` (None without a sign), ``axis`` and ``readout``
         (s); ``inputs``: ``opposite`` (name, path, bval, direction, readout) and ``fieldmap``
-        (name, kind, phase, magnitude, delay, scale), None where there is none.
+        (name, kind, phase, magnitude, delay, scale), None where there is none; ``notes``: files
+        that field maps are meant for and that do not exist.
+
+    Raises
+    ------
+    InputError
+        If a sidecar of the series, or of a scan that may correct it, cannot be read or used.
 
     Notes
     -----
@@ -31,12 +39,16 @@ def find_fieldmaps(dataset, row):
     field map of the session is intended for anything, all.
     """
     path = Path(dataset.root, row["dwi"])
-    about = dataset.get_metadata(str(path))
+    about = read_metadata(dataset, path)
+    check_sidecar(path.name, about, OF_SERIES)
     where = {"subject": label(row["participant_id"], "sub"), "extension": [".nii.gz", ".nii"]}
     if row["session_id"]:
         where["session"] = label(row["session_id"], "ses")
     scans = dataset.get(datatype=["fmap", "dwi"], **where)
-    scans = [(Path(s.path), dataset.get_metadata(s.path)) for s in scans if Path(s.path) != path]
+    scans = [(Path(s.path), read_metadata(dataset, s.path)) for s in scans if Path(s.path) != path]
+    for scan, values in scans:
+        check_sidecar(scan.name, values, OF_FIELDMAPS)
+    notes = _missing_targets(dataset, where["subject"], scans)
     scans = _meant_for(path, about, sorted(scans, key=lambda scan: str(scan[0])))
     direction = about.get("PhaseEncodingDirection")
     return {
@@ -48,18 +60,33 @@ def find_fieldmaps(dataset, row):
             "opposite": _opposite(dataset, direction, scans),
             "fieldmap": _gradient_echo(scans),
         },
+        "notes": notes,
     }
+
+
+def _missing_targets(dataset, subject, scans):
+    """Say which files the field maps of a session are meant for that do not exist."""
+    homes = Path(dataset.root), Path(dataset.root, f"sub-{subject}")
+    notes = []
+    for path, about in scans:
+        entries = _listed(about.get("IntendedFor"))
+        inside = [entry.split(":", 2)[-1] for entry in entries]
+        missing = [name for name in inside if not any((home / name).exists() for home in homes)]
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            notes.append(f"{path.name} is meant for {missing[0]}{more}, not there")
+    return notes
+
+
+def _listed(values):
+    return [values] if isinstance(values, str) else list(values or [])
 
 
 def _meant_for(path, about, scans):
     """Keep the scans that are meant for a series, by what the sidecars say."""
-
-    def listed(values):
-        return [values] if isinstance(values, str) else list(values or [])
-
-    fields = set(listed(about.get("B0FieldSource")))
+    fields = set(_listed(about.get("B0FieldSource")))
     if fields:
-        named = [s for s in scans if fields & set(listed(s[1].get("B0FieldIdentifier")))]
+        named = [s for s in scans if fields & set(_listed(s[1].get("B0FieldIdentifier")))]
         # Magnitude images often carry no identifier of their own.
         folders = {p.parent for p, _ in named}
         return named + [
@@ -69,7 +96,9 @@ def _meant_for(path, about, scans):
     maps = [s for s in scans if s[0].parent.name == "fmap"]
     if not any(s[1].get("IntendedFor") for s in maps):
         return scans
-    meant = [s for s in maps if any(e.endswith(path.name) for e in listed(s[1].get("IntendedFor")))]
+    meant = [
+        s for s in maps if any(e.endswith(path.name) for e in _listed(s[1].get("IntendedFor")))
+    ]
     return meant + [s for s in scans if s not in maps]
 
 

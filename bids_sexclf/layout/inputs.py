@@ -4,8 +4,9 @@ import os
 import re
 from pathlib import Path
 
-from bids_sexclf.errors import InputError, suggest
+from bids_sexclf.errors import InputError
 from bids_sexclf.layout.entities import ENTITIES, label, parse_name
+from bids_sexclf.layout.filters import check_filters
 
 SEVERAL = ";"
 """What stands between the paths of one cell of the worklist."""
@@ -24,68 +25,6 @@ SCANS = (
 )
 """Columns of the worklist that hold paths; the last six are only what others have prepared."""
 
-FILTERED = ("t1w", "dwi", "t1w_mask", "dwi_mask", "maps")
-
-
-def open_dataset(bids_dir, validate=True, database_dir=None):
-    """Index a BIDS dataset.
-
-    Parameters
-    ----------
-    bids_dir : path-like
-    validate : bool
-        Leave out files whose names are not valid BIDS.
-    database_dir : path-like, optional
-        Where pybids keeps its index between runs.
-
-    Returns
-    -------
-    bids.BIDSLayout
-
-    Raises
-    ------
-    InputError
-        If the folder is no BIDS dataset.
-    """
-    from bids import BIDSLayout
-    from bids.exceptions import PyBIDSError
-
-    if not Path(bids_dir).is_dir():
-        raise InputError(
-            f"Found no folder {bids_dir}, needed a BIDS dataset. Correct the first argument."
-        )
-    try:
-        return BIDSLayout(bids_dir, validate=validate, database_path=database_dir)
-    except (ValueError, OSError, PyBIDSError) as fault:
-        raise InputError(
-            f"Found {bids_dir}, which is no BIDS dataset: {' '.join(str(fault).split())} Needed a "
-            "folder with dataset_description.json and sub-* folders. Correct the first argument, "
-            "add the file, or name a folder of HCP or CC-359 by --derivatives hcp=PATH or "
-            "cc359=PATH too."
-        ) from fault
-
-
-class PlainFolder:
-    """Stand for a folder that is no BIDS dataset: it holds no scan under a BIDS name.
-
-    Parameters
-    ----------
-    root : path-like
-    """
-
-    def __init__(self, root):
-        self.root = str(Path(root).resolve())
-
-    def get(self, **_):
-        """Find nothing."""
-        return []
-
-    get_subjects = get_sessions = get
-
-    def get_metadata(self, _):
-        """Know nothing."""
-        return {}
-
 
 def paths(cell):
     """List the paths of one cell of the worklist.
@@ -96,22 +35,6 @@ def paths(cell):
     (['run-1.nii.gz', 'run-2.nii.gz'], [])
     """
     return cell.split(SEVERAL) if cell else []
-
-
-def read_metadata(dataset, path):
-    """Give the sidecar of a scan, inherited values included.
-
-    Parameters
-    ----------
-    dataset : bids.BIDSLayout
-    path : path-like
-        Relative to the dataset.
-
-    Returns
-    -------
-    dict
-    """
-    return dataset.get_metadata(str(Path(dataset.root) / path))
 
 
 def find_scans(dataset, participants=None, sessions=None, filters=None, others=(), first=()):
@@ -143,13 +66,7 @@ def find_scans(dataset, participants=None, sessions=None, filters=None, others=(
     """
     import pandas as pd
 
-    filters = filters or {}
-    if set(filters) - set(FILTERED):
-        raise InputError(
-            f"Found filters for {sorted(set(filters) - set(FILTERED))}, needed some of "
-            f"{', '.join(FILTERED)}. Correct --bids-filter-file."
-            f"{suggest(sorted(set(filters) - set(FILTERED)), FILTERED)}"
-        )
+    filters = check_filters(filters or {})
     held = _participants(dataset, others)
     chosen = _existing(participants, held, "sub", "--participant-label")
     every = {session for own in held.values() for session in own}
@@ -200,6 +117,9 @@ def _row(dataset, participant, session, filters, first):
         scans = _scans(dataset, participant, session, suffix, given)
         found[kind], note = choose_scans(scans, _together(given), kind in first)
         notes.append(note)
+        every = _scans(dataset, participant, session, suffix, {}) if given and not scans else []
+        if every:
+            notes.append(f"the filter of --bids-filter-file leaves none of {len(every)} {suffix}")
     found["dwi"], note = _alike(dataset, found["dwi"])
     for extension in ("bval", "bvec"):
         beside = [dataset.get_nearest(path, extension=f".{extension}", suffix="dwi")
@@ -249,6 +169,7 @@ def choose_scans(scans, together=(), only_first=False):
     str or None
         What was chosen, where there was a choice.
     """
+    scans, twins = _without_twins(scans)
     groups = {}
     for path in sorted(scans, key=lambda path: (len(Path(path).name.split("_")), str(path))):
         entities, _, _ = parse_name(path)
@@ -260,12 +181,20 @@ def choose_scans(scans, together=(), only_first=False):
     # A name without run stands before run-2.
     runs.sort(key=lambda path: (int("0" + re.sub(r"\D", "", _run(path))), str(path)))
     chosen = runs[:1] if only_first else runs
-    notes = []
+    stems = {str(path).removesuffix(".gz") for path in chosen}
+    notes = [f"{Path(path).name}.gz and not {Path(path).name}" for path in twins if path in stems]
     if len(groups) > 1:
         notes.append(f"{Path(runs[0]).name}, the plainest of {len(groups)}")
     if len(runs) > 1:
         notes.append(f"{len(chosen)} of {len(runs)} runs of {Path(runs[0]).name}")
     return chosen, "; ".join(notes) or None
+
+
+def _without_twins(scans):
+    """Leave out every ``.nii`` that lies beside a ``.nii.gz`` of its name: they are one scan."""
+    names = {str(path) for path in scans}
+    twins = sorted(name for name in names if f"{name}.gz" in names)
+    return [path for path in scans if str(path) not in twins], twins
 
 
 def _run(path):

@@ -236,10 +236,14 @@ class FeatureClassifier(ABC):
                 "importances": self.importances,
                 "state": numbers,
             },
+            self.array_files,
         )
 
     apart = ()
     """Keys of the state that ``save_arrays`` keeps in files of their own."""
+
+    array_files = ()
+    """Names of these files."""
 
     def save_arrays(self, folder):  # noqa: B027 - most entries have nothing to add
         """Save what does not fit into the card."""

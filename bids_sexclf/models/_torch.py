@@ -335,6 +335,7 @@ class NetworkClassifier:
                 "pretraining": self.pretraining,
                 "history": self.history,
             },
+            [WEIGHTS],
         )
 
     @classmethod

@@ -345,6 +345,7 @@ def save_encoder(encoder, path):
     state = {name: value.cpu().contiguous() for name, value in encoder.state_dict().items()}
     with whole(path) as part:
         save_file(state, part, {"counts": json.dumps(encoder.counts)})
+    _weights.write_digest(path)
 
 
 def load_encoder(encoder, path):
@@ -379,6 +380,20 @@ def load_encoder(encoder, path):
     _weights.fill(encoder, state, path, unread=("head.", "fc_norm."))
 
 
+def _parse_counts(counts, path):
+    """Read the grid of patches that was saved beside the weights."""
+    try:
+        grid = tuple(json.loads(counts))
+        if not all(isinstance(n, int) and n > 0 for n in grid):
+            raise ValueError(counts)
+    except (ValueError, TypeError) as fault:
+        raise InputError(
+            f"Found {path} with the grid of patches {str(counts)[:60]!r}, needed a list of numbers "
+            "above 0. The file is damaged: fetch it again."
+        ) from fault
+    return grid
+
+
 def _read_counts(path, state):
     """Give the grid of patches that was saved beside the weights, or that of a square image."""
     from safetensors import safe_open
@@ -387,7 +402,7 @@ def _read_counts(path, state):
         with safe_open(path, "pt") as opened:
             counts = (opened.metadata() or {}).get("counts")
         if counts is not None:
-            return tuple(json.loads(counts))
+            return _parse_counts(counts, path)
     n_patches = state[POSITIONS].shape[1] - 1
     if state[EMBEDDING].ndim != 4 or isqrt(n_patches) ** 2 != n_patches:
         raise InputError(

@@ -1,11 +1,17 @@
 """Read weights that others have published, and put them into a network; nothing is executed."""
 
+from pathlib import Path
+
 import torch
 
+from bids_sexclf.disk import digest_file, whole
 from bids_sexclf.errors import InputError
 from bids_sexclf.models._outside import find_file
 
 WRAPPERS = ("state_dict", "model")
+DIGEST = ".sha256"
+"""Ends the name of the file beside weights that tells their digest, as sha256sum writes it."""
+
 COUNTER = "num_batches_tracked"
 """Steps of a batch normalisation; older files lack it, and evidence does not depend on it."""
 
@@ -27,9 +33,16 @@ def read(path):
     Raises
     ------
     InputError
-        If the file is absent, damaged, or holds other things than tensors.
+        If the file is absent, damaged, or holds other things than tensors, or values that are not
+        finite; if a digest stands beside it (`DIGEST`) and is another.
+
+    Notes
+    -----
+    Files of weights hold no checksum: one that others have made and that was changed on the way
+    can be told only where the digest that they published stands beside it.
     """
     path = find_file(path)
+    _check_digest(path)
     try:
         content = _open(path)
     except Exception as fault:  # torch and safetensors raise many kinds on a damaged file
@@ -47,7 +60,48 @@ def read(path):
             f"Found {path}, which does not hold named tensors; needed a state_dict. Save the "
             "weights of the network, not the network."
         )
-    return {name.removeprefix("module."): value for name, value in content.items()}
+    state = {str(name).removeprefix("module."): value for name, value in content.items()}
+    _check_finite(state, path)
+    return state
+
+
+def _check_finite(state, path):
+    """Refuse weights that are not finite: a flipped bit of an exponent often makes them so."""
+    wrong = [
+        name
+        for name, value in state.items()
+        if value.is_floating_point() and not torch.isfinite(value).all()
+    ]
+    if wrong:
+        raise InputError(
+            f"Found {path} whose {wrong[0]} holds values that are not finite, needed weights that "
+            "were learnt. The file is damaged: fetch it again."
+        )
+
+
+def write_digest(path):
+    """Write the digest of a file of weights beside it."""
+    with whole(f"{path}{DIGEST}") as part:
+        part.write_text(f"{digest_file(path)}  {Path(path).name}\n")
+
+
+def _check_digest(path):
+    """Refuse a file of weights that has not the bytes that the digest beside it tells."""
+    beside = Path(f"{path}{DIGEST}")
+    if not beside.exists():
+        return
+    try:
+        told = beside.read_text().split()[0].lower()
+    except (OSError, ValueError, IndexError) as fault:
+        raise InputError(
+            f"Found {beside}, which tells no digest ({fault}), needed what sha256sum writes. Write "
+            "it again, or remove it."
+        ) from fault
+    if told != digest_file(path):
+        raise InputError(
+            f"Found {path} with other content than {beside.name} tells, needed the file as it was "
+            "saved. Fetch it again; if this program has made it, run again with --first fit."
+        )
 
 
 def _open(path):

@@ -41,6 +41,7 @@ class Classifier(FeatureClassifier):
     design = "knn"
     kind = "permutation"
     apart = ("neighbours", "targets")
+    array_files = (FILE,)
 
     def __init__(self, study, neighbours=None):
         super().__init__(study)

@@ -200,7 +200,7 @@ class Classifier:
         """
         self._check_fitted()
         _write_support(self.support, self.scale, Path(folder) / FILE)
-        _card.write_card(folder, "svm_rbf", self.card)
+        _card.write_card(folder, "svm_rbf", self.card, [FILE])
 
     @classmethod
     def load(cls, folder, study):

@@ -44,6 +44,7 @@ class Classifier(FeatureClassifier):
     design = "xgboost"
     kind = "gain"
     apart = ("trees",)
+    array_files = (FILE,)
 
     def __init__(self, study, depth=None, rounds=None, shrinkage=0.1):
         super().__init__(study)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bids_sexclf.diffusion import find_shells
+from bids_sexclf.diffusion.scheme import B0_THRESHOLD, find_b0
 from bids_sexclf.motion.estimate import LEVELS, estimate_poses
 from bids_sexclf.motion.geometry import image_axes, image_centre, rotation_part
 from bids_sexclf.motion.resample import resample_volume
@@ -89,7 +90,19 @@ def average_blocks(volume, factors):
     return cut.reshape(x, a, y, b, z, c).mean(axis=(1, 3, 5))
 
 
-def align_series(frames, affine, mask, bvals, bvecs, tie, *, free="rigid", sloppy=False, run=map):
+def align_series(
+    frames,
+    affine,
+    mask,
+    bvals,
+    bvecs,
+    tie,
+    *,
+    free="rigid",
+    sloppy=False,
+    run=map,
+    b0_threshold=B0_THRESHOLD,
+):
     """Find one transform per volume of a diffusion series.
 
     b0 volumes are registered with their mean and each weighted volume with its
@@ -115,6 +128,8 @@ def align_series(frames, affine, mask, bvals, bvecs, tie, *, free="rigid", slopp
     sloppy : bool
     run : callable
         A ``map`` that may use threads.
+    b0_threshold : float
+        s/mm².
 
     Returns
     -------
@@ -124,7 +139,8 @@ def align_series(frames, affine, mask, bvals, bvecs, tie, *, free="rigid", slopp
     axes, centre = image_axes(affine), image_centre(mask.shape, affine)
     size = np.linalg.norm(affine[:3, :3], axis=0)
     along = bvecs * ([-1, 1, 1] if np.linalg.det(axes) > 0 else [1, 1, 1])
-    low = bvals <= max(50, bvals.min())
+    low = find_b0(bvals, b0_threshold)
+    bvals = np.where(low, 0.0, bvals)
     options = {"levels": LEVELS, "order": 3, "run": run}
     if sloppy:
         options |= {"levels": SLOPPY, "order": 1}
@@ -150,7 +166,7 @@ def align_series(frames, affine, mask, bvals, bvecs, tie, *, free="rigid", slopp
         return sum(moved) / len(members)
 
     b0 = mean(np.flatnonzero(low))
-    for members in groups(np.where(low, 0.0, bvals)):
+    for members in groups(bvals):
         moved = tie(b0, mean(members))
         _follow(matrices, rotations, members, moved, rotation_part(moved[:3, :3]))
     return Alignment(matrices, rotations)

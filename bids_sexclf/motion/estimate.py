@@ -73,7 +73,7 @@ def estimate_poses(
         Up to one transform that all volumes share.
     """
     poses = poses or [Pose() for _ in frames]
-    weighted = bool((bvals > 50).all())
+    weighted = bool((bvals > 0).all())
     grid = _grid(mask.shape, size)
     for fwhm, rounds in levels:
         smooth = list(run(lambda frame, width=fwhm: _smooth(frame, width, size, order), frames))

@@ -1,13 +1,13 @@
 """The road of one participant-session, from its scans to its derivatives."""
 
-from nipype.interfaces.utility import IdentityInterface, Merge
+from nipype.interfaces.utility import Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_sexclf.diffusion.families import FAMILIES
 from bids_sexclf.given.offers import about
 from bids_sexclf.given.prepared import scans_of, take_over
 from bids_sexclf.interfaces.ants import Carry
-from bids_sexclf.interfaces.given import JoinSeries, Regrid, UniteRuns
+from bids_sexclf.interfaces.given import Regrid, TakeSeries, UniteRuns
 from bids_sexclf.interfaces.images import Quality
 from bids_sexclf.interfaces.pictures import (
     DrawFlicker,
@@ -122,6 +122,7 @@ def init_participant_wf(
     for index, (_, node) in enumerate(pictures, start=1):
         workflow.connect(node, "out_file", gather, f"in{index}")
     workflow.connect(gather, "out", write, "figures")
+    _set_b0_threshold(workflow, preparation.b0_threshold)
     return workflow
 
 
@@ -196,13 +197,17 @@ def _feed_t1w(workflow, anat_wf, write, record, preparation):
 def _series(record):
     """Give a node that hands out series, b-values and b-vectors; several runs are joined."""
     files = {kind: [str(path) for path in getattr(record, kind)] for kind in SERIES}
-    if len(record.dwi) == 1:
-        inputnode = Node(IdentityInterface(fields=list(SERIES)), "inputnode")
-        inputnode.inputs.trait_set(**{kind: whole[0] for kind, whole in files.items()})
-        return inputnode
-    join = Node(JoinSeries(), "join", mem_gb=3)
-    join.inputs.trait_set(in_files=files["dwi"], bvals=files["bval"], bvecs=files["bvec"])
-    return join
+    take = Node(TakeSeries(), "take_series", mem_gb=0.5)
+    take.inputs.trait_set(in_files=files["dwi"], bvals=files["bval"], bvecs=files["bvec"])
+    return take
+
+
+def _set_b0_threshold(workflow, b0_threshold):
+    """Tell every step that knows b0 volumes from weighted ones where the limit lies."""
+    for name in workflow.list_node_names():
+        node = workflow.get_node(name)
+        if "b0_threshold" in node.inputs.copyable_trait_names():
+            node.inputs.b0_threshold = b0_threshold
 
 
 def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):

@@ -1,8 +1,6 @@
 """Plan a run of the participant level: find the scans, check them, see what is there already."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from bids_sexclf import layout, resources
 from bids_sexclf.errors import InputError
@@ -159,7 +157,7 @@ def make_worklist(dataset, folders, run, preparation):
     pandas.DataFrame
         The columns of the ``worklist`` table.
     """
-    filters = _filters(run.bids_filter_file)
+    filters = layout.read_filters(run.bids_filter_file)
     offers = find_offers(folders, preparation.template, filters)
     first = [kind for kind in ("t1w", "dwi") if getattr(preparation, f"{kind}_runs") == "first"]
     worklist = layout.find_scans(
@@ -180,19 +178,3 @@ def _counter(advance, total):
         return None
     state = iter(range(1, total + 1))
     return lambda: advance(next(state), total)
-
-
-def _filters(path):
-    """Read the file of BIDS filters."""
-    if path is None:
-        return {}
-    try:
-        filters = json.loads(Path(path).read_text())
-        if not isinstance(filters, dict) or not all(isinstance(f, dict) for f in filters.values()):
-            raise ValueError(f"it holds {json.dumps(filters)[:80]}")
-    except (OSError, ValueError, RecursionError) as fault:
-        raise InputError(
-            f"Found {path}, which cannot be read ({fault}); needed JSON such as "
-            '{"dwi": {"direction": "AP"}}. Correct --bids-filter-file.'
-        ) from fault
-    return filters

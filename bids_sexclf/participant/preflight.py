@@ -1,5 +1,6 @@
 """Check every scan of every participant before any computing, and list every fault at once."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,21 @@ from bids_sexclf.anatomy.brain import volume_ml
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import pool
 from bids_sexclf.given.foreign import read_motion
-from bids_sexclf.given.prepared import locate, source_of, take_over
-from bids_sexclf.layout import paths, read_metadata
-from bids_sexclf.participant.series import plan_series, tell_series
+from bids_sexclf.given.prepared import locate, take_over
+from bids_sexclf.layout import paths
+from bids_sexclf.participant.series import images_of, tell_series
+from bids_sexclf.participant.series_checks import (
+    bad_sidecar_notes,
+    check_gradient_files,
+    fieldmap_faults,
+    leave_out_diffusion,
+    missing_fields,
+    plan_or_fault,
+    twin_faults,
+)
 from bids_sexclf.people import read_participants
 from bids_sexclf.settings import Preparation
 from bids_sexclf.volumes import inspect, load, same_grid, turn_axes
-
-DWI_FIELDS = ("PhaseEncodingDirection", "TotalReadoutTime")
-"""What distortion correction will ask of a series; its absence is noted, and leaves nobody out."""
-
 
 LEAST_BRAIN_ML = 200
 """Volume below which a mask is no brain's, mL; that of a newborn is about 350."""
@@ -42,12 +48,13 @@ def check_dataset(
     folders : dict of str to path-like, optional
         What others have prepared.
     preparation : settings.Preparation, optional
-        A participant-session that lacks what a method named there needs is left out.
+        A diffusion series that lacks what a method named there needs is left out.
 
     Returns
     -------
     ready : pandas.DataFrame
-        Rows without a fault; ``note`` tells what they lack without being left out for it.
+        Rows without a fault; ``note`` tells what they lack without being left out for it. What is
+        wrong with diffusion data does not cost a sound T1w: the row then has no diffusion data.
     excluded : pandas.DataFrame
         participant_id, session_id, stage, reason: one row per participant-session left out, with
         all its faults.
@@ -57,29 +64,35 @@ def check_dataset(
     root = Path(dataset.root)
     people, faults = read_participants(root, labelled)
     preparation = preparation or Preparation()
-    template = preparation.template
     rows = worklist.to_dict("records")
+    plans = [plan_or_fault(dataset, row, preparation) for row in rows]
     with pool(processes) as executor:
-        futures = [executor.submit(check_scans, root, row, folders, template) for row in rows]
+        futures = [
+            executor.submit(check_scans, root, row, folders, preparation, images_of(planned))
+            for row, (planned, _) in zip(rows, plans, strict=True)
+        ]
         checked = []
         for future in futures:
             checked.append(future.result())
             if advance:
                 advance()
-    found = [list(scan_faults) for scan_faults, _ in checked]
     known = set(people["participant_id"])
-    for row, own in zip(rows, found, strict=True):
+    found = []
+    for row, seen, (planned, fault) in zip(rows, checked, plans, strict=True):
         person = row["participant_id"]
-        own += faults.get(person, [])
+        own = seen.faults + faults.get(person, [])
         if labelled and person not in known:
             own.append("no row in participants.tsv, needed one with sex and age")
-        notes = [row["note"], _missing_fields(dataset, row)]
-        try:
-            notes.append(tell_series(plan_series(dataset, row, preparation)))
-        except InputError as fault:
-            own.append(str(fault))
+        diffusion = seen.diffusion + ([fault] if fault else [])
+        notes = [row["note"], *missing_fields(planned, row), tell_series(planned), *seen.notes]
+        notes += bad_sidecar_notes(dataset, row)
+        if diffusion and row["t1w"] and not own:
+            notes.append(leave_out_diffusion(row, diffusion))
+        else:
+            own += diffusion
+        found.append(own)
         row["note"] = "; ".join(filter(None, notes)) or None
-    for first, reason in _copies(rows, [prints for _, prints in checked]):
+    for first, reason in _copies(rows, [seen.prints for seen in checked]):
         found[first].append(reason)
     columns = ["participant_id", "session_id", "stage", "reason"]
     excluded = [
@@ -94,7 +107,27 @@ def check_dataset(
     )
 
 
-def check_scans(root, row, folders=None, template=None):
+@dataclass
+class Findings:
+    """What reading one participant-session's files has shown.
+
+    Attributes
+    ----------
+    faults, diffusion : list of str
+        What is wrong; what is wrong with the diffusion series or maps only.
+    notes : list of str
+        What was seen, and leaves nothing out.
+    prints : dict of str to str
+        Path of each scan, as the worklist spells it, to the digest of its values.
+    """
+
+    faults: list = field(default_factory=list)
+    diffusion: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
+    prints: dict = field(default_factory=dict)
+
+
+def check_scans(root, row, folders=None, preparation=None, fieldmaps=()):
     """List the faults of one participant-session's scans, and of what others have prepared.
 
     Parameters
@@ -105,39 +138,44 @@ def check_scans(root, row, folders=None, template=None):
         Of the worklist.
     folders : dict of str to path-like, optional
         What others have prepared.
-    template : str, optional
-        Name of the template space.
+    preparation : settings.Preparation, optional
+    fieldmaps : iterable of path-like
+        Images by which distortion will be corrected.
 
     Returns
     -------
-    faults : list of str
-    fingerprints : dict of str to str
-        Path of each scan, as the worklist spells it, to the digest of its values.
+    Findings
     """
     places = {"raw": root} | (folders or {})
-    record = take_over(row, places, template)
+    preparation, seen = preparation or Preparation(), Findings()
+    record = take_over(row, places, preparation.template)
     if not (record.t1w or record.dwi or record.maps):
-        return ["no T1w and no diffusion series, needed one of them"], {}
-    faults, prints, seen = [], {}, {}
+        seen.faults.append("no T1w and no diffusion series, needed one of them")
+        return seen
+    shapes = {}
     for kind, ndim in (("t1w", 3), ("dwi", 4), ("maps", 3)):
+        faults = seen.faults if kind == "t1w" else seen.diffusion
         for uri in paths(row.get(kind)):
             path = locate(uri, places)
-            seen[uri] = inspect(path)
-            own = [*seen[uri].faults, *_shape_faults(seen[uri].shape, ndim, kind)]
+            image = inspect(path)
+            own = [*image.faults, *_shape_faults(image.shape, ndim, kind)]
+            own += twin_faults(path, image)
             faults += [f"{path.name} {fault}" for fault in own]
-            prints[uri] = seen[uri].fingerprint
+            seen.prints[uri], shapes[uri] = image.fingerprint, image.shape
     for kind in ("dwi", "maps"):
-        faults += _grid_faults([locate(uri, places) for uri in paths(row.get(kind))])
-    shapes = [seen[uri].shape for uri in paths(row.get("dwi"))]
-    if shapes and all(len(shape) == 4 for shape in shapes):
-        name = record.dwi[0].name
-        counts = [shape[3] for shape in shapes]
-        faults += [f"{name} {fault}" for fault in check_gradient_files(record, counts)]
-    for kind in ("t1w", "dwi"):
-        faults += _mask_faults(getattr(record, f"{kind}_mask"), getattr(record, kind))
+        seen.diffusion += _grid_faults([locate(uri, places) for uri in paths(row.get(kind))])
+    runs = [shapes[uri] for uri in paths(row.get("dwi"))]
+    if runs and all(len(shape) == 4 for shape in runs):
+        counts = [shape[3] for shape in runs]
+        faults, notes = check_gradient_files(record, counts, preparation.b0_threshold)
+        seen.diffusion += [f"{record.dwi[0].name} {fault}" for fault in faults]
+        seen.notes += [f"{record.dwi[0].name} {note}" for note in notes]
+    seen.faults += _mask_faults(record.t1w_mask, record.t1w)
+    seen.diffusion += _mask_faults(record.dwi_mask, record.dwi)
     for path in (record.t1w_to_template, record.template_to_t1w):
-        faults += _transform_faults(path)
-    return faults + _motion_faults(record) + _space_faults(record), prints
+        seen.faults += _transform_faults(path)
+    seen.diffusion += _motion_faults(record) + _space_faults(record) + fieldmap_faults(fieldmaps)
+    return seen
 
 
 def _shape_faults(shape, ndim, kind):
@@ -237,72 +275,6 @@ def _space_faults(record):
             "--derivatives qsiprep=PATH beside qsirecon=PATH, or maps in the template's space"
         ]
     return []
-
-
-def check_gradient_files(record, counts):
-    """List the faults of a series' b-values and b-vectors.
-
-    Parameters
-    ----------
-    record : prepared.Record
-        With ``bval`` and ``bvec``, one for each run.
-    counts : list of int
-        Volumes of each run.
-
-    Returns
-    -------
-    list of str
-    """
-    missing = [kind for kind in ("bval", "bvec") if len(getattr(record, kind)) < len(counts)]
-    if missing:
-        return [f"has no {' and no '.join(missing)} file"]
-    parts, faults = [], []
-    for bval, bvec, count in zip(record.bval, record.bvec, counts, strict=True):
-        try:
-            bvals = np.loadtxt(bval, ndmin=1).ravel()
-            bvecs = np.loadtxt(bvec, ndmin=2)
-        except (OSError, ValueError) as fault:
-            return [f"has b-values or b-vectors that cannot be read ({fault})"]
-        bvecs = bvecs.T if bvecs.shape[0] == 3 and bvecs.shape[1] != 3 else bvecs
-        if bvals.size != count:
-            faults.append(f"has {bvals.size} b-values for {count} volumes")
-        if bvecs.shape != (count, 3):
-            faults.append(
-                f"has {len(bvecs)} b-vectors of {bvecs.shape[-1]} numbers for {count} volumes"
-            )
-        parts.append((bvals, bvecs))
-    return faults or _gradient_faults(*map(np.concatenate, zip(*parts, strict=True)))
-
-
-def _gradient_faults(bvals, bvecs):
-    """List the faults of the gradients of all runs together."""
-    from bids_sexclf.diffusion import fit_tensor
-
-    faults = []
-    if not (bvals <= 50).any():
-        faults.append(f"has no b=0 volume (lowest b-value {bvals.min():g}), needed one at most 50")
-    weighted = bvals > 50
-    length = np.linalg.norm(bvecs[weighted], axis=1)
-    wrong = int((~(np.abs(length - 1) < 0.05)).sum())
-    if wrong:
-        faults.append(f"has {wrong} b-vectors that are not of unit length")
-    if not faults:
-        try:  # a fit of one voxel meets every demand on the gradients, and no other rule can drift
-            fit_tensor(np.ones((1, 1, 1, len(bvals))), bvals, np.nan_to_num(bvecs))
-        except InputError as fault:
-            faults.append(f"cannot determine a tensor: {fault}")
-    return faults
-
-
-def _missing_fields(dataset, row):
-    """Say which sidecar fields a raw series lacks."""
-    series = paths(row["dwi"])
-    if not series or source_of(series[0]) != "raw":
-        return None
-    held = read_metadata(dataset, series[0])
-    missing = [field for field in DWI_FIELDS if field not in held]
-    name = Path(series[0]).name
-    return f"{name} lacks {' and '.join(missing)}" if missing else None
 
 
 def _copies(rows, prints):

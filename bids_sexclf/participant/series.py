@@ -6,6 +6,7 @@ from bids_sexclf.distortion.fieldmaps import choose
 from bids_sexclf.errors import REFUSALS, InputError
 from bids_sexclf.given.prepared import source_of
 from bids_sexclf.layout import find_fieldmaps, paths, read_metadata
+from bids_sexclf.layout.sidecars import OF_SERIES, check_sidecar
 
 
 def plan_series(dataset, row, preparation):
@@ -21,13 +22,13 @@ def plan_series(dataset, row, preparation):
     Returns
     -------
     dict
-        ``metadata``: the sidecar; ``distortion``: a `fieldmaps.Correction`. None where
-        nothing is to be corrected.
+        ``metadata``: the sidecar; ``distortion``: a `fieldmaps.Correction`, None where nothing
+        is to be corrected; ``series_notes``: list of str.
 
     Raises
     ------
     InputError
-        If what a method named by the user needs is absent, or a sidecar holds what cannot be used.
+        If what a method named by the user needs is absent, or a sidecar cannot be used.
     """
     try:
         return _plan_series(dataset, row, preparation)
@@ -49,15 +50,17 @@ def _plan_series(dataset, row, preparation):
 
     series = paths(row["dwi"])
     if not series or source_of(series[0]) != "raw":
-        return {"metadata": {}, "distortion": None}
+        return {"metadata": {}, "distortion": None, "series_notes": []}
     metadata, asked = read_metadata(dataset, series[0]), preparation.distortion
+    check_sidecar(series[0], metadata, OF_SERIES)
     if uses_eddy(preparation):
         encoding_row(metadata)  # refuses a sidecar that cannot tell it
     if asked == "none":
-        return {"metadata": metadata, "distortion": None}
+        return {"metadata": metadata, "distortion": None, "series_notes": []}
     found = find_fieldmaps(dataset, row | {"dwi": series[0]})
     tools = {"t1w": bool(row["t1w"]), "topup": bool(shutil.which("topup"))}
-    return {"metadata": metadata, "distortion": choose(asked, found, **tools)}
+    chosen = choose(asked, found, **tools)
+    return {"metadata": metadata, "distortion": chosen, "series_notes": found["notes"]}
 
 
 def tell_series(planned):
@@ -72,9 +75,28 @@ def tell_series(planned):
     -------
     str or None
     """
+    chosen, notes = planned["distortion"], list(planned["series_notes"])
+    if chosen is not None and chosen.method == "none":
+        notes.append(f"distortion stays: {chosen.why}")
+    elif chosen is not None:
+        notes.append(f"distortion corrected by {chosen.method}: {chosen.why}")
+    return "; ".join(notes) or None
+
+
+def images_of(planned):
+    """List the images that a correction of distortion reads.
+
+    Parameters
+    ----------
+    planned : dict
+        As `plan_series` gives it.
+
+    Returns
+    -------
+    list of str
+        Paths.
+    """
     chosen = planned["distortion"]
-    if chosen is None:
-        return None
-    if chosen.method == "none":
-        return f"distortion stays: {chosen.why}"
-    return f"distortion corrected by {chosen.method}: {chosen.why}"
+    inputs = (chosen.inputs if chosen is not None else None) or {}
+    entries = [inputs.get("path"), *(inputs.get("phase") or []), inputs.get("magnitude")]
+    return [path for path in entries if path]

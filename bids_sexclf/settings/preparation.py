@@ -55,6 +55,13 @@ class Preparation(Record):
     dwi_runs: Literal["concatenate", "first"] = choice(
         "concatenate", "Several runs of one diffusion series: join their volumes, or the first."
     )
+    b0_threshold: float = choice(
+        50.0,
+        "Largest b-value of a volume that counts as b0, s/mm²; FSL's eddy keeps its own limit. "
+        "Weighted volumes without a direction (trace images) are left out.",
+        minimum=0,
+        maximum=200,
+    )
     denoise: Literal["mppca", "patch2self", "none"] = choice(
         "mppca",
         "How thermal noise is removed from diffusion series: Marchenko-Pastur PCA, Patch2Self, or "

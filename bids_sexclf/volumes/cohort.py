@@ -31,8 +31,13 @@ def open_cohort(path, shape=None):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         return np.lib.format.open_memmap(path, "w+", np.float32, shape)
     try:
-        return np.lib.format.open_memmap(path, "r")
-    except (OSError, ValueError) as fault:
+        array = np.lib.format.open_memmap(path, "r")
+        if array.dtype != np.float32 or array.ndim != 4 or not array.flags.c_contiguous:
+            raise ValueError(f"an array of {array.dtype} of shape {array.shape}")
+        if array.offset + array.nbytes != Path(path).stat().st_size:
+            raise ValueError("its size is not what its header tells")
+        return array
+    except Exception as fault:  # numpy raises many kinds on a damaged header
         raise InputError(
             f"Found {path}, which is no cohort array ({fault}); needed the one that the cohort "
             "stage writes. Run again with --first cohort."

@@ -4,14 +4,20 @@ import numpy as np
 
 from bids_sexclf.disk import whole
 from bids_sexclf.errors import InputError, ToolError
+from bids_sexclf.volumes.streams import StreamError, open_image
 
 
 def load(path, ndim=None):
-    """Load an image as an array.
+    """Load an image as an array, from a file that is whole.
+
+    A compressed file is read to its end, with its checksums, and may hold nothing behind the last
+    voxel. An uncompressed file must have the size that its header tells; it holds no checksum, so
+    that a voxel changed on the way cannot be seen.
 
     Parameters
     ----------
     path : path-like
+        Ends in ``.nii`` or ``.nii.gz``.
     ndim : int, optional
         Dimensions the array must have; a trailing axis of length one is dropped.
 
@@ -24,15 +30,17 @@ def load(path, ndim=None):
     Raises
     ------
     InputError
-        If the file cannot be read or has other dimensions.
+        If the file cannot be read, is damaged, or has other dimensions.
     """
-    import nibabel as nib
-
     try:
-        image = nib.load(path)
-        array = np.asarray(image.dataobj, dtype=np.float32)
-    except Exception as fault:  # nibabel raises many kinds on a damaged file
+        with open_image(path) as stream:
+            shape, affine = stream.shape, stream.affine
+            values = np.empty(int(np.prod(shape)), np.float32)
+            stream.read_values(values)
+            stream.check_end()
+    except StreamError as fault:
         raise unreadable(path, fault) from fault
+    array = values.reshape(shape, order="F")
     while ndim is not None and array.ndim > ndim and array.shape[-1] == 1:
         array = array[..., 0]
     if ndim is not None and array.ndim != ndim:
@@ -40,7 +48,7 @@ def load(path, ndim=None):
             f"Found {path} with shape {array.shape}, needed {ndim} dimensions. Choose another "
             "file, or convert the scan again."
         )
-    return array, image.affine
+    return array, affine
 
 
 def unreadable(path, fault):
@@ -50,15 +58,15 @@ def unreadable(path, fault):
     ----------
     path : path-like
     fault : Exception
-        What reading it raised.
+        A `StreamError`, whose words follow the name, or what another reader raised.
 
     Returns
     -------
     InputError
     """
+    words = str(fault) if isinstance(fault, StreamError) else f"cannot be read ({fault})"
     return InputError(
-        f"Found {path}, which cannot be read ({fault}); needed a whole NIfTI image. Copy it "
-        "again from its source."
+        f"Found {path}, which {words}; needed a whole NIfTI image. Copy it again from its source."
     )
 
 

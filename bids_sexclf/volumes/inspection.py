@@ -1,14 +1,17 @@
 """Say what is wrong with an image file before anything is computed from it."""
 
-import gzip
 import hashlib
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 
-CHUNK = 2**22
-"""How much of a stream is held at once, bytes."""
+from bids_sexclf.volumes.streams import CHUNK, StreamError, open_image, say_kind
+
+LARGEST = float(np.finfo(np.float32).max)
+"""Values beyond this are infinite once they are float32."""
+
+MOST_VOLUMES = 100_000
+"""More volumes than any series has; a header that tells more is wrong."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,12 @@ class Inspection:
 
 
 def inspect(path):
-    """Read the whole stream of a NIfTI image and say what is wrong with it.
+    """Read a NIfTI image to its end and say what is wrong with it.
 
-    Memory does not grow with the file: values are checked in chunks. Half a
-    ``.nii.gz`` is found, since the stream ends before its promised end.
+    Memory does not grow with the file: values are checked in chunks. A compressed file is checked
+    against its own length and checksums, and may hold nothing behind the last voxel. An
+    uncompressed file has no checksum: that it is cut or too long is seen, that a bit of a voxel
+    has changed is not.
 
     Parameters
     ----------
@@ -46,55 +51,56 @@ def inspect(path):
     -------
     Inspection
     """
-    import nibabel as nib
-
+    shape, zooms, digest, faults = (), (), "", []
     try:
-        image = nib.load(path)
-        header, shape = image.header, tuple(int(size) for size in image.shape)
-        dtype, offset = header.get_data_dtype(), int(image.dataobj.offset)
-    except Exception as fault:  # nibabel raises many kinds on a damaged header
-        reason = " ".join(str(fault).split())[:200]
-        return Inspection((), (), "", (f"cannot be read as an image ({reason})",))
-    zooms = tuple(float(zoom) for zoom in header.get_zooms())
+        with open_image(path) as stream:
+            shape = stream.shape
+            zooms = tuple(float(zoom) for zoom in stream.header.get_zooms())
+            if any(not np.isfinite(zoom) or zoom <= 0 for zoom in zooms[:3]):
+                faults.append(f"voxel size {zooms[:3]} is not positive")
+            affine = stream.affine
+            if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+                faults.append("the affine does not span space")
+            if stream.dtype.kind not in "iuf":
+                raise StreamError(say_kind(stream.dtype))
+            digest, values = _check_values(stream)
+            stream.check_end()
+            faults += values
+    except StreamError as fault:
+        faults.append(str(fault))
+    return Inspection(shape, zooms, digest, tuple(faults))
+
+
+def _check_values(stream):
+    """Read all values of an image: their digest and their faults."""
+    shape, dtype = stream.shape, stream.dtype
+    per_volume = int(np.prod(shape[:3], dtype=object)) * dtype.itemsize
+    count = int(np.prod(shape[3:], dtype=object))
+    if count > MOST_VOLUMES:
+        raise StreamError(f"has {count} volumes in its header, needed at most {MOST_VOLUMES}")
+    digest = hashlib.sha256(repr((shape, str(dtype))).encode())
+    constant, unfinite, large = [], [], []
+    for index in range(count):
+        low, high, bad, read = _one_volume(stream, per_volume, digest)
+        if read < per_volume:
+            raise StreamError(
+                f"is truncated: volume {index} of {count} ends after {read} of {per_volume} bytes"
+            )
+        reach = max(abs(float(edge) * stream.slope + stream.inter) for edge in (low, high))
+        if bad:
+            unfinite.append((index, bad))
+        elif low == high:
+            constant.append(index)
+        elif not reach <= LARGEST:
+            large.append(index)
     faults = []
-    if any(not np.isfinite(zoom) or zoom <= 0 for zoom in zooms[:3]):
-        faults.append(f"voxel size {zooms[:3]} is not positive")
-    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-6:
-        faults.append("the affine does not span space")
-    digest, values = _stream(path, offset, dtype, shape)
-    return Inspection(shape, zooms, digest, tuple(faults + values))
-
-
-def _stream(path, offset, dtype, shape):
-    """Walk through the values of an image: their digest and their faults."""
-    per_volume = int(np.prod(shape[:3])) * dtype.itemsize
-    count = int(np.prod(shape[3:])) if len(shape) > 3 else 1
-    digest, faults = hashlib.sha256(repr((shape, str(dtype))).encode()), []
-    opened = gzip.open if str(path).endswith(".gz") else open
-    try:
-        with opened(path, "rb") as stream:
-            stream.seek(offset)
-            constant, unfinite = [], []
-            for index in range(count):
-                low, high, bad, read = _one_volume(stream, per_volume, dtype, digest)
-                if read < per_volume:
-                    faults.append(
-                        f"is truncated: volume {index} of {count} ends after {read} of "
-                        f"{per_volume} bytes"
-                    )
-                    break
-                if bad:
-                    unfinite.append((index, bad))
-                elif low == high:
-                    constant.append(index)
-            stream.read(1)  # reaches the checksum that closes a gzip stream
-    except (OSError, EOFError, zlib.error) as fault:
-        return digest.hexdigest(), [f"is truncated or damaged ({fault})"]
     if unfinite:
         total = sum(bad for _, bad in unfinite)
         faults.append(f"holds {total} non-finite values in volume(s) {_some(unfinite)}")
     if constant:
         faults.append(f"holds one constant value in volume(s) {_some(constant)}")
+    if large:
+        faults.append(f"holds values beyond {LARGEST:.2g} in volume(s) {_some(large)}")
     return digest.hexdigest(), faults
 
 
@@ -103,21 +109,22 @@ def _some(entries):
     return ", ".join(map(str, indices[:5])) + (" …" if len(indices) > 5 else "")
 
 
-def _one_volume(stream, size, dtype, digest):
+def _one_volume(stream, size, digest):
     """Read one volume in chunks: lowest, highest, count of non-finite values, bytes read."""
-    low, high, bad, read = np.inf, -np.inf, 0, 0
-    step = CHUNK - CHUNK % dtype.itemsize
-    while read < size:
-        block = stream.read(min(step, size - read))
-        if not block:
-            break
-        read += len(block)
-        digest.update(block)
-        values = np.frombuffer(block[: len(block) - len(block) % dtype.itemsize], dtype)
-        if dtype.kind in "fc":
+    low, high, bad, done = np.inf, -np.inf, 0, 0
+    buffer = np.empty(min(size, CHUNK - CHUNK % stream.dtype.itemsize), np.uint8)
+    while done < size:
+        block = buffer[: size - done]
+        read = stream.read_into(block)
+        done += read
+        digest.update(block[:read])
+        values = block[: read - read % stream.dtype.itemsize].view(stream.dtype)
+        if stream.dtype.kind == "f":
             finite = np.isfinite(values)
-            bad += int((~finite).sum())
-            values = np.abs(values[finite]) if dtype.kind == "c" else values[finite]
-        if values.size and dtype.names is None:
+            bad += values.size - int(finite.sum())
+            values = values[finite] if bad else values
+        if values.size:
             low, high = min(low, values.min()), max(high, values.max())
-    return low, high, bad, read
+        if read < len(block):
+            break
+    return low, high, bad, done

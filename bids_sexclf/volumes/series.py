@@ -12,7 +12,7 @@ import numpy as np
 from bids_sexclf.disk import whole
 from bids_sexclf.errors import InputError
 from bids_sexclf.volumes.images import unreadable
-from bids_sexclf.volumes.inspection import CHUNK
+from bids_sexclf.volumes.streams import CHUNK, StreamError, open_image
 
 
 def open_series(path):
@@ -32,32 +32,60 @@ def open_series(path):
     InputError
         If it cannot be read or has other dimensions.
     """
-    import nibabel as nib
-
-    try:
-        # One open file: a compressed one is then read through once, not once per volume.
-        image = nib.load(path, keep_file_open=True)
-    except Exception as fault:  # nibabel raises many kinds on a damaged file
-        raise unreadable(path, fault) from fault
+    # One open file: a compressed one is then read through once, not once per volume.
+    image = _open(path, keep_file_open=True)
     if len(image.shape) != 4:
-        raise InputError(
-            f"Found {path} with shape {image.shape}, needed a series of volumes (four "
-            "dimensions). Choose another file, or convert the scan again."
-        )
+        raise _not_four(path, image.shape)
     return image
 
 
+def _open(path, **options):
+    """Open an image by nibabel whose header, and size if it is not compressed, are sound."""
+    import nibabel as nib
+
+    try:
+        with open_image(path):
+            return nib.load(path, **options)
+    except Exception as fault:  # nibabel raises many kinds on a damaged file
+        raise unreadable(path, fault) from fault
+
+
 def volumes(path):
-    """Give the volumes of a series one after the other, float32, shape (X, Y, Z) each."""
-    image = open_series(path)
-    for index in range(image.shape[3]):
-        try:
-            yield np.asarray(image.dataobj[..., index], dtype=np.float32)
-        except Exception as fault:  # a stream that ends early, or is damaged
-            raise InputError(
-                f"Found {path}, whose volume {index} cannot be read ({fault}); needed a whole "
-                "series. Copy it again from its source."
-            ) from fault
+    """Give the volumes of a series one after the other, float32, shape (X, Y, Z) each.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Yields
+    ------
+    ndarray of float32, shape (X, Y, Z)
+
+    Raises
+    ------
+    InputError
+        If the series cannot be read, or is damaged. A checksum stands at the very end of a
+        compressed file, so this may come after the last volume.
+    """
+    try:
+        with open_image(path) as stream:
+            if len(stream.shape) != 4:
+                raise _not_four(path, stream.shape)
+            for _ in range(stream.shape[3]):
+                volume = np.empty(int(np.prod(stream.shape[:3])), np.float32)
+                stream.read_values(volume)
+                yield volume.reshape(stream.shape[:3], order="F")
+            stream.check_end()
+    except StreamError as fault:
+        raise unreadable(path, fault) from fault
+
+
+def _not_four(path, shape):
+    """Word the refusal of an image that is no series."""
+    return InputError(
+        f"Found {path} with shape {shape}, needed a series of volumes (four dimensions). Choose "
+        "another file, or convert the scan again."
+    )
 
 
 def load_series(path):
@@ -95,29 +123,31 @@ def open_slabs(path, folder):
     InputError
         If the file cannot be read or has other dimensions.
     """
-    import nibabel as nib
-
     unpacked = None
     try:
-        try:
-            if str(path).endswith(".gz"):
-                unpacked = Path(folder, f"unpacked-{os.getpid()}.nii")
-                with gzip.open(path) as packed, unpacked.open("wb") as plain:
-                    shutil.copyfileobj(packed, plain, CHUNK)
-            # What is mapped counts as memory in use; what is read is gone with its slab.
-            image = nib.load(unpacked or path, mmap=False)
-        except Exception as fault:  # nibabel and gzip raise many kinds on a damaged file
-            raise unreadable(path, fault) from fault
+        if str(path).endswith(".gz"):
+            unpacked = Path(folder, f"unpacked-{os.getpid()}.nii")
+            _unpack(path, unpacked)
+        # What is mapped counts as memory in use; what is read is gone with its slab.
+        image = _open(unpacked or path, mmap=False)
         shape = image.shape[:4] + tuple(size for size in image.shape[4:] if size != 1)
         if len(shape) != 4:
-            raise InputError(
-                f"Found {path} with shape {image.shape}, needed 4 dimensions. Choose another "
-                "file, or convert the scan again."
-            )
+            raise _not_four(path, image.shape)
         yield image.dataobj.reshape(shape), image.affine
     finally:
         if unpacked is not None:
             unpacked.unlink(missing_ok=True)
+
+
+def _unpack(path, target):
+    """Unpack a compressed image, after all of it was checked: damage costs no room on the disk."""
+    try:
+        with open_image(path) as stream:
+            stream.check_all()
+        with gzip.open(path) as packed, open(target, "wb") as plain:
+            shutil.copyfileobj(packed, plain, CHUNK)
+    except StreamError as fault:
+        raise unreadable(path, fault) from fault
 
 
 def series_gb(path):

@@ -149,7 +149,7 @@ def test_a_series_is_read_in_slabs_with_its_scaling(tmp_path, suffix):
 def test_half_a_series_is_refused_and_leaves_nothing_behind(tmp_path, scan):
     whole = open(scan["in_file"], "rb").read()
     (tmp_path / "half.nii.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match="half.nii.gz, which cannot be read.*Copy it again"):
+    with pytest.raises(InputError, match="half.nii.gz, which is truncated.*Copy it again"):
         with open_slabs(tmp_path / "half.nii.gz", tmp_path):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["half.nii.gz"]

@@ -82,7 +82,7 @@ def test_joined_runs_keep_volumes_and_gradients_in_order(inside):
         name: [str(inside / f"{run}.{end}") for run in (0, 1)]
         for name, end in (("in_files", "nii.gz"), ("bvals", "bval"), ("bvecs", "bvec"))
     }
-    made = given.JoinSeries(**files).run().outputs
+    made = given.TakeSeries(**files).run().outputs
     np.testing.assert_allclose(read(made.dwi), np.concatenate(parts, -1), rtol=1e-6)
     assert np.loadtxt(made.bval).tolist() == [0, 0, 1000, 1000, 1000]
     assert np.loadtxt(made.bvec)[0].tolist() == [0.5, 0.5, 1.5, 1.5, 1.5]

@@ -1,3 +1,5 @@
+import gzip
+import json
 import shutil
 
 import nibabel as nib
@@ -49,6 +51,18 @@ def check(root):
     return set(ready["participant_id"]), dict(
         zip(excluded["participant_id"], excluded["reason"], strict=True)
     )
+
+
+def note_of(root, person="sub-1"):
+    """Give the note of a participant who is prepared without diffusion data."""
+    indexed = layout.open_dataset(root)
+    ready, excluded = check_dataset(indexed, layout.find_scans(indexed))
+    assert excluded.empty and len(ready) == 3
+    row = ready.set_index("participant_id").loc[person]
+    assert row["t1w"] and not any(row[kind] for kind in ("dwi", "bval", "bvec"))
+    others = ready[ready["participant_id"] != person]
+    assert others["dwi"].notna().all()
+    return row["note"]
 
 
 def test_sound_scans_all_pass(dataset):
@@ -124,13 +138,6 @@ def two_rows(root):
     ("spoil", "words"),
     [
         (cut, "truncated"),
-        (drop_bvals, "2 b-values for 9 volumes"),
-        (stretch_bvecs, "8 b-vectors that are not of unit length"),
-        (zero_bvecs, "not of unit length"),
-        (one_direction, "cannot determine a tensor"),
-        (no_bvec, "no bvec file"),
-        (no_b0, "no b=0 volume"),
-        (nan_slab, "non-finite values in volume(s) 2"),
         (all_zero, "one constant value"),
         (flat_t1w, "needed 3 dimensions"),
         (no_sex, "sex is unknown"),
@@ -143,6 +150,178 @@ def test_a_fault_leaves_out_its_participant_and_nobody_else(dataset, spoil, word
     ready, excluded = check(dataset)
     assert ready == {"sub-2", "sub-3"}
     assert words in excluded["sub-1"]
+
+
+def set_bvals(*values):
+    def change(root):
+        np.savetxt(root / "sub-1/dwi/sub-1_dwi.bval", [values], fmt="%g")
+
+    return change
+
+
+def write_bvals(content):
+    def change(root):
+        (root / "sub-1/dwi/sub-1_dwi.bval").write_bytes(content)
+
+    return change
+
+
+def sidecar(**fields):
+    def change(root):
+        (root / "sub-1/dwi/sub-1_dwi.json").write_text(json.dumps(fields))
+
+    return change
+
+
+def raw_sidecar(content):
+    def change(root):
+        (root / "sub-1/dwi/sub-1_dwi.json").write_bytes(content)
+
+    return change
+
+
+def linked_sidecar(root):
+    (root / "sub-1/dwi/sub-1_dwi.json").symlink_to(root / ".git/annex/objects/absent")
+
+
+def fieldmap(**fields):
+    """Write a gradient-echo field map whose phase is cut off, or whose sidecar is wrong."""
+
+    def change(root):
+        sidecar(PhaseEncodingDirection="j", TotalReadoutTime=0.05)(root)
+        folder = root / "sub-1/fmap"
+        rng = np.random.default_rng(4)
+        for kind in ("phasediff", "magnitude1"):
+            save(rng.random((12, 12, 12)), np.eye(4), folder / f"sub-1_{kind}.nii.gz")
+        about = {"EchoTime1": 0.0049, "EchoTime2": 0.0074} | fields
+        (folder / "sub-1_phasediff.json").write_text(json.dumps(about))
+        if not fields:
+            path = folder / "sub-1_phasediff.nii.gz"
+            path.write_bytes(path.read_bytes()[:-500])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (drop_bvals, "2 b-values for 9 volumes"),
+        (stretch_bvecs, "8 b-vectors that are not of unit length"),
+        (zero_bvecs, "not of unit length"),
+        (one_direction, "cannot determine a tensor"),
+        (no_bvec, "no bvec file"),
+        (no_b0, "no b=0 volume"),
+        (nan_slab, "non-finite values in volume(s) 2"),
+        (set_bvals(0, *[1] * 8), "if they are in ms/µm², multiply the .bval file by 1000"),
+        (set_bvals(0, *[1e9] * 8), "if they are in s/m², multiply the .bval file by 1e-06"),
+        (set_bvals(*[0] * 9), "no volume is diffusion-weighted"),
+        (set_bvals(0, *[-1000] * 8), "b-values such as -1000"),
+        (set_bvals(0, np.nan, *[1000] * 7), "b-values such as nan"),
+        (write_bvals(b"0 1000 b=1000"), "could not convert string to float: 'b=1000'"),
+        (write_bvals(b""), "without any number"),
+        (write_bvals(b"\xff\xfe0\x00"), "cannot be read"),
+        (sidecar(PhaseEncodingDirection="y-"), "PhaseEncodingDirection 'y-' (needed one of i, i-"),
+        (sidecar(PhaseEncodingDirection=["j"]), "PhaseEncodingDirection ['j'] (needed one of"),
+        (sidecar(TotalReadoutTime="0.05"), "TotalReadoutTime '0.05' (needed seconds"),
+        (sidecar(TotalReadoutTime=50), "if it is in ms, write 0.05"),
+        (sidecar(EchoTime=90), "EchoTime 90 (needed seconds"),
+        (sidecar(PartialFourier="6/8"), "PartialFourier '6/8' (needed a number"),
+        (raw_sidecar(b""), "sub-1_dwi.json, the sidecar of sub-1_dwi.nii.gz, which is empty"),
+        (raw_sidecar(b'\xef\xbb\xbf{"EchoTime": 0.09}'), "begins with a byte-order mark"),
+        (raw_sidecar('{"InstitutionName": "Köln"}'.encode("latin-1")), "is not UTF-8 text"),
+        (raw_sidecar(b'{"EchoTime": 0.09,}'), "is no JSON"),
+        (raw_sidecar(b"[1]"), "holds no JSON object"),
+        (linked_sidecar, "is a link to a file that is not there"),
+        (fieldmap(), "sub-1_phasediff.nii.gz is truncated"),
+        (fieldmap(EchoTime1=4.9, EchoTime2=7.4), "sub-1_phasediff.nii.gz with EchoTime1 4.9"),
+        (fieldmap(IntendedFor=3), "holds an IntendedFor that is not text"),
+        (sidecar(run=9), "holds 'run', which only the name"),
+        (raw_sidecar(b'{"EchoTime": 1e999}'), "EchoTime inf"),
+        (raw_sidecar(b'{"EchoTime": "\\ud800"}'), "is not UTF-8"),
+        (raw_sidecar(b"[" * 10**6), "sub-1_dwi.json"),
+        (sidecar(PhaseEncodingDirection={"a": [1]}), "PhaseEncodingDirection {"),
+        (sidecar(B0FieldSource={"a": 1}), "B0FieldSource {"),
+    ],
+)
+def test_a_fault_of_diffusion_data_does_not_cost_the_t1w(dataset, spoil, words):
+    spoil(dataset)
+    note = note_of(dataset)
+    assert "prepared without its diffusion data" in note and words in note
+
+
+def test_without_a_t1w_a_fault_of_diffusion_data_leaves_out_the_participant(dataset):
+    drop_bvals(dataset)
+    shutil.rmtree(dataset / "sub-1/anat")
+    ready, excluded = check(dataset)
+    assert ready == {"sub-2", "sub-3"} and "2 b-values" in excluded["sub-1"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"0,1000,1000,1000,1000,1000,1000,1000,1000\n",
+        b"0\r\n1000 1000 1000\r\n1000 1000 1000 1000 1000  \r\n\r\n",
+        b"\xef\xbb\xbf0\t1e3\t1000\t1000\t1000\t1000\t1000\t1000\t1000",
+    ],
+)
+def test_gradients_in_other_clear_forms_are_read(dataset, content):
+    write_bvals(content)(dataset)
+    indexed = layout.open_dataset(dataset)
+    ready, excluded = check_dataset(indexed, layout.find_scans(indexed))
+    assert excluded.empty and ready["dwi"].notna().all()
+
+
+def test_trace_volumes_are_noted(dataset):
+    path = dataset / "sub-1/dwi/sub-1_dwi.bvec"
+    bvecs = np.loadtxt(path)
+    bvecs[:, -1] = 0
+    np.savetxt(path, bvecs)
+    indexed = layout.open_dataset(dataset)
+    ready, _ = check_dataset(indexed, layout.find_scans(indexed))
+    row = ready.set_index("participant_id").loc["sub-1"]
+    assert row["dwi"] and "holds 1 trace volume(s)" in row["note"]
+
+
+def test_the_limit_of_b0_volumes_is_a_choice(dataset):
+    set_bvals(60, *[1000] * 8)(dataset)
+    assert "needed one at most 50; --b0-threshold" in note_of(dataset)
+    indexed, choices = layout.open_dataset(dataset), Preparation(b0_threshold=60)
+    ready, _ = check_dataset(indexed, layout.find_scans(indexed), preparation=choices)
+    assert ready["dwi"].notna().all()
+
+
+def test_a_bad_sidecar_that_nobody_needs_is_noted(dataset):
+    (dataset / "T1w.json").write_text("{")
+    (dataset / "sub-1/anat/sub-1_T1w.json").write_text("")
+    indexed = layout.open_dataset(dataset)
+    ready, excluded = check_dataset(indexed, layout.find_scans(indexed))
+    assert excluded.empty and ready["dwi"].notna().all()
+    assert ready["note"].str.contains("T1w.json is no JSON").all()
+    assert "sub-1_T1w.json is empty, and is not needed" in ready["note"].iloc[0]
+
+
+def test_a_field_map_of_what_is_not_there_is_noted(dataset):
+    fieldmap(IntendedFor=["dwi/sub-1_dwi.nii.gz", "bids::sub-1/func/sub-1_bold.nii.gz"])(dataset)
+    indexed = layout.open_dataset(dataset)
+    ready, _ = check_dataset(indexed, layout.find_scans(indexed))
+    note = ready.set_index("participant_id").loc["sub-1", "note"]
+    assert "meant for sub-1/func/sub-1_bold.nii.gz, not there" in note
+
+
+@pytest.mark.parametrize("kind", ["anat/sub-1_T1w", "dwi/sub-1_dwi"])
+def test_an_unpacked_copy_beside_a_scan_is_no_second_run(dataset, kind):
+    path = dataset / f"sub-1/{kind}.nii.gz"
+    plain = path.with_suffix("")
+    plain.write_bytes(gzip.decompress(path.read_bytes()))
+    indexed = layout.open_dataset(dataset)
+    scans = layout.find_scans(indexed).set_index("participant_id").loc["sub-1"]
+    assert scans["t1w"] == "sub-1/anat/sub-1_T1w.nii.gz"
+    assert scans["dwi"] == "sub-1/dwi/sub-1_dwi.nii.gz"
+    assert f"{path.name} and not {plain.name}" in scans["note"]
+    assert check(dataset)[1] == {}
+    plain.write_bytes(plain.read_bytes()[:-1] + b"\x7f")
+    told = check(dataset)[1].get("sub-1") or note_of(dataset)
+    assert f"{path.name} lies beside {plain.name}, which holds other voxels" in told
 
 
 def test_unlabelled_participants_run_where_they_are_allowed(dataset):
@@ -181,6 +360,7 @@ def template(tmp_path):
 def test_when_nobody_is_left_the_reasons_are_in_the_error(dataset, template, tmp_path):
     for person in ("sub-1", "sub-2", "sub-3"):
         (dataset / person / "dwi" / f"{person}_dwi.bvec").unlink()
+        shutil.rmtree(dataset / person / "anat")
     with pytest.raises(InputError, match="no bvec file"):
         plan(dataset, tmp_path / "out", Run(nprocs=1), template)
 
@@ -241,7 +421,9 @@ def given(dataset, tmp_path):
             indexed, planned, folders=folders, preparation=Preparation(template="Phantom")
         )
         assert {"sub-2", "sub-3"} <= set(ready["participant_id"])
-        return "; ".join(excluded["reason"])
+        notes = ready.loc[ready["participant_id"] == "sub-1", "note"]
+        left_out = [note for note in notes if "without its diffusion data" in note]
+        return "; ".join([*excluded["reason"], *left_out])
 
     return folder, maps, check
 
@@ -354,7 +536,7 @@ def test_runs_on_different_grids_are_told(dataset):
         shutil.copy(dataset / f"sub-1/dwi/sub-1_dwi{end}", stem.with_suffix(end))
     array = np.random.default_rng(7).random((11, 10, 10, 9))
     save(array, np.eye(4), stem.with_suffix(".nii.gz"))
-    reason = check(dataset)[1]["sub-1"]
+    reason = note_of(dataset)
     assert "sub-1_run-2_dwi.nii.gz lies on another grid" in reason and "--dwi-runs first" in reason
     save(array[:10], np.eye(4), stem.with_suffix(".nii.gz"))
     assert check(dataset)[1] == {}

@@ -1,0 +1,196 @@
+"""Read the b-values and b-vectors of a series from their files, and say what is wrong with them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from bids_sexclf.errors import InputError
+
+B0_THRESHOLD = 50.0
+"""Volumes up to this b-value count as b0 where nobody chooses another, s/mm²."""
+
+LOWEST_B, HIGHEST_B = 200, 50_000
+"""Between these lies the largest b-value of every series that a tensor can be fitted to, s/mm²."""
+
+UNITS = {"s/m²": 1e-6, "ms/µm²": 1e3}
+"""Units that are met in place of s/mm², with the factor that mends them."""
+
+LARGEST_FILE = 10**7
+"""Bytes; more is no file of gradients."""
+
+
+def read_bvals(path):
+    """Read the b-values of a series, in one line or several.
+
+    Parameters
+    ----------
+    path : path-like
+        Numbers with blanks, tabs, commas or semicolons between them.
+
+    Returns
+    -------
+    ndarray of float, shape (N,)
+        s/mm².
+
+    Raises
+    ------
+    InputError
+        If the file is absent, empty, or holds other things than numbers.
+    """
+    return np.array([value for row in _read_rows(path, "b-values") for value in row])
+
+
+def read_gradients(bval, bvec):
+    """Read the b-values and b-vectors of a series.
+
+    Parameters
+    ----------
+    bval, bvec : path-like
+        As FSL and BIDS write them: three lines of x, y, z; one line per volume is taken too.
+
+    Returns
+    -------
+    bvals : ndarray of float, shape (N,)
+        s/mm².
+    bvecs : ndarray of float, shape (M, 3)
+        Zero where the file holds NaN, as it may for b0 volumes. M is N in a sound pair of files.
+
+    Raises
+    ------
+    InputError
+        If a file is absent, empty, or holds other things than numbers; if the b-vectors are no
+        table of three lines or three columns.
+    """
+    bvals, rows = read_bvals(bval), _read_rows(bvec, "b-vectors")
+    lengths = sorted({len(row) for row in rows})
+    if len(lengths) > 1 or 3 not in (len(rows), lengths[0]):
+        raise InputError(
+            f"Found {bvec} with {len(rows)} lines of {' and '.join(map(str, lengths))} numbers, "
+            "needed three lines (x, y, z) of one number per volume. Write the b-vectors again."
+        )
+    bvecs = np.array(rows)
+    by_line = len(rows) == 3 and (lengths[0] != 3 or len(bvals) == 3)
+    return bvals, np.nan_to_num(bvecs.T if by_line else bvecs)
+
+
+def _read_rows(path, kind):
+    """Read the numbers of each line of a text file that is not empty."""
+    try:
+        if Path(path).stat().st_size > LARGEST_FILE:
+            raise ValueError("more than 10 MB")
+        text = Path(path).read_bytes().decode("utf-8-sig")
+        lines = [line.partition("#")[0].replace(",", " ").replace(";", " ").split()
+                 for line in text.splitlines()]  # fmt: skip
+        rows = [[float(word) for word in line] for line in lines if line]
+    except (OSError, ValueError) as fault:  # UnicodeDecodeError is a ValueError
+        reason = getattr(fault, "strerror", None) or str(fault)[:200]
+        raise InputError(
+            f"Found {path}, from which {kind} cannot be read ({reason}); needed numbers with "
+            "blanks between them. Write the file again, or fetch it (datalad get)."
+        ) from fault
+    if not rows:
+        raise InputError(
+            f"Found {path} without any number, needed {kind}. Write the file again, or fetch it."
+        )
+    return rows
+
+
+def find_b0(bvals, b0_threshold=B0_THRESHOLD):
+    """Say which volumes are b0 volumes.
+
+    Parameters
+    ----------
+    bvals : ndarray, shape (N,)
+        s/mm².
+    b0_threshold : float
+        Largest b-value of a b0 volume, s/mm².
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+        Where no volume is that low, those of the lowest b-value.
+
+    Examples
+    --------
+    >>> find_b0(np.array([0, 60, 1000])).tolist(), find_b0(np.array([60, 1000])).tolist()
+    ([True, False, False], [True, False])
+    """
+    return bvals <= max(b0_threshold, bvals.min())
+
+
+def find_traces(bvals, bvecs, b0_threshold=B0_THRESHOLD):
+    """Say which volumes are weighted without a direction: means that the scanner has added.
+
+    Parameters
+    ----------
+    bvals : ndarray, shape (N,)
+        s/mm².
+    bvecs : ndarray, shape (N, 3)
+    b0_threshold : float
+        s/mm².
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+        None, where no weighted volume has a direction: then the file is wrong.
+    """
+    weighted, directed = bvals > b0_threshold, np.linalg.norm(bvecs, axis=1) > 1e-6
+    if not (weighted & directed).any():
+        return np.zeros(len(bvals), bool)
+    return weighted & ~directed
+
+
+def scheme_faults(bvals, bvecs, b0_threshold=B0_THRESHOLD):
+    """List what is wrong with the gradients of a series.
+
+    Parameters
+    ----------
+    bvals : ndarray, shape (N,)
+        s/mm².
+    bvecs : ndarray, shape (N, 3)
+        Without trace volumes.
+    b0_threshold : float
+        s/mm².
+
+    Returns
+    -------
+    list of str
+        Each follows the name of the series.
+    """
+    from bids_sexclf.diffusion.tensor import fit_tensor
+
+    wrong = bvals[~(np.isfinite(bvals) & (bvals >= 0))]
+    if wrong.size:
+        return [f"has b-values such as {wrong[0]:g}, needed numbers of at least 0 s/mm²"]
+    faults = _unit_faults(float(bvals.max()))
+    if not faults and bvals.min() > b0_threshold:
+        faults.append(
+            f"has no b=0 volume (lowest b-value {bvals.min():g}), needed one at most "
+            f"{b0_threshold:g}; --b0-threshold chooses another limit"
+        )
+    length = np.linalg.norm(bvecs[bvals > b0_threshold], axis=1)
+    crooked = int((~(np.abs(length - 1) < 0.05)).sum())
+    if crooked and not faults:
+        faults.append(f"has {crooked} b-vectors that are not of unit length")
+    if not faults:
+        try:  # a fit of one voxel meets every demand on the gradients, and no other rule can drift
+            voxel = np.ones((1, 1, 1, len(bvals)))
+            fit_tensor(voxel, bvals, np.nan_to_num(bvecs), b0_threshold=b0_threshold)
+        except InputError as fault:
+            faults.append(f"cannot determine a tensor: {fault}")
+    return faults
+
+
+def _unit_faults(highest):
+    """Say whether the largest b-value can be one in s/mm²."""
+    if LOWEST_B <= highest <= HIGHEST_B:
+        return []
+    words = f"has {highest:g} as its largest b-value, needed {LOWEST_B} to {HIGHEST_B} s/mm²"
+    if highest == 0:
+        return [f"{words}: no volume is diffusion-weighted"]
+    likely = [
+        f"; if they are in {unit}, multiply the .bval file by {factor:g}"
+        for unit, factor in UNITS.items()
+        if LOWEST_B <= highest * factor <= HIGHEST_B
+    ]
+    return [words + "".join(likely)]

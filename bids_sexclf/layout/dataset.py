@@ -1,0 +1,255 @@
+"""Index a BIDS dataset (pybids), without the sidecars that cannot be read."""
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from pathlib import Path
+
+from bids_sexclf.disk import write_json
+from bids_sexclf.errors import InputError
+from bids_sexclf.layout.entities import parse_name
+
+NOT_RAW = ("code", "derivatives", "models", "sourcedata", "stimuli")
+"""Folders of a dataset that hold no raw scan."""
+
+MARK = "bids_sexclf_index.json"
+"""File beside a kept index: of which dataset it is, in which state."""
+
+NO_FIELDS = {"subject", "session", "run", "suffix", "extension", "datatype", "acquisition"}
+"""Entities of names; where a sidecar tells another value than the name, no index can be made."""
+
+LARGEST_SIDECAR = 2**26
+"""Bytes; more is no sidecar."""
+
+
+def open_dataset(bids_dir, validate=True, database_dir=None):
+    """Index a BIDS dataset.
+
+    Parameters
+    ----------
+    bids_dir : path-like
+    validate : bool
+        Leave out files whose names are not valid BIDS.
+    database_dir : path-like, optional
+        Where the index is kept between runs. It is made again where the dataset has changed.
+
+    Returns
+    -------
+    bids.BIDSLayout
+        Its ``bad_sidecars`` are the JSON files that cannot be read: path relative to the dataset,
+        to the reason.
+
+    Raises
+    ------
+    InputError
+        If the folder is no BIDS dataset, or `database_dir` holds the index of another one.
+    """
+    from bids import BIDSLayout, BIDSLayoutIndexer
+
+    if not Path(bids_dir).is_dir():
+        raise InputError(
+            f"Found no folder {bids_dir}, needed a BIDS dataset. Correct the first argument."
+        )
+    bad, state = survey(bids_dir)
+    if "dataset_description.json" in bad:
+        raise InputError(
+            f"Found {bids_dir}/dataset_description.json, which {bad['dataset_description.json']}; "
+            "needed the file that every BIDS dataset begins with. Mend it."
+        )
+    ignored = [re.compile(rf"^/{re.escape(path)}$") for path in bad]
+    ignored += [re.compile(rf"^/({'|'.join(NOT_RAW)})"), re.compile(r"^/\.")]
+    mark = {"Root": str(Path(bids_dir).resolve()), "Validated": validate, "State": state}
+    fresh = database_dir is None or not _is_current(Path(database_dir), mark)
+    try:
+        dataset = BIDSLayout(
+            bids_dir,
+            validate=validate,
+            database_path=database_dir,
+            reset_database=database_dir is not None and fresh,
+            indexer=BIDSLayoutIndexer(validate=validate, ignore=ignored),
+        )
+    except Exception as fault:  # pybids raises many kinds on what it does not expect
+        raise InputError(
+            f"Found {bids_dir}, which is no BIDS dataset: {' '.join(str(fault).split())} Needed a "
+            "folder with dataset_description.json and sub-* folders. Correct the first argument, "
+            "add the file, or name a folder of HCP or CC-359 by --derivatives hcp=PATH or "
+            "cc359=PATH too."
+        ) from fault
+    if database_dir is not None and fresh:
+        write_json(mark, Path(database_dir, MARK))
+    dataset.bad_sidecars = bad
+    return dataset
+
+
+def _is_current(folder, mark):
+    """Say whether a folder keeps the index of a dataset in its present state."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return False
+    try:
+        kept = json.loads((folder / MARK).read_text())
+        root = kept["Root"]
+    except (OSError, ValueError, KeyError, TypeError):
+        root = "a dataset that is not named there"
+    if root != mark["Root"]:
+        raise InputError(
+            f"Found {folder} with the index of {root}, needed that of {mark['Root']}. Name another "
+            "or an empty folder by --bids-database-dir; the index is made there."
+        )
+    if kept != mark:
+        warnings.warn(
+            f"{folder} keeps the index of an earlier state of {root}; it is made again.",
+            stacklevel=2,
+        )
+    return kept == mark
+
+
+def survey(root):
+    """Look at all raw files of a dataset.
+
+    Parameters
+    ----------
+    root : path-like
+
+    Returns
+    -------
+    bad : dict of str to str
+        JSON files that cannot be read, relative to the dataset, to the reason; the words follow
+        the name of the file.
+    state : str
+        Digest of names, sizes and times of change.
+    """
+    bad, state = {}, hashlib.sha256()
+    for folder, below, names in os.walk(root, followlinks=True):
+        inside = os.path.relpath(folder, root)
+        at_top = inside == "."
+        hidden = [name for name in below if name.startswith(".") or (at_top and name in NOT_RAW)]
+        below[:] = sorted(set(below) - set(hidden))
+        for name in sorted(names):
+            if name.startswith("."):
+                continue
+            path = os.path.join(folder, name)
+            try:
+                about = os.stat(path)
+                state.update(f"{inside}/{name} {about.st_size} {about.st_mtime_ns}\n".encode())
+            except OSError:  # a link to what is not there
+                state.update(f"{inside}/{name}\n".encode(errors="surrogateescape"))
+            reason = _json_fault(path) if name.endswith(".json") else None
+            if reason:
+                bad[name if at_top else f"{inside}/{name}"] = reason
+    return bad, state.hexdigest()
+
+
+def _json_fault(path):
+    """Say why a JSON file cannot be read as an object, or nothing."""
+    if os.path.islink(path) and not os.path.exists(path):
+        return "is a link to a file that is not there (fetch it: datalad get, git annex get)"
+    try:
+        if os.stat(path).st_size > LARGEST_SIDECAR:
+            return "is larger than any sidecar"
+        content = Path(path).read_bytes()
+        if not content.strip():
+            return "is empty"
+        if content.startswith(b"\xef\xbb\xbf"):
+            return "begins with a byte-order mark; save it as UTF-8 without one"
+        values = json.loads(content.decode())
+        if not isinstance(values, dict):
+            return "holds no JSON object {...}"
+        json.dumps(values, ensure_ascii=False).encode()  # half a pair of surrogates is no text
+        targets = values.get("IntendedFor") or []
+        targets = targets if isinstance(targets, list) else [targets]
+        if not all(isinstance(target, str) for target in targets):
+            return "holds an IntendedFor that is not text or a list of texts"
+        mixed = sorted(NO_FIELDS & set(values))
+        if mixed:
+            return f"holds {mixed[0]!r}, which only the name of a file may tell"
+    except UnicodeError:
+        return "is not UTF-8 text; save it as UTF-8"
+    except RecursionError:
+        return "is nested too deeply"
+    except (OSError, ValueError) as fault:
+        return f"is no JSON ({getattr(fault, 'strerror', None) or fault})"
+    return None
+
+
+class PlainFolder:
+    """Stand for a folder that is no BIDS dataset: it holds no scan under a BIDS name.
+
+    Parameters
+    ----------
+    root : path-like
+    """
+
+    bad_sidecars = {}
+
+    def __init__(self, root):
+        self.root = str(Path(root).resolve())
+
+    def get(self, **_):
+        """Find nothing."""
+        return []
+
+    get_subjects = get_sessions = get
+
+    def get_metadata(self, _):
+        """Know nothing."""
+        return {}
+
+    def get_entities(self, **_):
+        """Know nothing."""
+        return {}
+
+
+def read_metadata(dataset, path):
+    """Give the sidecar of a scan, inherited values included.
+
+    Parameters
+    ----------
+    dataset : bids.BIDSLayout or PlainFolder
+    path : path-like
+        Relative to the dataset, or absolute.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    InputError
+        If a sidecar of the scan cannot be read: values that it holds would be missing.
+    """
+    bad = bad_sidecars_of(dataset, path)
+    if bad:
+        name, reason = next(iter(bad.items()))
+        raise InputError(
+            f"Found {name}, the sidecar of {Path(path).name}, which {reason}; needed a JSON file. "
+            "Mend it, or fetch it again."
+        )
+    return dataset.get_metadata(str(Path(dataset.root) / path))
+
+
+def bad_sidecars_of(dataset, path):
+    """Find the sidecars of a scan that cannot be read, by BIDS's rule of inheritance.
+
+    Parameters
+    ----------
+    dataset : bids.BIDSLayout or PlainFolder
+    path : path-like
+        Of a scan, relative to the dataset or absolute.
+
+    Returns
+    -------
+    dict of str to str
+        Path relative to the dataset, to the reason.
+    """
+    scan = Path(os.path.relpath(Path(dataset.root) / path, dataset.root))
+    entities, suffix, _ = parse_name(scan)
+
+    def concerns(name):
+        own, kind, _ = parse_name(name)
+        above = Path(name).parent in scan.parents
+        return above and kind == suffix and own.items() <= entities.items()
+
+    bad = getattr(dataset, "bad_sidecars", {})
+    return {name: reason for name, reason in bad.items() if concerns(name)}
