@@ -11,7 +11,7 @@ from bids_sexclf import __version__
 from bids_sexclf.disk import lies_in, temporary_files
 from bids_sexclf.ending import end_with
 from bids_sexclf.errors import PARTIAL, USAGE, InputError, suggest
-from bids_sexclf.settings import Preparation, Run, Study, build, find_study, read_toml
+from bids_sexclf.settings import People, Preparation, Run, Study, build, find_study, read_toml
 from bids_sexclf.stopping import stoppable
 
 RECORDS = {
@@ -131,7 +131,9 @@ def read_settings(arguments):
             f"Found {', '.join(unknown)} in {arguments['config_file']}, needed some of "
             f"{', '.join(sorted(known))}. Correct the file.{suggest(unknown, known)}"
         )
-    sources = {Study: find_study(arguments["study"]), Run: {}, Preparation: {}}
+    study = find_study(arguments["study"])
+    people = {key: study[key] for key in People.model_fields if key in study}
+    sources = {Study: study, Run: {}, Preparation: people}
     made = {}
     for record in RECORDS.values():
         values = dict(sources[record])

@@ -4,16 +4,43 @@
 apply, ``Units``, ``Levels``, ``Format`` (``string``, ``integer``, ``number``,
 ``boolean``), ``Minimum``, ``Maximum`` and ``Required``. The same file checks the table on
 writing and on reading, and is saved beside it as its sidecar.
+
+Every table is read here, also those of users and of other tools. Matrices of numbers without a
+header (b-values, b-vectors, eddy's parameters) are no tables: numpy reads them.
 """
 
+import csv
 import json
+import re
+from functools import partial
 from importlib.resources import files
+from io import StringIO
 from pathlib import Path
 
+from bids_sexclf.cells import (
+    BLANKS,
+    UNKNOWN,
+    WRITTEN_UNKNOWN,
+    entity,
+    identifier,
+    plain_name,
+    shorten,
+    strip,
+    to_numbers,
+)
 from bids_sexclf.disk import whole, write_json
 from bids_sexclf.errors import InputError
 
-PARTICIPANT_COLUMNS = {"participant_id": str, "session_id": str, "family_id": str, "site": str}
+IDENTIFIERS = {
+    "participant_id": partial(entity, prefix="sub"),
+    "session_id": partial(entity, prefix="ses"),
+    "family_id": identifier,
+    "site": identifier,
+}
+"""Columns that hold identifiers in every table, and how each is spelled."""
+
+NAMELESS = "unnamed column"
+"""Beginning of the name that a column of values without a name gets."""
 
 
 def schemas():
@@ -46,50 +73,192 @@ def schema(name):
 def write_tsv(frame, path):
     """Write any frame as a BIDS TSV: tabs, ``n/a`` for what is unknown.
 
+    Tabs, ends of lines and other control characters inside a cell become a blank.
+
     Parameters
     ----------
     frame : pandas.DataFrame
     path : path-like
     """
+    import pandas as pd
+
+    def clean(cell):
+        return re.sub(r"[\x00-\x1f\x7f]+", " ", cell) if isinstance(cell, str) else cell
+
+    texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
+    frame = frame.assign(**{name: frame[name].map(clean) for name in texts})
     with whole(path) as part:
-        frame.to_csv(part, sep="\t", index=False, na_rep="n/a")
+        frame.to_csv(part, sep="\t", index=False, na_rep="n/a", errors="backslashreplace")
 
 
-def read_tsv(path, text=()):
-    """Read any BIDS TSV.
+def read_text(path):
+    r"""Read a file of text, whose encoding is UTF-8 with or without a byte order mark.
 
     Parameters
     ----------
     path : path-like
-    text : iterable of str
-        Columns kept as text, beside the ids, which always are (``001`` stays ``001``).
 
     Returns
     -------
-    pandas.DataFrame
+    str
+        Lines end with ``\n``.
 
     Raises
     ------
     InputError
-        If the file is absent, empty or no table.
+        If the file cannot be read, or is no UTF-8 text.
+    """
+    try:
+        content = Path(path).read_bytes()
+        if content.startswith(b"PK\x03\x04"):
+            raise ValueError("it is an Excel workbook or another archive")
+        text = content.decode("utf-8-sig")
+        if "\0" in text:
+            raise ValueError("it holds NUL bytes: it is damaged, or no UTF-8")
+    except UnicodeDecodeError as fault:
+        line = content.count(b"\n", 0, fault.start) + 1
+        raise InputError(
+            f"Found {path}, which cannot be read as a table: byte {fault.start} in line {line} is "
+            "no UTF-8 (Excel writes Latin-1 or UTF-16); needed UTF-8 text. Save it again as UTF-8, "
+            "for example by 'iconv -f latin1 -t utf-8'."
+        ) from fault
+    except (OSError, ValueError) as fault:
+        raise InputError(
+            f"Found {path}, which cannot be read as a table ({fault}); needed UTF-8 text with a "
+            "header line. Export it again as TSV."
+        ) from fault
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_tsv(path, text=(), unknown=UNKNOWN, spell=True):
+    """Read any table: of this program, of a user, or of another tool.
+
+    Every cell is text first: blanks around it go, and what stands for an unknown value becomes
+    unknown. Then participant, session, family and site get the one spelling of
+    `cells.identifier`, and a column of nothing but numbers becomes numbers.
+
+    Parameters
+    ----------
+    path : path-like
+        Tab-separated; comma- or semicolon-separated where the name ends in ``.csv``.
+    text : iterable of str
+        Columns kept as text, beside the identifiers. The header may spell them and the
+        identifiers in any case, with blanks for ``_``.
+    unknown : iterable of str
+        What stands for an unknown value.
+    spell : bool
+        Give identifiers their one spelling; False to tell in a message how a table spells them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Other columns keep the spelling of their names. Columns and rows without any text are left
+        out. A column with values but no name is called ``unnamed column 3``.
+
+    Raises
+    ------
+    InputError
+        If the file is absent, is no UTF-8 text, or is no table: rows of several lengths, two
+        columns of one name, quotation marks that do not end.
     """
     import pandas as pd
 
-    kept = PARTICIPANT_COLUMNS | dict.fromkeys(text, str)
+    content = read_text(path)
+    separator = _separator(path, content)
     try:
-        return pd.read_csv(
-            path,
-            sep="\t",
-            dtype=kept,
-            na_values=["n/a", "N/A", ""],
+        header, body = _split_header(content, separator)
+        names = _name_columns(header, (*IDENTIFIERS, *text))
+        texts = [name for name in names if name in {*IDENTIFIERS, *text}]
+        frame = pd.read_csv(
+            StringIO(body),
+            sep=separator,
+            header=0,
+            names=names,
+            index_col=False,
+            dtype=dict.fromkeys(texts, str),
+            na_values=list(unknown),
             keep_default_na=False,
-            encoding="utf-8-sig",
+            float_precision="round_trip",
+            low_memory=False,  # a column has one type, and not one for each chunk
         )
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as fault:
+    except (ValueError, csv.Error) as fault:  # pandas' own errors are ValueErrors
         raise InputError(
-            f"Found {path}, which cannot be read as a table ({fault}); needed a tab-separated "
-            "UTF-8 file with a header line. Export it again as TSV."
+            f"Found {path}, which cannot be read as a table ({fault}); needed a line with the "
+            "names of the columns, and as many cells in every other line. Correct the table, or "
+            "export it again as TSV."
         ) from fault
+    for name in names:
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            rule = IDENTIFIERS.get(name, strip) if spell else strip
+            frame[name] = _clean(frame[name], rule, name in texts, set(unknown))
+    empty = [name for name in names if name.startswith(NAMELESS) and frame[name].isna().all()]
+    return frame.drop(columns=empty)
+
+
+def _separator(path, content):
+    """Return what separates cells: a tab, or in CSV a comma or a semicolon."""
+    if Path(path).suffix.lower() != ".csv":
+        return "\t"
+    header = content.partition("\n")[0]
+    return ";" if ";" in header and "," not in header else ","
+
+
+def _split_header(content, separator):
+    """Return the cells of the header, and the lines with text; refuse lines of other lengths."""
+    if '"' in content:
+        rows = list(csv.reader(StringIO(content), delimiter=separator, strict=True))
+        if separator == "\t" and any("\n" in cell for row in rows for cell in row):
+            raise ValueError("a cell goes over several lines: a quotation mark is missing")
+        rows = [row for row in rows if any(map(strip, row))]
+        lengths = [len(row) for row in rows]
+        lines = StringIO()
+        csv.writer(lines, delimiter=separator, lineterminator="\n").writerows(rows)
+        body = lines.getvalue()
+    else:
+        lines = [line for line in content.split("\n") if line.strip(BLANKS + separator)]
+        rows = [line.split(separator) for line in lines[:1]]
+        lengths = [line.count(separator) + 1 for line in lines]
+        body = "\n".join(lines)
+    if not rows:
+        raise ValueError("it is empty")
+    wrong = [number for number, length in enumerate(lengths, 1) if length != lengths[0]]
+    if wrong:
+        length = lengths[wrong[0] - 1]
+        names = " (names of rows, as R writes them?)" if length == lengths[0] + 1 else ""
+        others = f", and {len(wrong) - 1} other lines" if len(wrong) > 1 else ""
+        raise ValueError(
+            f"{lengths[0]} columns, but {length} cells{names} in line {wrong[0]}{others}"
+        )
+    return rows[0], body
+
+
+def _name_columns(header, known):
+    """Name the columns: known ones in our spelling, the others as they are, without blanks."""
+    spellings = {plain_name(name): name for name in known}
+    names = [spellings.get(plain_name(name), strip(name)) for name in header]
+    names = [name or f"{NAMELESS} {place}" for place, name in enumerate(names, start=1)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two columns of one name: {', '.join(map(shorten, twice[:5]))}")
+    return names
+
+
+def _clean(values, rule, is_text, unknown):
+    """Clean a column of text; return numbers where all cells are, and it need not be text."""
+    cells = [cell for cell in values.dropna().unique() if isinstance(cell, str)]
+    clean = {cell: None if strip(cell) in unknown else rule(cell) for cell in cells}
+    if all(cell == spelled for cell, spelled in clean.items()):
+        return values
+    cleaned = values.map(clean).astype(values.dtype)
+    if is_text:
+        return cleaned
+    try:
+        numbers = to_numbers(cleaned.dropna().tolist())
+    except ValueError:
+        return cleaned
+    result = cleaned.astype(object).where(cleaned.isna(), 0).astype(float)
+    result[cleaned.notna()] = numbers
+    return result
 
 
 def write_table(frame, path, name):
@@ -114,7 +283,7 @@ def write_table(frame, path, name):
     write_tsv(frame, path)
 
 
-def read_table(path, name):
+def read_table(path, name, unknown=WRITTEN_UNKNOWN):
     """Read a table and check it against its data dictionary.
 
     Parameters
@@ -122,6 +291,8 @@ def read_table(path, name):
     path : path-like
     name : str
         Name of the schema.
+    unknown : iterable of str
+        What stands for an unknown value; `cells.UNKNOWN` where people edit the table.
 
     Returns
     -------
@@ -138,7 +309,7 @@ def read_table(path, name):
         )
     columns = schema(name)
     text = [key for key, entry in columns.items() if entry.get("Format") == "string"]
-    return check_table(read_tsv(path, text), name, path)
+    return check_table(read_tsv(path, text, unknown), name, path)
 
 
 def check_table(frame, name, path="the table"):

@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
+from bids_sexclf.cells import strip, to_numbers
 from bids_sexclf.errors import InputError
+from bids_sexclf.tables import read_text
 
 FILES = {"aseg.stats": "aseg", "lh.aparc.stats": "aparc", "rh.aparc.stats": "aparc"}
 """File in the folder ``stats`` to the name that its regions get as an atlas."""
@@ -80,9 +82,9 @@ def read_stats(path):
 
     path = Path(path)
     side = {"lh": "L", "rh": "R"}.get(path.name[:2])
-    lines = _lines(path)
+    lines = [strip(line) for line in read_text(path).split("\n")]
     heads = [line.split()[2:] for line in lines if line.startswith("# ColHeaders")]
-    rows = [line.split() for line in lines if line.strip() and not line.startswith("#")]
+    rows = [line.split() for line in lines if line and not line.startswith("#")]
     if (
         len(heads) != 1
         or "StructName" not in heads[0]
@@ -94,27 +96,18 @@ def read_stats(path):
         )
     table = pd.DataFrame(rows, columns=heads[0])
     table = table[[column for column in COLUMNS if column in table]].rename(columns=COLUMNS)
-    numbers = table.columns.drop("name")
     try:
-        table[numbers] = table[numbers].astype(float)
+        for column in table.columns.drop("name"):
+            table[column] = to_numbers(table[column].tolist())
+        whole = _whole(lines, side)
     except ValueError as fault:
         raise InputError(
             f"Found {path} with text where numbers are needed ({fault}); needed a table as "
             "recon-all writes it. Copy it again, or leave it out."
         ) from fault
     table["hemisphere"] = side or table["name"].map(_side)
-    table = pd.concat([_whole(lines, side), table]).assign(atlas=FILES.get(path.name, path.stem))
+    table = pd.concat([whole, table]).assign(atlas=FILES.get(path.name, path.stem))
     return table.reindex(columns=_order())
-
-
-def _lines(path):
-    try:
-        return path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise InputError(
-            f"Found {path}, which cannot be read ({fault}); needed a table as recon-all writes it. "
-            "Copy it again, or leave it out."
-        ) from fault
 
 
 def _order():
@@ -129,14 +122,14 @@ def _whole(lines, side):
 
     rows = []
     for line in lines:
-        measure = re.fullmatch(r"# Measure (\w+), (\S+), .*, ([-\d.eE+]+), (\S+)", line.strip())
+        measure = re.fullmatch(r"# Measure (\w+), (\S+), .*, (\S+), (\S+)", line)
         if not measure or measure[4] not in WHOLE:
             continue
         # The tables of the hemispheres repeat the brain's measures; only 'Cortex' is their own.
         if side and measure[1] != "Cortex":
             continue
         own = {"name": measure[2], "hemisphere": side or _side(measure[2])}
-        rows.append(own | {WHOLE[measure[4]]: float(measure[3])})
+        rows.append(own | {WHOLE[measure[4]]: to_numbers([measure[3]])[0]})
     return pd.DataFrame(rows, columns=["name", "hemisphere", *WHOLE.values()])
 
 

@@ -30,11 +30,21 @@ def draw(tables):
     cohort = tables["cohort"]
     if cohort.empty:
         return None
-    sized = cohort.dropna(subset="brain_volume_ml")
-    figure, axes = make_panels(2 if len(sized) else 1, columns=2, height=3.4)
-    _draw_pyramid(axes[0], cohort)
-    if len(sized):
-        _draw_volumes(axes[1], sized)
+    panels = [
+        (draw_panel, cohort.dropna(subset=column))
+        for draw_panel, column in (
+            (_draw_pyramid, "age_years"),
+            (_draw_volumes, "brain_volume_ml"),
+        )
+    ]
+    panels = [(draw_panel, known) for draw_panel, known in panels if len(known)]
+    if not panels:
+        return None
+    figure, axes = make_panels(len(panels), columns=2, height=3.4)
+    for ax, (draw_panel, known) in zip(axes, panels, strict=True):
+        draw_panel(ax, known)
+        if len(known) < len(cohort):
+            ax.set_title(f"{ax.get_title()} (unknown of {len(cohort) - len(known)})")
     return figure
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_sexclf.cells import to_numbers
 from bids_sexclf.errors import InputError
-from bids_sexclf.tables import read_tsv
+from bids_sexclf.tables import read_text, read_tsv
 
 UNITS = "mm²/s"
 FREE_WATER = 3e-3
@@ -35,18 +36,40 @@ def read_motion(path):
         If it is neither.
     """
     if Path(path).suffix == ".tsv":
-        table = read_tsv(path)
-        if "framewise_displacement" in table:
-            moved = table["framewise_displacement"].fillna(0).astype(float).tolist()
+        column = "framewise_displacement"
+        table = read_tsv(path, text=(column,))
+        if column in table and len(table):
+            texts = table[column].fillna("nan").tolist()
+            moved = _displacements(["0" if texts[:1] == ["nan"] else texts[0], *texts[1:]], path)
             return moved, "framewise displacement (sum of absolute translations and rotations)"
     else:
-        rows = np.loadtxt(path, ndmin=2)
-        if rows.shape[1] == 2:
-            return [0.0, *rows[1:, 1].tolist()], "RMS displacement relative to the volume before"
+        rows = [line.split() for line in read_text(path).split("\n") if line.strip()]
+        if {len(row) for row in rows} == {2}:
+            moved = _displacements(["0", *(row[1] for row in rows[1:])], path)
+            return moved, "RMS displacement relative to the volume before"
     raise InputError(
         f"Found {path} without a column framewise_displacement and not of two columns, needed the "
         "confounds of QSIPrep or the movement RMS of FSL eddy. Remove or replace the file."
     )
+
+
+def _displacements(texts, path):
+    """Turn the displacements of all volumes into numbers, mm."""
+    try:
+        moved = to_numbers(texts).tolist()
+    except ValueError as fault:
+        raise InputError(
+            f"Found {path} with text where displacements are needed ({fault}); needed numbers, mm. "
+            "Remove or replace the file."
+        ) from fault
+    wrong = [place for place, mm in enumerate(moved, start=1) if not 0 <= mm < np.inf]
+    if wrong:
+        raise InputError(
+            f"Found {path} without the displacement of {len(wrong)} of {len(texts)} volumes (the "
+            f"first is volume {wrong[0]}), needed a number of at least 0 for each. Remove or "
+            "replace the file."
+        )
+    return moved
 
 
 def in_mm2_per_s(values):

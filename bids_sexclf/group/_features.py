@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from bids_sexclf.anatomy.morphometry import KEYS, widen
+from bids_sexclf.cells import cut, plain_name, shorten
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.features import Features
-from bids_sexclf.tables import read_table, read_tsv
+from bids_sexclf.tables import NAMELESS, read_table, read_tsv
 
 OWN = ("morphometry", "region_means")
 ABOUT = ["feature", "atlas", "region", "name", "hemisphere", "measure"]
-TARGETS = ("sex", "gender", "age", "age_years", "target")
+TARGETS = ("sex", "gender", "age", "age_years", "age_band", "target")
 """Columns of a given table that would hand the answer over."""
 
 
@@ -68,7 +69,7 @@ def read_features(study, folder, cohort):
     elif study.features == "region_means":
         wide, about = _region_means(read_table(path, "region_means"))
     else:
-        wide, about = _given(path)
+        wide, about = _given(path, study)
     keys = [cohort["participant_id"], cohort["session_id"].fillna("n/a")]
     if "session_id" not in wide.index.names:
         keys = keys[:1]
@@ -141,33 +142,65 @@ def _region_means(table):
     return wide[order].rename_axis(columns=None), about
 
 
-def _given(path):
+def _given(path, study):
     """Read a table that the user made, or say everything that is wrong with it."""
     import pandas as pd
 
-    table, faults = read_tsv(path), []
+    table = read_tsv(path)
     keys = [key for key in ("participant_id", "session_id") if key in table]
-    if "participant_id" not in keys:
-        faults.append("no column participant_id")
     columns = [column for column in table if column not in keys]
-    telling = [column for column in columns if column.strip().lower() in TARGETS]
-    text = [column for column in columns if not pd.api.types.is_numeric_dtype(table[column])]
-    if telling:
-        faults.append(f"columns that tell the answer ({', '.join(telling)})")
-    if text:
-        faults.append(f"columns that hold text ({', '.join(text[:5])})")
-    if not columns:
-        faults.append("no column of numbers")
-    if keys and table.duplicated(keys).any():
-        twice = table.loc[table.duplicated(keys), "participant_id"].tolist()
-        faults.append(f"{len(twice)} rows under an id that has one ({', '.join(twice[:5])})")
+    faults = _column_faults(table, columns, study) + _row_faults(table, keys, path)
     if faults:
         raise InputError(
             f"Found {path} with {'; '.join(faults)}; needed participant_id and columns of numbers, "
             "one row per participant. Correct the table, or choose other features."
         )
-    table["participant_id"] = "sub-" + table["participant_id"].str.removeprefix("sub-")
     if "session_id" in keys:
         table["session_id"] = table["session_id"].fillna("n/a")
     about = pd.DataFrame({"feature": columns}).reindex(columns=ABOUT)
     return table.set_index(keys if len(keys) > 1 else "participant_id")[columns], about
+
+
+def _column_faults(table, columns, study):
+    """List the columns of a given table that cannot be features."""
+    import pandas as pd
+
+    targets = {*TARGETS, plain_name(study.sex_column or "sex")}
+    faults = [] if "participant_id" in table else ["no column participant_id"]
+    telling = [column for column in columns if plain_name(column) in targets]
+    text = [column for column in columns if not pd.api.types.is_numeric_dtype(table[column])]
+    numbers = [column for column in columns if column not in text]
+    infinite = [column for column in numbers if np.isinf(table[column].astype(float)).any()]
+    nameless = [column for column in columns if column.startswith(NAMELESS)]
+    for names, what in (
+        (telling, "columns that tell the answer"),
+        (text, "columns that hold text"),
+        (infinite, "columns that hold infinite numbers"),
+        (nameless, "columns without a name"),
+    ):
+        if names and len(table):
+            faults.append(f"{what} ({', '.join(map(cut, names[:5]))})")
+    return faults if columns else [*faults, "no column of numbers"]
+
+
+def _row_faults(table, keys, path):
+    """List what is wrong with the participants of a given table."""
+    if not len(table):
+        return ["a header and no row below it"]
+    if "participant_id" not in keys:
+        return []
+    faults, nobody = [], int(table["participant_id"].isna().sum())
+    if nobody:
+        faults.append(f"{nobody} rows without participant_id")
+    twice = table.duplicated(keys, keep=False) & table["participant_id"].notna()
+    if twice.any():
+        spelled = read_tsv(path, spell=False).loc[twice, "participant_id"]
+        names = [
+            f"{person} spelled {' and '.join(map(shorten, rows.unique()[:3]))}"
+            for person, rows in spelled.groupby(table.loc[twice, "participant_id"])
+        ]
+        faults.append(
+            f"{int(table[twice].duplicated(keys).sum())} rows under an id that has one "
+            f"({', '.join(names[:5])})"
+        )
+    return faults

@@ -252,11 +252,18 @@ def say_participants(cohort, excluded):
         f"male)"
     )
     if len(people):
-        ages = people["age_years"]
-        text += f", {ages.min():.0f} to {ages.max():.0f} years old"
+        text += _say_ages(people["age_years"])
     out = excluded["participant_id"].nunique()
     left = f"{out} left out, each with its reason below" if out else "no one left out"
     return Finding("plain", f"{text}; {left}.")
+
+
+def _say_ages(ages):
+    """Say between which ages participants are, and of how many it is unknown."""
+    known = ages.dropna()
+    unknown = len(ages) - len(known)
+    text = f", {known.min():.0f} to {known.max():.0f} years old" if len(known) else ""
+    return text + (f", age in years unknown of {unknown}" if unknown else "")
 
 
 def say_unused(splits):

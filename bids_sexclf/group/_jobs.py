@@ -68,13 +68,14 @@ def answerable(study, cohort):
     -------
     list of str
         As asked for, where ``baselines`` was set; else without ``site_only`` where there is one
-        site, and without it and ``motion_only`` where anybody's is unknown.
+        site, and without it, ``motion_only`` and ``age_only`` where anybody's is unknown.
     """
     if "baselines" in study.model_fields_set:
         return list(study.baselines)
     unknown = {
         "site_only": cohort["site"].isna().any() or cohort["site"].nunique() < 2,
         "motion_only": cohort["motion_mm"].isna().any(),
+        "age_only": cohort["age_years"].isna().any(),
     }
     return [name for name in study.baselines if not unknown.get(name, False)]
 

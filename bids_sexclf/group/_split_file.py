@@ -1,5 +1,6 @@
 """Read the parts that a user gives in a file, or say everything that is wrong with them."""
 
+from bids_sexclf.cells import cut, shorten
 from bids_sexclf.errors import InputError
 from bids_sexclf.tables import read_tsv
 
@@ -13,8 +14,8 @@ def read_split(path, people, excluded=()):
     Parameters
     ----------
     path : path-like
-        TSV: participant_id, part (train, validation, test, or unused) and, for several folds,
-        repeat and fold (from 1).
+        TSV or CSV: participant_id, part (train, validation, test, or unused) and, for several
+        folds, repeat and fold (from 1).
     people : pandas.DataFrame
         participant_id, sex and family: one row per participant of the cohort.
     excluded : iterable of str
@@ -31,16 +32,21 @@ def read_split(path, people, excluded=()):
         With every fault: unknown or missing participants, families in two parts, parts that are
         empty or of one sex.
     """
-    table = read_tsv(path, ("part",))
+    table = read_tsv(path, ("part", "repeat", "fold"))
     missing = [name for name in ("participant_id", "part") if name not in table]
     if missing or ("repeat" in table) != ("fold" in table):
         raise InputError(
-            f"Found {path} with columns {list(table.columns)}, needed participant_id and part, and "
-            "repeat and fold both or neither. Correct the table."
+            f"Found {path} with columns {', '.join(map(shorten, table.columns))}, needed "
+            "participant_id and part, and repeat and fold both or neither. Correct the table."
+        )
+    if not len(table):
+        raise InputError(
+            f"Found {path} with a header and no row below it, needed a row for each participant of "
+            "the cohort. Complete the table."
         )
     for name in ("repeat", "fold"):
-        table[name] = table.get(name, 1)
-    table["participant_id"] = "sub-" + table["participant_id"].str.removeprefix("sub-")
+        table[name] = _whole_numbers(table[name]) if name in table else 1
+    table["part"] = table["part"].str.lower()
     left_out = set(excluded) - set(people["participant_id"])
     table = table[~table["participant_id"].isin(left_out)][COLUMNS]
     faults = _table_faults(table, people)
@@ -57,28 +63,37 @@ def read_split(path, people, excluded=()):
             "per fold, families in one part, and both sexes in training and validation. Correct "
             "the table; who shall not take part is unused."
         )
-    table = table.astype({"repeat": int, "fold": int})
     return table.sort_values(COLUMNS[:3], ignore_index=True)
+
+
+def _whole_numbers(texts):
+    """Return a column as whole numbers from 1; as it is where one of them is none."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(texts, errors="coerce")
+    whole = (numbers >= 1) & (numbers < 1e9) & (numbers % 1 == 0)
+    return numbers.astype(int) if whole.all() else texts
 
 
 def _some(names):
     names = sorted(set(names))
-    return f"{', '.join(map(str, names[:5]))}{', …' if len(names) > 5 else ''}"
+    return f"{', '.join(map(cut, names[:5]))}{', …' if len(names) > 5 else ''}"
 
 
 def _table_faults(table, people):
     """List what is wrong with the table as a whole."""
     import pandas as pd
 
-    faults = []
-    strangers = set(table["participant_id"]) - set(people["participant_id"])
+    faults, nobody = [], int(table["participant_id"].isna().sum())
+    if nobody:
+        faults.append(f"{nobody} rows without participant_id")
+    strangers = set(table["participant_id"].dropna()) - set(people["participant_id"])
     if strangers:
         faults.append(f"{len(strangers)} participants not in the cohort ({_some(strangers)})")
     other = table.loc[~table["part"].isin([*PARTS, "unused"]), "part"].fillna("n/a")
     if len(other):
         faults.append(f"parts that do not exist ({_some(other)})")
-    numbers = table[["repeat", "fold"]].apply(pd.to_numeric, errors="coerce")
-    if not ((numbers >= 1) & (numbers % 1 == 0)).all(axis=None):
+    if not all(pd.api.types.is_integer_dtype(table[name]) for name in ("repeat", "fold")):
         faults.append("repeats or folds that are no whole numbers from 1")
     return faults
 

@@ -19,13 +19,21 @@ from bids_sexclf.group._grids import write_grid, write_native_grid
 from bids_sexclf.group._quality import gather_quality
 from bids_sexclf.group._region_means import TABLE, Averager
 from bids_sexclf.group._resemblance import find_copies, write_resemblance
-from bids_sexclf.people import read_participants
+from bids_sexclf.people import NO_ROW, read_participants, without_years
 from bids_sexclf.tables import read_table, write_table
 from bids_sexclf.volumes import check_same_grid, load, open_cohort, release, resample
 
 READS = ()
 WRITES = ("cohort.tsv", "excluded.tsv", "quality.tsv", "morphometry.tsv", "resemblance.tsv")
-SETTINGS = ("maps", "voxel_size", "atlas", "atlas_labels", "region_means")
+SETTINGS = (
+    "maps",
+    "voxel_size",
+    "atlas",
+    "atlas_labels",
+    "region_means",
+    "sex_column",
+    "sex_codes",
+)
 ENTRIES = {"T1w": "t1w_template", "T1wAffine": "t1w_affine", "T1wACPC": "t1w_acpc"} | dict.fromkeys(
     ("FA", "MD", "AD", "RD"), "tensor_template"
 )
@@ -49,7 +57,8 @@ def digest(desk):
     Files go by their names within the folders given, which may be spelt in another way next time.
     """
     people = layout.find_derivatives(desk.derivatives, "quality")
-    files = [(desk.bids_dir, desk.bids_dir / "participants.tsv")]
+    names = ("participants.tsv", "participants.json")
+    files = [(desk.bids_dir, desk.bids_dir / name) for name in names]
     files += [(desk.derivatives, desk.derivatives / entry["path"]) for entry in people]
     freesurfer = desk.run.derivatives_of("freesurfer")
     files += [(freesurfer, path) for path in _morphometry.list_stats(desk, people)]
@@ -58,7 +67,14 @@ def digest(desk):
         for folder, path in files
         if path.exists()
     ]
+    if _needs_years(desk.study):
+        seen.append("ages in years")  # who has none is left out
     return hashlib.sha256(repr(seen).encode()).hexdigest()
+
+
+def _needs_years(study):
+    """Say whether a study reads ages in years, so that an age band is not enough."""
+    return study.target == "age" or "age" in study.residualize
 
 
 def run(desk, advance):
@@ -75,7 +91,9 @@ def run(desk, advance):
     InputError
         If no participant has every map, or only one sex is left.
     """
-    people, faults = read_participants(desk.bids_dir)
+    people, faults = read_participants(desk.bids_dir, coding=desk.study)
+    if _needs_years(desk.study):
+        faults = {person: [why] for person, why in without_years(people).items()} | faults
     found, spaces = find_maps(desk)
     space, resolution = _one_space(spaces)
     rows, excluded = select(people, faults, found, desk.study.single_maps)
@@ -200,7 +218,7 @@ def select(people, faults, found, maps):
     ):
         reasons = list(faults.get(person, []))
         if person not in known:
-            reasons.append("no row in participants.tsv, needed one with sex and age")
+            reasons.append(NO_ROW)
         missing = [name for name in maps if name not in paths]
         if missing:
             reasons.append(f"no {', '.join(missing)} map, needed {', '.join(maps)}")

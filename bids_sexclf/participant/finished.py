@@ -17,9 +17,11 @@ from bids_sexclf.disk import lies_in, write_json
 from bids_sexclf.errors import InputError
 from bids_sexclf.fingerprints import renew
 from bids_sexclf.given.prepared import locate, scans_of
-from bids_sexclf.settings import Preparation
+from bids_sexclf.settings import People, Preparation
 
-CHANGING = tuple(name for name in Preparation.model_fields if name != "templates_dir")
+CHANGING = tuple(
+    name for name in Preparation.model_fields if name not in ("templates_dir", *People.model_fields)
+)
 """Choices that must agree between the runs that share an output folder."""
 
 INSTALLED = (Path(__file__).parents[1], Path(sys.prefix))

@@ -17,6 +17,7 @@ from bids_sexclf.participant.finished import find_places, judge
 from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.participant.references import find_sources
 from bids_sexclf.participant.series import plan_series
+from bids_sexclf.people import lacks_labels
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,11 @@ def plan(bids_dir, out, run, preparation, advance=None):
     )
     if good.empty:
         reasons = "; ".join(excluded["participant_id"] + ": " + excluded["reason"])
+        unlabelled = not run.allow_unlabelled and excluded["reason"].map(lacks_labels).any()
+        way = " --allow-unlabelled prepares those of unknown sex or age." if unlabelled else ""
         raise InputError(
             f"Found no usable participant among {len(worklist)} ({reasons}), needed at least one. "
-            "Mend the scans or the tables named."
+            f"Mend the scans or the tables named.{way}"
         )
     kept = {name: path for name, path in folders.items() if read_by_participant(name)}
     shared = find_sources(template, run, preparation)

@@ -21,7 +21,7 @@ from bids_sexclf.participant.series_checks import (
     plan_or_fault,
     twin_faults,
 )
-from bids_sexclf.people import read_participants
+from bids_sexclf.people import NO_ROW, read_participants
 from bids_sexclf.settings import Preparation
 from bids_sexclf.volumes import inspect, load, same_grid, turn_axes
 
@@ -62,8 +62,8 @@ def check_dataset(
     import pandas as pd
 
     root = Path(dataset.root)
-    people, faults = read_participants(root, labelled)
     preparation = preparation or Preparation()
+    people, faults = read_participants(root, labelled, preparation)
     rows = worklist.to_dict("records")
     plans = [plan_or_fault(dataset, row, preparation) for row in rows]
     with pool(processes) as executor:
@@ -82,7 +82,7 @@ def check_dataset(
         person = row["participant_id"]
         own = seen.faults + faults.get(person, [])
         if labelled and person not in known:
-            own.append("no row in participants.tsv, needed one with sex and age")
+            own.append(NO_ROW)
         diffusion = seen.diffusion + ([fault] if fault else [])
         notes = [row["note"], *missing_fields(planned, row), tell_series(planned), *seen.notes]
         notes += bad_sidecar_notes(dataset, row)

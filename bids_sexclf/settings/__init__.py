@@ -5,6 +5,7 @@ that may. A flag of the command line, a key of a TOML file, its help and its ent
 are all made from one field here.
 """
 
+from bids_sexclf.settings.people import People
 from bids_sexclf.settings.preparation import Preparation
 from bids_sexclf.settings.reading import STUDIES, build, find_study, fingerprint, read_toml
 from bids_sexclf.settings.recipe import Recipe
@@ -15,6 +16,7 @@ __all__ = [
     "DERIVATIVES",
     "RECIPE",
     "STUDIES",
+    "People",
     "Preparation",
     "Recipe",
     "Run",

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from bids_sexclf.settings import RECIPE, Preparation, Recipe, Run, Study
+from bids_sexclf.settings import RECIPE, People, Preparation, Recipe, Run, Study
 
 
 def describe():
@@ -20,10 +20,14 @@ def describe():
         "key of a study or configuration file (`n_folds = 5`). Flags win over the configuration",
         "file, and that over the study.",
     ]
-    own = {name: field for name, field in Study.model_fields.items() if name not in RECIPE}
+    shared = {*RECIPE, *People.model_fields}
+    own = {name: field for name, field in Study.model_fields.items() if name not in shared}
+    preparation = Preparation.model_fields.items()
+    preparation = {name: field for name, field in preparation if name not in People.model_fields}
     for record, fields in (
         (Run, Run.model_fields),
-        (Preparation, Preparation.model_fields),
+        (People, People.model_fields),
+        (Preparation, preparation),
         (Study, own),
         (Recipe, Recipe.model_fields),
     ):

@@ -5,10 +5,11 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from bids_sexclf.settings.records import Record, choice
+from bids_sexclf.settings.people import People
+from bids_sexclf.settings.records import choice
 
 
-class Preparation(Record):
+class Preparation(People):
     """How scans become maps: every choice of the participant level that may change a number."""
 
     template: str = choice("MNI152NLin6Asym", "Template space (TemplateFlow name).")

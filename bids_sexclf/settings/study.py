@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
+from bids_sexclf.settings.people import People
 from bids_sexclf.settings.reading import build
 from bids_sexclf.settings.recipe import Recipe
 from bids_sexclf.settings.records import choice
@@ -14,7 +15,7 @@ RECIPE = tuple(Recipe.model_fields)
 """The choices of a study that decide how networks are trained, and that a variant may replace."""
 
 
-class Study(Recipe):
+class Study(Recipe, People):
     """How maps become claims: every choice of the group level that may change a number."""
 
     name: str = choice("default", "Name of the study; its files lie under study-NAME.")
@@ -36,8 +37,8 @@ class Study(Recipe):
     baselines: list[str] = choice(
         ["brain_size", "age_only", "site_only", "motion_only", "shuffled"],
         "Models that every score stands beside; median_age for age_only where the target is age. "
-        "Unless they are asked for, site_only is left out of cohorts of one site, and both it and "
-        "motion_only where anybody's is unknown.",
+        "Unless they are asked for, site_only is left out of cohorts of one site, and it, "
+        "motion_only and age_only where anybody's is unknown.",
     )
     variants: dict[str, dict[str, Any]] = choice(
         {},

@@ -66,6 +66,8 @@ def test_tables_are_found_by_participant_and_by_session(tmp_path):
         lambda text: text.replace("# ColHeaders", "# Columns"),
         lambda text: text[: text.rindex("3.071")],
         lambda text: text.replace("2.801", "thick"),
+        lambda text: text.replace("2.801", "2_801"),
+        lambda text: text.replace("2.49353", "2-49353"),
     ],
 )
 def test_a_spoiled_table_is_named(tmp_path, spoil):

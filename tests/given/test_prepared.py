@@ -177,8 +177,8 @@ def test_cc359_is_read_by_its_names_and_tissues_are_no_scans(tmp_path):
     assert record.t1w_mask.name == f"{stem}_staple.nii.gz" and not record.bias_done
     people, faults = read_participants(tmp_path)
     assert people.loc[0].to_dict() == {
-        "participant_id": "sub-CC0001", "sex": "male", "age_years": 55.0, "family_id": None,
-        "site": "philips1.5T",
+        "participant_id": "sub-CC0001", "sex": "male", "age_years": 55.0, "age_band": None,
+        "family_id": None, "site": "philips1.5T",
     }  # fmt: skip
     assert not faults
 

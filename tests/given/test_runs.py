@@ -51,3 +51,31 @@ def test_motion_is_read_from_qsiprep_and_from_eddy(tmp_path):
     table.write_text("a\tb\n1\t2\n")
     with pytest.raises(InputError, match="framewise_displacement"):
         foreign.read_motion(table)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            "framewise_displacement\nn/a\nfar\n",
+            "text where .* needed .'far' is no number",
+        ),
+        ("framewise_displacement\tx\nn/a\t1\nNA\t1\n", "of 1 of 2 volumes .the first is volume 2"),
+        ("framewise_displacement\tx\n0\t1\n-1\t1\n", "needed a number of at least 0"),
+        ("framewise_displacement\n", "without a column"),
+        ("other\n1\n", "without a column"),
+    ],
+)
+def test_motion_that_is_no_numbers_is_refused_in_words(tmp_path, content, words):
+    path = tmp_path / "motion.tsv"
+    path.write_text(content)
+    with pytest.raises(InputError, match=words):
+        foreign.read_motion(path)
+
+
+@pytest.mark.parametrize("content", ["0 1\n0 far\n", "0 1\n0\n", "", "0 1\n0 inf\n"])
+def test_motion_of_eddy_that_is_no_numbers_is_refused(tmp_path, content):
+    path = tmp_path / "eddy_movement_rms"
+    path.write_text(content)
+    with pytest.raises(InputError, match="eddy_movement_rms"):
+        foreign.read_motion(path)

@@ -144,14 +144,16 @@ def test_a_study_without_morphometry_says_so(write_derivatives, run_study, tmp_p
 
 def people(**columns):
     table = {"participant_id": ["sub-1", "sub-2"], "site": ["a", "b"], "motion_mm": [0.1, 0.2]}
+    table["age_years"] = [30.0, 40.0]
     return pd.DataFrame(table | columns)
 
 
-def test_site_and_motion_are_baselines_where_the_cohort_can_answer():
+def test_site_motion_and_age_are_baselines_where_the_cohort_can_answer():
     both = {"site_only", "motion_only"}
-    assert both <= set(_jobs.answerable(Study(), people()))
+    assert {*both, "age_only"} <= set(_jobs.answerable(Study(), people()))
     assert not both & set(_jobs.answerable(Study(), people(site="a", motion_mm=[0.1, None])))
     assert "site_only" not in _jobs.answerable(Study(), people(site=["a", None]))
+    assert "age_only" not in _jobs.answerable(Study(), people(age_years=[30, None]))
 
 
 def test_a_baseline_that_was_asked_for_is_never_left_out():

@@ -96,6 +96,43 @@ def test_ids_without_sub_and_several_folds_are_read(from_file):
     assert dealt["participant_id"].str.startswith("sub-").all()
 
 
+def test_a_split_file_of_another_tool_is_read(tmp_path):
+    table = parts()
+    rows = [
+        f"{person[4:]} ;{part.title()};1.0;1"
+        for person, part in zip(table["participant_id"], table["part"], strict=True)
+    ]
+    path = tmp_path / "parts.csv"
+    path.write_text("\ufeff" + "\r\n".join(["Participant ID;PART;repeat ;Fold", *rows, ""]))
+    dealt = splits.deal(cohort(12), Study(split="file", split_file=path))
+    assert dealt.equals(parts().assign(repeat=1, fold=1)[splits.COLUMNS])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("participant_id\tpart\n", "a header and no row below it"),
+        ("", "it is empty"),
+        ("participant_id\tpart\tfold\nsub-000\ttrain\t1\n", "repeat and fold both or neither"),
+        ("participant_id\tpart\trepeat\tfold\nsub-000\ttrain\t1\t1.5\n", "no whole numbers"),
+        ("participant_id\tpart\trepeat\tfold\nsub-000\ttrain\tx\tNA\n", "no whole numbers"),
+        ("participant_id\tpart\nNA\ttrain\n", "1 rows without participant_id"),
+    ],
+)
+def test_a_split_file_of_no_use_is_refused_in_words(tmp_path, content, words):
+    path = tmp_path / "parts.tsv"
+    path.write_text(content)
+    with pytest.raises(InputError, match=words):
+        splits.deal(cohort(12), Study(split="file", split_file=path))
+
+
+def test_one_fold_in_two_spellings_is_one_fold(from_file):
+    table = parts().assign(repeat="1", fold="1")
+    again = table.assign(fold="01.0")
+    with pytest.raises(InputError, match="participants on several lines"):
+        from_file(pd.concat([table, again]))
+
+
 def test_who_was_left_out_of_the_cohort_may_stand_in_the_file(from_file):
     dealt = from_file(parts(14), excluded=["sub-012", "sub-013"])
     assert len(dealt) == 12
