@@ -80,17 +80,17 @@ def write_cohort(folder, n, grid):
     import nibabel as nib
     from scipy.ndimage import zoom
 
-    from bids_sexclf.volumes import open_cohort
+    from bids_sexclf.volumes import new_cohort
 
     path, scans, maps = name_files(folder, n)
-    array, rng = open_cohort(path, (n, *grid)), np.random.default_rng(1)
-    for row, volume in enumerate(synthesize(n, grid)):
-        array[row] = volume
-        finer = zoom(volume, FINER, order=1)
-        finer[finer != 0] += rng.normal(0, 0.05, np.count_nonzero(finer)).astype(np.float32)
-        for place, content in ((scans[row], volume), (maps[row], finer)):
-            nib.save(nib.Nifti1Image(content, np.eye(4)), place)
-    array.flush()
+    rng = np.random.default_rng(1)
+    with new_cohort(path, (n, *grid)) as array:
+        for row, volume in enumerate(synthesize(n, grid)):
+            array[row] = volume
+            finer = zoom(volume, FINER, order=1)
+            finer[finer != 0] += rng.normal(0, 0.05, np.count_nonzero(finer)).astype(np.float32)
+            for place, content in ((scans[row], volume), (maps[row], finer)):
+                nib.save(nib.Nifti1Image(content, np.eye(4)), place)
     return path, scans, maps
 
 
@@ -402,7 +402,8 @@ def use_cohort(path, n, grid=MEMORY_GRID):
     from bids_sexclf.settings import Study
     from bids_sexclf.volumes import Rows, open_cohort
 
-    array = open_cohort(path, (n, *grid))
+    # A sparse file: no disk is to hold it. A new cohort array would reserve its whole size.
+    array = np.lib.format.open_memmap(path, "w+", np.float32, (n, *grid))
     for row, volume in enumerate(synthesize(FEW, grid)):
         array[row] = volume
     array.flush()

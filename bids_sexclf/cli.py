@@ -325,17 +325,29 @@ def _run_study(bids_dir, out, run, study, team=None):
         for stage, told in base.foresee(desk, stages).items():
             print(f"{stage}\t{told}")
         return 0
-    for stage in stages:
-        with Bar(stage, "step") as bar:
-            found = base.run_stage(desk, stage, bar.update)
-        if stage == "cohort":
-            _tell_cohort(desk)
-        if stage == "cohort" and found != "finished":  # hours of training may follow
-            for line in base.warnings_of(desk):
-                print(line, file=sys.stderr)
-    for line in base.findings(desk):
-        print(line)
-    return 0
+    with base.alone(desk):
+        for stage in stages:
+            _run_one(desk, stage)
+        for line in base.findings(desk):
+            print(line)
+        return PARTIAL if base.left_out(desk) else 0
+
+
+def _run_one(desk, stage):
+    """Run one stage of a study, and tell who is studied."""
+    from bids_sexclf.group import base
+
+    with Bar(stage, "step") as bar:
+        found = base.run_stage(desk, stage, bar.update, _tell_waiting)
+    if stage == "cohort":
+        _tell_cohort(desk)
+    if stage == "cohort" and found != "finished":  # hours of training may follow
+        for line in base.warnings_of(desk):
+            print(line, file=sys.stderr)
+
+
+def _tell_waiting(sentence):
+    print(sentence, file=sys.stderr)
 
 
 def _tell_cohort(desk):

@@ -117,10 +117,10 @@ def test_a_cohort_array_that_is_damaged_is_refused(tmp_path):
 
 def test_resident_memory_does_not_grow_with_the_participants(tmp_path):
     psutil = pytest.importorskip("psutil")
-    array = volumes.open_cohort(tmp_path / "a.npy", (1500, 32, 32, 32))
-    for row in range(len(array)):
-        array[row] = row
-        volumes.release(array)
+    with volumes.new_cohort(tmp_path / "a.npy", (1500, 32, 32, 32)) as array:
+        for row in range(len(array)):
+            array[row] = row
+            volumes.release(array)
     rows = volumes.Rows(volumes.open_cohort(tmp_path / "a.npy"), np.arange(1500))
     assert rows[[3, 7]].mean() == 5
     before = psutil.Process().memory_info().rss

@@ -10,6 +10,9 @@ sex has says so by ``TARGET = "sex"``.
 import re
 
 from bids_sexclf import catalogue
+from bids_sexclf.figures._text import clean, clean_table
+
+__all__ = ["clean", "draw_svg", "inline_svg", "label_region", "ordered"]
 
 PACKAGE = "bids_sexclf.figures"
 
@@ -63,6 +66,11 @@ def draw_svg(name, tables):
 
     from bids_sexclf.figures._style import STYLE
 
+    tables = {
+        key: clean_table(table) if hasattr(table, "columns") else table
+        for key, table in tables.items()
+        if key in catalogue.find(PACKAGE, name).READS
+    }
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
         figure = catalogue.find(PACKAGE, name).draw(tables)
         if figure is None:

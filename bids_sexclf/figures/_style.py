@@ -25,6 +25,7 @@ MANY = 400
 
 STYLE = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a name from a table may hold a dollar sign
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
     "font.size": 9.5,

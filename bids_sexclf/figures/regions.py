@@ -34,7 +34,7 @@ def draw(tables):
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    regions = tables["regions"]
+    regions = tables["regions"].query("n_participants > 0")
     if regions.empty:
         return None
     groups = list(regions.groupby(GROUP, sort=False))

@@ -50,7 +50,7 @@ def draw(tables):
     """
     from matplotlib.figure import Figure
 
-    regions = tables["regions"]
+    regions = tables["regions"].query("n_participants > 0")
     if regions.empty or tables.get("template") is None or tables.get("atlas") is None:
         return None
     (template, affine), (atlas, _) = (_reorient(*tables[name]) for name in ("template", "atlas"))

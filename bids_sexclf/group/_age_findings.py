@@ -28,8 +28,8 @@ def gather(tables, study):
     pairs, level = say.list_judged(scores, study), study.interval_level
     dealt = scores[(scores["score"] == "mae") & (scores["model"] == "shuffled")]
     checks = [say.say_shuffled(row, row["map"], level, len(dealt)) for _, row in dealt.iterrows()]
-    networks = {pair: say_model(pair, tables, level) for pair in pairs}
-    return say.lay_out(say_headline(pairs, compared), tables, checks, networks)
+    networks = {pair: say.safely_all(say_model, pair, tables, level) for pair in pairs}
+    return say.lay_out(say.safely(say_headline, pairs, compared), tables, checks, networks)
 
 
 def say_headline(pairs, compared):

@@ -40,6 +40,52 @@ class Finding:
     text: str
 
 
+def safely(function, *given):
+    """Make a sentence; where that fails, say so: one sentence must not cost the whole report.
+
+    Parameters
+    ----------
+    function : callable
+        Gives a Finding, or None.
+    *given
+        What it is called with.
+
+    Returns
+    -------
+    Finding or None
+    """
+    try:
+        return function(*given)
+    except Exception as fault:  # nobody can foresee every odd table
+        return _say_failed(fault)
+
+
+def safely_all(function, *given):
+    """Make sentences, as `safely` makes one.
+
+    Parameters
+    ----------
+    function : callable
+        Gives a list of Finding.
+    *given
+        What it is called with.
+
+    Returns
+    -------
+    list of Finding
+    """
+    found = safely(function, *given)
+    return [found] if isinstance(found, Finding) else found
+
+
+def _say_failed(fault):
+    return Finding(
+        "caution",
+        f"A sentence that belongs here could not be made ({type(fault).__name__}: "
+        f"{str(fault)[:120]}). The tables below hold the numbers.",
+    )
+
+
 def list_judged(scores, study):
     """List the models and maps that are judged, which are not baselines.
 
@@ -81,10 +127,9 @@ def lay_out(headline, tables, checks, networks, more=None):
     """
     if any(check.tone == "alarm" for check in checks):
         headline = Finding("alarm", "Leakage is likely: trust no score until it is found.")
-    people = say_participants(tables["cohort"], tables["excluded"])
-    told = say_relatives(tables["cohort"], tables["resemblance"])
-    related = Finding("caution", told) if told else None
-    whole = (people, say_unused(tables["splits"]), related, more, *checks)
+    people = safely(say_participants, tables["cohort"], tables["excluded"])
+    related = safely(_say_related, tables["cohort"], tables["resemblance"])
+    whole = (people, safely(say_unused, tables["splits"]), related, more, *checks)
     return {
         "headline": headline,
         "study": [finding for finding in whole if finding],
@@ -264,6 +309,12 @@ def _say_ages(ages):
     unknown = len(ages) - len(known)
     text = f", {known.min():.0f} to {known.max():.0f} years old" if len(known) else ""
     return text + (f", age in years unknown of {unknown}" if unknown else "")
+
+
+def _say_related(cohort, resemblance):
+    """Say that participants may be related; or nothing."""
+    told = say_relatives(cohort, resemblance)
+    return Finding("caution", told) if told else None
 
 
 def say_unused(splits):

@@ -1,14 +1,86 @@
 """The grid of a study: the template's brain, or for brains in their own size nobody's."""
 
+from collections import Counter
+
 import numpy as np
 
 from bids_sexclf import attribution, layout, resources
-from bids_sexclf.errors import InputError
+from bids_sexclf.errors import REFUSALS, InputError
 from bids_sexclf.tables import write_table
-from bids_sexclf.volumes import Grid, crop_grid, load, resample, rescale_grid, save
+from bids_sexclf.volumes import Grid, crop_grid, load, read_grid, resample, rescale_grid, save
 
 ABSENT = ("template.nii.gz", "white.nii.gz", "atlas.nii.gz", "atlas.tsv")
 """What a study of brains in their own size lacks."""
+
+LEAST_SHARE = 0.5
+"""Share of an atlas that must lie in the brain: one that belongs to the space has nearly all."""
+
+
+def find_atlas_files(desk):
+    """Find the files of the study's atlas.
+
+    Parameters
+    ----------
+    desk : base.Desk
+
+    Returns
+    -------
+    dict of str to pathlib.Path
+        ``image`` and ``labels``; empty where the atlas needs no file, or cannot be found, which
+        is refused where it is read.
+    """
+    try:
+        study = desk.study
+        files = resources.find_atlas_files(
+            study.atlas, study.atlas_labels, desk.run.atlas_folders()
+        )
+        return dict(zip(("image", "labels"), files, strict=False))
+    except REFUSALS:
+        return {}
+
+
+def find_common_grids(derivatives, found, maps):
+    """Find the grid that most maps of a kind lie on, and whose maps lie elsewhere.
+
+    Parameters
+    ----------
+    derivatives : pathlib.Path
+    found : dict
+        (participant_id, session_id) to map name to path.
+    maps : list of str
+
+    Returns
+    -------
+    grids : dict of str to volumes.Grid
+        Map name to grid; without maps of which none can be read.
+    odd : dict of tuple to str
+        (participant_id, session_id) to what is wrong.
+    """
+    grids, odd = {}, {}
+    for name in maps:
+        own, counts, examples = {}, Counter(), {}
+        for key, paths in found.items():
+            if name not in paths:
+                continue
+            try:
+                grid = read_grid(derivatives / paths[name])
+            except InputError as fault:
+                odd[key] = " ".join(str(fault).split())[:300]
+                continue
+            own[key] = (grid.shape, tuple(np.asarray(grid.affine).round(2).ravel() + 0.0))
+            counts[own[key]] += 1
+            examples.setdefault(own[key], grid)
+        if not counts:
+            continue
+        common = counts.most_common(1)[0][0]
+        grids[name] = examples[common]
+        for key, place in own.items():
+            if place != common:
+                odd[key] = (
+                    f"{found[key][name]} lies on another grid (shape {place[0]}) than the {name} "
+                    f"maps of most (shape {common[0]}), needed one grid"
+                )
+    return grids, odd
 
 
 def write_grid(desk, space, resolution):
@@ -33,10 +105,11 @@ def write_grid(desk, space, resolution):
     inside = resample(mask, affine, coarse) > 0.5
     grid, box = crop_grid(coarse, inside)
     atlas = resources.find_atlas(
-        desk.study.atlas, grid, space, desk.study.atlas_labels, desk.run.atlas_folders()
+        desk.study.atlas, coarse, space, desk.study.atlas_labels, desk.run.atlas_folders()
     )
+    check_atlas(desk, atlas, inside, grid=coarse)
     inside = inside[box]
-    labelled = atlas.parcellation * inside
+    labelled = atlas.parcellation[box] * inside
     for name, array in (
         ("template", resample(brain, affine, grid) * inside),
         ("mask", inside),
@@ -50,7 +123,40 @@ def write_grid(desk, space, resolution):
     return grid
 
 
-def write_native_grid(desk, path):
+def check_atlas(desk, atlas, inside, grid):
+    """Refuse an atlas that does not lie in the brain, before anything is fitted.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    atlas : resources.Atlas
+        On the grid.
+    inside : ndarray of bool, shape grid.shape
+        The brain.
+    grid : volumes.Grid
+
+    Raises
+    ------
+    InputError
+        If no region has a voxel in the brain, or less than half of the atlas's image lies there.
+    """
+    covered = np.count_nonzero(atlas.parcellation[inside]) * np.prod(grid.voxel_size)
+    image = find_atlas_files(desk).get("image")
+    if image is None:  # made on this very grid
+        share = 1.0 if covered else 0.0
+    else:
+        array, affine = load(image, ndim=3)
+        whole = np.count_nonzero(array) * abs(np.linalg.det(affine[:3, :3]))
+        share = covered / whole if whole else 0.0
+    if share < LEAST_SHARE:
+        raise InputError(
+            f"Found atlas {desk.study.atlas} with {100 * share:.0f} % of its volume in the brain "
+            f"of the maps' template, needed at least {100 * LEAST_SHARE:.0f} %: it lies in another "
+            "space, or its affine is wrong. Choose an atlas in the space of the maps."
+        )
+
+
+def write_native_grid(desk, grid):
     """Write the study's grid for brains in their own size.
 
     The mask is the whole box: a mask of anybody's brain would cut, or hint at, the size of the
@@ -59,8 +165,8 @@ def write_native_grid(desk, path):
     Parameters
     ----------
     desk : base.Desk
-    path : path-like
-        One of the maps.
+    grid : volumes.Grid
+        Of the maps.
 
     Returns
     -------
@@ -78,8 +184,7 @@ def write_native_grid(desk, path):
             "template's space does not fit brains of several sizes. Set attributions = [] in the "
             "study's file, or study T1w instead of T1wACPC."
         )
-    volume, affine = load(path, ndim=3)
-    grid = _coarsen(Grid(volume.shape, affine), desk.study.voxel_size)
+    grid = _coarsen(grid, desk.study.voxel_size)
     folder = desk.folder / "grid"
     for name in ABSENT:  # of an earlier run in the template's space
         (folder / name).unlink(missing_ok=True)

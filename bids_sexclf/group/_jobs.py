@@ -1,14 +1,22 @@
 """The jobs of a study: one model on one map in one fold, and what tells that one is finished."""
 
-import json
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from bids_sexclf.disk import write_json
+from bids_sexclf.errors import InputError
 from bids_sexclf.group import _features
+from bids_sexclf.group._notes import list_changed, read_fingerprints, read_note, take
+from bids_sexclf.locks import hold
 from bids_sexclf.settings import RECIPE, Study, fingerprint
+
+NOTE = "job.json"
+NOT_FITTED = (".", NOTE, "attributions_", "last.ckpt")
+"""How names begin of files in a job's folder that are not of its fitted model."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +59,11 @@ class Job:
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
-def maps_digest(folder):
-    """Give what the cohort stage noted of the files it read."""
-    return json.loads((folder / "logs" / "cohort.json").read_text())["reads"]["own"]
+def _digest_arrays(job):
+    """Give the digests that the cohort stage noted of the arrays that a job reads."""
+    written = read_fingerprints(read_note(job.study_folder / "logs" / "cohort.json"), "writes")
+    names = [f"arrays/{name}.npy" for name in job.map.split("+")] if job.map != "table" else []
+    return {name: (written.get(name) or {}).get("sha256") for name in names}
 
 
 def answerable(study, cohort):
@@ -67,17 +77,19 @@ def answerable(study, cohort):
     Returns
     -------
     list of str
-        As asked for, where ``baselines`` was set; else without ``site_only`` where there is one
-        site, and without it, ``motion_only`` and ``age_only`` where anybody's is unknown.
+        Without those that are models of the study, which are judged as such. As asked for, where
+        ``baselines`` was set; else without ``site_only`` where there is one site, and without it,
+        ``motion_only`` and ``age_only`` where anybody's is unknown.
     """
+    others = [name for name in study.baselines if name not in study.models]
     if "baselines" in study.model_fields_set:
-        return list(study.baselines)
+        return others
     unknown = {
         "site_only": cohort["site"].isna().any() or cohort["site"].nunique() < 2,
         "motion_only": cohort["motion_mm"].isna().any(),
         "age_only": cohort["age_years"].isna().any(),
     }
-    return [name for name in study.baselines if not unknown.get(name, False)]
+    return [name for name in others if not unknown.get(name, False)]
 
 
 def reads_volumes(study, model):
@@ -149,7 +161,7 @@ def mark(job, splits):
             "model": _described(study, job.model),
             "splits": own.to_csv(index=False),
             "cohort": cohort,
-            "maps": maps_digest(job.study_folder),
+            "maps": _digest_arrays(job),
             "followed": [_described(study, name) for name in followed],
             "features": _read_by(job),
             "confounds": study.provenance(("residualize", "harmonize")),
@@ -172,7 +184,107 @@ def _read_by(job):
     return _features.digest(job.study, job.study_folder)
 
 
+def choose_folds(jobs, run):
+    """Choose the jobs of the folds that a run asks for.
+
+    Parameters
+    ----------
+    jobs : list of Job
+    run : settings.Run
+        ``folds`` is read.
+
+    Returns
+    -------
+    list of Job
+
+    Raises
+    ------
+    InputError
+        If there is no such fold.
+    """
+    if run.folds is None:
+        return jobs
+    known = sorted({job.fold for job in jobs})
+    unknown = sorted(set(run.folds) - set(known))
+    if jobs and (unknown or not run.folds):
+        raise InputError(
+            f"Found --folds {' '.join(map(str, unknown)) or 'without a number'}, needed some of "
+            f"the folds of splits.tsv ({', '.join(map(str, known))}). Correct --folds."
+        )
+    return [job for job in jobs if job.fold in run.folds]
+
+
+@contextmanager
+def working_on(job):
+    """Hold the lock of a job while the block runs; another process that wants it waits."""
+    what = f"{job.model} on {job.map}, fold {job.fold}, is being worked on"
+    with hold(job.folder / ".lock", what):
+        yield
+
+
+def note_fit(job, made_from):
+    """Note what a job was fitted from, and the fingerprints of its files.
+
+    Parameters
+    ----------
+    job : Job
+    made_from : str
+        Its ``mark``.
+    """
+    paths = [path for path in sorted(job.folder.iterdir()) if path.is_file()]
+    kept = {path.name: path for path in paths if not path.name.startswith(NOT_FITTED)}
+    note = {"mark": made_from, "seed": job.seed, "files": take(kept)}
+    write_json(note, job.folder / NOTE)
+
+
 def is_fitted(job, splits):
-    """Say whether a job is finished with these splits, this cohort and these choices."""
-    path = job.folder / "job.json"
-    return path.exists() and json.loads(path.read_text())["mark"] == mark(job, splits)
+    """Say whether a job is finished with these splits, this cohort and these choices.
+
+    Parameters
+    ----------
+    job : Job
+    splits : pandas.DataFrame
+
+    Returns
+    -------
+    bool
+        False also where a file of the job is gone or has another content than the fit wrote.
+    """
+    note = read_note(job.folder / NOTE) or {}
+    return note.get("mark") == mark(job, splits) and not _list_damaged(job, note)
+
+
+def check_fitted(job, splits):
+    """Refuse a fitted model that is not the one that the fit stage has written.
+
+    Parameters
+    ----------
+    job : Job
+    splits : pandas.DataFrame
+
+    Raises
+    ------
+    InputError
+    """
+    note = read_note(job.folder / NOTE)
+    damaged = _list_damaged(job, note or {})
+    if note is None or damaged or note.get("mark") != mark(job, splits):
+        what = f"{', '.join(damaged)} missing or changed" if damaged else f"no {NOTE} of this fit"
+        raise InputError(
+            f"Found {what} in {job.folder}, needed the files that the fit stage has written. Run "
+            "again with --first fit, which fits again what is not whole."
+        )
+
+
+def identify_fit(job):
+    """Give what tells one fit of a job from another: its mark and the digests of its files."""
+    note = read_note(job.folder / NOTE)
+    files = read_fingerprints(note, "files")
+    digests = {name: about["sha256"] for name, about in files.items() if about}
+    return [(note or {}).get("mark"), digests]
+
+
+def _list_damaged(job, note):
+    """List the files of a job that are gone or changed; its note where that names none."""
+    files = read_fingerprints(note, "files")
+    return list_changed({name: job.folder / name for name in files}, files) if files else [NOTE]

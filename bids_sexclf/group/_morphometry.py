@@ -2,6 +2,7 @@
 
 from bids_sexclf import layout
 from bids_sexclf.anatomy import freesurfer
+from bids_sexclf.errors import REFUSALS
 from bids_sexclf.tables import read_table, schema
 
 
@@ -29,43 +30,70 @@ def list_stats(desk, people):
     ]
 
 
-def gather(desk, cohort):
-    """Gather the region measures of everyone in the cohort.
+def read_measures(desk, keys):
+    """Read the region measures of everyone prepared.
 
     Parameters
     ----------
     desk : base.Desk
-    cohort : pandas.DataFrame
+    keys : iterable of tuple
+        (participant_id, session_id) of those prepared.
 
     Returns
     -------
-    table : pandas.DataFrame
-        Of the schema ``morphometry``; columns that nobody has are left out.
-    intracranial : list of float or None
-        FreeSurfer's intracranial volume of each row of the cohort, mL, None where it has no
-        table; None in all where FreeSurfer is not given, so that a cohort has one definition.
+    measures : dict of tuple to list of pandas.DataFrame
+        (participant_id, session_id) to what the participant level and FreeSurfer have measured.
+    intracranial : dict of tuple to float or None
+        FreeSurfer's intracranial volume, mL; None where it has no table.
+    faults : dict of tuple to str
+        (participant_id, session_id) to what is wrong with its files.
+    """
+    own = {}
+    for entry in layout.find_derivatives(desk.derivatives, "morphometry"):
+        key = (entry["participant_id"], entry["session_id"])
+        own.setdefault(key, []).append(desk.derivatives / entry["path"])
+    measures, intracranial, faults = {}, {}, {}
+    for key in keys:
+        try:
+            read = _read_stats(desk, key)
+            intracranial[key] = _total(read)
+            tables = [read_table(path, "morphometry") for path in own.get(key, ())]
+            measures[key] = [*tables, *read]
+        except (OSError, ValueError, *REFUSALS) as fault:
+            faults[key] = " ".join(str(fault).split())[:300]
+    return measures, intracranial, faults
 
-    Raises
-    ------
-    InputError
-        If a table cannot be read.
+
+def _read_stats(desk, key):
+    """Read FreeSurfer's tables of one participant-session."""
+    row = {"participant_id": key[0], "session_id": key[1]}
+    return [freesurfer.read_stats(path).assign(**row) for path in list_stats(desk, [row])]
+
+
+def _total(read):
+    import pandas as pd
+
+    return freesurfer.intracranial_ml(pd.concat(read)) if read else None
+
+
+def gather(measures, keys):
+    """Gather the region measures of the cohort.
+
+    Parameters
+    ----------
+    measures : dict of tuple to list of pandas.DataFrame
+        As `read_measures` gives it.
+    keys : iterable of tuple
+        (participant_id, session_id) of the cohort.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Of the schema ``morphometry``; columns that nobody has are left out.
     """
     import pandas as pd
 
-    people = cohort[["participant_id", "session_id"]].astype(object)
-    people = people.where(people.notna(), None).to_dict("records")
-    wanted = {(row["participant_id"], row["session_id"]) for row in people}
-    frames = [
-        read_table(desk.derivatives / entry["path"], "morphometry")
-        for entry in layout.find_derivatives(desk.derivatives, "morphometry")
-        if (entry["participant_id"], entry["session_id"]) in wanted
-    ]
-    intracranial = []
-    for row in people:
-        read = [freesurfer.read_stats(path) for path in list_stats(desk, [row])]
-        read = [frame.assign(**row) for frame in read]
-        frames += read
-        intracranial.append(freesurfer.intracranial_ml(pd.concat(read)) if read else None)
+    frames = [frame for key in keys for frame in measures[key]]
     order = list(schema("morphometry"))
     table = pd.concat(frames) if frames else pd.DataFrame(columns=order, dtype=object)
     keys = ["participant_id", "session_id", "atlas"]
@@ -74,5 +102,4 @@ def gather(desk, cohort):
         name for name, entry in schema("morphometry").items() if not entry.get("Required", True)
     ]
     table = table.drop(columns=[name for name in optional if table[name].isna().all()])
-    given = desk.run.derivatives_of("freesurfer") is not None
-    return table.astype({"region": "Int64"}), intracranial if given else None
+    return table.astype({"region": "Int64"})

@@ -25,11 +25,11 @@ def gather(tables, study):
     pairs = say.list_judged(scores, study)
     above = {pair: _is_above(pair, tables) for pair in pairs}
     return say.lay_out(
-        say_headline(pairs, above, compared),
+        say.safely(say_headline, pairs, above, compared),
         tables,
-        _check_shuffled(scores, study.interval_level),
-        {pair: say_network(pair, tables, study) for pair in pairs},
-        say_brain_size(scores, compared, study),
+        say.safely_all(_check_shuffled, scores, study.interval_level),
+        {pair: say.safely_all(say_network, pair, tables, study) for pair in pairs},
+        say.safely(say_brain_size, scores, compared, study),
     )
 
 
@@ -138,6 +138,7 @@ def say_network(pair, tables, study):
     list of Finding
     """
     mine = say.take(tables, pair, ["comparisons", "confounds", "regions"])
+    mine["regions"] = mine["regions"].query("n_participants > 0")
     level = study.interval_level
     score = find_score(tables["scores"], pair)
     compared = mine["comparisons"][mine["comparisons"]["score"] == "auc"]

@@ -3,9 +3,6 @@
 Only test participants are asked, each through the model that never saw them.
 """
 
-import hashlib
-import json
-
 import numpy as np
 
 from bids_sexclf import attribution
@@ -13,9 +10,16 @@ from bids_sexclf import models as catalogue
 from bids_sexclf.disk import write_json
 from bids_sexclf.execute import FAILED, processors, run_jobs
 from bids_sexclf.group._adjust import Adjustment
-from bids_sexclf.group._faults import check_results
+from bids_sexclf.group._faults import check_results, gather_faults, name_jobs
 from bids_sexclf.group._inputs import map_rows, part_rows
-from bids_sexclf.group._jobs import list_jobs
+from bids_sexclf.group._jobs import (
+    check_fitted,
+    choose_folds,
+    identify_fit,
+    list_jobs,
+    working_on,
+)
+from bids_sexclf.group._notes import list_changed, read_note, take
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.tables import read_table, read_tsv, write_table
 from bids_sexclf.volumes import load
@@ -23,19 +27,16 @@ from bids_sexclf.volumes import load
 READS = ("cohort", "splits", "predictions")
 WRITES = ("attributions.tsv",)
 SETTINGS = ("target", "models", "maps", "attributions", "fill", "atlas", "atlas_labels")
+GRID = ("atlas", "white")
 
 
-def digest(desk):
-    """Digest the atlas and the white matter on the study grid, which the tables do not show."""
-    return [_content(desk.folder / "grid" / f"{name}.nii.gz") for name in ("atlas", "white")]
-
-
-def _content(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+def files(desk):
+    """Name the atlas and the white matter on the study grid, which the tables do not show."""
+    return {f"grid/{name}.nii.gz": desk.folder / "grid" / f"{name}.nii.gz" for name in GRID}
 
 
 def run(desk, advance):
-    """Attribute what is not attributed yet, and gather the table.
+    """Attribute what is not attributed yet.
 
     Parameters
     ----------
@@ -45,21 +46,16 @@ def run(desk, advance):
     Raises
     ------
     ToolError, InputError, GridError or LeakageError
-        If jobs failed, of the kind of their faults where they share one; the others are kept.
+        If fitted models are not whole, or if jobs failed, of the kind of their faults where they
+        share one; the others are kept.
     """
-    import pandas as pd
-
     splits = check_splits(desk.read("splits"), desk.read("cohort"))
-    # What regions tell of a class has no meaning for a number of years.
-    methods = desk.study.attributions if desk.study.target == "sex" else []
-    jobs = [
-        (job, method)
-        for job in list_jobs(desk, splits, desk.study.models)
-        if job.map != "table"
-        for method in methods
-    ]
-    asked = [pair for pair in jobs if not desk.run.folds or pair[0].fold in desk.run.folds]
-    waiting = [pair for pair in asked if not is_attributed(*pair)]
+    pairs = _list_pairs(desk, splits)
+    asked = {job.folder for job in choose_folds([job for job, _ in pairs], desk.run)}
+    waiting = [pair for pair in pairs if pair[0].folder in asked and not is_attributed(*pair)]
+    with gather_faults("fitted models that cannot be asked") as attempt:
+        for job in {job.folder: job for job, _ in waiting}.values():
+            attempt(name_jobs([job]), check_fitted, job, splits)
     done, total = [0] * len(waiting), [1] * len(waiting)
 
     def tell(index, message):
@@ -76,12 +72,32 @@ def run(desk, advance):
         desk.run.dask_scheduler,
     )
     check_results([job for job, _ in waiting], results, "attributions")
-    if all(is_attributed(*pair) for pair in jobs):
-        frames = [read_tsv(_table(*pair), ("model", "map", "method", "fill")) for pair in jobs]
+
+
+def finish(desk):
+    """Gather the table once every attribution is finished.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    """
+    import pandas as pd
+
+    pairs = _list_pairs(desk, desk.read("splits"))
+    if all(is_attributed(*pair) for pair in pairs):
+        frames = [read_tsv(_table(*pair), ("model", "map", "method", "fill")) for pair in pairs]
         empty = pd.DataFrame(columns=_order(), dtype=object)  # a study may ask for none
         write_table(
             pd.concat(frames) if frames else empty, desk.folder / "attributions.tsv", "attributions"
         )
+
+
+def _list_pairs(desk, splits):
+    """List what is asked: every fitted model of volumes, by every method."""
+    # What regions tell of a class has no meaning for a number of years.
+    methods = desk.study.attributions if desk.study.target == "sex" else []
+    jobs = list_jobs(desk, splits, desk.study.models)
+    return [(job, method) for job in jobs if job.map != "table" for method in methods]
 
 
 def _table(job, method):
@@ -92,16 +108,19 @@ def _mark(job, method):
     """Digest what an attribution depends on: the fitted model, the atlas, the choices."""
     from bids_sexclf.settings import fingerprint
 
-    atlas = _content(job.study_folder / "grid" / "atlas.nii.gz")
-    fitted = json.loads((job.folder / "job.json").read_text())
+    grid = take({name: job.study_folder / "grid" / f"{name}.nii.gz" for name in GRID})
+    content = {name: about and about["sha256"] for name, about in grid.items()}
     choices = job.study.provenance(("fill", "atlas", "atlas_labels"))
-    return fingerprint({"fit": fitted, "atlas": atlas, "choices": choices, "method": method})
+    fitted = identify_fit(job)
+    return fingerprint({"fit": fitted, "grid": content, "choices": choices, "method": method})
 
 
 def is_attributed(job, method):
     """Say whether a job's attribution is finished for this model, atlas and fill."""
-    path = _table(job, method).with_suffix(".mark")
-    return path.exists() and json.loads(path.read_text())["mark"] == _mark(job, method)
+    note = read_note(_table(job, method).with_suffix(".mark")) or {}
+    table = {"table": _table(job, method)}
+    changed = list_changed(table, {"table": note.get("table")})
+    return not changed and table["table"].exists() and note.get("mark") == _mark(job, method)
 
 
 def attribute_job(pair, tell):
@@ -117,7 +136,13 @@ def attribute_job(pair, tell):
     tell : callable
         Told (done, total) participants.
     """
-    job, method = pair
+    with working_on(pair[0]):
+        _attribute(*pair, tell)
+
+
+def _attribute(job, method, tell):
+    """Attribute one model in one fold; its model stays the same meanwhile."""
+    made_from = _mark(job, method)
     cohort = read_table(job.study_folder / "cohort.tsv", "cohort")
     splits = check_splits(read_table(job.study_folder / "splits.tsv", "splits"), cohort)
     rows = part_rows(job, cohort, splits, "test")
@@ -148,8 +173,9 @@ def attribute_job(pair, tell):
         logit=np.repeat(logit, len(regions)),
         logit_occluded=occluded.ravel(),
     )
-    write_table(table[_order()], _table(job, method), "attributions")
-    write_json({"mark": _mark(job, method)}, _table(job, method).with_suffix(".mark"))
+    path = _table(job, method)
+    write_table(table[_order()], path, "attributions")
+    write_json({"mark": made_from} | take({"table": path}), path.with_suffix(".mark"))
 
 
 def _order():

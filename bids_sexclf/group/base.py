@@ -2,25 +2,40 @@
 
 ``cohort`` -> ``splits`` -> ``fit`` -> ``evaluate`` -> ``attribute`` -> ``regions`` -> ``report``
 
-A stage that has run with the same choices on the same inputs is not run again;
-one whose inputs have changed is; one whose choices have changed is refused
-unless it is asked for by ``--first``.
+Three rules keep old results from standing beside new ones:
+
+1. The note of a stage (``logs/STAGE.json``) holds its choices and the digests of all files that
+   the stage has read and written, and the stage is finished only while all of them still lie there
+   with the same content.
+2. A stage runs only if every stage whose tables it rests on is finished, all the way up.
+3. When a stage has run, the tables of every later stage that were made from other tables than
+   those that now lie there are removed.
+
+A stage whose choices have changed is refused unless it is asked for by ``--first``.
 """
 
-import hashlib
-import importlib
-import json
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids_sexclf.disk import write_json
 from bids_sexclf.errors import InputError, suggest
+from bids_sexclf.group import _notes
+from bids_sexclf.group._states import (
+    STAGES,
+    check_upstream,
+    discard,
+    discard_stale,
+    list_reads,
+    module,
+    state,
+    write_note,
+)
 from bids_sexclf.group._words import name_pair
-from bids_sexclf.layout import versions, write_description
+from bids_sexclf.layout import write_description
+from bids_sexclf.locks import hold
 from bids_sexclf.settings import Run, Study
 from bids_sexclf.tables import read_table
 
-STAGES = ("cohort", "splits", "fit", "evaluate", "attribute", "regions", "report")
 UNSURE = "unless what it reads changes"
 
 
@@ -52,6 +67,7 @@ class Desk:
     @classmethod
     def at(cls, bids_dir, out, run, study, team=None):
         """Lay out the desk under an output folder; only the first process of a team writes."""
+        check_lists(study)
         out = Path(out)
         prepared = run.derivatives_of("bids_sexclf") or out
         writes = team is None or team.leads
@@ -65,11 +81,6 @@ class Desk:
     def read(self, table):
         """Read one of the study's tables."""
         return read_table(self.folder / f"{table}.tsv", table)
-
-
-def module(stage):
-    """Import a stage."""
-    return importlib.import_module(f"bids_sexclf.group.{stage}")
 
 
 def chosen(run):
@@ -105,61 +116,64 @@ def chosen(run):
     return STAGES[first : last + 1]
 
 
-def state(desk, stage):
-    """Say what a stage would do.
+def check_lists(study):
+    """Refuse a study that names something twice in one list.
 
     Parameters
     ----------
-    desk : Desk
-    stage : str
-
-    Returns
-    -------
-    {"run", "finished", "inputs changed", "asked for"}
+    study : settings.Study
 
     Raises
     ------
     InputError
-        If it has run with other choices and is not asked for by ``--first``.
+        A model that is named twice would be judged twice, as if more people had been tested.
     """
-    path = _note(desk, stage)
-    if desk.run.first == stage:
-        return "asked for"
-    if not path.exists() or not all((desk.folder / name).exists() for name in module(stage).WRITES):
-        return "run"
-    held = json.loads(path.read_text())
-    asked = desk.study.provenance(module(stage).SETTINGS)
-    other = [key for key in asked if held["settings"].get(key) != asked[key]]
-    if other and not _asked_before(desk, stage):
-        told = "; ".join(
-            f"{key} {held['settings'].get(key)}, this run asks {asked[key]}" for key in other
-        )
-        raise InputError(
-            f"Found {module(stage).WRITES[0]} made with {told}; needed one set of choices per "
-            f"study. Run again with --first {stage}, or give the study another name."
-        )
-    return "finished" if not other and held["reads"] == _digests(desk, stage) else "inputs changed"
+    lists = {key: value for key, value in study if isinstance(value, (list, tuple))}
+    lists |= {f"the map {name}": name.split("+") for name in study.maps if "+" in name}
+    for key, values in lists.items():
+        twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
+        if twice:
+            raise InputError(
+                f"Found {', '.join(map(str, twice))} more than once in {key}, needed each name "
+                "once. Take the others out."
+            )
 
 
-def _asked_before(desk, stage):
-    return desk.run.first is not None and STAGES.index(desk.run.first) < STAGES.index(stage)
+def alone(desk):
+    """Hold the lock of a study while the block runs, or refuse with the name of its holder.
+
+    Runs of single folds do not hold it: several of them work side by side, and each takes the
+    lock while it writes what they share (`run_stage`).
+
+    Parameters
+    ----------
+    desk : Desk
+
+    Returns
+    -------
+    context manager
+
+    Raises
+    ------
+    BusyError
+    """
+    return nullcontext() if desk.run.folds else hold(_lock(desk), _say_work(desk), wait=False)
 
 
-def _note(desk, stage):
-    return desk.folder / "logs" / f"{stage}.json"
+def _lock(desk):
+    return desk.folder / "logs" / "study.lock"
 
 
-def _digests(desk, stage):
-    """Digest what a stage reads."""
-    own = getattr(module(stage), "digest", None)
-    digests = {"own": own(desk)} if own else {}
-    for name in module(stage).READS:
-        path = desk.folder / f"{name}.tsv"
-        digests[name] = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
-    return digests
+def _say_work(desk):
+    return f"study {desk.study.name} is being worked on"
 
 
-def run_stage(desk, stage, advance=None):
+def _shared(desk, tell=None):
+    """Hold the lock of a study for a while where several runs of single folds may share it."""
+    return hold(_lock(desk), _say_work(desk), tell=tell) if desk.run.folds else nullcontext()
+
+
+def run_stage(desk, stage, advance=None, tell=None):
     """Run a stage unless it is finished, and note what it was run with.
 
     Parameters
@@ -168,36 +182,47 @@ def run_stage(desk, stage, advance=None):
     stage : str
     advance : callable, optional
         Called with (steps done, steps in all, a note).
+    tell : callable, optional
+        Called with a sentence about who is waited for.
 
     Returns
     -------
     str
         What `state` said.
     """
-    found = state(desk, stage)
-    if found == "finished":
-        return found
-    missing = [name for name in module(stage).READS if not (desk.folder / f"{name}.tsv").exists()]
-    if missing:
-        raise InputError(
-            f"Found no {', '.join(f'{name}.tsv' for name in missing)} in {desk.folder}, needed by "
-            f"stage {stage}. Run the stages before it first."
-        )
-    # What was made from other inputs must not stand where this run leaves a part undone.
-    _note(desk, stage).unlink(missing_ok=True)
-    for name in module(stage).WRITES:
-        (desk.folder / name).unlink(missing_ok=True)
-    module(stage).run(desk, advance or (lambda done, total, note=None: None))
-    if all((desk.folder / name).exists() for name in module(stage).WRITES):
-        write_json(
-            {
-                "settings": desk.study.provenance(module(stage).SETTINGS),
-                "reads": _digests(desk, stage),
-                "versions": versions(),
-            },
-            _note(desk, stage),
-        )
+    advance = advance or (lambda done, total, note=None: None)
+    entry = module(stage)
+    side_by_side = hasattr(entry, "finish")
+    with _shared(desk, tell):
+        found = state(desk, stage)
+        check_upstream(desk, stage)
+        finished = found == "finished"
+        if not finished:
+            reads = _notes.take(list_reads(desk, stage))
+            # What was made from other inputs must not stand where this run leaves a part undone.
+            discard(desk, stage)
+        if finished or not side_by_side:
+            with _tidy(desk, stage):
+                if not finished:
+                    entry.run(desk, advance)
+                    write_note(desk, stage, reads)
+            return found
+    with _tidy(desk, stage, lambda: _shared(desk, tell)):
+        entry.run(desk, advance)
+        with _shared(desk, tell):
+            entry.finish(desk)
+            write_note(desk, stage, reads)
     return found
+
+
+@contextmanager
+def _tidy(desk, stage, lock=nullcontext):
+    """Remove at the end what later stages have made from other tables, also after a failure."""
+    try:
+        yield
+    finally:
+        with lock():
+            discard_stale(desk, stage)
 
 
 def warnings_of(desk):
@@ -242,7 +267,7 @@ def foresee(desk, stages):
     Parameters
     ----------
     desk : Desk
-    stages : iterable of str
+    stages : sequence of str
         In their order.
 
     Returns
@@ -251,6 +276,7 @@ def foresee(desk, stages):
         Stage to what `state` says; what is finished may not stay so once a stage before it runs.
     """
     states = {}
+    check_upstream(desk, stages[0])
     for stage in stages:
         sure = all(told == "finished" for told in states.values())
         told = state(desk, stage)
@@ -281,7 +307,8 @@ def findings(desk):
             who = name_pair(row.model, row.map)
             lines.append(f"{who}: {title} {row.estimate:.2f} {interval}, p {row.p:.2g}, n {row.n}")
     if (desk.folder / "regions.tsv").exists():
-        for (model, which), rows in desk.read("regions").groupby(["model", "map"], sort=False):
+        regions = desk.read("regions").query("n_participants > 0")
+        for (model, which), rows in regions.groupby(["model", "map"], sort=False):
             top, kept = find_strongest(rows, CHANCE_P), int((rows["p_holm"] < CHANCE_P).sum())
             lines.append(
                 f"{model} on {which}: {kept} of {len(rows)} regions significant after Holm; top: "

@@ -4,8 +4,6 @@ The others are excluded.tsv, quality.tsv, morphometry.tsv, resemblance.tsv (pair
 related) and, where asked, region_means.tsv: every map averaged over the regions of the atlas.
 """
 
-import hashlib
-import json
 import re
 from pathlib import Path
 
@@ -15,16 +13,26 @@ from bids_sexclf import layout
 from bids_sexclf.anatomy.acpc import SPACE as NATIVE
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.group import _morphometry
-from bids_sexclf.group._grids import write_grid, write_native_grid
-from bids_sexclf.group._quality import gather_quality
-from bids_sexclf.group._region_means import TABLE, Averager
+from bids_sexclf.group._excluded import find_locked, list_unprepared, write_excluded
+from bids_sexclf.group._grids import (
+    find_atlas_files,
+    find_common_grids,
+    write_grid,
+    write_native_grid,
+)
+from bids_sexclf.group._quality import gather_quality, read_qualities
+from bids_sexclf.group._region_means import Averager
 from bids_sexclf.group._resemblance import find_copies, write_resemblance
 from bids_sexclf.people import NO_ROW, read_participants, without_years
-from bids_sexclf.tables import read_table, write_table
-from bids_sexclf.volumes import check_same_grid, load, open_cohort, release, resample
+from bids_sexclf.tables import write_table
+from bids_sexclf.volumes import load, new_cohort, open_cohort, release, resample
 
 READS = ()
 WRITES = ("cohort.tsv", "excluded.tsv", "quality.tsv", "morphometry.tsv", "resemblance.tsv")
+ALSO = ("region_means.tsv", "grid/*", "arrays/*.npy")
+PEOPLE, EXCLUDED = ("participants.tsv", "participants.json"), "excluded.tsv"
+PASSING = (f"prepared/{EXCLUDED}",)
+"""What the participant level goes on writing; it says nothing about those who are studied."""
 SETTINGS = (
     "maps",
     "voxel_size",
@@ -51,25 +59,43 @@ NUMBERS = (
 )
 
 
-def digest(desk):
-    """Digest what the stage reads outside the study: who is there, and which files.
-
-    Files go by their names within the folders given, which may be spelt in another way next time.
-    """
+def files(desk):
+    """Name what the stage reads outside the study: tables, maps, references and the atlas."""
     people = layout.find_derivatives(desk.derivatives, "quality")
-    names = ("participants.tsv", "participants.json")
-    files = [(desk.bids_dir, desk.bids_dir / name) for name in names]
-    files += [(desk.derivatives, desk.derivatives / entry["path"]) for entry in people]
+    paths = [entry["path"] for entry in people]
+    paths += [entry["path"] for entry in layout.find_derivatives(desk.derivatives, "morphometry")]
+    found, spaces = find_maps(desk)
+    paths += [path for maps in found.values() for path in maps.values()]
+    space, resolution = _one_space(spaces)
+    if space not in (None, NATIVE):
+        paths += [
+            Path(layout.reference(kind, space, resolution)).as_posix()
+            for kind in ("brain", "mask", "white")
+        ]
+    labels = [*(f"bids/{name}" for name in PEOPLE), f"prepared/{EXCLUDED}"]
+    labels += [f"prepared/{path}" for path in paths]
     freesurfer = desk.run.derivatives_of("freesurfer")
-    files += [(freesurfer, path) for path in _morphometry.list_stats(desk, people)]
-    seen = [
-        (path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
-        for folder, path in files
-        if path.exists()
+    labels += [
+        f"freesurfer/{path.relative_to(freesurfer).as_posix()}"
+        for path in _morphometry.list_stats(desk, people)
     ]
     if _needs_years(desk.study):
-        seen.append("ages in years")  # who has none is left out
-    return hashlib.sha256(repr(seen).encode()).hexdigest()
+        labels.append("bids/ages in years")  # no file, but who has none is left out
+    labels += [f"atlas/{kind}" for kind in find_atlas_files(desk)]
+    return {label: locate(desk, label) for label in labels}
+
+
+def locate(desk, label):
+    """Find a file that the stage reads by its label, however the folders are spelt this time."""
+    place, _, path = label.partition("/")
+    if place == "atlas":
+        return find_atlas_files(desk).get(path, "")
+    folder = {
+        "bids": desk.bids_dir,
+        "prepared": desk.derivatives,
+        "freesurfer": desk.run.derivatives_of("freesurfer"),
+    }.get(place)
+    return "" if folder is None else folder / path
 
 
 def _needs_years(study):
@@ -89,18 +115,23 @@ def run(desk, advance):
     Raises
     ------
     InputError
-        If no participant has every map, or only one sex is left.
+        If no participant has every map, only one sex is left, or the atlas does not fit.
     """
     people, faults = read_participants(desk.bids_dir, coding=desk.study)
     if _needs_years(desk.study):
         faults = {person: [why] for person, why in without_years(people).items()} | faults
     found, spaces = find_maps(desk)
     space, resolution = _one_space(spaces)
-    rows, excluded = select(people, faults, found, desk.study.single_maps)
-    cohort = _table(rows, people, desk)
+    qualities, broken = read_qualities(desk.derivatives, NUMBERS)
+    measures, intracranial, unread = _morphometry.read_measures(desk, found)
+    maps = desk.study.single_maps
+    grids, odd = find_common_grids(desk.derivatives, found, maps)
+    rows, excluded = select(people, faults, found, maps, (broken, unread, odd), desk.derivatives)
+    excluded += list_unprepared(people, faults, found, desk.derivatives)
+    cohort = _table(rows, people, qualities, maps)
     _check_cohort(cohort, excluded, desk)
     if space == NATIVE:
-        grid = write_native_grid(desk, desk.derivatives / rows[0][2][desk.study.single_maps[0]])
+        grid = write_native_grid(desk, grids[maps[0]])
     else:
         grid = write_grid(desk, space, resolution)
     averager = _averager(desk, space, resolution)
@@ -114,20 +145,17 @@ def run(desk, advance):
         _check_cohort(cohort, excluded, desk)
         averager = _averager(desk, space, resolution)
         write_arrays(desk, cohort, grid, advance, averager)
-    _write_excluded(desk, excluded)
+    write_excluded(desk, excluded)
     if averager:
         averager.write(desk.folder)
-    else:
-        for path in (desk.folder / TABLE, (desk.folder / TABLE).with_suffix(".json")):
-            path.unlink(missing_ok=True)
-    morphometry, intracranial = _morphometry.gather(desk, cohort)
-    if intracranial is not None:
-        cohort["intracranial_volume_ml"] = intracranial
-    write_table(morphometry, desk.folder / "morphometry.tsv", "morphometry")
     sessions = cohort["session_id"].where(cohort["session_id"].notna(), None)
-    studied = set(zip(cohort["participant_id"], sessions, strict=True))
+    studied = list(zip(cohort["participant_id"], sessions, strict=True))
+    if desk.run.derivatives_of("freesurfer") is not None:  # a cohort has one definition
+        cohort["intracranial_volume_ml"] = [intracranial[key] for key in studied]
+    morphometry = _morphometry.gather(measures, studied)
+    write_table(morphometry, desk.folder / "morphometry.tsv", "morphometry")
     _compare(desk, cohort)
-    quality = gather_quality(desk.derivatives, studied)
+    quality = gather_quality(qualities, set(studied))
     write_table(quality, desk.folder / "quality.tsv", "quality")
     write_table(cohort, desk.folder / "cohort.tsv", "cohort")
 
@@ -191,7 +219,7 @@ def _one_space(spaces):
     return next(iter(spaces), (None, None))
 
 
-def select(people, faults, found, maps):
+def select(people, faults, found, maps, broken=(), derivatives=None):
     """Decide who can be studied.
 
     Parameters
@@ -204,6 +232,10 @@ def select(people, faults, found, maps):
         (participant_id, session_id) to map name to path.
     maps : list of str
         Those that everyone needs.
+    broken : iterable of dict
+        (participant_id, session_id) to what is wrong with its files.
+    derivatives : pathlib.Path, optional
+        Where the files lie; a folder that may not be read is then named.
 
     Returns
     -------
@@ -222,6 +254,9 @@ def select(people, faults, found, maps):
         missing = [name for name in maps if name not in paths]
         if missing:
             reasons.append(f"no {', '.join(missing)} map, needed {', '.join(maps)}")
+            locked = derivatives and find_locked(derivatives / person)
+            reasons += [f"{locked} cannot be read"] if locked else []
+        reasons += [faulty[person, session] for faulty in broken if (person, session) in faulty]
         if reasons:
             excluded.append((person, session, "cohort", "; ".join(reasons)))
         else:
@@ -229,17 +264,15 @@ def select(people, faults, found, maps):
     return rows, excluded
 
 
-def _table(rows, people, desk):
+def _table(rows, people, qualities, maps):
     """Join participants, quality numbers and paths."""
     import pandas as pd
 
     records = []
     for person, session, paths in rows:
-        path = desk.derivatives / layout.derivative("quality", person, session)
-        quality = json.loads(path.read_text())
-        numbers = {name: quality.get(name) for name in NUMBERS}
+        numbers = {name: qualities[person, session][name] for name in NUMBERS}
         records.append({"participant_id": person, "session_id": session} | numbers | paths)
-    columns = ["participant_id", "session_id", *NUMBERS, *desk.study.single_maps]
+    columns = ["participant_id", "session_id", *NUMBERS, *maps]
     table = pd.DataFrame(records, columns=columns)
     for name in NUMBERS:
         table[name] = pd.to_numeric(table[name])
@@ -289,50 +322,45 @@ def write_arrays(desk, cohort, grid, advance, averager=None):
     """
     inside = load(desk.folder / "grid" / "mask.nii.gz", ndim=3)[0] > 0
     bad, done, total = {}, 0, len(cohort) * len(desk.study.single_maps)
+    for part in (desk.folder / "arrays").glob(".part-*.npy"):  # of a run that was killed
+        part.unlink()
     for name in desk.study.single_maps:
-        array = open_cohort(array_path(desk.folder, name), (len(cohort), *grid.shape))
-        first = None
-        for row, path in enumerate(cohort[name]):
-            volume, affine = load(desk.derivatives / path, ndim=3)
-            first = first or (volume.shape, affine)
-            check_same_grid(volume.shape, affine, *first, (path, cohort[name][0]))
-            whole, volume = volume, resample(volume, affine, grid) * inside
-            values = volume[inside]
-            if not np.isfinite(values).all() or values.std() == 0:
-                bad[row] = f"{path} is constant or not finite inside the brain"
-            elif name == "T1wACPC":
-                volume = volume / values[values > 0].mean()
-            elif name.startswith("T1w"):
-                volume = np.where(inside, (volume - values.mean()) / values.std(), 0)
-                whole = np.where(whole != 0, (whole - values.mean()) / values.std(), 0)
-            array[row] = volume
-            release(array)
-            if averager and row not in bad:
-                who = cohort.loc[row, ["participant_id", "session_id"]]
-                averager.add(*who, name, whole)
-            done += 1
-            advance(done, total)
-        array.flush()
-        bad = find_copies(array, cohort, name) | bad
+        with new_cohort(array_path(desk.folder, name), (len(cohort), *grid.shape)) as array:
+            for row, path in enumerate(cohort[name]):
+                try:
+                    whole, array[row] = _read_map(desk.derivatives, path, grid, inside, name)
+                except InputError as fault:
+                    bad[row] = " ".join(str(fault).split())[:300]
+                release(array)
+                if averager and row not in bad:
+                    who = cohort.loc[row, ["participant_id", "session_id"]]
+                    averager.add(*who, name, whole)
+                done += 1
+                advance(done, total)
+            bad = find_copies(array, cohort, name) | bad
     return bad
+
+
+def _read_map(derivatives, path, grid, inside, name):
+    """Give a map as it was prepared and on the grid of the study, both scaled."""
+    volume, affine = load(derivatives / path, ndim=3)
+    whole, volume = volume, resample(volume, affine, grid) * inside
+    values = volume[inside]
+    if not np.isfinite(values).all() or values.std() == 0 or values.max() <= 0:
+        raise InputError(f"{path} is constant or not finite inside the brain")
+    if name == "T1wACPC":
+        return whole, volume / values[values > 0].mean()
+    if name.startswith("T1w"):
+        mean, sd = values.mean(), values.std()
+        return np.where(whole != 0, (whole - mean) / sd, 0), np.where(
+            inside, (volume - mean) / sd, 0
+        )
+    return whole, volume
 
 
 def array_path(folder, name):
     """Name the cohort array of a map in a study's folder."""
     return folder / "arrays" / f"{name}.npy"
-
-
-def _write_excluded(desk, excluded):
-    """Write who was left out, at the participant level and here."""
-    import pandas as pd
-
-    columns = ["participant_id", "session_id", "stage", "reason"]
-    table = pd.DataFrame(excluded, columns=columns, dtype=object)
-    before = Path(desk.derivatives, "excluded.tsv")
-    if before.exists():
-        table = pd.concat([read_table(before, "excluded"), table])
-    table = table.sort_values(["participant_id", "stage"]).drop_duplicates()
-    write_table(table, desk.folder / "excluded.tsv", "excluded")
 
 
 def looks_related(cohort):

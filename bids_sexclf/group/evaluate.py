@@ -48,11 +48,12 @@ def run(desk, advance):
     )
     jobs = [(score, key, rows, desk.study, factors[key]) for key, rows in groups.items()]
     own = [key for key in groups if key[0] in desk.study.models]
+    baselines = set(desk.study.baselines) - set(desk.study.models)
     for key in own:
         jobs += [
             (hold, key, (groups[key], groups[other], other[0]), desk.study, factors[key])
             for other in groups
-            if other[0] in desk.study.baselines and other[1] in ("table", key[1])
+            if other[0] in baselines and other[1] in ("table", key[1])
         ]
         jobs.append((relate, key, groups[key], desk.study))  # nobody has taught a covariate
     done = set()

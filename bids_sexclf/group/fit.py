@@ -11,19 +11,29 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bids_sexclf.disk import write_json
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import FAILED, processors, run_jobs
 from bids_sexclf.group import _adjust, _features
 from bids_sexclf.group._faults import check_results, gather_faults
 from bids_sexclf.group._inputs import inputs, part_rows, target_of
-from bids_sexclf.group._jobs import is_fitted, list_jobs, make_job, maps_digest, mark, reads_volumes
+from bids_sexclf.group._jobs import (
+    choose_folds,
+    is_fitted,
+    list_jobs,
+    make_job,
+    mark,
+    note_fit,
+    reads_volumes,
+    working_on,
+)
+from bids_sexclf.group.cohort import array_path
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.settings import RECIPE
 from bids_sexclf.tables import read_table, read_tsv, schema, write_table
 
 READS = ("cohort", "splits")
 WRITES = ("predictions.tsv", "history.tsv")
+ALSO = ("importances.tsv",)
 SETTINGS = (
     "target",
     "maps",
@@ -38,13 +48,16 @@ SETTINGS = (
 KEYS = ["model", "map", "repeat", "fold"]
 
 
-def digest(desk):
-    """Digest the maps behind the cohort arrays, which the tables do not show, and the features."""
-    return [maps_digest(desk.folder), _features.digest(desk.study, desk.folder)]
+def files(desk):
+    """Name what the stage reads beside tables of the study: cohort arrays and features."""
+    arrays = {
+        f"arrays/{name}.npy": array_path(desk.folder, name) for name in desk.study.single_maps
+    }
+    return arrays | {"features": _features.source(desk.study, desk.folder)}
 
 
 def run(desk, advance):
-    """Fit what is not fitted yet, and gather the tables once every job is finished.
+    """Fit what is not fitted yet.
 
     Parameters
     ----------
@@ -63,7 +76,7 @@ def run(desk, advance):
     splits = check_splits(desk.read("splits"), cohort)
     catalogue.check(desk.study)
     jobs = list_jobs(desk, splits)
-    asked = [job for job in jobs if not desk.run.folds or job.fold in desk.run.folds]
+    asked = choose_folds(jobs, desk.run)
     waiting = [job for job in asked if not is_fitted(job, splits)]
     with gather_faults("models that cannot be fitted") as attempt:
         for job in {job.model: job for job in jobs}.values():
@@ -73,6 +86,17 @@ def run(desk, advance):
             attempt(model, check_outside, own, splits)
     _adjust.check(desk.study, cohort, splits)
     _fit_all(waiting, desk, advance)
+
+
+def finish(desk):
+    """Gather the tables once every job is finished.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    """
+    splits = desk.read("splits")
+    jobs = list_jobs(desk, splits)
     if all(is_fitted(job, splits) for job in jobs):
         gather(jobs, desk)
 
@@ -298,7 +322,7 @@ def _train(job, read, tell):
 
 
 def fit_job(job, tell):
-    """Fit one job, save its weights, history and predictions; the mark comes last.
+    """Fit one job, unless another process has meanwhile.
 
     Parameters
     ----------
@@ -306,9 +330,22 @@ def fit_job(job, tell):
     tell : callable
         Told a dict with ``epoch`` and ``validation_loss`` after each epoch.
     """
+    with working_on(job):
+        # Processes that train one network together begin together.
+        if isinstance(job.devices, int):
+            if is_fitted(job, read_table(job.study_folder / "splits.tsv", "splits")):
+                return
+        _fit(job, tell)
+
+
+def _fit(job, tell):
+    """Fit one job, save its weights, history and predictions; the note comes last."""
     import pandas as pd
 
+    (job.folder / "job.json").unlink(missing_ok=True)
     read = _read(job)
+    # Before the training: what is read may be replaced meanwhile.
+    made_from = mark(job, read.splits)
     model = _train(job, read, tell)
     if read.adjust is not None:
         read.adjust.save(job.folder)
@@ -323,7 +360,7 @@ def fit_job(job, tell):
         frames.append(people.assign(**job.keys, part=part, target=read.target[rows], logit=logit))
     columns = [*KEYS, "participant_id", "session_id", "part", "target", "logit"]
     write_table(pd.concat(frames)[columns], job.folder / "predictions.tsv", "predictions")
-    write_json({"mark": mark(job, read.splits), "seed": job.seed}, job.folder / "job.json")
+    note_fit(job, made_from)
 
 
 def _name_pretrained(job, cohort, rows):

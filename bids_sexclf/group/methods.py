@@ -42,7 +42,8 @@ def write_methods(study, fitted=None):
     str
         Sentences that cite keys of ``data/citations.bib``.
     """
-    baselines = [name for name in study.baselines if fitted is None or name in set(fitted)]
+    fitted = study.baselines if fitted is None else set(fitted)
+    baselines = [name for name in study.baselines if name in fitted and name not in study.models]
     sentences = [
         f"Maps: {', '.join(study.maps)}, at voxels of {study.voxel_size:g} mm; "
         f"{SCALED[study.standardize]}.",

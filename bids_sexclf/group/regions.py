@@ -10,7 +10,14 @@ from bids_sexclf.volumes import load, save
 READS = ("attributions", "cohort", "splits")
 WRITES = ("regions.tsv",)
 SETTINGS = ("bootstraps", "permutations", "interval_level", "random_seed")
+ALSO = ("maps/*drop.nii.gz",)
+OUTSIDE = "no voxel of the region lies in the brain on the grid of the study"
 KEYS = ["model", "map", "method", "fill", "atlas"]
+
+
+def files(desk):
+    """Name the atlas on the study grid, and its names."""
+    return {f"grid/{name}": desk.folder / "grid" / name for name in ("atlas.nii.gz", "atlas.tsv")}
 
 
 def run(desk, advance):
@@ -41,7 +48,7 @@ def run(desk, advance):
             drops, family[drops.index].to_numpy(str), desk.study, variance_factor(splits, rows)
         )
         table = table.assign(**dict(zip(KEYS, key, strict=True)))
-        table = table.join(labels[["name", "hemisphere", "n_voxels"]], on="region")
+        table = add_untested(table, labels)
         paint(desk, dict(zip(KEYS, key, strict=True)), drops)
         tables.append(table)
         advance(step, len(groups))
@@ -51,6 +58,30 @@ def run(desk, advance):
         [part.sort_values(["p_holm", "mean"], ascending=[True, False]) for part in tables]
     )
     write_table(table[order], desk.folder / "regions.tsv", "regions")
+
+
+def add_untested(table, labels):
+    """Add names to the tested regions, and a row for each region that could not be tested.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Tested regions of one model on one map.
+    labels : pandas.DataFrame
+        name, hemisphere and n_voxels by the index of every region of the atlas.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Regions without a voxel in the brain have no participants and no numbers, but a reason.
+    """
+    import pandas as pd
+
+    absent = pd.DataFrame({"region": labels.index.difference(table["region"]), "reason": OUTSIDE})
+    same = {name: table[name].iloc[0] for name in KEYS}
+    rows = pd.concat([table, absent.assign(n_participants=0, **same)], ignore_index=True)
+    rows = rows.reindex(columns=[*table.columns, "reason"])
+    return rows.join(labels[["name", "hemisphere", "n_voxels"]], on="region")
 
 
 def drop_of_correct(rows):

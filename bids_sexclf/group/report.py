@@ -1,10 +1,11 @@
 """Write the report. Reads every table above; writes report.html and figures/*.svg."""
 
-from importlib.resources import files
+from importlib import resources
 
 from bids_sexclf import figures
 from bids_sexclf.citations import to_html, write_citations
 from bids_sexclf.disk import whole
+from bids_sexclf.figures import clean
 from bids_sexclf.group import _age_findings, _sex_findings, methods
 from bids_sexclf.group._quality import limit_quality
 from bids_sexclf.group._words import say_number, say_p
@@ -25,7 +26,9 @@ READS = (
     "resemblance",
 )
 WRITES = ("report.html",)
+ALSO = ("figures/*.svg",)
 SETTINGS = ()
+GRID = ("template", "atlas")
 
 TABLES = {
     "Participants": ("folds", "quality", "excluded"),
@@ -55,6 +58,13 @@ OWN_TITLES = {
 """Titles that another target needs."""
 MOST_ROWS = 1500
 """Rows of one table the report prints; the file holds them all."""
+MOST_TEXT = 600
+"""Characters of a cell that the report prints."""
+
+
+def files(desk):
+    """Name the template and the atlas on the study grid."""
+    return {f"grid/{name}.nii.gz": desk.folder / "grid" / f"{name}.nii.gz" for name in GRID}
 
 
 def run(desk, advance=None):
@@ -78,21 +88,32 @@ def run(desk, advance=None):
     tested = tables["predictions"]
     by_class = tested if desk.study.target == "sex" else tested.iloc[:0]
     tables |= trace_curves(by_class, desk.study.interval_level)
-    for name in ("template", "atlas"):
+    for name in GRID:
         path = desk.folder / "grid" / f"{name}.nii.gz"
         tables[name] = load(path, ndim=3) if path.exists() else None
-    drawn, entries = {}, figures.ordered(desk.study.target)
+    drawn, entries, faults = {}, figures.ordered(desk.study.target), {}
     for done, (name, _) in enumerate(entries, start=1):
-        drawn[name] = figures.draw_svg(name, tables)
+        try:
+            drawn[name] = figures.draw_svg(name, tables)
+        except Exception as fault:  # nobody can foresee every odd table
+            drawn[name], faults[name] = None, f"{type(fault).__name__}: {str(fault)[:200]}"
         if drawn[name] is not None:
             with whole(desk.folder / "figures" / f"{name}.svg") as part:
                 part.write_text(drawn[name], encoding="utf-8")
         if advance:
             advance(done, len(entries), name)
-    told = methods.write_methods(desk.study, tables["predictions"]["model"])
-    write_citations(told, desk.folder / "logs")
+    write_citations(_describe_methods(desk.study, tables), desk.folder / "logs")
+    page = make_page(tables, desk.study, drawn, faults)
     with whole(desk.folder / "report.html") as part:
-        part.write_text(make_page(tables, desk.study, drawn), encoding="utf-8")
+        part.write_text(page, encoding="utf-8")
+
+
+def _describe_methods(study, tables):
+    """Write the methods paragraph, or why there is none."""
+    try:
+        return methods.write_methods(study, tables["predictions"]["model"])
+    except Exception as fault:  # nobody can foresee every study
+        return f"The methods could not be put into words ({type(fault).__name__})."
 
 
 def trace_curves(predictions, level):
@@ -118,12 +139,15 @@ def trace_curves(predictions, level):
     tested = predictions[predictions["part"] == "test"]
     for (model, which), rows in tested.groupby(["model", "map"], sort=False):
         fold = rows.groupby(["repeat", "fold"]).ngroup().to_numpy()
-        fpr, tpr = roc_curve(rows["target"].to_numpy(), rows["logit"].to_numpy(float), fold)
         # A repeat tests everyone again: one repeat, so that n counts people.
         once = rows[rows["repeat"] == rows["repeat"].min()]
         target, logit = once["target"].to_numpy(), once["logit"].to_numpy(float)
         bins = max(2, min(10, len(once) // 10))
-        calibration = calibration_curve(target, logit, bins, level)
+        try:
+            fpr, tpr = roc_curve(rows["target"].to_numpy(), rows["logit"].to_numpy(float), fold)
+            calibration = calibration_curve(target, logit, bins, level)
+        except (ValueError, ArithmeticError):  # one model without a curve costs no other its own
+            continue
         for name, columns in (("roc", {"fpr": fpr, "tpr": tpr}), ("calibration", calibration)):
             parts[name].append(pd.DataFrame({"model": model, "map": which} | columns))
     columns = {
@@ -136,7 +160,7 @@ def trace_curves(predictions, level):
     }
 
 
-def make_page(tables, study, drawn):
+def make_page(tables, study, drawn, faults=None):
     """Make the whole HTML page, which loads nothing from elsewhere.
 
     Parameters
@@ -147,6 +171,8 @@ def make_page(tables, study, drawn):
     drawn : dict
         Name of a figure to its SVG text, or to None where there was nothing to
         draw.
+    faults : dict, optional
+        Name of a figure that could not be drawn to the reason.
 
     Returns
     -------
@@ -155,15 +181,15 @@ def make_page(tables, study, drawn):
     import jinja2
     from markupsafe import Markup
 
-    told = methods.write_methods(study, tables["predictions"]["model"])
-    template = (files("bids_sexclf") / "data" / "report.html").read_text(encoding="utf-8")
+    told = _describe_methods(study, tables)
+    template = (resources.files("bids_sexclf") / "data" / "report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(
         study=study.name,
         target=study.target,
         topic=TOPICS[study.target],
         findings=gather_findings(tables, study),
-        sections=_lay_out(tables, drawn, study.target),
+        sections=_lay_out(tables, drawn, study.target, faults or {}),
         methods=Markup(to_html(told)),  # noqa: S704
         settings=methods.list_settings(study),
         versions=methods.list_versions(),
@@ -188,7 +214,7 @@ def gather_findings(tables, study):
     return FINDINGS[study.target].gather(tables, study)
 
 
-def _lay_out(tables, drawn, target="sex"):
+def _lay_out(tables, drawn, target="sex", faults=None):
     """Put figures and tables under the headings they belong to."""
     from markupsafe import Markup
 
@@ -197,7 +223,9 @@ def _lay_out(tables, drawn, target="sex"):
         section = sections.setdefault(entry.SECTION, {"figures": [], "tables": []})
         svg, caption = drawn[name], entry.CAPTION
         inline = Markup(figures.inline_svg(svg, name, caption)) if svg else None  # noqa: S704
-        section["figures"].append({"name": name, "svg": inline, "caption": caption})
+        fault = clean((faults or {}).get(name, ""), 300)
+        shown = {"name": name, "svg": inline, "caption": caption, "fault": fault}
+        section["figures"].append(shown)
     for heading, names in TABLES.items():
         section = sections.setdefault(heading, {"figures": [], "tables": []})
         section["tables"] = [_make_table(name, tables, target) for name in names]
@@ -215,6 +243,9 @@ def _make_table(name, tables, target):
     if name == "quality":
         frame = frame[frame["outlier"] == "yes"]
     columns = {} if name == "folds" else schema(name)
+    optional = [key for key, entry in columns.items() if not entry.get("Required", True)]
+    unknown = [key for key in optional if key in frame and frame[key].isna().all()]
+    frame = frame.drop(columns=unknown)
     if "p_holm" in frame:
         frame = frame.sort_values(["p_holm", "p"], kind="stable")
     header = [(column, columns.get(column, {})) for column in frame.columns]
@@ -275,7 +306,7 @@ def format_cell(value, column, entry):
     if value is None or value != value:
         return "n/a"
     if not _is_number(entry):
-        return str(value)
+        return clean(str(value), MOST_TEXT)
     if entry.get("Format", "integer") == "integer":
         return f"{int(value)}"
     return say_p(value) if column[:2] in ("p", "p_", "q_") else say_number(value, 3)

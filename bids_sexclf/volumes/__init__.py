@@ -5,7 +5,7 @@ volume by volume or slab by slab; ``grids`` knows where voxels lie and carries v
 grid to another; ``cohort`` holds the volumes of all participants in one array on disk.
 """
 
-from bids_sexclf.volumes.cohort import Channels, Rows, open_cohort, release
+from bids_sexclf.volumes.cohort import Channels, Rows, new_cohort, open_cohort, release
 from bids_sexclf.volumes.grids import (
     Grid,
     check_same_grid,
@@ -15,7 +15,7 @@ from bids_sexclf.volumes.grids import (
     same_grid,
     turn_axes,
 )
-from bids_sexclf.volumes.images import check_written, load, save, save_field
+from bids_sexclf.volumes.images import check_written, load, read_grid, save, save_field
 from bids_sexclf.volumes.inspection import Inspection, inspect
 from bids_sexclf.volumes.series import (
     load_series,
@@ -40,9 +40,11 @@ __all__ = [
     "load",
     "load_series",
     "make_series",
+    "new_cohort",
     "open_cohort",
     "open_series",
     "open_slabs",
+    "read_grid",
     "release",
     "resample",
     "rescale_grid",

@@ -1,22 +1,74 @@
 """Keep the volumes of all participants in one array that is mapped from disk."""
 
+import errno
+import math
 import mmap
+import os
+import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from bids_sexclf.disk import whole
 from bids_sexclf.errors import GridError, InputError
 
+NO_RESERVE = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS}
+"""What a file system answers that cannot reserve room."""
 
-def open_cohort(path, shape=None):
-    """Open a cohort array: participants × X × Y × Z, float32, mapped from disk.
+
+@contextmanager
+def new_cohort(path, shape):
+    """Give a cohort array to write to: participants × X × Y × Z, float32, mapped from disk.
+
+    The file gets its name when the block ends without an error: whoever opens it sees the whole
+    array, and whoever has the one before open keeps that one.
 
     Parameters
     ----------
     path : path-like
         A ``.npy`` file.
-    shape : tuple of int, optional
-        Make a new one of this shape, to be written.
+    shape : tuple of int
+
+    Yields
+    ------
+    numpy.memmap
+        Zeros.
+
+    Raises
+    ------
+    OSError
+        If there is no room for the array. The room is reserved first: a full disk would otherwise
+        kill the process at a page that cannot be written.
+    """
+    with whole(path) as part:
+        if shutil.disk_usage(part).free < 4 * math.prod(shape):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        array = np.lib.format.open_memmap(part, "w+", np.float32, shape)
+        _reserve(part, path)
+        yield array
+        array.flush()
+
+
+def _reserve(part, path):
+    """Reserve room for the whole file; its content stays as it is."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with open(part, "r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        except OSError as fault:
+            if fault.errno not in NO_RESERVE:
+                raise OSError(fault.errno, fault.strerror, str(path)) from fault
+
+
+def open_cohort(path):
+    """Open a cohort array to read from: participants × X × Y × Z, float32, mapped from disk.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``.npy`` file.
 
     Returns
     -------
@@ -27,9 +79,6 @@ def open_cohort(path, shape=None):
     InputError
         If the file is absent or damaged.
     """
-    if shape is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return np.lib.format.open_memmap(path, "w+", np.float32, shape)
     try:
         array = np.lib.format.open_memmap(path, "r")
         if array.dtype != np.float32 or array.ndim != 4 or not array.flags.c_contiguous:

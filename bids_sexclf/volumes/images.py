@@ -4,6 +4,7 @@ import numpy as np
 
 from bids_sexclf.disk import whole
 from bids_sexclf.errors import InputError, ToolError
+from bids_sexclf.volumes.grids import Grid
 from bids_sexclf.volumes.streams import StreamError, open_image
 
 
@@ -151,3 +152,29 @@ def check_written(path):
             "Make room on its disk and run again."
         )
     return path
+
+
+def read_grid(path):
+    """Read the grid of an image from its header alone.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Grid
+        Shape and affine of the first three axes.
+
+    Raises
+    ------
+    InputError
+        If the header cannot be read.
+    """
+    import nibabel as nib
+
+    try:
+        image = nib.load(path)
+        return Grid(tuple(int(size) for size in image.shape[:3]), np.asarray(image.affine))
+    except Exception as fault:  # nibabel raises many kinds on a damaged header
+        raise unreadable(path, fault) from fault

@@ -297,6 +297,7 @@ def make_regions(draw, networks, atlas, n, fills, separation):
                         "mean": mean,
                         "ci_low": mean - LEVEL * error,
                         "ci_high": mean + LEVEL * error,
+                        "reason": None,
                         "effect_size": (mean / error / 10).clip(-1, 1),
                         "p": p,
                         "p_holm": holm,

@@ -278,3 +278,47 @@ def test_what_does_not_fit_is_counted_not_dropped(name, study, monkeypatch):
     monkeypatch.setattr(entry, limit, 1)
     three = pd.concat([study["regions"].assign(map=which) for which in ("FA", "MD", "MK")])
     assert "2 more in the table" in draw_texts(name, study | {"regions": three})
+
+
+ODD = [
+    "$\\alpha_{1$",
+    "50 % $ of _{ ^",
+    "<script>alert(1)</script>",
+    "a\x00b\x0bc\nd",
+    "x" * 3_000_000,
+    "\u202e\ufffe",
+    "",
+    "x" * 3_000_001,
+]
+
+
+def make_odd(tables):
+    """Give every text of the tables that no data dictionary limits an odd one."""
+    odd = dict(tables)
+    for name, table in tables.items():
+        if not hasattr(table, "columns"):
+            continue
+        table = table.copy()
+        for column in {"name", "site", "model", "map", "atlas", "reason"} & set(table.columns):
+            known = [value for value in table[column].unique() if isinstance(value, str)]
+            known = [value for value in known if value not in ("shuffled", "brain_size", "table")]
+            new = dict(zip(known, ODD * len(known), strict=False))
+            table[column] = table[column].map(lambda value, new=new: new.get(value, value))
+        odd[name] = table
+    return odd
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_odd_names_are_drawn_as_they_are_or_cut(name, study, aged):
+    svg = figures.draw_svg(name, make_odd(choose(name, study, aged)))
+    texts = read_texts(svg)
+    assert len(svg) < 2_000_000 and max(map(len, texts)) < 500
+    if name == "regions":
+        assert any("$\\alpha_{1$" in text for text in texts)
+
+
+def test_cut_texts_that_differ_stay_different():
+    from bids_sexclf.figures._text import clean_table
+
+    shown = clean_table(pd.DataFrame({"name": ODD, "p": 0.1}))["name"]
+    assert shown.nunique() == len(ODD) and shown.str.len().max() < 90

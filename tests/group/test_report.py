@@ -248,3 +248,34 @@ def test_methods_without_attribution_say_nothing_of_regions():
 def test_settings_that_differ_from_the_default_are_marked():
     changed = [row["name"] for row in methods.list_settings(Study(epochs=3)) if row["changed"]]
     assert changed == ["epochs"]
+
+
+def test_a_figure_that_fails_costs_a_sentence_and_not_the_report(tmp_path, monkeypatch):
+    from bids_sexclf.figures import regions
+
+    def fail(tables):
+        raise ValueError("no such glyph <b>")
+
+    monkeypatch.setattr(regions, "draw", fail)
+    save_study(make_study(n=40), tmp_path)
+    report.run(SimpleNamespace(folder=tmp_path, study=Study(), run=Run()))
+    page = " ".join((tmp_path / "report.html").read_text().split())
+    assert "The figure “regions” could not be drawn (ValueError: no such glyph &lt;b&gt;)" in page
+    assert not (tmp_path / "figures" / "regions.svg").exists()
+    assert (tmp_path / "figures" / "roc.svg").exists()
+
+
+def test_one_models_unknown_numbers_cost_its_sentences_and_not_the_report():
+    tables = make_study(models=("cnn3", "sfcn"), n=40)
+    for name in ("scores", "comparisons", "confounds", "regions"):
+        odd = tables[name]["model"] == "cnn3"
+        numbers = tables[name].select_dtypes("float").columns
+        tables[name].loc[odd, numbers] = np.nan
+    tables["predictions"].loc[tables["predictions"]["model"] == "cnn3", "logit"] = np.nan
+    tables |= report.trace_curves(tables["predictions"], 0.95)
+    study = Study(models=["cnn3", "sfcn"])
+    found = report.gather_findings(tables, study)
+    assert set(found["networks"]) == {"cnn3 on T1w", "sfcn on T1w"}
+    assert any("better than chance" in finding.text for finding in found["networks"]["sfcn on T1w"])
+    assert set(tables["roc"]["model"]) >= {"sfcn"}
+    assert "sfcn on T1w" in report.make_page(tables, study, NOTHING)

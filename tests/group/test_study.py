@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from bids_sexclf import cli
-from bids_sexclf.errors import InputError, LeakageError
+from bids_sexclf.errors import PARTIAL, InputError, LeakageError
 from bids_sexclf.group import base, cohort, evaluate
 from bids_sexclf.group._jobs import is_fitted, list_jobs
+from bids_sexclf.group.splits import check_splits
 from bids_sexclf.settings import Run
 
 
@@ -199,8 +200,10 @@ def test_splits_that_leak_are_refused_where_they_are_used(write_derivatives, run
     first = pd.read_csv(path, sep="\t")
     first.loc[first["part"] == "train", "part"] = "test"
     first.to_csv(path, sep="\t", index=False)
-    with pytest.raises(LeakageError, match="tested twice"):
+    with pytest.raises(InputError, match="splits.tsv with another content than stage splits"):
         run_study(root, ("fit",), n_folds=2)
+    with pytest.raises(LeakageError, match="tested twice"):
+        check_splits(desk.read("splits"), desk.read("cohort"))
 
 
 def test_a_family_is_never_split(write_derivatives, run_study, tmp_path):
@@ -233,7 +236,7 @@ def test_the_terminal_tells_who_is_left_out_and_what_has_no_effect(
     (root / "participants.tsv").write_text(table)
     out = root / "derivatives" / "out"
     flags = ["--voxel-size", "5", "--participant-label", "001", "--last", "cohort"]
-    assert cli.main([str(root), str(out), "group", *flags]) == 0
+    assert cli.main([str(root), str(out), "group", *flags]) == PARTIAL
     told = capsys.readouterr().err
     assert "warning: --participant-label has no effect on the group level" in told
     assert told.count("left out sub-00") == 5 and "left out sub-000: sex is unknown" in told

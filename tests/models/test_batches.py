@@ -7,7 +7,7 @@ import torch
 from bids_sexclf import models
 from bids_sexclf.models import _batches
 from bids_sexclf.settings import Study
-from bids_sexclf.volumes import Channels, Rows, open_cohort
+from bids_sexclf.volumes import Channels, Rows, new_cohort, open_cohort
 
 GRID = (22, 24, 23)
 
@@ -15,9 +15,8 @@ GRID = (22, 24, 23)
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     path = tmp_path_factory.mktemp("cohort") / "map.npy"
-    array = open_cohort(path, (11, *GRID))
-    array[:] = np.random.default_rng(0).standard_normal(array.shape)
-    array.flush()
+    with new_cohort(path, (11, *GRID)) as array:
+        array[:] = np.random.default_rng(0).standard_normal(array.shape)
     rows, target = Rows(open_cohort(path), range(11)), np.arange(11) % 2
     classifier = models.make(Study(epochs=1), "cnn3")
     return classifier.fit(rows, target, (rows, target), seed=0), rows

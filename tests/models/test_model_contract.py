@@ -13,7 +13,7 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.models import _options
 from bids_sexclf.settings import Study
 from bids_sexclf.tables import schema
-from bids_sexclf.volumes import Rows, open_cohort
+from bids_sexclf.volumes import Rows, new_cohort
 
 ENTRIES = catalogue.names("bids_sexclf.models")
 NAMES = [name for name in ENTRIES if hasattr(models.find(name), "Classifier")]
@@ -49,8 +49,8 @@ def parts(tmp_path_factory):
     """Give train, validation and test of an entry: mapped volumes, or columns."""
     rng = np.random.default_rng(0)
     sex = np.tile([0, 1], 7)
-    array = open_cohort(tmp_path_factory.mktemp("cohort") / "map.npy", (14, *GRID))
-    array[:] = 50 + rng.standard_normal(array.shape)
+    with new_cohort(tmp_path_factory.mktemp("cohort") / "map.npy", (14, *GRID)) as array:
+        array[:] = 50 + rng.standard_normal(array.shape)
     columns = rng.normal(1200, 100, (14, 9)) + 80 * sex[:, None]
     targets = {"sex": sex, "age": rng.uniform(20, 80, 14)}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bids_sexclf.volumes import Rows, open_cohort
+from bids_sexclf.volumes import Rows, new_cohort, open_cohort
 
 
 class Counting:
@@ -45,9 +45,8 @@ def test_nothing_is_read_before_it_is_asked_for(array):
 
 
 def test_rows_of_a_mapped_array_are_copies_in_single_precision(array, tmp_path):
-    mapped = open_cohort(tmp_path / "cohort.npy", array.shape)
-    mapped[:] = array
-    mapped.flush()
+    with new_cohort(tmp_path / "cohort.npy", array.shape) as mapped:
+        mapped[:] = array
     batch = Rows(open_cohort(tmp_path / "cohort.npy"), [2, 2])[[0, 1]]
     batch += 1
     assert batch.dtype == np.float32

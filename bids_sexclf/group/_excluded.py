@@ -1,0 +1,93 @@
+"""Who is left out, and why: at the participant level, here, and never prepared."""
+
+import os
+from pathlib import Path
+
+from bids_sexclf.tables import read_table, write_table
+
+STAGE = "cohort"
+COLUMNS = ["participant_id", "session_id", "stage", "reason"]
+
+
+def list_unprepared(people, faults, found, derivatives):
+    """List the people of participants.tsv of whom nothing was prepared.
+
+    Parameters
+    ----------
+    people : pandas.DataFrame
+        As `people.read_participants` gives it.
+    faults : dict of str to list of str
+        Participant to what is wrong with its row.
+    found : iterable of tuple
+        (participant_id, session_id) of those prepared.
+    derivatives : pathlib.Path
+
+    Returns
+    -------
+    list of tuple
+        (participant_id, None, stage, reason). Whom the participant level has left out is not
+        listed: its own reason stands in the table.
+    """
+    known = {person for person, _ in found} | set(_read_before(derivatives)["participant_id"])
+    rows = []
+    for person in sorted(set(people["participant_id"]) - known):
+        reasons = [_say_why(derivatives / person), *faults.get(person, [])]
+        rows.append((person, None, STAGE, "; ".join(reasons)))
+    return rows
+
+
+def _say_why(folder):
+    """Say why nothing of a participant is found."""
+    locked = find_locked(folder)
+    if locked:
+        return f"{locked} cannot be read, needed permission to read it"
+    return f"not prepared: no finished file in {folder.name}, needed the participant level first"
+
+
+def find_locked(folder):
+    """Find a folder of a participant that may not be read.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Returns
+    -------
+    str or None
+        Its path below the derivatives.
+    """
+    folder = Path(folder)
+    for place in (folder, *(Path(entry) for entry in _folders(folder))):
+        if place.is_dir() and not os.access(place, os.R_OK | os.X_OK):
+            return place.relative_to(folder.parent).as_posix()
+    return None
+
+
+def _folders(folder):
+    for place, names, _ in os.walk(folder):
+        yield from (os.path.join(place, name) for name in names)
+
+
+def write_excluded(desk, excluded):
+    """Write who was left out, at the participant level and here.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    excluded : list of tuple
+        (participant_id, session_id, stage, reason).
+    """
+    import pandas as pd
+
+    table = pd.DataFrame(excluded, columns=COLUMNS, dtype=object)
+    table = pd.concat([_read_before(desk.derivatives), table])
+    table = table.sort_values(["participant_id", "stage"], kind="stable").drop_duplicates()
+    write_table(table, desk.folder / "excluded.tsv", "excluded")
+
+
+def _read_before(derivatives):
+    """Read whom the participant level has left out."""
+    import pandas as pd
+
+    path = Path(derivatives, "excluded.tsv")
+    return read_table(path, "excluded") if path.exists() else pd.DataFrame(columns=COLUMNS)

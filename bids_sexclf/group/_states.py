@@ -1,0 +1,228 @@
+"""Whether a stage is finished, and whether what it rests on belongs together.
+
+The rules are told in ``base``.
+"""
+
+import importlib
+from pathlib import Path
+
+from bids_sexclf.disk import write_json
+from bids_sexclf.errors import InputError
+from bids_sexclf.group import _notes
+from bids_sexclf.layout import versions
+
+STAGES = ("cohort", "splits", "fit", "evaluate", "attribute", "regions", "report")
+
+
+def module(stage):
+    """Import a stage."""
+    return importlib.import_module(f"bids_sexclf.group.{stage}")
+
+
+def state(desk, stage):
+    """Say what a stage would do.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    stage : str
+
+    Returns
+    -------
+    {"run", "finished", "inputs changed", "asked for"}
+
+    Raises
+    ------
+    InputError
+        If it has run with other choices and is not asked for by ``--first``.
+    """
+    if desk.run.first == stage:
+        return "asked for"
+    note = _notes.read_note(note_of(desk, stage))
+    if note is None or _changed_outputs(desk, stage, note):
+        return "run"
+    other = _other_choices(desk, stage, note)
+    if other and not _asked_before(desk, stage):
+        raise InputError(
+            f"Found {module(stage).WRITES[0]} made with {other}; needed one set of choices per "
+            f"study. Run again with --first {stage}, or give the study another name."
+        )
+    known = _notes.read_fingerprints(note, "reads")
+    changed = other or _notes.list_changed(list_reads(desk, stage), known)
+    return "inputs changed" if changed else "finished"
+
+
+def _asked_before(desk, stage):
+    return desk.run.first is not None and STAGES.index(desk.run.first) < STAGES.index(stage)
+
+
+def note_of(desk, stage):
+    """Name the note of a stage."""
+    return desk.folder / "logs" / f"{stage}.json"
+
+
+def _other_choices(desk, stage, note):
+    """Say which choices of a study differ from those that a stage was run with."""
+    asked, held = desk.study.provenance(module(stage).SETTINGS), note.get("settings")
+    held = held if isinstance(held, dict) else {}
+    return "; ".join(
+        f"{key} {held.get(key)}, this run asks {asked[key]}"
+        for key in asked
+        if held.get(key) != asked[key]
+    )
+
+
+def list_reads(desk, stage):
+    """Name every file that a stage reads: tables of the study, and what else it says."""
+    tables = {f"{name}.tsv": desk.folder / f"{name}.tsv" for name in module(stage).READS}
+    others = getattr(module(stage), "files", None)
+    return tables | (others(desk) if others else {})
+
+
+def _writes(desk, stage):
+    """Name every file that a stage has written."""
+    paths = [desk.folder / name for name in module(stage).WRITES]
+    for pattern in getattr(module(stage), "ALSO", ()):
+        found = sorted(desk.folder.glob(pattern))
+        paths += [path for path in found if path.is_file() and not path.name.startswith(".")]
+    return {path.relative_to(desk.folder).as_posix(): path for path in paths}
+
+
+def _changed_outputs(desk, stage, note):
+    """List what a stage has written, and what no longer lies there as it was written."""
+    known = _notes.read_fingerprints(note, "writes")
+    written = {name: desk.folder / name for name in (*known, *module(stage).WRITES)}
+    return _notes.list_changed(written, known)
+
+
+def _makers(stage):
+    """List the stages that a stage rests on, all the way up, in their order."""
+    tables = {f"{name}.tsv" for name in module(stage).READS}
+    earlier = STAGES[: STAGES.index(stage)]
+    direct = [name for name in earlier if tables & set(module(name).WRITES)]
+    every = {maker for name in direct for maker in (*_makers(name), name)}
+    return [name for name in earlier if name in every]
+
+
+def check_upstream(desk, stage):
+    """Refuse a stage that rests on tables which do not belong together.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    stage : str
+
+    Raises
+    ------
+    InputError
+        If a stage before it has not run, was run with other choices, or if files that it has read
+        or written have changed since. Files that have come since do no harm.
+    """
+    for maker in _makers(stage):
+        fault = _find_fault(desk, maker)
+        if fault:
+            raise InputError(
+                f"Found {fault} in {desk.folder}, needed by stage {stage}: tables that were made "
+                f"from each other. Run again with --first {maker}, or without --first."
+            )
+
+
+def _find_fault(desk, stage):
+    """Say why a stage cannot be rested on; None where it can."""
+    missing = [name for name in module(stage).WRITES if not (desk.folder / name).exists()]
+    if missing:
+        return f"no {', '.join(missing)}"
+    note = _notes.read_note(note_of(desk, stage))
+    if note is None:
+        return f"no readable logs/{stage}.json, which says what {stage} was made from,"
+    altered = _changed_outputs(desk, stage, note)
+    if altered:
+        return f"{_notes.name_some(altered)} with another content than stage {stage} wrote"
+    other = _other_choices(desk, stage, note)
+    if other:
+        return f"{module(stage).WRITES[0]} made with {other},"
+    known = _notes.read_fingerprints(note, "reads")
+    passing = getattr(module(stage), "PASSING", ())
+    changed = [
+        label
+        for label in _notes.list_changed(_locate(desk, stage, known), known)
+        if label not in passing
+    ]
+    if changed:
+        return f"{module(stage).WRITES[0]} made from {_notes.name_some(changed)} before a change"
+    return None
+
+
+def _locate(desk, stage, labels):
+    """Name the files that a stage has read, which need not be all that it would read today."""
+    locate = getattr(module(stage), "locate", None)
+    if locate is None:
+        reads = list_reads(desk, stage)
+        return {label: reads.get(label, "") for label in labels}
+    tables = {f"{name}.tsv" for name in module(stage).READS}
+    return {
+        label: desk.folder / label if label in tables else locate(desk, label) for label in labels
+    }
+
+
+def discard(desk, stage):
+    """Remove the note of a stage and all that the stage has written; nothing else.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    stage : str
+    """
+    note = _notes.read_note(note_of(desk, stage))
+    note_of(desk, stage).unlink(missing_ok=True)
+    for name in {*module(stage).WRITES, *_notes.read_fingerprints(note, "writes")}:
+        path = desk.folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            continue  # a note that was tampered with
+        path.unlink(missing_ok=True)
+        if path.suffix == ".tsv":
+            path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def discard_stale(desk, stage):
+    """Remove what later stages have made from other tables than those that now lie there.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    stage : str
+        The stage that has run. Its own tables stay.
+    """
+    for later in STAGES[STAGES.index(stage) + 1 :]:
+        note = _notes.read_note(note_of(desk, later))
+        known = _notes.read_fingerprints(note, "reads")
+        reads = _reads_within(desk, later)
+        known = {label: known.get(label) for label in reads}
+        if note is None or _notes.list_changed(reads, known):
+            discard(desk, later)
+
+
+def _reads_within(desk, stage):
+    """Name the files of the study itself that a stage reads."""
+    reads = list_reads(desk, stage)
+    return {label: path for label, path in reads.items() if desk.folder in Path(path).parents}
+
+
+def write_note(desk, stage, reads):
+    """Write the note of a stage, if all its tables are there.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    stage : str
+    reads : dict
+        Fingerprints of what the stage has read, taken before it ran.
+    """
+    if all((desk.folder / name).exists() for name in module(stage).WRITES):
+        note = {
+            "settings": desk.study.provenance(module(stage).SETTINGS),
+            "reads": reads,
+            "writes": _notes.take(_writes(desk, stage)),
+            "versions": versions(),
+        }
+        write_json(note, note_of(desk, stage))

@@ -1,0 +1,197 @@
+"""Tables of a study belong together, or are refused or removed."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_sexclf import layout
+from bids_sexclf.errors import InputError
+from bids_sexclf.group import base
+from bids_sexclf.group._jobs import check_fitted, list_jobs
+from bids_sexclf.settings import Run
+
+TABLES = {"predictions.tsv", "scores.tsv", "comparisons.tsv", "attributions.tsv", "report.html"}
+
+
+def write_features(path, seed):
+    rng = np.random.default_rng(seed)
+    rows = {"participant_id": [f"sub-{i:03d}" for i in range(12)], "a": rng.normal(size=12)}
+    pd.DataFrame(rows).to_csv(path, sep="\t", index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(write_derivatives, run_study, tmp_path_factory):
+    """Run a small study of a table of features."""
+    root = write_derivatives(tmp_path_factory.mktemp("chain") / "bids", n=12)
+    features = write_features(root.parent / "features.tsv", 0)
+    run_study(root, **choices_of(features))
+    return root
+
+
+def choices_of(features):
+    return {
+        "n_folds": 2,
+        "models": ["logistic"],
+        "baselines": ["brain_size"],
+        "features": str(features),
+        "bootstraps": 100,
+        "permutations": 100,
+        "attributions": [],
+    }
+
+
+@pytest.fixture
+def study(finished, tmp_path, run_study):
+    """Give a copy of the finished study, and a function that runs stages of it."""
+    root = tmp_path / "bids"
+    shutil.copytree(finished, root)
+    features = shutil.copy(
+        finished.parent / "features.tsv", finished.parent / f"{tmp_path.name}.tsv"
+    )
+    shutil.copy(features, finished.parent / "features.tsv")
+
+    def run(*stages, first=None, folds=None, **more):
+        choices = choices_of(finished.parent / "features.tsv") | more
+        return run_study(root, stages, Run(nprocs=1, first=first, folds=folds), **choices)
+
+    run.root = root
+    run.folder = root / "derivatives" / "out" / "study-default"
+    yield run
+    shutil.copy(features, finished.parent / "features.tsv")
+
+
+def there(run):
+    return {name for name in TABLES if (run.folder / name).exists()}
+
+
+def test_a_copy_of_a_study_is_finished(study):
+    desk = study()
+    assert [base.state(desk, stage) for stage in base.STAGES] == ["finished"] * 7
+
+
+def test_fitting_other_features_removes_the_scores_of_the_old(study, finished):
+    write_features(finished.parent / "features.tsv", 1)
+    study("fit", first="fit")
+    assert there(study) == {"predictions.tsv"}
+    with pytest.raises(InputError, match="no scores.tsv.*needed by stage report.*--first evaluate"):
+        study("report", first="report")
+
+
+def test_dealing_again_removes_all_that_was_made_of_the_old_folds(study):
+    study("splits", first="splits", n_folds=3)
+    assert there(study) == set()
+    assert not (study.folder / "predictions.json").exists()
+    assert (study.folder / "cohort.tsv").exists()
+
+
+def test_a_stage_that_gives_the_same_leaves_the_later_ones_alone(study):
+    study("fit", "evaluate", first="fit")
+    assert there(study) == TABLES
+    assert base.state(study(), "report") == "finished"
+
+
+@pytest.mark.parametrize("name", ["predictions", "scores", "cohort", "excluded", "regions"])
+def test_a_table_that_was_cut_is_seen(study, name):
+    path = study.folder / f"{name}.tsv"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(InputError, match=f"{name}.tsv with another content than stage"):
+        study("report", first="report")
+
+
+def test_choices_further_up_are_compared_too(study):
+    with pytest.raises(InputError, match="splits.tsv made with n_folds 2, this run asks 3"):
+        study("evaluate", first="evaluate", n_folds=3)
+
+
+def test_a_replaced_map_is_seen_though_size_and_time_are_the_same(study):
+    out = study.root / "derivatives" / "out"
+    name = layout.derivative("t1w_template", "sub-003", space="Phantom", res="5")
+    path, before = out / name, os.stat(out / name)
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert base.state(study(), "cohort") == "inputs changed"
+    with pytest.raises(InputError, match="cohort.tsv made from .*sub-003.*before a change"):
+        study("report", first="report")
+
+
+def test_people_who_were_prepared_since_change_nothing_further_down(study):
+    out = study.root / "derivatives" / "out"
+    shutil.copytree(out / "sub-003", out / "sub-900")
+    for path in (out / "sub-900").rglob("sub-003*"):
+        path.rename(path.with_name(path.name.replace("sub-003", "sub-900")))
+    study("report", first="report")
+    assert base.state(study(), "cohort") == "inputs changed"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"reads": 3, "writes": [], "settings": 1}'])
+def test_a_damaged_note_counts_as_none(study, content):
+    (study.folder / "logs" / "fit.json").write_text(content)
+    assert base.state(study(), "fit") == "run"
+    with pytest.raises(InputError, match="--first fit"):
+        study("evaluate", first="evaluate")
+
+
+def test_a_note_cannot_make_the_program_remove_files_elsewhere(study):
+    note = study.folder / "logs" / "evaluate.json"
+    held = json.loads(note.read_text())
+    elsewhere = ("../../../participants.tsv", f"{study.root}/participants.tsv")
+    held["writes"] |= dict.fromkeys(elsewhere)
+    note.write_text(json.dumps(held))
+    study("evaluate", first="evaluate")
+    assert (study.root / "participants.tsv").exists()
+
+
+def test_weights_that_are_gone_or_changed_are_fitted_again(study):
+    folder = study.folder / "models" / "logistic_table" / "repeat-1_fold-1"
+    before = (study.folder / "predictions.tsv").read_bytes()
+    weights = folder / "model.json"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    (folder.parent / "repeat-1_fold-2" / "job.json").write_text("{")
+    study("fit", first="fit")
+    assert weights.read_bytes() != bytes(content)
+    assert (study.folder / "predictions.tsv").read_bytes() == before
+    assert there(study) == TABLES
+
+
+@pytest.mark.parametrize("folds", [[0], [9, 1], [-1]])
+def test_folds_that_do_not_exist_are_refused(study, folds):
+    with pytest.raises(InputError, match=r"the folds of splits.tsv \(1, 2\)"):
+        study("fit", first="fit", folds=folds)
+
+
+@pytest.mark.parametrize(
+    "names", [{"models": ["knn", "knn"]}, {"maps": ["T1w", "T1w"]}, {"maps": ["FA+FA"]}]
+)
+def test_a_name_that_is_given_twice_is_refused(study, names):
+    with pytest.raises(InputError, match="more than once in"):
+        study(**names)
+
+
+def test_a_model_that_is_also_a_baseline_is_judged_once(study):
+    both = {"models": ["logistic"], "baselines": ["brain_size", "logistic"]}
+    desk = study("fit", "evaluate", first="fit", **both)
+    tested = desk.read("predictions").query("part == 'test' and model == 'logistic'")
+    assert len(tested) == 12
+    assert list(desk.read("comparisons")["baseline"]) == ["brain_size"]
+
+
+def test_a_fitted_model_that_is_not_whole_is_refused_where_it_is_asked(study):
+    desk = study()
+    splits = desk.read("splits")
+    job = list_jobs(desk, splits, ["logistic"])[0]
+    check_fitted(job, splits)
+    (job.folder / "model.json").unlink()
+    with pytest.raises(InputError, match="model.json missing or changed.*--first fit"):
+        check_fitted(job, splits)
+    (job.folder / "job.json").unlink()
+    with pytest.raises(InputError, match="no job.json of this fit|job.json missing"):
+        check_fitted(job, splits)
