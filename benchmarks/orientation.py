@@ -24,9 +24,9 @@ from scipy.linalg import polar
 
 from bids_sexclf.anatomy.brain import b0_mask
 from bids_sexclf.diffusion import fit_tensor
+from bids_sexclf.diffusion.scheme import read_gradients
 from bids_sexclf.disk import whole
 from bids_sexclf.interfaces.ants import antspyx, to_ants, to_matrix
-from bids_sexclf.diffusion.scheme import read_gradients
 from bids_sexclf.settings import Preparation
 from bids_sexclf.volumes import load
 

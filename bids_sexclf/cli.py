@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
@@ -11,7 +12,17 @@ from bids_sexclf import __version__
 from bids_sexclf.disk import lies_in, temporary_files
 from bids_sexclf.ending import end_with
 from bids_sexclf.errors import PARTIAL, USAGE, InputError, suggest
-from bids_sexclf.settings import People, Preparation, Run, Study, build, find_study, read_toml
+from bids_sexclf.settings import (
+    People,
+    Preparation,
+    Run,
+    Study,
+    build_all,
+    find_study,
+    plain_type,
+    read_toml,
+    read_word,
+)
 from bids_sexclf.stopping import stoppable
 
 RECORDS = {
@@ -83,7 +94,7 @@ def _add_flag(group, name, field):
         shown = " ".join(map(str, shown)) if isinstance(shown, (list, tuple)) else shown
         text += f" [{shown}]"
     options = {"dest": name, "help": text}
-    kind = _plain(field.annotation)
+    kind = plain_type(field.annotation)
     if field.annotation is bool:
         options["action"] = "store_true"
     elif name == "verbose":
@@ -91,18 +102,12 @@ def _add_flag(group, name, field):
     elif get_origin(kind) is Literal:
         options["choices"] = get_args(kind)
     elif get_origin(kind) in (list, tuple):
-        options |= {"nargs": "+", "metavar": name.upper()}
+        options |= {"nargs": "+", "metavar": name.upper(), "type": partial(read_word, kind)}
         if get_origin(kind) is list:
             options["action"] = "extend"  # the flag may be repeated
     else:
-        options["metavar"] = name.upper()
+        options |= {"metavar": name.upper(), "type": partial(read_word, kind)}
     group.add_argument(*flags, **options)
-
-
-def _plain(annotation):
-    """Give a type without its ``| None``."""
-    members = [kind for kind in get_args(annotation) if kind is not type(None)]
-    return members[0] if members and type(None) in get_args(annotation) else annotation
 
 
 def read_settings(arguments):
@@ -125,22 +130,17 @@ def read_settings(arguments):
     """
     config = read_toml(arguments["config_file"]) if "config_file" in arguments else {}
     known = {name for record in RECORDS.values() for name in record.model_fields}
-    unknown = sorted(set(config) - known)
-    if unknown:
-        raise InputError(
-            f"Found {', '.join(unknown)} in {arguments['config_file']}, needed some of "
-            f"{', '.join(sorted(known))}. Correct the file.{suggest(unknown, known)}"
-        )
+    # The study holds what no record knows, and tells it together with all that is wrong.
+    unknown = {name: config[name] for name in config if name not in known}
     study = find_study(arguments["study"])
     people = {key: study[key] for key in People.model_fields if key in study}
-    sources = {Study: study, Run: {}, Preparation: people}
-    made = {}
+    sources, values = {Study: study | unknown, Preparation: people}, {}
     for record in RECORDS.values():
-        values = dict(sources[record])
+        values[record] = dict(sources.get(record, {}))
         for given in (config, arguments):
-            values |= {key: given[key] for key in record.model_fields if key in given}
-        made[record.__name__.lower()] = build(record, values, "the study, the file and the flags")
-    return made
+            values[record] |= {key: given[key] for key in record.model_fields if key in given}
+    made = build_all(values, "the study, the file and the flags")
+    return {record.__name__.lower(): made[record] for record in made}
 
 
 def check_places(bids_dir, out, run):

@@ -83,6 +83,9 @@ def test_the_seed_reaches_every_record():
     [
         (["--study", "nope"], "default"),
         (["--n-folds", "1"], "n_folds"),
+        (["--learning-rate", "inf"], "learning_rate: found Infinity"),
+        (["--epochs", "1e20"], 'epochs: found "1e20"'),
+        (["--folds", "0"], "folds"),
         (["--epochs", "many"], "epochs"),
         (["--first", "fitt"], "cohort, splits, fit"),
     ],

@@ -2,13 +2,14 @@
 
 from bids_sexclf.cells import cut, shorten
 from bids_sexclf.errors import InputError
+from bids_sexclf.group._split_checks import PARTS, find_part_faults
 from bids_sexclf.tables import read_tsv
 
-PARTS = ("train", "validation", "test")
 COLUMNS = ["repeat", "fold", "participant_id", "part"]
+NEEDED = {"sex": "both sexes", "age": "three people or more"}
 
 
-def read_split(path, people, excluded=()):
+def read_split(path, people, excluded=(), target="sex"):
     """Read a table of parts.
 
     Parameters
@@ -20,6 +21,8 @@ def read_split(path, people, excluded=()):
         participant_id, sex and family: one row per participant of the cohort.
     excluded : iterable of str
         Participants whom the cohort left out: they may stand in the file.
+    target : {"sex", "age"}
+        For sex each part needs both sexes, for age at least three people.
 
     Returns
     -------
@@ -29,8 +32,8 @@ def read_split(path, people, excluded=()):
     Raises
     ------
     InputError
-        With every fault: unknown or missing participants, families in two parts, parts that are
-        empty or of one sex.
+        With every fault: unknown or missing participants, families in two parts, parts that
+        cannot be trained on or scored.
     """
     table = read_tsv(path, ("part", "repeat", "fold"))
     missing = [name for name in ("participant_id", "part") if name not in table]
@@ -49,19 +52,19 @@ def read_split(path, people, excluded=()):
     table["part"] = table["part"].str.lower()
     left_out = set(excluded) - set(people["participant_id"])
     table = table[~table["participant_id"].isin(left_out)][COLUMNS]
-    faults = _table_faults(table, people)
+    faults = _table_faults(table, people) if len(table) else ["no rows"]
     for (repeat, fold), rows in table.groupby(["repeat", "fold"]):
         where = (
             ""
             if len(table[["repeat", "fold"]].drop_duplicates()) == 1
             else (f" in repeat {repeat}, fold {fold}")
         )
-        faults += [fault + where for fault in _fold_faults(rows, people)]
+        faults += [fault + where for fault in _fold_faults(rows, people, target)]
     if faults:
         raise InputError(
             f"Found {path} with {'; '.join(faults)}. Needed each participant of the cohort once "
-            "per fold, families in one part, and both sexes in training and validation. Correct "
-            "the table; who shall not take part is unused."
+            f"per fold, families in one part, and {NEEDED[target]} in train, validation and test. "
+            "Correct the table; who shall not take part is unused."
         )
     return table.sort_values(COLUMNS[:3], ignore_index=True)
 
@@ -98,7 +101,7 @@ def _table_faults(table, people):
     return faults
 
 
-def _fold_faults(rows, people):
+def _fold_faults(rows, people, target):
     """List what is wrong with one fold."""
     faults = []
     twice = rows.loc[rows["participant_id"].duplicated(), "participant_id"]
@@ -112,10 +115,4 @@ def _fold_faults(rows, people):
     shared = used.groupby("family")["part"].nunique()
     if (shared > 1).any():
         faults.append(f"families in two parts ({_some(shared[shared > 1].index)})")
-    for part in PARTS:
-        sexes = set(used.loc[used["part"] == part, "sex"])
-        if not sexes:
-            faults.append(f"nobody in part {part}")
-        elif len(sexes) < 2 and part != "test":
-            faults.append(f"only {sexes.pop()} participants in part {part}")
-    return faults
+    return faults + find_part_faults(used, target)

@@ -198,14 +198,25 @@ def _say_split(study):
         return (
             f"Participants were split as the file {study.split_file.name} says.{_say_match(study)}"
         )
+    elif study.parts:
+        train, validation, test = study.parts
+        return (
+            f"Participants were split once: {train} to train on, {validation} to choose when to "
+            f"stop and {test} to test, balanced over {_say_balance(study)}, with families kept "
+            f"together; any others were not used.{_say_match(study)}"
+        )
     else:
         deal = f"split once, with {100 * study.test_fraction:g} % for testing"
-    bands = f" and {study.age_bands} bands of age" if study.age_bands > 1 else ""
     return (
-        f"Participants were {deal}, balanced over sex{bands}, with families kept together; "
-        f"{100 * study.validation_fraction:g} % of the participants outside the test part chose "
-        f"when to stop.{_say_match(study)}"
+        f"Participants were {deal}, balanced over {_say_balance(study)}, with families kept "
+        f"together; {100 * study.validation_fraction:g} % of the participants outside the test "
+        f"part chose when to stop.{_say_match(study)}"
     )
+
+
+def _say_balance(study):
+    """Say what parts were balanced over."""
+    return "sex" + (f" and {study.age_bands} bands of age" if study.age_bands > 1 else "")
 
 
 def _say_confounds(study):

@@ -1,17 +1,24 @@
 """Deal participants into parts. Reads cohort.tsv; writes splits.tsv."""
 
-import warnings
-
 import numpy as np
 
-from bids_sexclf.errors import InputError, LeakageError
+from bids_sexclf.errors import InputError
+from bids_sexclf.group._split_checks import (
+    FEWEST,
+    PARTS,
+    check_scorable,
+    check_splits,
+    people_of,
+)
 from bids_sexclf.group._split_file import COLUMNS, read_split
+from bids_sexclf.stats import dealing
 from bids_sexclf.stats.matching import match_pairs
 from bids_sexclf.tables import read_table, write_table
 
 READS = ("cohort",)
 WRITES = ("splits.tsv",)
 SETTINGS = (
+    "target",
     "split",
     "split_file",
     "match",
@@ -20,6 +27,7 @@ SETTINGS = (
     "repeats",
     "validation_fraction",
     "test_fraction",
+    "parts",
     "age_bands",
     "random_seed",
 )
@@ -48,30 +56,10 @@ def run(desk, advance):
     advance(1, 1)
 
 
-def people_of(cohort):
-    """Give one row per participant: sex, age and the family that must stay together.
-
-    Parameters
-    ----------
-    cohort : pandas.DataFrame
-
-    Returns
-    -------
-    pandas.DataFrame
-        participant_id, sex, age_years, family (the participant's own id where none is known), and
-        site and brain_volume_ml where the cohort has them; sorted by participant.
-    """
-    people = cohort.drop_duplicates("participant_id")
-    people = people.sort_values("participant_id", ignore_index=True)
-    family = people["family_id"].fillna(people["participant_id"])
-    kept = [name for name in ("site", "brain_volume_ml") if name in people]
-    return people[["participant_id", "sex", "age_years", *kept]].assign(family=family.astype(str))
-
-
 def deal(cohort, study, excluded=()):
     """Deal participants into train, validation and test.
 
-    Parts are balanced over sex and age band, and never share a family.
+    Parts are balanced over sex, and within each sex over age bands; they never share a family.
 
     Parameters
     ----------
@@ -84,70 +72,161 @@ def deal(cohort, study, excluded=()):
     -------
     pandas.DataFrame
         repeat, fold, participant_id, part. With ``split = "kfold"`` everyone is tested once per
-        repeat; with ``"site"`` each site is tested by a model that saw none of it, and relatives
+        repeat; with ``"fixed"`` there is one fold, and people beyond the sum of ``parts`` are
+        unused; with ``"site"`` each site is tested by a model that saw none of it, and relatives
         of those tested are unused; with ``"file"`` parts are those given. With ``match`` those
         without a partner of the other sex in their part are unused.
 
     Raises
     ------
     InputError
-        If a sex has fewer families than there are folds, or fewer than two outside a test part; if
-        a site or brain volume that is needed is unknown; if a given file has faults.
+        If whole families cannot fill every part with both sexes (target sex) or with enough people
+        (target age); if there are fewer people than ``parts`` asks for; if a site or brain volume
+        that is needed is unknown, or a site is of one sex; if a given file has faults.
     """
     import pandas as pd
 
     people = people_of(cohort)
     if study.split == "file":
-        splits = read_split(study.split_file, people, excluded)
-        return _match_all(splits, people, study)
+        splits = read_split(study.split_file, people, excluded, study.target)
+        return check_scorable(_match_all(splits, people, study), people, study.target)
     everybody, people = people["participant_id"], match_people(people, study)
-    strata = people["sex"] + "_" + _bands(people["age_years"], study.age_bands)
-    rows = []
+    people = people.assign(band=_bands(people, study.age_bands))
+    alone = sorted(set(everybody) - set(people["participant_id"]))
+    names = [*people["participant_id"], *alone]
+    folds = []
     for repeat in range(1, study.repeats + 1):
-        for fold, tested in enumerate(_tests(people, strata, study, repeat), start=1):
-            related = people["family"].isin(people.loc[tested, "family"]).to_numpy() & ~tested
-            parts = np.select([tested, related], ["test", "unused"], "train").astype(object)
-            rest = np.flatnonzero(parts == "train")
-            _check_enough(people.iloc[rest])
-            inner = max(2, round(1 / study.validation_fraction))
-            seed = [study.random_seed, repeat, fold]
-            held = _fold_of(people.iloc[rest], strata.iloc[rest], inner, seed)
-            parts[rest[held == 0]] = "validation"
-            rows += [
-                (repeat, fold, person, part)
-                for person, part in zip(people["participant_id"], parts, strict=True)
-            ]
-            alone = sorted(set(everybody) - set(people["participant_id"]))
-            rows += [(repeat, fold, person, "unused") for person in alone]
-    return _match_all(pd.DataFrame(rows, columns=COLUMNS), people, study)
+        for fold, part in enumerate(_folds(people, study, repeat), start=1):
+            part = [*part, *["unused"] * len(alone)]
+            columns = {"repeat": repeat, "fold": fold, "participant_id": names, "part": part}
+            folds.append(pd.DataFrame(columns, columns=COLUMNS))
+    splits = _match_all(pd.concat(folds, ignore_index=True), people, study)
+    return check_scorable(splits, people, study.target)
 
 
-def _tests(people, strata, study, repeat):
-    """Yield who is tested in each fold: an array of bool."""
-    if study.split == "site":
-        yield from _sites(people)
+def _folds(people, study, repeat):
+    """Yield the part of each person, fold by fold."""
+    if study.split == "fixed":
+        yield _deal_once(people, study, [study.random_seed, repeat])
         return
-    folds = study.n_folds if study.split == "kfold" else max(2, round(1 / study.test_fraction))
-    fewest = people.groupby("sex")["family"].nunique().min()
-    if people["sex"].nunique() < 2 or fewest < folds:
-        raise InputError(
-            f"Found {fewest} families of the rarer sex for {folds} folds, needed at least one "
-            "each. Lower n_folds, or add participants."
+    tests = _sites(people, study) if study.split == "site" else _tests(people, study, repeat)
+    for fold, tested in enumerate(tests, start=1):
+        related = people["family"].isin(people.loc[tested, "family"]).to_numpy() & ~tested
+        parts = np.select([tested, related], ["test", "unused"], "train").astype(object)
+        rest = np.flatnonzero(parts == "train")
+        _check_room(
+            people.iloc[rest],
+            study,
+            2,
+            "parts beside each test part, to train on and to validate on",
         )
-    dealt = _fold_of(people, strata, folds, [study.random_seed, repeat])
-    for fold in range(folds) if study.split == "kfold" else [0]:
-        yield dealt == fold
+        size = _size(len(rest), study.validation_fraction, study)
+        held = _deal(
+            people.iloc[rest],
+            [len(rest) - size, size],
+            study,
+            [study.random_seed, repeat, fold],
+        )
+        parts[rest[held == 1]] = "validation"
+        yield parts
 
 
-def _sites(people):
+def _deal(people, sizes, study, seed, unused=False):
+    """Deal people into parts of given sizes; the last one may hold any sexes if it is unused."""
+    full = np.full(len(sizes), study.target == "sex")
+    if unused:
+        full[-1] = False
+    return dealing.deal(people["together"], people["sex"], people["band"], sizes, seed, full)
+
+
+def _size(count, fraction, study):
+    """Return how many of some people a fraction is: enough for a part, and enough left."""
+    fewest = FEWEST[study.target]
+    return int(max(fewest, min(round(count * fraction), count - fewest)))
+
+
+def _deal_once(people, study, seed):
+    """Deal one split: the part of each person."""
+    _check_room(people, study, 3, "parts: to train on, to validate on and to test")
+    if study.parts is None:
+        test = _size(len(people), study.test_fraction, study)
+        validation = _size(len(people) - test, study.validation_fraction, study)
+        sizes = [len(people) - test - validation, validation, test]
+    else:
+        sizes = list(study.parts)
+        if sum(sizes) > len(people):
+            raise InputError(
+                f"Found {len(people)} participants, needed {sum(sizes)} for parts "
+                f"{sizes} (train, validation, test). Lower parts, or use test_fraction and "
+                "validation_fraction instead."
+            )
+    spare = len(people) - sum(sizes)
+    sizes, names = (sizes + [spare], [*PARTS, "unused"]) if spare else (sizes, PARTS)
+    return np.array(names, dtype=object)[_deal(people, sizes, study, seed, spare > 0)]
+
+
+def _tests(people, study, repeat):
+    """Yield who is tested in each fold of a cross-validation: an array of bool."""
+    folds, seed = study.n_folds, [study.random_seed, repeat]
+    # Whoever is outside one fold of two is that other fold: it must hold two full parts.
+    needed = (4, "parts, two in each fold") if folds == 2 else (folds, f"parts for {folds} folds")
+    _check_room(people, study, *needed)
+    fold = _deal(people, _even_sizes(len(people), folds), study, seed)
+    if folds == 2 and not all(_has_room(people[fold == other], study, 2) for other in (0, 1)):
+        fold = _deal(people, _even_sizes(len(people), 4), study, seed) % 2
+    for number in range(folds):
+        yield fold == number
+
+
+def _even_sizes(count, parts):
+    """Return sizes of parts that differ by one at most."""
+    return count // parts + (np.arange(parts) < count % parts)
+
+
+def _has_room(people, study, parts):
+    """Say whether whole families can fill so many parts."""
+    if study.target == "age":
+        groups = people["together"].nunique()
+        return groups >= parts and len(people) >= parts * FEWEST["age"]
+    return dealing.count_full_parts(people["together"], people["sex"]) >= parts
+
+
+def _check_room(people, study, parts, what):
+    """Refuse to deal people whose families cannot fill the parts."""
+    if _has_room(people, study, parts):
+        return
+    women, men = (int((people["sex"] == sex).sum()) for sex in ("female", "male"))
+    full = dealing.count_full_parts(people["together"], people["sex"])
+    told = f", which fill {full} part(s) with both sexes" if study.target == "sex" else ""
+    each = "both sexes" if study.target == "sex" else f"{FEWEST['age']} people or more"
+    matched = study.match != "none"
+    folds = "Lower n_folds, or add" if study.split == "kfold" and study.n_folds > 2 else "Add"
+    raise InputError(
+        f"Found {women} women and {men} men{' matched by brain size' * matched} in "
+        f"{people['together'].nunique()} families{' or pairs' * matched}{told}; needed {parts} "
+        f"{what}, of {each} each. {folds} participants"
+        f"{', or raise match_caliper' * matched}."
+    )
+
+
+def _sites(people, study):
     """Yield who is of each site."""
-    site = people["site"] if "site" in people else people["sex"].where(False)
+    site = people["site"]
     unknown = people.loc[site.isna(), "participant_id"]
     if len(unknown) or site.nunique() < 2:
         raise InputError(
             f"Found {site.nunique()} site(s), unknown of {len(unknown)} participants "
             f"({', '.join(unknown[:5]) or 'none'}); needed several, known of everyone, to leave "
             "one site out. Complete participants.tsv, or choose another split."
+        )
+    sexes = people.groupby(site)["sex"].agg(lambda sex: ", ".join(sorted(set(sex))))
+    poor = [f"{name} (only {sex})" for name, sex in sexes.items() if "," not in sex]
+    if poor and study.target == "sex":
+        raise InputError(
+            f"Found {len(poor)} site(s) of one sex: {', '.join(poor[:5])}; needed women and men at "
+            "each site, since each site is scored alone. Take the people of these sites out of "
+            "participants.tsv, give sites that belong together one name there, or choose another "
+            "split."
         )
     for name in sorted(site.unique()):
         yield (site == name).to_numpy()
@@ -188,8 +267,7 @@ def match_people(people, study):
 
 def _check_sizes(people):
     """Refuse to match by what is unknown."""
-    known = people["brain_volume_ml"] if "brain_volume_ml" in people else people["sex"].where(False)
-    unknown = people.loc[known.isna(), "participant_id"]
+    unknown = people.loc[people["brain_volume_ml"].isna(), "participant_id"]
     if len(unknown):
         raise InputError(
             f"Found {len(unknown)} participants without brain_volume_ml "
@@ -227,84 +305,15 @@ def _match_all(splits, people, study):
     return splits
 
 
-def _check_enough(people):
-    """Refuse to train where a sex has nobody left for either training or validation."""
-    fewest = people.groupby("sex")["family"].nunique()
-    fewest = fewest.min() if len(fewest) == 2 else 0
-    if fewest < 2:
-        raise InputError(
-            f"Found {fewest} families of the rarer sex outside a test part, needed two: one to "
-            "train on and one to validate on. Add participants, or test fewer at a time."
-        )
+def _bands(people, count):
+    """Name the age band of each person: equal counts, by rank; who has no age has a band apart.
 
-
-def _bands(ages, count):
-    """Name the age band of each participant: equal counts, by rank."""
-    rank = ages.rank(method="first") - 1
-    return (rank * count // len(ages)).astype(int).astype(str)
-
-
-def _fold_of(people, strata, folds, seed):
-    """Give each row its fold, families whole."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    state = int(np.random.SeedSequence(seed).generate_state(1)[0])
-    # The splitter looks at rows in the order given: sorting makes the deal independent of it.
-    order = np.argsort(people["participant_id"].to_numpy(), kind="stable")
-    folds = max(2, min(folds, people.groupby("sex")["together"].nunique().min()))
-    if strata.value_counts().max() < folds:
-        strata = people["sex"]  # too few participants to balance age as well
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=state)
-    fold = np.empty(len(people), dtype=int)
-    with warnings.catch_warnings():
-        # A stratum smaller than the folds is dealt as evenly as it goes.
-        warnings.simplefilter("ignore", UserWarning)
-        groups = people["together"].to_numpy()[order]
-        dealt = splitter.split(order, strata.to_numpy()[order], groups)
-        for number, (_, test) in enumerate(dealt):
-            fold[order[test]] = number
-    return fold
-
-
-def check_splits(splits, cohort):
-    """Refuse parts through which test participants reach training.
-
-    Parameters
-    ----------
-    splits : pandas.DataFrame
-    cohort : pandas.DataFrame
-
-    Returns
-    -------
-    pandas.DataFrame
-        The same splits.
-
-    Raises
-    ------
-    LeakageError
-        If a participant or a family lies in two parts of a fold, is tested twice within a repeat,
-        or is unknown to the cohort.
+    Where years are unknown, ``age_band`` (e.g. 26-30) is the band if the cohort has it.
     """
-    family = people_of(cohort).set_index("participant_id")["family"]
-    faults = []
-    strangers = sorted(set(splits["participant_id"]) - set(family.index))
-    if strangers:
-        faults.append(f"{', '.join(strangers[:5])} not in the cohort")
-    known = splits[splits["participant_id"].isin(family.index)]
-    known = known.assign(family=known["participant_id"].map(family))
-    known = known[known["part"] != "unused"]
-    for key, what in (("participant_id", "participants"), ("family", "families")):
-        parts = known.groupby(["repeat", "fold", key])["part"].nunique()
-        shared = parts[parts > 1].index.get_level_values(key).unique()
-        if len(shared):
-            faults.append(f"{len(shared)} {what} in two parts of a fold ({shared[0]}, …)")
-    tested = splits[splits["part"] == "test"]
-    twice = tested.duplicated(["repeat", "participant_id"])
-    if twice.any():
-        faults.append(f"{int(twice.sum())} participants tested twice in a repeat")
-    if faults:
-        raise LeakageError(
-            f"Found splits with {'; '.join(faults)}; needed parts that share no participant and no "
-            "family. Deal again with --first splits."
-        )
-    return splits
+    ages = people["age_years"].astype(float)
+    if count == 1:
+        return np.full(len(people), "all")
+    rank = ages.rank(method="first") - 1
+    bands = (rank * count // max(ages.notna().sum(), 1)).astype("Int64").astype(object)
+    told = "told " + people["age_band"].astype(object).fillna("nothing").astype(str)
+    return np.where(ages.notna(), bands.astype(str), told)

@@ -7,8 +7,16 @@ are all made from one field here.
 
 from bids_sexclf.settings.people import People
 from bids_sexclf.settings.preparation import Preparation
-from bids_sexclf.settings.reading import STUDIES, build, find_study, fingerprint, read_toml
+from bids_sexclf.settings.reading import (
+    STUDIES,
+    build,
+    build_all,
+    find_study,
+    fingerprint,
+    read_toml,
+)
 from bids_sexclf.settings.recipe import Recipe
+from bids_sexclf.settings.records import plain_type, read_word
 from bids_sexclf.settings.run import DERIVATIVES, Run
 from bids_sexclf.settings.study import RECIPE, Study
 
@@ -22,7 +30,10 @@ __all__ = [
     "Run",
     "Study",
     "build",
+    "build_all",
     "find_study",
     "fingerprint",
+    "plain_type",
     "read_toml",
+    "read_word",
 ]

@@ -4,6 +4,7 @@ import json
 import sys
 
 from bids_sexclf.settings import RECIPE, People, Preparation, Recipe, Run, Study
+from bids_sexclf.settings.records import say_allowed
 
 
 def describe():
@@ -32,10 +33,13 @@ def describe():
         (Recipe, Recipe.model_fields),
     ):
         title = record.__doc__.split(":")[0]
-        lines += ["", f"## {title}", "", "| choice | default | what it does |", "|---|---|---|"]
+        lines += ["", f"## {title}", "", "| choice | default | may be | what it does |"]
+        lines += ["|---|---|---|---|"]
+        schemas = record.model_json_schema()["properties"]
         for name, field in fields.items():
             shown = "" if field.default is None else json.dumps(field.default, default=str)
-            lines.append(f"| `{name}` | {f'`{shown}`' if shown else ''} | {field.description} |")
+            cells = (f"`{name}`", f"`{shown}`" if shown else "", say_allowed(schemas[name]))
+            lines.append(f"| {' | '.join(cells)} | {field.description} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,12 +1,14 @@
 """How scans become maps."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from bids_sexclf.settings.people import People
 from bids_sexclf.settings.records import choice
+
+Kurtosis = Annotated[float, Field(ge=-10, le=100)]
 
 
 class Preparation(People):
@@ -45,6 +47,7 @@ class Preparation(People):
         ["Lobes"],
         "Atlases whose regions are measured in native space: known names, or images with their "
         "label table (TSV) beside them; none for no such table.",
+        once=True,
     )
     t1w_runs: Literal["best", "average", "first"] = choice(
         "best",
@@ -107,6 +110,7 @@ class Preparation(People):
         ["tensor", "kurtosis"],
         "Models fitted to diffusion series, each where its shells allow it; tensor is always "
         "among them.",
+        once=True,
     )
     fit_engine: Literal["native", "dipy", "fsl"] = choice(
         "native",
@@ -120,14 +124,21 @@ class Preparation(People):
         "or not; auto takes opposite encodings, else a field map, else nothing. t1w finds "
         "the coarsest part only: where it was measured, a tenth of the field.",
     )
-    kurtosis_clip: tuple[float, float] = choice(
-        (-3 / 7, 10.0), "Range that kurtosis values are clipped to."
+    kurtosis_clip: tuple[Kurtosis, Kurtosis] = choice(
+        (-3 / 7, 10.0), "Range that kurtosis values are clipped to: lowest, highest."
     )
     sloppy: bool = choice(False, "Coarse and fast registration, for tests.")
-    random_seed: int = choice(20240, "Seed of every random step.", minimum=0)
+    random_seed: int = choice(20240, "Seed of every random step.", minimum=0, maximum=2**32 - 1)
 
     @field_validator("dwi_models")
     @classmethod
     def _tensor_first(cls, given):
         """Put the models in one order, each once: the tensor's FA is what others lean on."""
         return [name for name in ("tensor", "kurtosis", "noddi") if name in {"tensor", *given}]
+
+    @field_validator("kurtosis_clip")
+    @classmethod
+    def _ascending(cls, given):
+        if given[0] >= given[1]:
+            raise ValueError("needed the lower bound first, and another one above it")
+        return given

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from bids_sexclf.errors import InputError, suggest
+from bids_sexclf.settings.records import say_allowed
 
 try:
     import tomllib
@@ -14,6 +16,12 @@ except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
 STUDIES = Path(__file__).parents[1] / "studies"
+
+LARGEST = 1_000_000
+"""Bytes of a file of settings, far above any that people write."""
+
+LONGEST = 60
+"""Letters of a value that a message shows."""
 
 
 def build(record, values, source):
@@ -37,24 +45,104 @@ def build(record, values, source):
     InputError
         With every fault; unknown names list those that exist.
     """
-    try:
-        return record(**values)
-    except ValidationError as fault:
-        lines = [
-            f"{'.'.join(str(part) for part in entry['loc'])}: "
-            f"{entry['msg'].removeprefix('Value error, ')}"
-            + (f" (found {entry['input']!r})" if entry["type"] != "extra_forbidden" else "")
-            for entry in fault.errors()
-        ]
-        unknown = [
-            entry["loc"][-1] for entry in fault.errors() if entry["type"] == "extra_forbidden"
-        ]
-        names = f"Needed values for: {', '.join(record.model_fields)}. " if unknown else ""
+    return build_all({record: values}, source)[record]
+
+
+def build_all(values, source):
+    """Make several records, or say everything that is wrong with the values of all of them.
+
+    Parameters
+    ----------
+    values : dict of type to dict
+        Records to the values of their fields.
+    source : str
+        Where the values come from, for the message.
+
+    Returns
+    -------
+    dict of type to Record
+
+    Raises
+    ------
+    InputError
+        With every fault; unknown names list those that exist.
+    """
+    made, lines, hints, unknown = {}, [], [], []
+    for record, own in values.items():
+        made[record], faults = find_faults(record, own)
+        for fault in faults:
+            lines.append(fault.line)
+            if fault.unknown:
+                unknown.append(fault.typed)
+            elif fault.known:
+                hints.append(suggest([fault.typed], fault.known))
+    if lines:
+        known = list(dict.fromkeys(name for record in values for name in record.model_fields))
+        names = f"Needed values for: {', '.join(known)}. " if unknown else ""
+        hints = "".join(dict.fromkeys([*hints, suggest(unknown, known)]))
         raise InputError(
-            f"Found settings in {source} that cannot be used: {'; '.join(lines)}. "
-            f"{names}Correct them and run again; docs/settings.md lists what each may be."
-            f"{suggest(unknown, record.model_fields)}"
-        ) from fault
+            f"Found settings in {source} that cannot be used: {'; '.join(dict.fromkeys(lines))}. "
+            f"{names}Correct them and run again; docs/settings.md lists what each may be.{hints}"
+        )
+    return made
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one value: in words, and what its name or value may have meant."""
+
+    line: str
+    typed: str = ""
+    known: tuple = ()
+    unknown: bool = False
+
+
+def find_faults(record, values):
+    """Make a record, or list everything that is wrong with the values.
+
+    Parameters
+    ----------
+    record : type
+    values : dict
+
+    Returns
+    -------
+    made : Record or None
+    faults : list of Fault
+    """
+    try:
+        return record(**values), []
+    except ValidationError as error:
+        schemas = record.model_json_schema()["properties"]
+        return None, [_name_fault(entry, schemas) for entry in error.errors()]
+
+
+def _name_fault(entry, schemas):
+    """Say what is wrong with one value: its key, what was found, what was needed."""
+    if not entry["loc"]:  # choices that do not go together
+        return Fault(entry["msg"].removeprefix("Value error, "))
+    name, *places = entry["loc"]
+    if entry["type"] == "extra_forbidden":
+        return Fault(f"{name}: there is no such setting", str(name), unknown=True)
+    key = f"{name}{''.join(f'[{place}]' for place in places)}"
+    if entry["type"] == "value_error":
+        told = entry["msg"].removeprefix("Value error, ")
+        shown = "" if isinstance(entry["input"], dict) else f"found {_show(entry['input'])}, "
+        return Fault(f"{key}: {shown}{told}")
+    allowed = say_allowed(schemas[name], bool(places))
+    options = entry.get("ctx", {}).get("expected", "") if entry["type"] == "literal_error" else ""
+    known = tuple(option.strip("'") for option in options.replace(" or ", ", ").split(", "))
+    line = f"{key}: found {_show(entry['input'])}, needed {allowed}"
+    return Fault(line, str(entry["input"]), known) if options else Fault(line)
+
+
+def _show(value):
+    """Write a value as TOML does, cut where it is long."""
+    try:
+        text = json.dumps(value, default=str, ensure_ascii=False)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def read_toml(path):
@@ -71,15 +159,35 @@ def read_toml(path):
     Raises
     ------
     InputError
-        If it is absent or not TOML.
+        If it is absent, no file, cannot be read, is no TOML, or is too large for settings.
     """
+    path = Path(path)
     try:
-        return tomllib.loads(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
-        raise InputError(
-            f"Found {path}, which cannot be read ({fault}); needed a TOML file. Correct its path "
-            "or its syntax."
-        ) from fault
+        found = _what_is(path)
+        if not found:
+            with path.open("rb") as file:
+                held = file.read(LARGEST + 1)
+            if len(held) <= LARGEST:
+                return tomllib.loads(held.decode("utf-8-sig"))
+            found = f"which holds more than {LARGEST // 1000} kB"
+    except UnicodeDecodeError as fault:
+        found = f"which is not text in UTF-8 (byte {fault.start})"
+    except RecursionError:
+        found = "whose lists or tables lie too deep in each other"
+    except (OSError, ValueError) as fault:  # also what is no TOML
+        found = f"which cannot be read ({str(fault)[:200]})"
+    raise InputError(
+        f"Found {path}, {found}; needed a TOML file of settings. Correct its path or its syntax."
+    )
+
+
+def _what_is(path):
+    """Say what stands at a path where it is no file; empty where it is one."""
+    if path.is_dir():
+        return "which is a folder"
+    if not path.exists():
+        return "which does not exist"
+    return "" if path.is_file() else "which is no ordinary file"
 
 
 def find_study(name):

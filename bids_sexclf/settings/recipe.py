@@ -10,11 +10,12 @@ from bids_sexclf.settings.records import Record, choice
 class Recipe(Record):
     """How networks are trained: a study's choices, each of which a variant may replace."""
 
-    epochs: int = choice(30, "Most passes over the training part.", minimum=1)
+    epochs: int = choice(30, "Most passes over the training part.", minimum=1, maximum=100_000)
     patience: int = choice(
         8,
         "Epochs without a better validation before stopping; as many as epochs: never.",
         minimum=1,
+        maximum=100_000,
     )
     choose_by: Literal["loss", "auc", "mae"] = choice(
         "loss",
@@ -27,30 +28,42 @@ class Recipe(Record):
     class_weights: Literal["balanced", "none"] = choice(
         "balanced", "Whether both sexes weigh alike in the loss, however many there are of each."
     )
-    batch_size: int = choice(8, "Participants per pass through the network.", minimum=1)
+    batch_size: int = choice(
+        8, "Participants per pass through the network.", minimum=1, maximum=4096
+    )
     accumulate: int = choice(
-        1, "Batches whose gradients are averaged, participant by participant, per step.", minimum=1
+        1,
+        "Batches whose gradients are averaged, participant by participant, per step.",
+        minimum=1,
+        maximum=4096,
     )
     optimizer: Literal["adam", "adamw", "sgd"] = choice(
         "adamw", "What takes the steps; weight_decay is decoupled in adamw and L2 in the others."
     )
-    learning_rate: float = choice(3e-4, "Largest step size.", minimum=1e-8)
-    weight_decay: float = choice(0.0, "Pull of the weights towards zero.", minimum=0)
-    adam_epsilon: float = choice(1e-8, "Added to the denominator of adam and adamw.", minimum=0)
+    learning_rate: float = choice(3e-4, "Largest step size.", minimum=1e-8, maximum=100)
+    weight_decay: float = choice(0.0, "Pull of the weights towards zero.", minimum=0, maximum=100)
+    adam_epsilon: float = choice(
+        1e-8, "Added to the denominator of adam and adamw.", minimum=0, maximum=1
+    )
     momentum: float = choice(0.9, "Of sgd.", minimum=0, maximum=1)
     schedule: Literal["none", "step", "cosine"] = choice(
         "none",
         "How the step size falls: not, by schedule_factor at each of the milestones, or along half "
         "a cosine to zero at the last epoch.",
     )
-    milestones: list[Annotated[int, Field(ge=1)]] = choice(
-        [], "Epochs, counted from 0, that begin with a smaller step size (schedule step)."
+    milestones: list[Annotated[int, Field(ge=1, le=100_000)]] = choice(
+        [],
+        "Epochs, counted from 0, that begin with a smaller step size (schedule step).",
+        once=True,
     )
     schedule_factor: float = choice(
         0.1, "Factor of the step size at each milestone.", minimum=0, maximum=1
     )
     warmup_epochs: float = choice(
-        0.0, "Epochs over which the step size rises from zero, whatever the schedule.", minimum=0
+        0.0,
+        "Epochs over which the step size rises from zero, whatever the schedule.",
+        minimum=0,
+        maximum=100_000,
     )
     layer_decay: float = choice(
         1.0,
@@ -60,7 +73,10 @@ class Recipe(Record):
         maximum=1,
     )
     gradient_clip: float = choice(
-        0.0, "Largest norm of a step's gradient; longer ones are shortened. 0: any.", minimum=0
+        0.0,
+        "Largest norm of a step's gradient; longer ones are shortened. 0: any.",
+        minimum=0,
+        maximum=1e9,
     )
     precision: Literal["auto", "32", "bf16-mixed", "16-mixed"] = choice(
         "auto",
@@ -83,28 +99,34 @@ class Recipe(Record):
         0.0, "Augmentation: largest change of size along each axis, share.", minimum=0, maximum=0.9
     )
     augment_shift: float = choice(
-        0.0, "Augmentation: largest shift along each axis, voxels.", minimum=0
+        0.0, "Augmentation: largest shift along each axis, voxels.", minimum=0, maximum=512
     )
     augment_gain: float = choice(
         0.0, "Augmentation: largest change of all intensities, share.", minimum=0, maximum=1
     )
     augment_offset: float = choice(
-        0.0, "Augmentation: largest shift of all intensities, SDs of the map.", minimum=0
+        0.0,
+        "Augmentation: largest shift of all intensities, SDs of the map.",
+        minimum=0,
+        maximum=100,
     )
     augment_noise: float = choice(
-        0.0, "Augmentation: largest SD of noise, drawn for each volume, SDs of the map.", minimum=0
+        0.0,
+        "Augmentation: largest SD of noise, drawn for each volume, SDs of the map.",
+        minimum=0,
+        maximum=100,
     )
-    crop: list[Annotated[int, Field(ge=1)]] | None = choice(
+    crop: list[Annotated[int, Field(ge=1, le=1024)]] | None = choice(
         None,
         "Augmentation: size (X Y Z, voxels) of a random piece that stands for the volume in "
         "training; for networks that take any grid. Validation and test see whole volumes.",
     )
-    random_seed: int = choice(20240, "Seed of every random step.", minimum=0)
+    random_seed: int = choice(20240, "Seed of every random step.", minimum=0, maximum=2**32 - 1)
 
     @field_validator("precision", mode="before")
     @classmethod
     def _text(cls, given):
-        return str(given) if isinstance(given, int) else given
+        return str(given) if type(given) is int else given
 
     @field_validator("crop")
     @classmethod

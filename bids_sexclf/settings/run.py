@@ -2,8 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from bids_sexclf.errors import suggest
 from bids_sexclf.settings.records import Record, choice
@@ -41,11 +42,15 @@ class Run(Record):
         "everything else in the work folder stays.",
     )
     nprocs: int | None = choice(
-        None, "Processes; all processors by default.", "--n-procs", minimum=1
+        None, "Processes; all processors by default.", "--n-procs", minimum=1, maximum=4096
     )
-    omp_nthreads: int = choice(1, "Threads per process.", minimum=1)
+    omp_nthreads: int = choice(1, "Threads per process.", minimum=1, maximum=1024)
     mem: float | None = choice(
-        None, "Memory to plan for, GB; 90 % of what is free by default.", "--mem-gb", minimum=0.5
+        None,
+        "Memory to plan for, GB; 90 % of what is free by default.",
+        "--mem-gb",
+        minimum=0.5,
+        maximum=1_000_000,
     )
     use_plugin: Path | None = choice(None, "Nipype plugin file (YAML: plugin, plugin_args).")
     devices: int = choice(
@@ -53,6 +58,7 @@ class Run(Record):
         "Graphics cards of each machine that train one network together (processes, where there "
         "is none); jobs then run one after the other.",
         minimum=1,
+        maximum=1024,
     )
     num_nodes: int | None = choice(
         None,
@@ -60,6 +66,7 @@ class Run(Record):
         "on each of them by srun, torchrun or hand (docs/networks.md); they must see the same "
         "folders. Without it one command starts all processes, on its own machine.",
         minimum=1,
+        maximum=100_000,
     )
     dask_scheduler: str | None = choice(
         None,
@@ -70,10 +77,12 @@ class Run(Record):
     config_file: Path | None = choice(None, "TOML file with any of these choices.")
     reports_only: bool = choice(False, "Write the reports again from what is there.")
     boilerplate_only: bool = choice(False, "Write the methods text, and nothing else.")
-    verbose: int = choice(0, "Say more; twice for everything.", "-v")
+    verbose: int = choice(0, "Say more; twice for everything.", "-v", minimum=0, maximum=100)
     first: str | None = choice(None, "First group stage to run, again if it has run before.")
     last: str | None = choice(None, "Last group stage to run.")
-    folds: list[int] | None = choice(None, "Only these folds of the fit and attribute stages.")
+    folds: list[Annotated[int, Field(ge=1, le=10_000)]] | None = choice(
+        None, "Only these folds, counted from 1, of the fit and attribute stages.", once=True
+    )
     derivatives: list[str] | None = choice(
         None,
         "What others have prepared, as NAME=PATH; steps already done are not repeated. "
@@ -85,6 +94,13 @@ class Run(Record):
     atlas_dir: Path | None = choice(
         None, "Folder that holds atlas images and their label tables, beside the known places."
     )
+
+    @field_validator("folds")
+    @classmethod
+    def _some(cls, given):
+        if given is not None and not given:
+            raise ValueError("needed at least one fold")
+        return given
 
     @field_validator("derivatives")
     @classmethod

@@ -1,13 +1,14 @@
 """How maps become claims."""
 
 import json
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bids_sexclf.settings.people import People
-from bids_sexclf.settings.reading import build
+from bids_sexclf.settings.reading import find_faults
 from bids_sexclf.settings.recipe import Recipe
 from bids_sexclf.settings.records import choice
 
@@ -55,6 +56,7 @@ class Study(Recipe, People):
         [],
         "Confounds whose linear effect, learnt in each training part, is taken out of each voxel "
         "of volumes and out of each feature.",
+        once=True,
     )
     harmonize: Literal["none", "combat"] = choice(
         "none",
@@ -76,24 +78,46 @@ class Study(Recipe, People):
         "part; the others are unused.",
     )
     match_caliper: float = choice(
-        10.0, "Largest difference of brain volume within a pair, mL.", minimum=0.1
+        10.0, "Largest difference of brain volume within a pair, mL.", minimum=0.1, maximum=1000
     )
-    n_folds: int = choice(5, "Folds of the cross-validation.", minimum=2)
-    repeats: int = choice(1, "Repetitions of the split with other random draws.", minimum=1)
+    n_folds: int = choice(5, "Folds of the cross-validation.", minimum=2, maximum=1000)
+    repeats: int = choice(
+        1, "Repetitions of the split with other random draws.", minimum=1, maximum=1000
+    )
     validation_fraction: float = choice(
         0.15,
-        "Share of the participants outside the test part that choose when to stop.",
+        "Share of the participants outside the test part (not of all) that choose when to stop: of "
+        "100 with 20 tested, 0.15 is 12.",
         minimum=0.05,
         maximum=0.5,
     )
     test_fraction: float = choice(
-        0.2, "Share tested where the split is fixed.", minimum=0.05, maximum=0.5
+        0.2,
+        "Share of all participants that is tested where the split is fixed.",
+        minimum=0.05,
+        maximum=0.5,
     )
-    age_bands: int = choice(3, "Age bands that splits are balanced over.", minimum=1)
-    bootstraps: int = choice(2000, "Resamples behind every interval.", minimum=100)
-    permutations: int = choice(2000, "Permutations behind every null.", minimum=100)
+    parts: list[Annotated[int, Field(ge=2, le=10_000_000)]] | None = choice(
+        None,
+        "Participants of a fixed split: how many to train on, to validate on and to test, instead "
+        "of test_fraction and validation_fraction. Others are unused; families stay whole.",
+    )
+    age_bands: int = choice(
+        3,
+        "Age bands within each sex that splits are balanced over; unknown ages are one more band.",
+        minimum=1,
+        maximum=100,
+    )
+    bootstraps: int = choice(
+        2000, "Resamples behind every interval.", minimum=100, maximum=1_000_000
+    )
+    permutations: int = choice(
+        2000, "Permutations behind every null.", minimum=100, maximum=1_000_000
+    )
     interval_level: float = choice(0.95, "Level of the intervals.", minimum=0.5, maximum=0.999)
-    attributions: list[str] = choice(["region_occlusion"], "Entries of the attribution catalogue.")
+    attributions: list[str] = choice(
+        ["region_occlusion"], "Entries of the attribution catalogue.", once=True
+    )
     fill: Literal["white_matter_mean"] = choice(
         "white_matter_mean", "What replaces an occluded region."
     )
@@ -108,8 +132,11 @@ class Study(Recipe, People):
     @field_validator("name")
     @classmethod
     def _alphanumeric(cls, name):
-        if not name.isalnum():
-            raise ValueError("needs letters and digits only, since it becomes study-NAME")
+        if not re.fullmatch("[A-Za-z0-9]{1,64}", name):
+            raise ValueError(
+                "needed letters and digits (A-Z, a-z, 0-9) only, 64 at most, since it becomes "
+                "study-NAME"
+            )
         return name
 
     @field_validator("maps")
@@ -119,11 +146,12 @@ class Study(Recipe, People):
             raise ValueError("needs names of maps, those read together joined by +")
         return given
 
-    @model_validator(mode="after")
-    def _split_with_its_file(self):
-        if (self.split == "file") != (self.split_file is not None):
-            raise ValueError("split 'file' and split_file need each other")
-        return self
+    @field_validator("parts")
+    @classmethod
+    def _three_parts(cls, given):
+        if given is not None and len(given) != 3:
+            raise ValueError("needed three numbers: train, validation, test")
+        return given
 
     @field_validator("variants", mode="before")
     @classmethod
@@ -132,18 +160,22 @@ class Study(Recipe, People):
             return given
         try:
             return json.loads(given)
-        except ValueError as fault:
-            raise ValueError(f"is not JSON ({fault})") from fault
+        except (ValueError, RecursionError) as fault:
+            raise ValueError(f"needed JSON ({fault})") from fault
 
     @field_validator("variants")
     @classmethod
     def _usable(cls, given):
+        faults = []
         for name, table in given.items():
-            if not name.replace("_", "").isalnum():
-                raise ValueError(f"{name!r} needs letters, digits and _ only")
+            if not re.fullmatch("[A-Za-z0-9_]*[A-Za-z0-9][A-Za-z0-9_]*", name):
+                faults.append(f"{name!r} needs letters, digits and _ only")
             if not isinstance(table.get("design", name), str):
-                raise ValueError(f"{name!r} needs the name of an entry as its design")
-            build(Recipe, _chosen(table), f"the variant {name!r}")
+                faults.append(f"{name!r} needs the name of an entry as its design")
+            wrong = find_faults(Recipe, _chosen(table))[1]
+            faults += [f"{name}.{fault.line}" for fault in wrong]
+        if faults:
+            raise ValueError("; ".join(faults))
         return given
 
     @model_validator(mode="after")
@@ -156,15 +188,22 @@ class Study(Recipe, People):
         return self
 
     @model_validator(mode="after")
-    def _choices_of_the_target(self):
+    def _choices_go_together(self):
+        faults = []
+        if (self.split == "file") != (self.split_file is not None):
+            faults.append("split 'file' and split_file need each other")
+        if self.parts is not None and self.split != "fixed":
+            faults.append(f"parts: needed split 'fixed', found split {self.split!r}")
+        needed = ("cross_entropy", "auc") if self.target == "sex" else ("mse or l1", "mae")
         for name in (None, *self.variants):
             recipe = self if name is None else self.variant(name)[2]
             where = "" if name is None else f" in the variant {name!r}"
-            needed = ("cross_entropy", "auc") if self.target == "sex" else ("mse or l1", "mae")
             if recipe.loss != "auto" and recipe.loss not in needed[0]:
-                raise ValueError(f"target {self.target} needs loss {needed[0]}{where}")
+                faults.append(f"target {self.target} needs loss {needed[0]}{where}")
             if recipe.choose_by not in ("loss", needed[1]):
-                raise ValueError(f"target {self.target} needs choose_by loss or {needed[1]}{where}")
+                faults.append(f"target {self.target} needs choose_by loss or {needed[1]}{where}")
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
 
     @property

@@ -59,6 +59,14 @@ def test_one_site_or_unknown_sites_cannot_be_left_out(site, words):
         splits.deal(cohort(site=site), Study(split="site"))
 
 
+def test_a_site_of_one_sex_is_named():
+    people = cohort()
+    people.loc[people["site"] == "site2", "sex"] = "male"
+    with pytest.raises(InputError, match=r"1 site\(s\) of one sex: site2 \(only male\)"):
+        splits.deal(people, Study(split="site"))
+    assert splits.deal(people, Study(split="site", target="age"))["fold"].max() == 3
+
+
 @pytest.fixture
 def from_file(tmp_path):
     """Give a function that deals the parts of a table."""
@@ -165,6 +173,35 @@ def test_a_part_of_one_sex_is_told(from_file):
         from_file(table)
 
 
+def test_a_test_part_of_one_sex_is_told_before_training(from_file):
+    table = parts()
+    table.loc[[8, 10], "part"] = "unused"
+    with pytest.raises(InputError, match="only male participants in part test"):
+        from_file(table)
+
+
+def test_a_file_with_a_header_only_is_told(from_file):
+    with pytest.raises(InputError, match="with no rows"):
+        from_file(parts().iloc[:0])
+
+
+def test_parts_of_an_age_study_need_three_people(tmp_path):
+    path = tmp_path / "parts.tsv"
+    parts().to_csv(path, sep="\t", index=False)
+    study = Study(split="file", split_file=path, target="age")
+    with pytest.raises(InputError, match=r"only 2 participant\(s\) in part validation"):
+        splits.deal(cohort(12), study)
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_no_part_of_one_sex_is_trained_on_or_scored(part):
+    table, people = parts().assign(repeat=1, fold=2), splits.people_of(cohort(12))
+    own = table["part"] == part
+    people.loc[own.to_numpy(), "sex"] = "female"
+    with pytest.raises(InputError, match=f"only female .* in part {part} of repeat 1, fold 2"):
+        splits.check_scorable(table, people, "sex")
+
+
 def test_a_file_needs_its_columns_and_its_split():
     with pytest.raises(InputError, match="need each other"):
         build(Study, {"split": "file"}, "x")
@@ -231,7 +268,7 @@ def test_small_parts_lose_nobody_but_those_without_a_partner():
 
 
 def test_too_few_pairs_and_unknown_sizes_are_refused():
-    with pytest.raises(InputError, match="families of the rarer sex|pairs of women and men"):
+    with pytest.raises(InputError, match="0 women and 0 men matched by brain size"):
         matched(n=40, caliper=0.1)
     people = cohort()
     people.loc[3, "brain_volume_ml"] = None

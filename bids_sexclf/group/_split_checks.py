@@ -1,0 +1,137 @@
+"""Refuse parts that leak, and parts that cannot be scored."""
+
+from bids_sexclf.errors import InputError, LeakageError
+
+PARTS = ("train", "validation", "test")
+
+PERSON = ["participant_id", "sex", "age_years", "age_band", "site", "brain_volume_ml"]
+
+FEWEST = {"sex": 2, "age": 3}
+"""Fewest people in a part, by target: one of each sex, or enough ages to be ranked."""
+
+
+def find_part_faults(rows, target):
+    """List why the parts of one fold cannot be trained on, validated or scored.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        participant_id, sex and part of one fold, one row per participant.
+    target : {"sex", "age"}
+
+    Returns
+    -------
+    list of str
+    """
+    faults = []
+    for part in PARTS:
+        sex = rows.loc[rows["part"] == part, "sex"]
+        if not len(sex):
+            faults.append(f"nobody in part {part}")
+        elif target == "sex" and sex.nunique() < 2:
+            faults.append(f"only {sex.iloc[0]} participants in part {part}")
+        elif len(sex) < FEWEST[target]:
+            faults.append(f"only {len(sex)} participant(s) in part {part}")
+    return faults
+
+
+def check_scorable(splits, people, target):
+    """Refuse parts that cannot be trained on, validated or scored.
+
+    Parameters
+    ----------
+    splits : pandas.DataFrame
+    people : pandas.DataFrame
+        participant_id and sex, one row per participant.
+    target : {"sex", "age"}
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same splits.
+
+    Raises
+    ------
+    InputError
+        If a part of any fold holds one sex only (target sex), or fewer than three people
+        (target age).
+    """
+    known = splits.merge(people[["participant_id", "sex"]], on="participant_id")
+    faults = [
+        f"{fault} of repeat {repeat}, fold {fold}"
+        for (repeat, fold), rows in known.groupby(["repeat", "fold"])
+        for fault in find_part_faults(rows, target)
+    ]
+    if faults:
+        needed = "both sexes" if target == "sex" else f"at least {FEWEST[target]} participants"
+        more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise InputError(
+            f"Found {'; '.join(faults[:5])}{more}; needed {needed} in every part, to train, to "
+            "choose when to stop, and to score. Lower n_folds, make the small part larger "
+            "(validation_fraction, test_fraction, parts), or add participants."
+        )
+    return splits
+
+
+def check_splits(splits, cohort):
+    """Refuse parts through which test participants reach training.
+
+    Parameters
+    ----------
+    splits : pandas.DataFrame
+    cohort : pandas.DataFrame
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same splits.
+
+    Raises
+    ------
+    LeakageError
+        If a participant or a family lies in two parts of a fold, is tested twice within a repeat,
+        or is unknown to the cohort.
+    """
+    family = people_of(cohort).set_index("participant_id")["family"]
+    faults = []
+    strangers = sorted(set(splits["participant_id"]) - set(family.index))
+    if strangers:
+        faults.append(f"{', '.join(strangers[:5])} not in the cohort")
+    known = splits[splits["participant_id"].isin(family.index)]
+    known = known.assign(family=known["participant_id"].map(family))
+    known = known[known["part"] != "unused"]
+    for key, what in (("participant_id", "participants"), ("family", "families")):
+        parts = known.groupby(["repeat", "fold", key])["part"].nunique()
+        shared = parts[parts > 1].index.get_level_values(key).unique()
+        if len(shared):
+            faults.append(f"{len(shared)} {what} in two parts of a fold ({shared[0]}, …)")
+    tested = splits[splits["part"] == "test"]
+    twice = tested.duplicated(["repeat", "participant_id"])
+    if twice.any():
+        faults.append(f"{int(twice.sum())} participants tested twice in a repeat")
+    if faults:
+        raise LeakageError(
+            f"Found splits with {'; '.join(faults)}; needed parts that share no participant and no "
+            "family. Deal again with --first splits."
+        )
+    return splits
+
+
+def people_of(cohort):
+    """Return one row per participant: sex, age and the family that must stay together.
+
+    Parameters
+    ----------
+    cohort : pandas.DataFrame
+
+    Returns
+    -------
+    pandas.DataFrame
+        participant_id, sex, age_years, age_band, site, brain_volume_ml and family (the
+        participant's own id where none is known); sorted by participant. What the cohort does not
+        have is unknown. Of several sessions the first one that knows a value tells it.
+    """
+    order = [name for name in ("participant_id", "session_id") if name in cohort]
+    people = cohort.sort_values(order).groupby("participant_id", as_index=False).first()
+    family = people["family_id"].fillna(people["participant_id"])
+    return people.reindex(columns=PERSON).assign(family=family.astype(str))
