@@ -24,6 +24,7 @@ from bids_sexclf.settings import (
     read_word,
 )
 from bids_sexclf.stopping import stoppable
+from bids_sexclf.texts import clean
 
 RECORDS = {
     "how to run": Run,
@@ -372,7 +373,7 @@ def _warn(sentence):
 def _tell(what, rows):
     """Tell what became of participants, and why."""
     for row in rows:
-        print(f"{what} {_who(row)}: {row['reason']}", file=sys.stderr)
+        print(f"{what} {_who(row)}: {clean(row['reason'], 1000)}", file=sys.stderr)
 
 
 def _who(row):

@@ -34,7 +34,7 @@ PER_YEAR = {
 }
 """Units of age, in lower case, to how many make a year."""
 
-BAND = re.compile(r"[<>≤≥]=?\s*\d+(\.\d+)?|\d+(\.\d+)?\s*\+|[[(]?\d+\s*(-|–|—|to)\s*\d+[])]?")
+BAND = re.compile(r"[<>≤≥]=?\s*\d+(\.\d+)?|\d+(\.\d+)?\s*\+|[\[(]?\d+\s*(-|–|—|to)\s*\d+[\])]?")
 """An age that is told by its bounds: ``89+`` (which BIDS recommends), ``>89``, ``26-30``."""
 
 WAY = (

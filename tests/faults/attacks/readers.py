@@ -1,6 +1,5 @@
 """Every reader of files: an honest file for it, what damages the file, and what is read from it."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -98,13 +97,15 @@ def _gradients(folder):
 
 
 def _read_gradients(path):
-    from bids_sexclf.participant.preflight import check_gradient_files
+    from bids_sexclf.diffusion.scheme import read_gradients
+    from bids_sexclf.participant.series_checks import check_gradient_files
 
     pair = [path.with_name("dwi.bval"), path.with_name("dwi.bvec")]
-    faults = check_gradient_files(SimpleNamespace(bval=pair[:1], bvec=pair[1:]), [len(VALUES)])
+    files = SimpleNamespace(bval=pair[:1], bvec=pair[1:])
+    faults = check_gradient_files(files, [len(VALUES)], 50)
     if faults:
         raise Refused("; ".join(faults))
-    return [np.loadtxt(each).tobytes() for each in pair]
+    return [array.tobytes() for array in read_gradients(*pair)]
 
 
 def _people_table(folder):
@@ -199,7 +200,7 @@ def _labels(kind):
 
 
 def _read_labels(path):
-    from bids_sexclf.resources import read_labels
+    from bids_sexclf.labels import read_labels
 
     table = read_labels(path)
     return table["index"].tolist(), table["name"].tolist()
@@ -210,14 +211,15 @@ def _filters(folder):
 
 
 def _read_filters(path):
-    from bids_sexclf.participant.plan import _filters as read
+    from bids_sexclf.layout import read_filters
 
-    return read(path)
+    return read_filters(path)
 
 
 def _card(folder):
-    card = {"design": "cnn3", "version": "1", "options": {"width": 8}, "grid": [8, 8, 8]}
-    (folder / "model.json").write_text(json.dumps(card, indent=2))
+    from bids_sexclf.models._card import write_card
+
+    write_card(folder, "cnn3", {"options": {"width": 8}, "grid": [8, 8, 8]})
 
 
 def _read_card(path):
@@ -296,12 +298,9 @@ def _plugin(folder):
 
 
 def _read_plugin(path):
-    from bids_sexclf.participant import graph
+    from bids_sexclf.participant.graph import read_plugin
 
-    read = getattr(graph, "read_plugin", None)
-    if read is None:
-        raise NotImplementedError("no reader of plugin files by itself")
-    return read(path)
+    return read_plugin(path)
 
 
 GZ = damage.GZIP
