@@ -184,6 +184,10 @@ def _run_graph(graph, run, advance, ended, faults, find_crashes):
             ) from fault
 
 
+LARGEST_PLUGIN = 10_000
+"""Bytes; more is no file of a plugin, and YAML within YAML takes for ever to read."""
+
+
 def read_plugin(path):
     """Read the file of a Nipype plugin.
 
@@ -204,6 +208,8 @@ def read_plugin(path):
     import yaml
 
     try:
+        if Path(path).stat().st_size > LARGEST_PLUGIN:
+            raise ValueError(f"it has more than {LARGEST_PLUGIN} bytes")
         chosen = yaml.safe_load(Path(path).read_text())
         fault = f"it holds {str(chosen)[:80]}"
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
