@@ -7,7 +7,7 @@ from bids_sexclf.disk import remove_folder
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
 from bids_sexclf.layout import name_of
-from bids_sexclf.participant.cache import GRAPH, forget_changed, list_reads
+from bids_sexclf.participant.cache import GRAPH, forget_changed, forget_incomplete, list_reads
 from bids_sexclf.participant.failures import (
     read_crashes,
     reason_of_fault,
@@ -122,7 +122,7 @@ def _build(row, materials, places, work, run, preparation):
     """Build the workflow of a participant-session, and make ready for it.
 
     What lies in the output folder from other inputs is removed, and so are the steps in the work
-    folder that have read another content of an input.
+    folder that have read another content of an input, or whose results are gone.
     """
     from bids_sexclf.participant.base import init_participant_wf
 
@@ -135,6 +135,7 @@ def _build(row, materials, places, work, run, preparation):
     )
     reads = list_reads(workflow)
     forget_changed(work, workflow, reads)
+    forget_incomplete(work, workflow)
     write = workflow.get_node("write")
     write.inputs.made_from = record_inputs(row, reads, places)
     write.inputs.plan = digest_plan(row, places)

@@ -20,7 +20,7 @@ from nipype.pipeline.engine import Node, Workflow
 from bids_sexclf import fingerprints
 from bids_sexclf.disk import write_json
 from bids_sexclf.errors import InputError
-from bids_sexclf.participant.cache import GRAPH, forget_changed, list_reads
+from bids_sexclf.participant.cache import GRAPH, forget_changed, forget_incomplete, list_reads
 from bids_sexclf.participant.finished import (
     digest_plan,
     find_places,
@@ -238,6 +238,7 @@ def run(folder):
     (folder / "log").mkdir()
     workflow = build(folder)
     changed = forget_changed(folder / "work", workflow, list_reads(workflow))
+    forget_incomplete(folder / "work", workflow)
     graph = Workflow(GRAPH, base_dir=str(folder / "work"))
     graph.add_nodes([workflow])
     graph.run(plugin="Linear")
@@ -258,3 +259,17 @@ def test_steps_that_have_read_another_content_run_again_and_no_others(tmp_path, 
     last = tmp_path / "work" / GRAPH / "sub_01_wf" / "inner_wf" / "b" / "copied"
     assert last.read_text() == "content of one"[::-1]
     assert run(tmp_path) == ([], [])
+
+
+def test_steps_whose_results_are_gone_or_damaged_run_again(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f"content of {name}")
+    run(tmp_path)
+    home = tmp_path / "work" / GRAPH / "sub_01_wf"
+    (home / "inner_wf" / "b" / "copied").unlink()
+    assert run(tmp_path)[0] == ["b"]
+    result = home / "c" / "result_c.pklz"
+    result.write_bytes(result.read_bytes()[:50])
+    assert run(tmp_path)[0] == ["c"]
+    (home / "inner_wf" / "a" / "copied").unlink()
+    assert run(tmp_path)[0] == ["a", "b"]
