@@ -54,12 +54,13 @@ def read_split(path, people, excluded=()):
         where = (
             ""
             if len(table[["repeat", "fold"]].drop_duplicates()) == 1
-            else (f" in repeat {repeat}, fold {fold}")
+            else (f" in repeat {cut(repeat)}, fold {cut(fold)}")
         )
         faults += [fault + where for fault in _fold_faults(rows, people)]
     if faults:
+        more = f"; and {len(faults) - 20} more faults" if len(faults) > 20 else ""
         raise InputError(
-            f"Found {path} with {'; '.join(faults)}. Needed each participant of the cohort once "
+            f"Found {path} with {'; '.join(faults[:20])}{more}. Needed each participant of the cohort once "
             "per fold, families in one part, and both sexes in training and validation. Correct "
             "the table; who shall not take part is unused."
         )

@@ -10,6 +10,7 @@ import numpy as np
 
 from bids_sexclf import attribution
 from bids_sexclf import models as catalogue
+from bids_sexclf.cells import WRITTEN_UNKNOWN
 from bids_sexclf.disk import write_json
 from bids_sexclf.execute import FAILED, processors, run_jobs
 from bids_sexclf.group._adjust import Adjustment
@@ -77,7 +78,8 @@ def run(desk, advance):
     )
     check_results([job for job, _ in waiting], results, "attributions")
     if all(is_attributed(*pair) for pair in jobs):
-        frames = [read_tsv(_table(*pair), ("model", "map", "method", "fill")) for pair in jobs]
+        texts = ("model", "map", "method", "fill")
+        frames = [read_tsv(_table(*pair), texts, WRITTEN_UNKNOWN) for pair in jobs]
         empty = pd.DataFrame(columns=_order(), dtype=object)  # a study may ask for none
         write_table(
             pd.concat(frames) if frames else empty, desk.folder / "attributions.tsv", "attributions"
