@@ -251,7 +251,7 @@ def _name_columns(header, known):
 
 def _clean(values, rule, is_text, unknown):
     """Clean a column of text; return numbers where all cells are, and it need not be text."""
-    cells = [cell for cell in values.dropna().unique() if isinstance(cell, str)]
+    cells = [cell for cell in values.dropna().unique().tolist() if isinstance(cell, str)]
     clean = {cell: None if strip(cell) in unknown else rule(cell) for cell in cells}
     if all(cell == spelled for cell, spelled in clean.items()):
         return values
