@@ -7,6 +7,7 @@ import numpy as np
 
 from bids_sexclf import attribution
 from bids_sexclf import models as catalogue
+from bids_sexclf.cells import WRITTEN_UNKNOWN
 from bids_sexclf.disk import write_json
 from bids_sexclf.execute import FAILED, processors, run_jobs
 from bids_sexclf.group._adjust import Adjustment
@@ -85,7 +86,8 @@ def finish(desk):
 
     pairs = _list_pairs(desk, desk.read("splits"))
     if all(is_attributed(*pair) for pair in pairs):
-        frames = [read_tsv(_table(*pair), ("model", "map", "method", "fill")) for pair in pairs]
+        texts = ("model", "map", "method", "fill")
+        frames = [read_tsv(_table(*pair), texts, WRITTEN_UNKNOWN) for pair in pairs]
         empty = pd.DataFrame(columns=_order(), dtype=object)  # a study may ask for none
         write_table(
             pd.concat(frames) if frames else empty, desk.folder / "attributions.tsv", "attributions"

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bids_sexclf.cells import WRITTEN_UNKNOWN
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import FAILED, processors, run_jobs
 from bids_sexclf.group import _adjust, _features
@@ -412,7 +413,8 @@ def gather(jobs, desk):
     import pandas as pd
 
     for name in ("history", "predictions"):
-        frames = [read_tsv(job.folder / f"{name}.tsv", ("model", "map", "part")) for job in jobs]
+        texts = ("model", "map", "part")
+        frames = [read_tsv(job.folder / f"{name}.tsv", texts, WRITTEN_UNKNOWN) for job in jobs]
         frames = [frame for frame in frames if len(frame)] or frames[:1]
         write_table(pd.concat(frames), desk.folder / f"{name}.tsv", name)
     weighed = [job.folder / "importances.tsv" for job in jobs]
