@@ -56,6 +56,34 @@ def files(desk):
     return arrays | {"features": _features.source(desk.study, desk.folder)}
 
 
+def check(desk):
+    """Refuse what cannot be fitted, before the first fit and before any table is removed.
+
+    Parameters
+    ----------
+    desk : base.Desk
+
+    Raises
+    ------
+    InputError, GridError, LeakageError or ToolError
+        Of the kind that all faults share; a ToolError where they share none of these.
+    """
+    from bids_sexclf import models as catalogue
+
+    cohort, splits = desk.read("cohort"), desk.read("splits")
+    check_splits(splits, cohort)
+    catalogue.check(desk.study)
+    jobs = list_jobs(desk, splits)
+    asked = choose_folds(jobs, desk.run)
+    with gather_faults("models that cannot be fitted") as attempt:
+        for job in {job.model: job for job in jobs}.values():
+            attempt(job.model, check_inputs, job, cohort)
+        for model in dict.fromkeys(job.model for job in asked):
+            own = [job for job in asked if job.model == model]
+            attempt(model, check_outside, own, splits)
+    _adjust.check(desk.study, cohort, splits)
+
+
 def run(desk, advance):
     """Fit what is not fitted yet.
 
@@ -67,25 +95,12 @@ def run(desk, advance):
     Raises
     ------
     ToolError, InputError, GridError or LeakageError
-        If models cannot begin, or jobs failed, of the kind of their faults where they share one;
-        the other jobs have gone on and are kept.
+        If jobs failed, of the kind of their faults where they share one; the other jobs have gone
+        on and are kept.
     """
-    from bids_sexclf import models as catalogue
-
-    cohort = desk.read("cohort")
-    splits = check_splits(desk.read("splits"), cohort)
-    catalogue.check(desk.study)
-    jobs = list_jobs(desk, splits)
-    asked = choose_folds(jobs, desk.run)
-    waiting = [job for job in asked if not is_fitted(job, splits)]
-    with gather_faults("models that cannot be fitted") as attempt:
-        for job in {job.model: job for job in jobs}.values():
-            attempt(job.model, check_inputs, job, cohort)
-        for model in dict.fromkeys(job.model for job in asked):
-            own = [job for job in asked if job.model == model]
-            attempt(model, check_outside, own, splits)
-    _adjust.check(desk.study, cohort, splits)
-    _fit_all(waiting, desk, advance)
+    splits = desk.read("splits")
+    asked = choose_folds(list_jobs(desk, splits), desk.run)
+    _fit_all([job for job in asked if not is_fitted(job, splits)], desk, advance)
 
 
 def finish(desk):
