@@ -63,9 +63,9 @@ def read_split(path, people, excluded=(), target="sex"):
     if faults:
         more = f"; and {len(faults) - 20} more faults" if len(faults) > 20 else ""
         raise InputError(
-            f"Found {path} with {'; '.join(faults[:20])}{more}. Needed each participant of the cohort once "
-            f"per fold, families in one part, and {NEEDED[target]} in train, validation and test. "
-            "Correct the table; who shall not take part is unused."
+            f"Found {path} with {'; '.join(faults[:20])}{more}. Needed each participant of the "
+            f"cohort once per fold, families in one part, and {NEEDED[target]} in train, "
+            "validation and test. Correct the table; who shall not take part is unused."
         )
     return table.sort_values(COLUMNS[:3], ignore_index=True)
 
