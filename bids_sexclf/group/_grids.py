@@ -31,7 +31,10 @@ def find_atlas_files(desk):
     """
     try:
         study = desk.study
-        return resources.atlas_files(study.atlas, study.atlas_labels, desk.run.atlas_folders())
+        files = resources.find_atlas_files(
+            study.atlas, study.atlas_labels, desk.run.atlas_folders()
+        )
+        return dict(zip(("image", "labels"), files, strict=False))
     except REFUSALS:
         return {}
 

@@ -5,11 +5,11 @@ from importlib import resources
 from bids_sexclf import figures
 from bids_sexclf.citations import to_html, write_citations
 from bids_sexclf.disk import whole
-from bids_sexclf.figures import clean
 from bids_sexclf.group import _age_findings, _sex_findings, methods
 from bids_sexclf.group._quality import limit_quality
 from bids_sexclf.group._words import say_number, say_p
 from bids_sexclf.tables import read_table, schema
+from bids_sexclf.texts import clean
 from bids_sexclf.volumes import load
 
 READS = (

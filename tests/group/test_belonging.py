@@ -166,6 +166,7 @@ def test_weights_that_are_gone_or_changed_are_fitted_again(study):
 def test_folds_that_do_not_exist_are_refused(study, folds):
     with pytest.raises(InputError, match=r"the folds of splits.tsv \(1, 2\)"):
         study("fit", first="fit", folds=folds)
+    assert there(study) == TABLES
 
 
 @pytest.mark.parametrize(

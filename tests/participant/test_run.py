@@ -185,6 +185,15 @@ def contents(out):
     return held
 
 
+def test_processes_and_threads_change_no_byte(done, dataset, tmp_path):
+    more = ("--nprocs", "1", "--omp-nthreads", "2", "--participant-label", "001")
+    assert execute(dataset, tmp_path / "out", *more).returncode == 0
+    usual, threads = contents(done[0]), contents(tmp_path / "out")
+    own = [name for name in usual if name.startswith(("sub-001", "tpl-"))]
+    assert own == [name for name in threads if name.startswith(("sub-", "tpl-"))]
+    assert [name for name in own if usual[name] != threads[name]] == []
+
+
 def test_a_run_killed_at_random_moments_ends_with_the_same_files(done, dataset, tmp_path):
     rng, out, kills = random.Random(int(os.environ.get("KILL_SEED", "0"))), tmp_path / "out", 0
     for _ in range(int(os.environ.get("KILLS", "2"))):
