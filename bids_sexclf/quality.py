@@ -62,7 +62,7 @@ def read_quality(out, names=None):
         key = (found["participant_id"], found["session_id"])
         try:
             rows.append([*key, *_read_numbers(Path(out, found["path"]), entries)])
-        except (OSError, ValueError, RecursionError) as fault:
+        except (OSError, ValueError, OverflowError, RecursionError) as fault:
             reason = " ".join(str(fault).split())[:200]
             damaged[key] = (
                 f"{found['path']} cannot be used ({reason}), needed the file that the participant "

@@ -348,28 +348,6 @@ LARGEST_INDEX = 2**24
 """Beyond it, whole numbers are no longer exact in single precision, as images are read."""
 
 
-def atlas_files(name, labels=None, folders=()):
-    """Find the files of an atlas.
-
-    Parameters
-    ----------
-    name, labels, folders
-        As for `find_atlas`.
-
-    Returns
-    -------
-    dict of str to pathlib.Path
-        ``image`` and ``labels``; empty for an atlas that needs no file.
-
-    Raises
-    ------
-    InputError, ToolError
-        As for `find_atlas`.
-    """
-    paths = find_atlas_files(name, labels, folders)
-    return dict(zip(("image", "labels"), paths, strict=False))
-
-
 def _check_indices(array, image):
     """Return an atlas image as whole numbers, or refuse what is no atlas."""
     finite = np.isfinite(array)

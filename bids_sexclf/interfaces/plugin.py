@@ -29,7 +29,6 @@ def start_worker(parent, folder, silent):
     silent : bool
     """
     die_with_parent(parent)
-    ignore_interrupt()
     set_threads(1)  # the sums of libraries depend on how many threads share them
     process_initializer(folder)
     if silent:
