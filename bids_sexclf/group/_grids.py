@@ -89,8 +89,8 @@ def find_common_grids(derivatives, found, maps):
         for key, place in own.items():
             if place != common:
                 odd[key] = (
-                    f"{found[key][name]} lies on another grid (shape {place[0]}) than the {name} "
-                    f"maps of most (shape {common[0]}), needed one grid"
+                    f"{found[key][name]} (shape {place[0]}) lies on another grid, by shape or by "
+                    f"affine, than the {name} maps of most (shape {common[0]}); needed one grid"
                 )
     return grids, odd
 

@@ -11,7 +11,8 @@ Three rules keep old results from standing beside new ones:
 3. When a stage has run, the tables of every later stage that were made from other tables than
    those that now lie there are removed.
 
-A stage whose choices have changed is refused unless it is asked for by ``--first``.
+A stage whose choices have changed is refused unless it is asked for by ``--first``. A stage that is
+refused, or fails before it has fitted anything, leaves all tables as they were.
 """
 
 from contextlib import contextmanager, nullcontext
