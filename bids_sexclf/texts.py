@@ -28,3 +28,23 @@ def clean(text, most):
     """
     text = UNSEEN.sub(" ", text[: 4 * most])
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def shown(value, most=20_000):
+    """Make what a template prints fit to be shown; for jinja2's ``finalize``.
+
+    Parameters
+    ----------
+    value : object
+        Text is cleaned line by line and cut; markup, and all that is no text, stays as it is.
+    most : int
+        Characters that are kept.
+
+    Returns
+    -------
+    object
+    """
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    lines = value[:most].splitlines()
+    return "\n".join(clean(line, most) for line in lines) + ("…" if len(value) > most else "")

@@ -21,7 +21,7 @@ from bids_sexclf.participant import (
     register,
 )
 from bids_sexclf.participant.references import NONE
-from bids_sexclf.texts import clean
+from bids_sexclf.texts import shown
 
 FIGURES = {
     "T1w": {
@@ -144,9 +144,6 @@ NUMBERS = {
         "of the slices of all diffusion volumes; 0 to 1 % is usual",
     ),
 }
-
-MOST = 20_000
-"""Characters of one text that the page prints."""
 
 SOFTWARE = (
     f"Scans in BIDS layout [@gorgolewski2016] were prepared with bids_sexclf {__version__}, a "
@@ -291,7 +288,7 @@ def _render(content, sections, numbers, provenance):
     text = methods(provenance, content["sources"], numbers)
     source = (files("bids_sexclf") / "data" / "participant.html").read_text()
     return (
-        Environment(autoescape=True, finalize=_shown)
+        Environment(autoescape=True, finalize=shown)
         .from_string(source)
         .render(
             **content,
@@ -308,16 +305,6 @@ def _write_plainly(content):
     told = [f"{key}: {value}" for key, value in content.items() if value]
     head = f'<!DOCTYPE html>\n<meta charset="utf-8">\n<title>{escape(content["name"])}</title>\n'
     return f"{head}<pre>{escape(chr(10).join(told))}</pre>\n"
-
-
-def _shown(value):
-    """Make text that others have written fit to be shown; our own stays as it is."""
-    from markupsafe import Markup
-
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    lines = value[:MOST].splitlines()
-    return "\n".join(clean(line, MOST) for line in lines) + ("…" if len(value) > MOST else "")
 
 
 def _find_figures(out, participant_id, session_id):

@@ -228,7 +228,7 @@ def whole_study(outcome, folder):
     regions[: mask.shape[0] // 2] *= 2
     atlas = root / "atlas $a_{1$ <b>.nii.gz"
     save(regions.astype("i2"), affine, atlas)
-    names = [STRINGS["open formula"] + STRINGS["script"], STRINGS["event"] + "y" * 3_000_000]
+    names = [STRINGS["open formula"] + STRINGS["script"], STRINGS["event"] + "y" * 100_000]
     quoted = [name.replace('"', '""') for name in names]
     (root / "atlas $a_{1$ <b>.tsv").write_text(
         "index\tname\n" + "".join(f'{i}\t"{name}"\n' for i, name in enumerate(quoted, 1))

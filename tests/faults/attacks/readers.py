@@ -101,10 +101,10 @@ def _read_gradients(path):
     from bids_sexclf.participant.series_checks import check_gradient_files
 
     pair = [path.with_name("dwi.bval"), path.with_name("dwi.bvec")]
-    files = SimpleNamespace(bval=pair[:1], bvec=pair[1:])
-    faults = check_gradient_files(files, [len(VALUES)], 50)
-    if faults:
-        raise Refused("; ".join(faults))
+    files = SimpleNamespace(bval=pair[:1], bvec=pair[1:], dwi_done=False)
+    faults, notes = check_gradient_files(files, [len(VALUES)], 50)
+    if faults or notes:
+        raise Refused("; ".join(faults + notes))
     return [array.tobytes() for array in read_gradients(*pair)]
 
 
