@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from xml.etree import ElementTree
@@ -70,6 +71,54 @@ def find_template(name, templates_dir=None):
         )
     return Template(name, folder=folder, **found)
 
+
+WEIGHTS = {
+    "data/models/bbox_model.pt": (
+        "39a7b2b5f799faa1391ea97bfcdc0b9299f20d84f2316a4ff8918dc4685e40aa"
+    ),
+    "data/models/model.pt": "de8ee7c69654d0dd3935dc4a5d84571d8ecf4637a6bfc01df399c4c2bc86e0fd",
+}
+"""Weights of the networks that extract brains, inside the installed package deepbet (MIT licence),
+and their SHA-256 sums."""
+
+
+@cache
+def find_weights():
+    """Find the weights of the networks that extract brains.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        In the order of `WEIGHTS`: for the box around the brain, and for its mask.
+
+    Raises
+    ------
+    ToolError
+        If the package is not installed, or a file is missing or not the expected one.
+    """
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        installed = distribution("deepbet")
+    except PackageNotFoundError:
+        raise ToolError(
+            "Found no Python package deepbet, needed the weights that it holds to extract brains. "
+            f"Install it with 'pip install deepbet=={DEEPBET}'."
+        ) from None
+    places = [Path(installed.locate_file(name)) for name in WEIGHTS]
+    for path, expected in zip(places, WEIGHTS.values(), strict=True):
+        content = path.read_bytes() if path.is_file() else b""
+        if sha256(content).hexdigest() != expected:
+            raise ToolError(
+                f"Found {path} with {len(content)} bytes, needed the weights of deepbet {DEEPBET} "
+                f"(SHA-256 {expected[:12]}...). Install them again with 'pip install "
+                f"--force-reinstall --no-deps deepbet=={DEEPBET}'."
+            )
+    return tuple(places)
+
+
+DEEPBET = "1.0.2"
+"""The release whose weights are known."""
 
 FMRIB58 = Path("data", "standard", "FMRIB58_FA_1mm.nii.gz")
 """FSL's mean FA of 58 people, under $FSLDIR; in MNI152NLin6Asym space."""

@@ -1,0 +1,283 @@
+"""Brain masks of one T1w by several engines, and the linear transform that each leads to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bids_sexclf.anatomy.brain import carried_mask, distance_outside, overlap
+from bids_sexclf.anatomy.network import find_brain, find_coarsely
+from bids_sexclf.anatomy.opinions import LEAST_OPINIONS, NOTHING, Evidence, gather
+from bids_sexclf.anatomy.turns import list_turns, score_start, turn_back, turn_head
+from bids_sexclf.errors import REFUSALS
+from bids_sexclf.interfaces.ants import antspyx, coarse, find_affine, to_ants, to_matrix, write_linear
+from bids_sexclf.interfaces.fsl import Bet
+from bids_sexclf.interfaces.greedy import RECIPES, deform, template_for
+from bids_sexclf.volumes import load, save
+
+REACH = 14.0
+"""How far outside the template's brain mask the head is looked at while it is registered, mm."""
+
+SECOND = {"deepbet": "template", "bet": "template", "template": "deepbet"}
+"""The engine that gives the second opinion on each engine's mask."""
+
+TURNS_TRIED = 3
+"""How many other orientations are tried whole, the likeliest first."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A brain mask, and what speaks for it.
+
+    Attributes
+    ----------
+    engine : {"deepbet", "template", "bet", "stripped"}
+    mask : ndarray of bool, shape (X, Y, Z)
+        On the scan's grid.
+    linear : ndarray, shape (4, 4), or None
+        Carries points of the template to the scan, mm; None where no transform was found.
+    evidence : opinions.Evidence
+    """
+
+    engine: str
+    mask: np.ndarray
+    linear: np.ndarray | None
+    evidence: Evidence
+
+
+class Engines:
+    """Mask brains and register them to one template.
+
+    Parameters
+    ----------
+    head, head_mask, brain : path-like
+        Of the template.
+    weights : pair of path-like
+        Of deepbet's networks.
+    recipe : {"head", "sloppy"}
+        How the template's mask is carried where it is the one that is kept; opinions are coarse.
+    folder : path-like
+        For files that ANTs, Greedy and FSL exchange.
+    seed, threads : int
+    """
+
+    def __init__(self, *, head, head_mask, brain, weights, recipe, folder, seed=1, threads=1):
+        self.head, self.head_mask, self.weights = head, head_mask, weights
+        self.recipe, self.folder, self.seed, self.threads = recipe, folder, seed, threads
+        self.ants = antspyx(seed)
+        self.brain = coarse(self.ants, self.ants.image_read(str(brain)))
+        inside = self.ants.image_read(str(head_mask))
+        inside = self.ants.resample_image_to_target(inside, self.brain, "linear").numpy() > 0.5
+        self.template = (self.brain.numpy(), inside, _affine(self.brain))
+
+    def mask(self, engine, t1w, affine):
+        """Mask a brain by one engine; empty where the engine finds none.
+
+        Parameters
+        ----------
+        engine : {"deepbet", "template", "bet"}
+        t1w : ndarray, shape (X, Y, Z)
+            Axes RAS+.
+        affine : ndarray, shape (4, 4)
+
+        Returns
+        -------
+        ndarray of bool, shape (X, Y, Z)
+        """
+        if engine == "deepbet":
+            return find_brain(t1w, self.weights, self.threads)
+        scan = self._path("scan.nii.gz")
+        save(t1w, affine, scan)
+        if engine == "bet":
+            return load(Bet(in_file=scan).run(cwd=str(self.folder)).outputs.mask_file)[0] > 0
+        try:
+            return self._carry(t1w, scan, self._find_head(scan), "sloppy")
+        except REFUSALS:
+            return np.zeros(t1w.shape, bool)
+
+    def weigh(self, engine, mask, t1w, affine):
+        """Register the brain within a mask linearly, and gather what speaks for the mask.
+
+        Parameters
+        ----------
+        engine : str
+            Who drew the mask.
+        mask : ndarray of bool, shape (X, Y, Z)
+        t1w : ndarray, shape (X, Y, Z)
+        affine : ndarray, shape (4, 4)
+
+        Returns
+        -------
+        Candidate
+        """
+        if not mask.any():
+            return Candidate(engine, mask, None, NOTHING)
+        ants, brain = self.ants, to_ants(t1w * mask, affine)
+        try:
+            found = find_affine(ants, self.brain, thin(ants, brain), self._path("brain_"))
+        except REFUSALS:
+            return Candidate(engine, mask, None, NOTHING)
+        there = [
+            ants.apply_transforms(self.brain, image, [found]).numpy()
+            for image in (brain, to_ants(mask, affine))
+        ]
+        linear = to_matrix(ants.read_transform(found))
+        carried = (there[0], there[1] > 0.5)
+        return Candidate(
+            engine, mask, linear, gather(mask, affine, carried, self.template, linear)
+        )
+
+    def likely_turns(self, t1w, affine):
+        """List other orientations in which the scan may show a brain, the likeliest first.
+
+        Parameters
+        ----------
+        t1w : ndarray, shape (X, Y, Z)
+        affine : ndarray, shape (4, 4)
+
+        Returns
+        -------
+        list of ndarray, shape (3, 3)
+            At most `TURNS_TRIED`.
+        """
+        scores = []
+        for turn in list_turns()[1:]:
+            turned, grid, _ = turn_head(t1w, affine, turn)
+            mask = find_coarsely(turned, self.weights, self.threads)
+            scores.append((score_start(turned, grid, mask, self.template), turn))
+        scores.sort(key=lambda pair: -pair[0])
+        return [turn for _, turn in scores[:TURNS_TRIED]]
+
+    def draw_finely(self, found, t1w, affine):
+        """Draw the mask of a candidate again where it was carried coarsely.
+
+        Parameters
+        ----------
+        found : Candidate
+        t1w : ndarray, shape (X, Y, Z)
+        affine : ndarray, shape (4, 4)
+
+        Returns
+        -------
+        ndarray of bool, shape (X, Y, Z)
+        """
+        if found.engine != "template" or self.recipe == "sloppy":
+            return found.mask
+        scan, linear = self._path("scan.nii.gz"), self._path("start.mat")
+        save(t1w, affine, scan)
+        write_linear(found.linear, linear)
+        return self._carry(t1w, scan, linear, self.recipe)
+
+    def _find_head(self, scan):
+        """Register the whole head linearly; give the file."""
+        head = self.ants.image_read(template_for("sloppy", self.head, self.folder))
+        moving = thin(self.ants, self.ants.image_read(scan))
+        return find_affine(self.ants, head, moving, self._path("head_"))
+
+    def _carry(self, t1w, scan, linear, recipe):
+        """Carry the template's mask to a scan by deforming the whole head."""
+        ants, head = self.ants, template_for(recipe, self.head, self.folder)
+        inside, grid = load(self.head_mask, ndim=3)
+        outside = distance_outside(inside > 0.5, np.linalg.norm(grid[:3, :3], axis=0))
+        distance, near = self._path("distance.nii.gz"), self._path("near.nii.gz")
+        save(outside, grid, distance)
+        distance = ants.image_read(distance)
+        close = ants.resample_image_to_target(distance, ants.image_read(head), "linear")
+        close.new_image_like((close.numpy() < REACH).astype(np.float32)).to_filename(near)
+        fields = deform(
+            head, scan, linear, self._path("head_"), recipe=RECIPES[recipe], mask=near,
+            seed=self.seed, threads=self.threads,
+        )  # fmt: skip
+        carried = ants.apply_transforms(
+            ants.image_read(scan),
+            distance,
+            [linear, fields[1]],
+            whichtoinvert=[True, False],
+            defaultvalue=REACH,
+        )
+        for path in fields:
+            Path(path).unlink()  # large, and only the mask needed them
+        return carried_mask(t1w, carried.numpy(), carried.spacing)
+
+    def _path(self, name):
+        return str(Path(self.folder, name))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two opinions on one brain.
+
+    Attributes
+    ----------
+    first, second : Candidate
+        The second one is weighed only where the first one is doubted.
+    agreed : float
+        Dice overlap of their masks.
+    turned : bool
+        Whether the scan was turned before both were asked.
+    """
+
+    first: Candidate
+    second: Candidate
+    agreed: float
+    turned: bool
+
+
+def ask(engines, first, t1w, affine, turn=None):
+    """Ask two engines for the brain of a scan, in the scan's orientation or another.
+
+    Parameters
+    ----------
+    engines : Engines
+    first : {"deepbet", "template", "bet"}
+    t1w : ndarray, shape (X, Y, Z)
+    affine : ndarray, shape (4, 4)
+    turn : ndarray, shape (3, 3), optional
+        Of `turns.list_turns`.
+
+    Returns
+    -------
+    Pair
+        Its masks and transforms hold for the scan as it came.
+    """
+    if turn is not None:
+        return _ask_turned(engines, first, t1w, affine, turn)
+    names = (first, SECOND[first])
+    masks = [engines.mask(name, t1w, affine) for name in names]
+    found, agreed = engines.weigh(names[0], masks[0], t1w, affine), overlap(*masks)
+    if agreed >= LEAST_OPINIONS and not found.evidence.faults():
+        other = Candidate(names[1], masks[1], None, NOTHING)  # nobody will ask
+    else:
+        other = engines.weigh(names[1], masks[1], t1w, affine)
+    return Pair(found, other, agreed, turned=False)
+
+
+def _ask_turned(engines, first, t1w, affine, turn):
+    """Turn a scan, ask, and turn the answers back."""
+    turned, grid, matrix = turn_head(t1w, affine, turn)
+    pair, back = ask(engines, first, turned, grid), np.linalg.inv(matrix)
+    candidates = [
+        Candidate(
+            found.engine,
+            turn_back(found.mask, grid, affine, matrix),
+            None if found.linear is None else back @ found.linear,
+            found.evidence,
+        )
+        for found in (pair.first, pair.second)
+    ]
+    return Pair(*candidates, pair.agreed, turned=True)
+
+
+def thin(ants, scan):
+    """Give a scan at 3 mm where its voxels are finer: enough for a linear transform."""
+    if min(scan.spacing) >= 2.7:
+        return scan
+    return ants.resample_image(scan, (3.0,) * 3, use_voxels=False, interp_type=0)
+
+
+def _affine(image):
+    """Give the affine of an ANTs image in RAS+ world space."""
+    flip, affine = np.diag([-1.0, -1.0, 1.0]), np.eye(4)
+    affine[:3, :3] = flip @ image.direction @ np.diag(image.spacing)
+    affine[:3, 3] = flip @ np.array(image.origin)
+    return affine
