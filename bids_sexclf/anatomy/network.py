@@ -58,8 +58,9 @@ def find_brain(t1w, weights, threads=1):
             return mask
         found = _apply(weights[1], _resize(volume[box], (FINE,) * 3), window)
         # The probability, not the mask, goes back: it can be cut between voxels.
-        mask[box] = _resize(found, volume[box].shape, "trilinear").numpy() > 0.5
-    return ndimage.binary_fill_holes(largest_part(mask))
+        inside = _resize(found, volume[box].shape, "trilinear").numpy() > 0.5
+    mask[box] = ndimage.binary_fill_holes(largest_part(inside))
+    return mask
 
 
 def find_coarsely(t1w, weights, threads=1):

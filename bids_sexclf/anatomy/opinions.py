@@ -56,7 +56,7 @@ LIMITS = {
 """For each number of `Evidence`. Right masks of real and synthetic heads of all shapes were seen
 on one side of each limit and wrong ones on the other; see tests/interfaces/test_extract.py."""
 
-LEAST_OPINIONS = 0.90
+LEAST_OPINIONS = 0.80
 """Overlap of two opinions on one brain from which on they count as one."""
 
 LEAST_ALONE = 0.5

@@ -19,7 +19,7 @@ from bids_sexclf.anatomy.opinions import LEAST_ALONE, LEAST_OPINIONS
 from bids_sexclf.errors import InputError
 from bids_sexclf.interfaces.ants import write_linear
 from bids_sexclf.interfaces.greedy import describe
-from bids_sexclf.interfaces.masks import Engines, Pair, ask
+from bids_sexclf.interfaces.masks import Engines, Pair, ask, thin
 from bids_sexclf.resources import find_weights
 from bids_sexclf.volumes import load, save
 
@@ -71,7 +71,7 @@ class ExtractBrain(SimpleInterface):
             chosen, pair = take_stripped(engines, t1w, affine), None
         else:
             chosen, pair = find(engines, given.method, t1w, affine)
-        mask = engines.draw_finely(chosen, t1w, affine)
+        mask = engines.draw(chosen, t1w, affine)
         files = {"mask_file": "mask.nii.gz", "out_file": "brain.nii.gz", "affine": "linear.mat"}
         files |= {"about": "about.json", "evidence": "evidence.json"}
         self._results |= {key: str(Path(runtime.cwd, name)) for key, name in files.items()}
@@ -120,7 +120,8 @@ def take_stripped(engines, t1w, affine):
     InputError
         If it does not.
     """
-    taken = engines.weigh("stripped", stripped_mask(t1w), t1w, affine)
+    mask, small = stripped_mask(t1w), thin(t1w, affine)
+    taken = engines.weigh("stripped", (mask, thin(mask, affine)[0] > 0.5), small)
     faults = taken.evidence.faults()
     if faults or taken.linear is None:
         raise InputError(

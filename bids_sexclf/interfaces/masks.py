@@ -10,16 +10,26 @@ from bids_sexclf.anatomy.network import find_brain, find_coarsely
 from bids_sexclf.anatomy.opinions import LEAST_OPINIONS, NOTHING, Evidence, gather
 from bids_sexclf.anatomy.turns import list_turns, score_start, turn_back, turn_head
 from bids_sexclf.errors import REFUSALS
-from bids_sexclf.interfaces.ants import antspyx, coarse, find_affine, to_ants, to_matrix, write_linear
+from bids_sexclf.interfaces.ants import (
+    antspyx,
+    coarse,
+    find_affine,
+    to_ants,
+    to_matrix,
+    write_linear,
+)
 from bids_sexclf.interfaces.fsl import Bet
 from bids_sexclf.interfaces.greedy import RECIPES, deform, template_for
-from bids_sexclf.volumes import load, save
+from bids_sexclf.volumes import Grid, load, resample, rescale_grid, save
 
 REACH = 14.0
 """How far outside the template's brain mask the head is looked at while it is registered, mm."""
 
 SECOND = {"deepbet": "template", "bet": "template", "template": "deepbet"}
 """The engine that gives the second opinion on each engine's mask."""
+
+OPINION_MM = 2.0
+"""Voxels, mm, on which opinions are compared."""
 
 TURNS_TRIED = 3
 """How many other orientations are tried whole, the likeliest first."""
@@ -32,15 +42,15 @@ class Candidate:
     Attributes
     ----------
     engine : {"deepbet", "template", "bet", "stripped"}
-    mask : ndarray of bool, shape (X, Y, Z)
-        On the scan's grid.
+    mask : ndarray of bool, shape (X, Y, Z), or None
+        On the scan's grid. None for the template's, which is drawn finely if it is chosen.
     linear : ndarray, shape (4, 4), or None
         Carries points of the template to the scan, mm; None where no transform was found.
     evidence : opinions.Evidence
     """
 
     engine: str
-    mask: np.ndarray
+    mask: np.ndarray | None
     linear: np.ndarray | None
     evidence: Evidence
 
@@ -70,61 +80,70 @@ class Engines:
         inside = self.ants.resample_image_to_target(inside, self.brain, "linear").numpy() > 0.5
         self.template = (self.brain.numpy(), inside, _affine(self.brain))
 
-    def mask(self, engine, t1w, affine):
-        """Mask a brain by one engine; empty where the engine finds none.
+    def mask(self, engine, scan, small):
+        """Mask a brain by one engine; all False where the engine finds none.
 
         Parameters
         ----------
         engine : {"deepbet", "template", "bet"}
-        t1w : ndarray, shape (X, Y, Z)
-            Axes RAS+.
-        affine : ndarray, shape (4, 4)
+        scan, small : pair of ndarray
+            The T1w with axes RAS+ and its affine, and the same as `thin` gives it.
 
         Returns
         -------
-        ndarray of bool, shape (X, Y, Z)
+        mask : ndarray of bool, or None
+            On the grid of `scan`; None by the template, which looks at `small` alone.
+        on_small : ndarray of bool
+            On the grid of `small`.
         """
+        if engine == "template":
+            path = self._path("small.nii.gz")
+            save(*small, path)
+            try:
+                return None, self._carry(small[0], path, self._find_head(path), "sloppy")
+            except REFUSALS:
+                return None, np.zeros(small[0].shape, bool)
         if engine == "deepbet":
-            return find_brain(t1w, self.weights, self.threads)
-        scan = self._path("scan.nii.gz")
-        save(t1w, affine, scan)
-        if engine == "bet":
-            return load(Bet(in_file=scan).run(cwd=str(self.folder)).outputs.mask_file)[0] > 0
-        try:
-            return self._carry(t1w, scan, self._find_head(scan), "sloppy")
-        except REFUSALS:
-            return np.zeros(t1w.shape, bool)
+            mask = find_brain(scan[0], self.weights, self.threads)
+        else:
+            path = self._path("scan.nii.gz")
+            save(*scan, path)
+            found = Bet(in_file=path).run(cwd=str(self.folder)).outputs.mask_file
+            mask = load(found, ndim=3)[0] > 0
+        return mask, thin(mask, scan[1])[0] > 0.5
 
-    def weigh(self, engine, mask, t1w, affine):
+    def weigh(self, engine, masks, small):
         """Register the brain within a mask linearly, and gather what speaks for the mask.
 
         Parameters
         ----------
         engine : str
             Who drew the mask.
-        mask : ndarray of bool, shape (X, Y, Z)
-        t1w : ndarray, shape (X, Y, Z)
-        affine : ndarray, shape (4, 4)
+        masks : pair
+            As `mask` gives them.
+        small : pair of ndarray
+            The T1w as `thin` gives it, and its affine.
 
         Returns
         -------
         Candidate
         """
-        if not mask.any():
+        ants, (mask, on_small), (t1w, affine) = self.ants, masks, small
+        if not on_small.any():
             return Candidate(engine, mask, None, NOTHING)
-        ants, brain = self.ants, to_ants(t1w * mask, affine)
+        brain = to_ants(t1w * on_small, affine)
         try:
-            found = find_affine(ants, self.brain, thin(ants, brain), self._path("brain_"))
+            found = find_affine(ants, self.brain, _coarser(ants, brain), self._path("brain_"))
         except REFUSALS:
             return Candidate(engine, mask, None, NOTHING)
-        there = [
+        volume, carried = (
             ants.apply_transforms(self.brain, image, [found]).numpy()
-            for image in (brain, to_ants(mask, affine))
-        ]
+            for image in (brain, to_ants(on_small, affine))
+        )
         linear = to_matrix(ants.read_transform(found))
-        carried = (there[0], there[1] > 0.5)
+        there = (volume, carried > 0.5)
         return Candidate(
-            engine, mask, linear, gather(mask, affine, carried, self.template, linear)
+            engine, mask, linear, gather(on_small, affine, there, self.template, linear)
         )
 
     def likely_turns(self, t1w, affine):
@@ -140,7 +159,7 @@ class Engines:
         list of ndarray, shape (3, 3)
             At most `TURNS_TRIED`.
         """
-        scores = []
+        scores, (t1w, affine) = [], thin(t1w, affine)
         for turn in list_turns()[1:]:
             turned, grid, _ = turn_head(t1w, affine, turn)
             mask = find_coarsely(turned, self.weights, self.threads)
@@ -148,8 +167,8 @@ class Engines:
         scores.sort(key=lambda pair: -pair[0])
         return [turn for _, turn in scores[:TURNS_TRIED]]
 
-    def draw_finely(self, found, t1w, affine):
-        """Draw the mask of a candidate again where it was carried coarsely.
+    def draw(self, found, t1w, affine):
+        """Give the mask of a candidate on the scan's grid; the template's is carried now.
 
         Parameters
         ----------
@@ -161,7 +180,7 @@ class Engines:
         -------
         ndarray of bool, shape (X, Y, Z)
         """
-        if found.engine != "template" or self.recipe == "sloppy":
+        if found.mask is not None:
             return found.mask
         scan, linear = self._path("scan.nii.gz"), self._path("start.mat")
         save(t1w, affine, scan)
@@ -171,7 +190,7 @@ class Engines:
     def _find_head(self, scan):
         """Register the whole head linearly; give the file."""
         head = self.ants.image_read(template_for("sloppy", self.head, self.folder))
-        moving = thin(self.ants, self.ants.image_read(scan))
+        moving = _coarser(self.ants, self.ants.image_read(scan))
         return find_affine(self.ants, head, moving, self._path("head_"))
 
     def _carry(self, t1w, scan, linear, recipe):
@@ -242,13 +261,14 @@ def ask(engines, first, t1w, affine, turn=None):
     """
     if turn is not None:
         return _ask_turned(engines, first, t1w, affine, turn)
-    names = (first, SECOND[first])
-    masks = [engines.mask(name, t1w, affine) for name in names]
-    found, agreed = engines.weigh(names[0], masks[0], t1w, affine), overlap(*masks)
+    names, scan, small = (first, SECOND[first]), (t1w, affine), thin(t1w, affine)
+    masks = [engines.mask(name, scan, small) for name in names]
+    agreed = overlap(masks[0][1], masks[1][1])
+    found = engines.weigh(names[0], masks[0], small)
     if agreed >= LEAST_OPINIONS and not found.evidence.faults():
-        other = Candidate(names[1], masks[1], None, NOTHING)  # nobody will ask
+        other = Candidate(names[1], masks[1][0], None, NOTHING)  # nobody will ask
     else:
-        other = engines.weigh(names[1], masks[1], t1w, affine)
+        other = engines.weigh(names[1], masks[1], small)
     return Pair(found, other, agreed, turned=False)
 
 
@@ -259,7 +279,7 @@ def _ask_turned(engines, first, t1w, affine, turn):
     candidates = [
         Candidate(
             found.engine,
-            turn_back(found.mask, grid, affine, matrix),
+            None if found.mask is None else turn_back(found.mask, grid, affine, matrix),
             None if found.linear is None else back @ found.linear,
             found.evidence,
         )
@@ -268,8 +288,32 @@ def _ask_turned(engines, first, t1w, affine, turn):
     return Pair(*candidates, pair.agreed, turned=True)
 
 
-def thin(ants, scan):
-    """Give a scan at 3 mm where its voxels are finer: enough for a linear transform."""
+def thin(volume, affine):
+    """Give a scan or a mask at 2 mm where its voxels are finer: enough for an opinion.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (X, Y, Z)
+    affine : ndarray, shape (4, 4)
+
+    Returns
+    -------
+    volume : ndarray of float, shape (I, J, K)
+    affine : ndarray, shape (4, 4)
+        Every voxel lies inside the field of view that the scan has.
+    """
+    size = np.linalg.norm(affine[:3, :3], axis=0)
+    if size.min() > 0.95 * OPINION_MM:
+        return volume, affine
+    fine = Grid(volume.shape, affine)
+    grid = rescale_grid(fine, np.maximum(size, OPINION_MM))
+    within = np.floor(np.array(fine.shape) * size / grid.voxel_size + 1e-6).astype(int)
+    grid = Grid(tuple(int(length) for length in np.maximum(within, 1)), grid.affine)
+    return resample(volume.astype(np.float32), affine, grid), grid.affine
+
+
+def _coarser(ants, scan):
+    """Give an ANTs image at 3 mm where its voxels are finer: enough for a linear transform."""
     if min(scan.spacing) >= 2.7:
         return scan
     return ants.resample_image(scan, (3.0,) * 3, use_voxels=False, interp_type=0)
