@@ -19,7 +19,7 @@ from bids_sexclf.anatomy.opinions import LEAST_ALONE, LEAST_OPINIONS
 from bids_sexclf.errors import InputError
 from bids_sexclf.interfaces.ants import write_linear
 from bids_sexclf.interfaces.greedy import describe
-from bids_sexclf.interfaces.masks import Engines, Pair, ask, thin
+from bids_sexclf.interfaces.masks import Engines, ask, thin
 from bids_sexclf.resources import find_weights
 from bids_sexclf.volumes import load, save
 
@@ -86,7 +86,9 @@ class ExtractBrain(SimpleInterface):
 
     def _engines(self, folder):
         given = self.inputs
-        weights = given.weights if isdefined(given.weights) else find_weights()
+        weights = given.weights if isdefined(given.weights) else ()
+        if not weights and given.skull_strip != "skip":
+            weights = find_weights()
         return Engines(
             head=given.head, head_mask=given.head_mask, brain=given.brain, weights=weights,
             recipe=given.recipe, folder=folder, seed=given.seed, threads=given.threads,
@@ -232,8 +234,8 @@ def tell_evidence(found, pair):
         "mask_stretch": numbers.stretch,
         "mask_cut_cm2": numbers.cut_cm2,
     }
-    if isinstance(pair, Pair):
-        told |= {"mask_opinions_overlap": pair.agreed, "mask_turned": pair.turned}
+    if pair is not None:
+        told |= {"mask_opinions_overlap": pair.agreed, "mask_turned_degrees": pair.turned_degrees}
     return {
         key: round(value, 4) if isinstance(value, float) else value for key, value in told.items()
     }

@@ -232,14 +232,14 @@ class Pair:
         The second one is weighed only where the first one is doubted.
     agreed : float
         Dice overlap of their masks.
-    turned : bool
-        Whether the scan was turned before both were asked.
+    turned_degrees : float
+        By how much the scan was turned before both were asked.
     """
 
     first: Candidate
     second: Candidate
     agreed: float
-    turned: bool
+    turned_degrees: float = 0.0
 
 
 def ask(engines, first, t1w, affine, turn=None):
@@ -269,7 +269,7 @@ def ask(engines, first, t1w, affine, turn=None):
         other = Candidate(names[1], masks[1][0], None, NOTHING)  # nobody will ask
     else:
         other = engines.weigh(names[1], masks[1], small)
-    return Pair(found, other, agreed, turned=False)
+    return Pair(found, other, agreed)
 
 
 def _ask_turned(engines, first, t1w, affine, turn):
@@ -285,7 +285,8 @@ def _ask_turned(engines, first, t1w, affine, turn):
         )
         for found in (pair.first, pair.second)
     ]
-    return Pair(*candidates, pair.agreed, turned=True)
+    angle = np.rad2deg(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
+    return Pair(*candidates, pair.agreed, round(float(angle), 1))
 
 
 def thin(volume, affine):

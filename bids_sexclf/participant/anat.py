@@ -3,11 +3,14 @@
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
+from bids_sexclf.anatomy.opinions import LEAST_OPINIONS
 from bids_sexclf.interfaces.ants import BiasCorrect, Carry
 from bids_sexclf.interfaces.extract import ExtractBrain
 from bids_sexclf.interfaces.fsl import NormalizeFsl, check_fsl
 from bids_sexclf.interfaces.greedy import Deform
 from bids_sexclf.interfaces.images import Conform
+from bids_sexclf.interfaces.masks import SECOND
+from bids_sexclf.resources import find_weights
 
 METHODS = (
     "T1-weighted scans were corrected for intensity non-uniformity with N4 [@tustison2010]. "
@@ -20,6 +23,10 @@ NORMALIZATION = (
 )
 
 EXTRACTION = {
+    "deepbet": (
+        "The brain was extracted by the trained network deepbet [@fisch2024]; its mask is all that "
+        "lies within the skull."
+    ),
     "template": (
         "The brain mask of the {template} template was carried to each scan by registering the "
         "whole head: a linear transform by mutual information by ANTs [@avants2008], then a "
@@ -30,6 +37,18 @@ EXTRACTION = {
     ),
     "bet": "The brain was extracted with FSL's robustfov and bet [@smith2002].",
     "skip": "Scans came without their skulls; what was not empty was taken as the brain.",
+}
+
+OPINIONS = (
+    " A second mask was made independently ({second}). Where the two overlapped by less than "
+    "{least:.2f} (Dice), or volume, symmetry, agreement with the template or completeness of the "
+    "brain were implausible, both were made again with the scan turned; scans that showed no "
+    "plausible brain were left out."
+)
+SECOND_OPINIONS = {
+    "template": "the template's mask, carried by a linear transform by ANTs [@avants2008] and a "
+    "coarse deformation of the whole head by Greedy [@yushkevich2016]",
+    "deepbet": "the trained network deepbet [@fisch2024]",
 }
 
 ALREADY = " Scans that came without their skulls were taken as they were."
@@ -47,8 +66,11 @@ ENGINES = {
 
 
 def check_tools(preparation):
-    """Refuse an extraction whose programs are not on the PATH, by ToolError."""
-    if preparation.brain_extraction == "bet" and preparation.skull_strip != "skip":
+    """Refuse an extraction whose programs or weights are not at hand, by ToolError."""
+    if preparation.skull_strip == "skip":
+        return
+    find_weights()
+    if preparation.brain_extraction == "bet":
         check_fsl("robustfov", "bet")
 
 
@@ -81,8 +103,11 @@ def methods(preparation):
     str
     """
     strip = preparation["skull_strip"]
-    extraction = EXTRACTION["skip" if strip == "skip" else preparation["brain_extraction"]]
-    extraction = extraction.format(**preparation)
+    first = preparation["brain_extraction"]
+    extraction = EXTRACTION["skip" if strip == "skip" else first].format(**preparation)
+    if strip != "skip":
+        second = SECOND_OPINIONS[SECOND[first]]
+        extraction += OPINIONS.format(second=second, least=LEAST_OPINIONS)
     extraction += ALREADY if strip == "auto" else ""
     return METHODS.format(extraction=extraction, normalization=describe_normalization(preparation))
 
@@ -105,13 +130,13 @@ def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf")
     nipype.pipeline.engine.Workflow
         *Inputs*: t1w. *Outputs*: t1w (bias-corrected, RAS+), mask, brain, forward and inverse
         (transforms to and from the template), t1w_template, mask_template, about (what sidecars
-        say of T1w and mask).
+        say of T1w and mask), evidence (what speaks for the mask).
     """
     inputnode = Node(IdentityInterface(fields=["t1w"]), "inputnode")
     outputnode = Node(
         IdentityInterface(
             fields=["t1w", "mask", "brain", "forward", "inverse", "t1w_template", "mask_template"]
-            + ["about"]
+            + ["about", "evidence"]
         ),
         "outputnode",
     )
@@ -138,7 +163,12 @@ def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf")
             (
                 extract,
                 outputnode,
-                [("mask_file", "mask"), ("out_file", "brain"), ("about", "about")],
+                [
+                    ("mask_file", "mask"),
+                    ("out_file", "brain"),
+                    ("about", "about"),
+                    ("evidence", "evidence"),
+                ],
             ),
             (normalize, outputnode, [("forward", "forward"), ("inverse", "inverse")]),
             (carry, outputnode, [("out_files", "t1w_template")]),

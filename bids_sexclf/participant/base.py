@@ -223,7 +223,11 @@ def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):
             (
                 anat_wf,
                 quality,
-                [("outputnode.mask", "mask"), ("outputnode.t1w_template", "registered")],
+                [
+                    ("outputnode.mask", "mask"),
+                    ("outputnode.t1w_template", "registered"),
+                    ("outputnode.evidence", "evidence"),
+                ],
             ),
             (
                 anat_wf,

@@ -91,13 +91,13 @@ def init_given_anat_wf(*, record, template, grid_file, preparation, threads=1, n
     Returns
     -------
     nipype.pipeline.engine.Workflow
-        *Inputs*: t1w. *Outputs*: those of `anat.init_anat_wf`; about stays empty.
+        *Inputs*: t1w. *Outputs*: those of `anat.init_anat_wf`; about and evidence stay empty.
     """
     inputnode = Node(IdentityInterface(fields=["t1w"]), "inputnode")
     outputnode = Node(
         IdentityInterface(
             fields=["t1w", "mask", "brain", "forward", "inverse", "t1w_template", "mask_template"]
-            + ["about"]
+            + ["about", "evidence"]
         ),
         "outputnode",
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_sexclf.anatomy.brain import volume_ml
+from bids_sexclf.anatomy.brain import LEAST_BRAIN_ML, volume_ml
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import pool
 from bids_sexclf.given.foreign import read_motion
@@ -17,10 +17,6 @@ from bids_sexclf.volumes import inspect, load, same_grid, turn_axes
 
 DWI_FIELDS = ("PhaseEncodingDirection", "TotalReadoutTime")
 """What distortion correction will ask of a series; its absence is noted, and leaves nobody out."""
-
-
-LEAST_BRAIN_ML = 200
-"""Volume below which a mask is no brain's, mL; that of a newborn is about 350."""
 
 
 def check_dataset(

@@ -105,8 +105,35 @@ NUMBERS = {
     "brain_volume_ml": (
         "Brain volume",
         "{:.0f} mL",
-        "of the mask, in native space: brain and the fluid between its folds; adults have about "
-        "1000 to 1800",
+        "grey and white matter, in native space; adults have about 900 to 1500",
+    ),
+    "mask_volume_ml": ("Brain mask", "{:.0f} mL", "in native space; adults have 1000 to 1900"),
+    "mask_opinions_overlap": (
+        "Overlap of two opinions on the brain mask",
+        "{:.2f}",
+        "Dice of two masks that were made independently; above 0.9 is usual, below 0.8 they are "
+        "said to disagree",
+    ),
+    "mask_template_overlap": (
+        "Overlap of the mask with the template's brain",
+        "{:.2f}",
+        "Dice, after a linear transform; above 0.93 is usual",
+    ),
+    "mask_template_agreement": (
+        "Agreement of the brain in the mask with the template",
+        "{:.2f}",
+        "correlation after a linear transform; above 0.5 is usual",
+    ),
+    "mask_symmetry": (
+        "Left-right symmetry of the mask",
+        "{:.2f}",
+        "Dice of the mask with its mirror image; above 0.95 is usual",
+    ),
+    "mask_turned_degrees": (
+        "Head turned by",
+        "{:.0f} degrees",
+        "against what the file's header says: 0 is right. With any other number the header is "
+        "wrong, and left and right may be exchanged",
     ),
     "grey_volume_ml": ("Grey matter", "{:.0f} mL", "inside the mask, in native space"),
     "white_volume_ml": ("White matter", "{:.0f} mL", "inside the mask, in native space"),
@@ -114,7 +141,8 @@ NUMBERS = {
     "intracranial_volume_ml": (
         "Intracranial volume",
         "{:.0f} mL",
-        "estimated: the brain mask closed over sulci and fissures",
+        "the mask, where it is all that lies within the skull (deepbet); otherwise estimated: the "
+        "mask closed over sulci and fissures",
     ),
     "registration_agreement": (
         "Agreement with the template",
