@@ -48,7 +48,7 @@ class Limit:
 LIMITS = {
     "volume_ml": Limit("volume", LEAST_BRAIN_ML, LARGEST_BRAIN_ML, "mL"),
     "template_overlap": Limit("overlap with the template's brain", 0.90),
-    "template_agreement": Limit("agreement with the template", 0.35),
+    "template_agreement": Limit("agreement with the template", 0.30),
     "symmetry": Limit("left-right symmetry", 0.92),
     "stretch": Limit("stretch on the way to the template", high=1.35),
     "cut_cm2": Limit("brain cut off by the edge of the image", high=40, unit="cm2"),
