@@ -226,22 +226,49 @@ def white_matter(template_name, grid, templates_dir=None):
     ToolError
         If neither exists.
     """
-    folder = _folder(template_name, templates_dir)
-    path = _closest(folder, template_name, "_label-WM_probseg")
-    if path:
-        array, affine = load(path, ndim=3)
-    elif template_name.startswith("MNI152"):
-        from nilearn.datasets import load_mni152_wm_template
-
-        image = load_mni152_wm_template(resolution=2)
-        array, affine = np.asarray(image.dataobj, dtype=np.float32), image.affine
-    else:
+    white = tissue_share("WM", template_name, grid, templates_dir)
+    if white is None:
         raise ToolError(
-            f"Found no white-matter map of template {template_name} in {folder}, needed "
+            f"Found no white-matter map of template {template_name}, needed "
             f"tpl-{template_name}_res-*_label-WM_probseg.nii.gz to know the mean white matter. "
             "Put one there, or use an MNI152 template."
         )
-    return resample(array, affine, grid) > 0.8 * float(array.max())
+    return white > 0.8
+
+
+def tissue_share(label, template_name, grid, templates_dir=None):
+    """Give the share of a tissue in each voxel of a template, on a grid.
+
+    Parameters
+    ----------
+    label : {"GM", "WM"}
+    template_name : str
+    grid : volumes.Grid
+    templates_dir : path-like, optional
+
+    Returns
+    -------
+    ndarray of float32, shape grid.shape, or None
+        In [0, 1]. From the template's own probability map, or for MNI152 spaces from the one
+        nilearn ships [1]_; None where neither exists.
+
+    References
+    ----------
+    .. [1] Fonov et al. (2011), NeuroImage 54:313-327. doi:10.1016/j.neuroimage.2010.07.033
+    """
+    path = _closest(_folder(template_name, templates_dir), template_name, f"_label-{label}_probseg")
+    if path:
+        array, affine = load(path, ndim=3)
+    elif template_name.startswith("MNI152"):
+        from nilearn import datasets
+
+        kind = {"GM": datasets.load_mni152_gm_template, "WM": datasets.load_mni152_wm_template}
+        image = kind[label](resolution=2)
+        array, affine = np.asarray(image.dataobj, dtype=np.float32), image.affine
+    else:
+        return None
+    # Some maps count in percent, some in bytes.
+    return np.clip(resample(array, affine, grid) / max(float(array.max()), 1e-6), 0, 1)
 
 
 @dataclass(frozen=True)

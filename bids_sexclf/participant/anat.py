@@ -10,11 +10,14 @@ from bids_sexclf.interfaces.fsl import NormalizeFsl, check_fsl
 from bids_sexclf.interfaces.greedy import Deform
 from bids_sexclf.interfaces.images import Conform
 from bids_sexclf.interfaces.masks import SECOND
+from bids_sexclf.interfaces.tissues import Unbias
 from bids_sexclf.resources import find_weights
 
 METHODS = (
-    "T1-weighted scans were corrected for intensity non-uniformity with N4 [@tustison2010]. "
-    "{extraction} {normalization}"
+    "T1-weighted scans were corrected roughly for intensity non-uniformity with N4 "
+    "[@tustison2010]. {extraction} Inside the brain, the rest of the non-uniformity was found "
+    "together with the tissues [@wells1996; @ashburner2005] and removed, so that white matter is "
+    "as bright at the vertex as at the base. {normalization}"
 )
 
 NORMALIZATION = (
@@ -112,7 +115,7 @@ def methods(preparation):
     return METHODS.format(extraction=extraction, normalization=describe_normalization(preparation))
 
 
-def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf"):
+def init_anat_wf(*, template, grid_file, preparation, tissue_maps=(), threads=1, name="anat_wf"):
     """Build the road from a T1w to a brain on the group grid.
 
     Parameters
@@ -121,6 +124,8 @@ def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf")
     grid_file : path-like
         Image of the group grid.
     preparation : settings.Preparation
+    tissue_maps : pair of path-like, optional
+        Share of grey and of white matter in the template's space.
     threads : int
         Threads of the nodes that can use several.
     name : str
@@ -143,6 +148,7 @@ def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf")
     conform = Node(Conform(), "conform", mem_gb=0.5)
     n4 = Node(BiasCorrect(), "n4", mem_gb=1, n_procs=threads)
     extract = Node(_extractor(template, preparation, threads), "extract", mem_gb=2, n_procs=threads)
+    unbias = make_unbias(tissue_maps, preparation, invert=True)
     normalizer = choose_normalizer(template, preparation, threads)
     normalize = Node(normalizer, "normalize", mem_gb=3, n_procs=threads)
     carry = Node(Carry(reference=str(grid_file)), "carry", mem_gb=1)
@@ -154,21 +160,18 @@ def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf")
             (inputnode, conform, [("t1w", "in_file")]),
             (conform, n4, [("out_file", "in_file")]),
             (n4, extract, [("out_file", "in_file")]),
-            (extract, normalize, [("out_file", "in_file")]),
-            (extract, carry, [("out_file", "in_files")]),
+            (n4, unbias, [("out_file", "in_file")]),
+            (extract, unbias, [("mask_file", "mask_file"), ("affine", "transforms")]),
+            (unbias, normalize, [("brain", "in_file")]),
+            (unbias, carry, [("brain", "in_files")]),
             (normalize, carry, [("forward", "transforms")]),
             (extract, carry_mask, [("mask_file", "in_files")]),
             (normalize, carry_mask, [("forward", "transforms")]),
-            (n4, outputnode, [("out_file", "t1w")]),
+            (unbias, outputnode, [("out_file", "t1w"), ("brain", "brain")]),
             (
                 extract,
                 outputnode,
-                [
-                    ("mask_file", "mask"),
-                    ("out_file", "brain"),
-                    ("about", "about"),
-                    ("evidence", "evidence"),
-                ],
+                [("mask_file", "mask"), ("about", "about"), ("evidence", "evidence")],
             ),
             (normalize, outputnode, [("forward", "forward"), ("inverse", "inverse")]),
             (carry, outputnode, [("out_files", "t1w_template")]),
@@ -180,6 +183,28 @@ def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf")
     else:
         workflow.connect([(extract, normalize, [("affine", "initial")])])
     return workflow
+
+
+def make_unbias(tissue_maps, preparation, invert=False):
+    """Give the node that removes the bias field inside the brain.
+
+    Parameters
+    ----------
+    tissue_maps : pair of path-like
+        Share of grey and of white matter in the template's space; may be empty.
+    preparation : settings.Preparation
+    invert : bool
+        The transforms that the node will be given are linear, and lead to the template.
+
+    Returns
+    -------
+    nipype.pipeline.engine.Node
+        *Inputs*: in_file, mask_file, transforms. *Outputs*: out_file, brain.
+    """
+    unbias = Node(Unbias(sloppy=preparation.sloppy, invert=invert), "unbias", mem_gb=1.5)
+    if tissue_maps:
+        unbias.inputs.maps = [str(path) for path in tissue_maps]
+    return unbias
 
 
 def _extractor(template, preparation, threads):

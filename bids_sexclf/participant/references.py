@@ -15,7 +15,7 @@ NONE = "none"
 
 
 def write_references(out, template, preparation):
-    """Write the brain, mask and white matter of the template on the group grid.
+    """Write the brain, mask, grey and white matter of the template on the group grid.
 
     They lie beside the participants, so that the group level needs nothing else.
 
@@ -28,7 +28,8 @@ def write_references(out, template, preparation):
     Returns
     -------
     dict of str to str
-        ``brain``, ``mask``, ``white``: absolute paths.
+        Keys of `layout.REFERENCES` to absolute paths. Where the template has no map of grey
+        matter, grey matter and fluid are expected alike where white matter is not.
     """
     label = layout.number_label(preparation.resolution)
     paths = {
@@ -43,6 +44,12 @@ def write_references(out, template, preparation):
         save(mask, grid.affine, paths["mask"])
         white = resources.white_matter(template.name, grid, preparation.templates_dir) & mask
         save(white, grid.affine, paths["white"])
+        grey, white = (
+            resources.tissue_share(label, template.name, grid, preparation.templates_dir)
+            for label in ("GM", "WM")
+        )
+        save((1 - white) * mask / 2 if grey is None else grey, grid.affine, paths["grey_share"])
+        save(white, grid.affine, paths["white_share"])
     return {kind: str(path) for kind, path in paths.items()}
 
 

@@ -33,6 +33,12 @@ FIGURES = {
             "Hover (or wait) to flicker between the template and the registered brain: ventricles, "
             "sulci and the outer edge should stay in place; the outline is the template's brain.",
         ),
+        "tissueborders": (
+            "Borders of tissues",
+            "The orange line should follow the border of grey and white matter from the bottom to "
+            "the vertex, the blue line the outer surface of grey matter. Fluid lies outside the "
+            "blue line and in the ventricles.",
+        ),
     },
     "Diffusion series": {
         "gradients": (
@@ -144,6 +150,18 @@ NUMBERS = {
         "the mask, where it is all that lies within the skull (deepbet); otherwise estimated: the "
         "mask closed over sulci and fissures",
     ),
+    "white_gradient_percent": (
+        "Bias field left",
+        "{:.1f} %",
+        "how much white matter changes from the bottom of the brain to the vertex; 5 % or less is "
+        "usual",
+    ),
+    "grey_white_contrast": (
+        "Contrast of grey and white matter",
+        "{:.2f}",
+        "by how much grey matter is darker, as a share of white matter; 0.15 to 0.35 is usual for "
+        "a T1w, and below 0 the contrast is inverted",
+    ),
     "registration_agreement": (
         "Agreement with the template",
         "{:.2f}",
@@ -219,7 +237,8 @@ def sentences(provenance, sources, numbers=None):
         text.append(given.RUNS[provenance["t1w_runs"]])
     if record.t1w:
         text.append(told.get("t1w", anat.methods(provenance)))
-        text += [native.METHODS.format(**provenance), morphometry.METHODS]
+        text += [native.METHODS.format(**provenance)]
+        text.append(morphometry.METHODS.format(priors=morphometry.PRIORS))
         atlases = [name for name in provenance["morphometry_atlas"] if name != NONE]
         if atlases:
             text.append(morphometry.REGIONS.format(atlases=", ".join(atlases)))

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from bids_sexclf.anatomy.acpc import LANDMARKS
 from bids_sexclf.interfaces.ants import Carry, write_linear
 from bids_sexclf.interfaces.native import AlignLinear, carry_points
-from bids_sexclf.interfaces.tissues import MeasureRegions, SegmentTissues, segment
+from bids_sexclf.interfaces.tissues import MeasureRegions, SegmentTissues
 from bids_sexclf.tables import read_table, write_tsv
 from bids_sexclf.volumes import load, save
 
