@@ -138,8 +138,9 @@ def find(engines, first, t1w, affine):
     """Find the brain mask that is best supported.
 
     Two engines are asked. If they agree and the mask looks like a brain, it is taken. If not, both
-    are asked again with the scan in the likeliest other orientations; then a single mask is
-    believed against the other opinion if it agrees well with the template.
+    are asked again with the scan in the likeliest other orientations, unless it lies right and the
+    brain itself is at fault. At last a single mask is believed against the other opinion if it
+    agrees well with the template.
 
     Parameters
     ----------
@@ -161,7 +162,7 @@ def find(engines, first, t1w, affine):
         If no mask is plausible; it names the numbers of the best one.
     """
     pairs = [ask(engines, first, t1w, affine)]
-    if not is_settled(pairs[0]):
+    if not is_settled(pairs[0]) and not lies_right(pairs[0]):
         for turn in engines.likely_turns(t1w, affine):
             pairs.append(ask(engines, first, t1w, affine, turn))
             if is_settled(pairs[-1]):
@@ -183,6 +184,12 @@ def is_settled(pair):
         and pair.first.linear is not None
         and not pair.first.evidence.faults()
     )
+
+
+def lies_right(pair):
+    """Say whether both opinions found the brain, so that turning the head cannot help."""
+    agreed = pair.first.evidence.template_agreement
+    return pair.agreed >= LEAST_OPINIONS and agreed >= LEAST_ALONE
 
 
 def stands_alone(found):

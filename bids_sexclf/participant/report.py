@@ -117,7 +117,7 @@ NUMBERS = {
     "mask_opinions_overlap": (
         "Overlap of two opinions on the brain mask",
         "{:.2f}",
-        "Dice of two masks that were made independently; above 0.9 is usual, below 0.8 they are "
+        "Dice of two masks that were made independently; above 0.9 is usual, below 0.85 they are "
         "said to disagree",
     ),
     "mask_template_overlap": (

@@ -161,6 +161,12 @@ def test_where_they_disagree_the_head_is_turned(monkeypatch):
     assert chosen is pairs[2].first and taken.turned_degrees == 180 and asked == 3
 
 
+def test_a_head_that_lies_right_is_not_turned_for_nothing(monkeypatch):
+    cut = pair(0.95, evidence(cut_cm2=87.0), evidence(cut_cm2=98.0))
+    with pytest.raises(InputError, match="in 1 orientation; .*87 cm2"):
+        decide(monkeypatch, cut, pair(0.95, GOOD, GOOD))
+
+
 def test_a_second_opinion_that_agrees_well_is_believed_alone(monkeypatch):
     pairs = [pair(0.6, BAD, GOOD), pair(0.5, BAD, BAD, 90)]
     assert decide(monkeypatch, *pairs)[0] is pairs[0].second
