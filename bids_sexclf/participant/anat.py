@@ -147,7 +147,9 @@ def init_anat_wf(*, template, grid_file, preparation, tissue_maps=(), threads=1,
     )
     conform = Node(Conform(), "conform", mem_gb=0.5)
     n4 = Node(BiasCorrect(), "n4", mem_gb=1, n_procs=threads)
-    extract = Node(_extractor(template, preparation, threads), "extract", mem_gb=2, n_procs=threads)
+    extract = Node(
+        _extractor(template, preparation, threads), "extract", mem_gb=2.5, n_procs=threads
+    )
     unbias = make_unbias(tissue_maps, preparation, invert=True)
     normalizer = choose_normalizer(template, preparation, threads)
     normalize = Node(normalizer, "normalize", mem_gb=3, n_procs=threads)
