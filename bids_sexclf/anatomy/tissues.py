@@ -38,6 +38,10 @@ WIDEST = (3.0, 2.0, 1.0)
 """Largest standard deviation of each tissue, in those of white matter: without a limit, voxels of
 two tissues would count as a broad grey matter."""
 
+DARKEST = 0.75
+"""Fluid is no brighter than this share of grey matter: where a mask holds hardly any, dark grey
+matter would count as fluid."""
+
 LEAST_VOXELS = 200
 """Fewest voxels of a brain in which three tissues are sought."""
 
@@ -161,7 +165,7 @@ def find_tissues(t1w, mask, affine, expected=None, recipe=None):
         parts = _weigh(clean, means, deviations, expected, alike)
         means, deviations = _measure(clean, parts)
         shares = _share(clean, means, parts)
-        field.refine(signal, means, deviations, parts)
+        field.refine(clean, means, deviations, parts)
     return Tissues(grid, _fill(shares, inside), means, deviations, field.lattice, field.grid)
 
 
@@ -291,7 +295,7 @@ def _fill(shares, inside):
 
 def _bound(clean):
     """Limit intensities: vessels and remains of the scalp are few and far brighter."""
-    return np.clip(clean, *np.percentile(clean, (0.1, 99.8)).astype(np.float32))
+    return np.clip(clean, *np.percentile(clean, (0.1, 99.5)).astype(np.float32))
 
 
 def _guess(signal, expected):
@@ -338,6 +342,8 @@ def _measure(clean, parts):
     means = (pure * clean).sum(1, dtype=np.float64) / total
     away = (clean - means[:, None].astype(np.float32)) ** 2
     deviations = np.sqrt((pure * away).sum(1, dtype=np.float64) / total)
+    if means[1] < means[2]:
+        means[0] = min(means[0], DARKEST * means[1])
     white = max(deviations[2], 0.005 * abs(means[2]))
     return means, np.clip(deviations, white / 2, white * np.array(WIDEST))
 
@@ -382,10 +388,10 @@ class _Field:
         self.lattice = np.zeros(self.grid.shape, np.float32)
         self.values = np.zeros(len(places), np.float32)
 
-    def refine(self, signal, means, deviations, parts):
+    def refine(self, clean, means, deviations, parts):
         """Move the field to where white and grey matter are as bright everywhere."""
         weights = {1: self.recipe.grey_weight * parts[2], 2: parts[4]}
-        rest = np.log(signal) - self.values
+        rest = np.log(clean)
         above = below = np.float32(0)
         for tissue, weight in weights.items():
             precise = weight * np.float32((means[tissue] / deviations[tissue]) ** 2)

@@ -120,11 +120,9 @@ class DrawTissues(_Picture):
 
     def _run_interface(self, runtime):
         _, grey, white = self.inputs.probabilities
-        t1w, mask, grey, white = (
-            np.asarray(image.dataobj)
-            for image in (images := _images(self.inputs.in_file, self.inputs.mask, grey, white))
-        )
+        images = _images(self.inputs.in_file, self.inputs.mask, grey, white)
         affine, cuts = images[0].affine, self.inputs.cuts
+        t1w, mask, grey, white = (np.asarray(image.dataobj) for image in images)
         return self._save(runtime, slices.draw_borders, t1w, grey, white, affine, mask > 0.5, cuts)
 
 
