@@ -61,9 +61,9 @@ of the image cuts 10 cm2 where only the brainstem leaves it, and 87 cm2 where 20
 are missing."""
 
 LEAST_OPINIONS = 0.85
-"""Overlap of two opinions on one brain from which on they count as one: on heads of all shapes those
-that were right overlapped by 0.91 and more, those that were wrong by 0.89 and less, mostly 0.7;
-the rest is told by the other numbers."""
+"""Overlap of two opinions on one brain from which on they count as one. On heads of all shapes,
+right ones overlapped by 0.91 and more, wrong ones by 0.89 and less, mostly 0.7; the other numbers
+tell the rest."""
 
 LEAST_ALONE = 0.5
 """Agreement with the template from which on a mask is believed against the other opinion."""
