@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_erosion, gaussian_filter
 
 from bids_sexclf.anatomy.morphometry import grey_white_contrast, white_gradient
 from bids_sexclf.anatomy.tissues import find_tissues, log_field, shares_on, sharpen, working_grid
@@ -78,10 +78,10 @@ def test_small_voxels_are_fitted_as_large_ones_and_told_apart_at_one_millimetre(
 
 
 def test_a_mask_with_more_fluid_gives_the_same_grey_and_white_matter():
-    scan, truth, mask, affine, _ = make_brain()
+    scan, _, mask, affine, _ = make_brain()
     volumes = [
         shares_on(find_tissues(scan, where, affine), where, affine).sum((1, 2, 3))
-        for where in (mask, mask & (truth[0] < 0.9))
+        for where in (mask, binary_erosion(mask, iterations=2))
     ]
     np.testing.assert_allclose(volumes[0][1:], volumes[1][1:], rtol=0.05)
 
