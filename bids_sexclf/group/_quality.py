@@ -34,7 +34,7 @@ def read_qualities(derivatives, names):
         key = (entry["participant_id"], entry["session_id"])
         try:
             qualities[key] = _read_quality(derivatives / entry["path"], numbers)
-        except (OSError, ValueError, RecursionError) as fault:
+        except (OSError, ValueError, OverflowError, RecursionError) as fault:
             reason = " ".join(str(fault).split())[:200]
             faults[key] = f"{entry['path']} cannot be used ({reason}), needed what was written"
     return qualities, faults

@@ -21,7 +21,7 @@ from bids_sexclf.group._grids import (
     write_native_grid,
 )
 from bids_sexclf.group._quality import gather_quality, read_qualities
-from bids_sexclf.group._region_means import Averager
+from bids_sexclf.group._region_means import TABLE, Averager
 from bids_sexclf.group._resemblance import find_copies, write_resemblance
 from bids_sexclf.people import NO_ROW, read_participants, without_years
 from bids_sexclf.tables import write_table
@@ -148,6 +148,9 @@ def run(desk, advance):
     write_excluded(desk, excluded)
     if averager:
         averager.write(desk.folder)
+    else:  # where a run was killed, no note names the table of another run
+        for path in (desk.folder / TABLE, (desk.folder / TABLE).with_suffix(".json")):
+            path.unlink(missing_ok=True)
     sessions = cohort["session_id"].where(cohort["session_id"].notna(), None)
     studied = list(zip(cohort["participant_id"], sessions, strict=True))
     if desk.run.derivatives_of("freesurfer") is not None:  # a cohort has one definition
