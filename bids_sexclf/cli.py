@@ -24,6 +24,7 @@ from bids_sexclf.settings import (
     read_word,
 )
 from bids_sexclf.stopping import stoppable
+from bids_sexclf.texts import clean
 
 RECORDS = {
     "how to run": Run,
@@ -134,9 +135,9 @@ def read_settings(arguments):
     unknown = {name: config[name] for name in config if name not in known}
     study = find_study(arguments["study"])
     people = {key: study[key] for key in People.model_fields if key in study}
-    values = {}
+    sources, values = {Study: study | unknown, Preparation: people}, {}
     for record in RECORDS.values():
-        values[record] = {Study: study | unknown, Preparation: dict(people)}.get(record, {})
+        values[record] = dict(sources.get(record, {}))
         for given in (config, arguments):
             values[record] |= {key: given[key] for key in record.model_fields if key in given}
     made = build_all(values, "the study, the file and the flags")
@@ -381,7 +382,7 @@ def _tell(what, rows, most=None):
     from bids_sexclf.people import group_reasons
 
     for reason, who in group_reasons(rows)[:most]:
-        print(f"{what} {who}: {reason}", file=sys.stderr)
+        print(f"{what} {who}: {clean(reason, 1000)}", file=sys.stderr)
 
 
 class Bar:
