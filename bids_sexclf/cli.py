@@ -260,7 +260,8 @@ def _participant(bids_dir, out, run, preparation, study):
     """Run the participant level, and tell how it went."""
     from bids_sexclf.participant import run as level
     from bids_sexclf.participant.foresee import foresee, tell_empty
-    from bids_sexclf.participant.plan import plan, refuse_all
+    from bids_sexclf.participant.nobody import refuse_all
+    from bids_sexclf.participant.plan import plan
 
     with Bar("checking scans", "scan") as bar:
         planned = plan(bids_dir, out, run, preparation, bar.update)

@@ -7,13 +7,11 @@ related) and, where asked, region_means.tsv: every map averaged over the regions
 import re
 from pathlib import Path
 
-import numpy as np
-
 from bids_sexclf import layout
 from bids_sexclf.anatomy.acpc import SPACE as NATIVE
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.group import _morphometry
-from bids_sexclf.group._coverage import fill_gaps, find_coverage, read_coverage
+from bids_sexclf.group._coverage import fill_gaps, find_coverage
 from bids_sexclf.group._excluded import find_locked, list_unprepared, write_excluded
 from bids_sexclf.group._grids import (
     find_atlas_files,
@@ -21,13 +19,14 @@ from bids_sexclf.group._grids import (
     write_grid,
     write_native_grid,
 )
+from bids_sexclf.group._maps import read_map, scale_map
 from bids_sexclf.group._quality import find_ratings, gather_quality, judge_quality
 from bids_sexclf.group._region_means import TABLE, Averager
 from bids_sexclf.group._resemblance import find_copies, write_resemblance
 from bids_sexclf.people import NO_ROW, read_participants, without_years
 from bids_sexclf.quality import KEYS, numbers, read_quality
 from bids_sexclf.tables import write_table
-from bids_sexclf.volumes import load, new_cohort, open_cohort, release, resample
+from bids_sexclf.volumes import load, new_cohort, open_cohort, release
 
 READS = ()
 WRITES = ("cohort.tsv", "excluded.tsv", "quality.tsv", "morphometry.tsv", "resemblance.tsv")
@@ -351,8 +350,10 @@ def write_arrays(desk, cohort, grid, advance, averager=None):
                 person, session = cohort.loc[row, ["participant_id", "session_id"]]
                 who = (person, session if isinstance(session, str) else None)
                 try:
-                    whole, covered = _read_map(desk.derivatives, path, masks.get(who))
-                    whole, array[row], gaps[row] = _scale_map(*whole, covered, grid, inside, name)
+                    whole, affine, covered = read_map(desk.derivatives, path, masks.get(who))
+                    whole, array[row], gaps[row] = scale_map(
+                        path, whole, affine, covered, grid, inside, name
+                    )
                 except InputError as fault:
                     bad[row] = " ".join(str(fault).split())[:300]
                 release(array)
@@ -363,29 +364,6 @@ def write_arrays(desk, cohort, grid, advance, averager=None):
             bad = find_copies(array, cohort, name) | bad
             fill_gaps(array, gaps, bad)
     return bad
-
-
-def _read_map(derivatives, path, mask_path):
-    """Read a map with its affine, and what of it was measured."""
-    whole, affine = load(derivatives / path, ndim=3)
-    return (path, whole, affine), read_coverage(derivatives, mask_path, whole.shape)
-
-
-def _scale_map(path, whole, affine, covered, grid, inside, name):
-    """Give a map as it was prepared and on the grid of the study, both scaled, and its gaps."""
-    volume, known = resample(whole, affine, grid) * inside, inside
-    if covered is not None:
-        known = inside & (resample(covered.astype(np.float32), affine, grid, order=0) > 0.5)
-    values = volume[known]
-    if not values.size or not np.isfinite(values).all() or values.std() == 0 or values.max() <= 0:
-        raise InputError(f"{path} is constant or not finite inside the brain")
-    if name == "T1wACPC":
-        volume = volume / values[values > 0].mean()
-    elif name.startswith("T1w"):
-        mean, sd = values.mean(), values.std()
-        whole = np.where(whole != 0, (whole - mean) / sd, 0)
-        volume = np.where(inside, (volume - mean) / sd, 0)
-    return whole, volume, inside & ~known
 
 
 def array_path(folder, name):
