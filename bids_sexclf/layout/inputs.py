@@ -33,6 +33,9 @@ SCANS = (
 """Columns of the worklist that hold paths; the last six are only what others have prepared."""
 
 
+MOST_NAMES = 3
+"""Scans named of those that were not chosen."""
+
 NO_SESSION = object()
 """Stands for what lies beside the sessions of a participant who has some."""
 
@@ -275,11 +278,13 @@ def _tell_choice(groups, choice, contents, kind):
     if kind is None:
         return told
     left = []
-    for path, *_ in others:
+    for path, *_ in others[:MOST_NAMES]:
         about = [contents[path].words] if contents.get(path) else []
-        about = "; ".join(filter(None, [*about, tell_way(kind, path, chosen)]))
+        about += [] if left else [tell_way(kind, path, chosen)]  # one example says it all
+        about = "; ".join(filter(None, about))
         left.append(Path(path).name + (f" ({about})" if about else ""))
-    return f"{told}, and not {', '.join(left)}"
+    more = f" and {len(others) - MOST_NAMES} more" if len(others) > MOST_NAMES else ""
+    return f"{told}, and not {', '.join(left)}{more}"
 
 
 def _without_twins(scans):

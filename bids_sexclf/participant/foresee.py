@@ -125,8 +125,26 @@ def _describe_ready(row, places, preparation, again):
     if again:
         yield from _line("again", again)
     yield from _describe_scans(row)
-    if row["note"]:
-        yield from _line("notes", row["note"])
+    for index, note in enumerate(split_notes(row["note"] or "")):
+        yield from _line("" if index else "notes", note)
+
+
+def split_notes(text):
+    """Split the note of a worklist at its semicolons, but for those within brackets.
+
+    Examples
+    --------
+    >>> split_notes("one scan (of two; the first); no T1w")
+    ['one scan (of two; the first)', 'no T1w']
+    """
+    parts, depth = [""], 0
+    for sign in text:
+        depth += (sign in "([{") - (sign in ")]}")
+        if sign == ";" and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _describe_finished(row, places, preparation, again):
