@@ -1,6 +1,7 @@
 """One HTML page per participant-session: pictures a person can judge, and what was done."""
 
 import json
+import re
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -19,8 +20,10 @@ from bids_sexclf.participant import (
     morphometry,
     native,
     register,
+    summary,
 )
 from bids_sexclf.participant.references import NONE
+from bids_sexclf.tables import schema
 from bids_sexclf.texts import shown
 
 FIGURES = {
@@ -37,6 +40,12 @@ FIGURES = {
         ),
     },
     "Diffusion series": {
+        "b0": (
+            "Mean b=0 volume",
+            "The reference of the series, after all corrections, with nothing drawn on it: the "
+            "brain should be whole, sharp and symmetric, its frontal and temporal poles neither "
+            "dark nor piled up.",
+        ),
         "gradients": (
             "b-values and gradient directions",
             "Each sphere is one shell, seen from the side: filled points are directions as "
@@ -79,6 +88,12 @@ FIGURES = {
         ),
     },
     "Maps": {
+        "colourfa": (
+            "Directions of diffusion in colour",
+            "As bright as FA is high. The corpus callosum should be red on the midline, the "
+            "corticospinal tract blue from brain stem to vertex, the tracts beside the callosum "
+            "green. Colours that are exchanged mean that the b-vectors have the wrong axes.",
+        ),
         "tensormaps": (
             "Tensor maps",
             "In the scan's own space. White matter should be bright in FA and symmetric, with no "
@@ -146,10 +161,14 @@ NUMBERS = {
 }
 
 SOFTWARE = (
-    f"Scans in BIDS layout [@gorgolewski2016] were prepared with bids_sexclf {__version__}, a "
-    "Nipype workflow [@gorgolewski2011] that uses ANTs [@tustison2021] and DIPY "
-    "[@garyfallidis2014]."
+    "Scans in BIDS layout [@gorgolewski2016] were prepared with bids_sexclf{bids-sexclf}, a "
+    "Nipype{nipype} workflow [@gorgolewski2011] that uses {tools}."
 )
+TOOLS = {
+    "ants": "ANTs (antspyx{antspyx}) [@tustison2021]",
+    "greedy": "Greedy (picsl_greedy{picsl_greedy}) [@yushkevich2016]",
+    "dipy": "DIPY{dipy} [@garyfallidis2014]",
+}
 
 
 def methods(provenance, sources, numbers=None):
@@ -186,8 +205,9 @@ def sentences(provenance, sources, numbers=None):
     list of str
     """
     record = take_over(sources, None, provenance["template"])
+    provenance = summary.what_ran(provenance, numbers)
     told = given.methods(provenance, record)
-    text = [SOFTWARE, told.get("taken")]
+    text = [describe_software(record, provenance, numbers), told.get("taken")]
     if len(record.t1w) > 1:
         text.append(given.RUNS[provenance["t1w_runs"]])
     if record.t1w:
@@ -207,6 +227,36 @@ def sentences(provenance, sources, numbers=None):
         road = (numbers or {}).get("dwi_road") or register.choose_road(record, provenance)
         text.append(register.methods(road, provenance))
     return list(filter(None, text))
+
+
+def describe_software(record, provenance, numbers=None):
+    """Write the sentence about the programs that ran, with their versions.
+
+    Parameters
+    ----------
+    record : prepared.Record
+    provenance : dict
+        The choices of the steps that ran.
+    numbers : dict, optional
+        What the quality file holds; its versions are those that ran. Without it the versions are
+        those that are installed.
+
+    Returns
+    -------
+    str
+    """
+    deforms = record.t1w and not record.t1w_to_template
+    greedy = deforms and provenance["registration_engine"] == "ants"
+    used = ["ants", *(["greedy"] if greedy else []), *(["dipy"] if record.dwi else [])]
+    found = (numbers or {}).get("Versions")
+    found = found if isinstance(found, dict) else versions()
+    named = {
+        name: f" {found[name]}" if found.get(name) else ""
+        for name in ("bids-sexclf", "nipype", "antspyx", "picsl_greedy", "dipy")
+    }
+    listed = [TOOLS[name] for name in used]
+    tools = " and ".join(filter(None, (", ".join(listed[:-1]), listed[-1])))
+    return SOFTWARE.replace("{tools}", tools).format(**named)
 
 
 def _correction(numbers):
@@ -233,6 +283,8 @@ def write_report(
     error=None,
     trace=None,
     note=None,
+    stage="participant",
+    verdict=None,
 ):
     """Write the page of one participant-session, also where a step failed; at least as text.
 
@@ -250,6 +302,11 @@ def write_report(
     error, trace : str, optional
         What went wrong, in a sentence, and where; they come first on the page.
     note : str, optional
+        What was chosen, left out or found wanting; sentences parted by semicolons.
+    stage : str
+        Where the error was found: ``preflight``, or ``participant`` where a step failed.
+    verdict : summary.Verdict, optional
+        By default that of its own numbers, where they are known.
 
     Returns
     -------
@@ -261,30 +318,51 @@ def write_report(
         "version": __version__,
         "error": error,
         "trace": trace,
-        "note": note,
+        "failed": stage != "preflight",
+        "notes": summary.split_note(note),
         "sources": {kind: paths for kind, paths in (sources or {}).items() if paths},
     }
     try:
-        page = _render(content, _find_figures(out, participant_id, session_id), numbers, provenance)
+        if error:
+            verdict = summary.Verdict("left out", (error,))
+        elif verdict is None:
+            verdict = summary.judge_one(out, (participant_id, session_id), numbers)
+        drawn = _find_figures(out, participant_id, session_id)
+        page = _render(content, drawn, numbers, provenance, verdict)
     except Exception as fault:  # what went wrong before must be told, whatever goes wrong here
         content["fault"] = f"This page could not be drawn: {type(fault).__name__}: {fault}"
         page = _write_plainly(content | {"numbers": numbers})
-    path = Path(out, f"{stem}.html")
+    path = page_of(out, participant_id, session_id)
     with whole(path) as part:
         part.write_text(page, errors="replace")
     return path
 
 
-def _render(content, sections, numbers, provenance):
+def page_of(out, participant_id, session_id=None):
+    """Return the path of a participant-session's page."""
+    return Path(out, f"{name_of(participant_id, session_id)}.html")
+
+
+def state_on(path):
+    """Return the state that a page tells, as `summary.Verdict` calls it; None without a page."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            found = re.search(r'<meta name="state" content="([a-z ]+)">', stream.read(2000))
+    except OSError:
+        return None
+    return found[1] if found else None
+
+
+def _render(content, drawn, numbers, provenance, verdict):
     """Draw a page."""
     from jinja2 import Environment
     from markupsafe import Markup
 
-    rows = [
-        (label, text.format(numbers[key]), meaning or _tell_correction(numbers))
-        for key, (label, text, meaning) in NUMBERS.items()
-        if numbers.get(key) is not None
-    ]
+    sources = content["sources"]
+    record = take_over(sources, None, provenance["template"])
+    rows = list_numbers(numbers, verdict.marks)
+    box = summary.summarize(sources, record, provenance, numbers, content["notes"])
+    sections = _place_figures(drawn, summary.skipped_pictures(record, numbers))
     text = methods(provenance, content["sources"], numbers)
     source = (files("bids_sexclf") / "data" / "participant.html").read_text()
     return (
@@ -294,8 +372,13 @@ def _render(content, sections, numbers, provenance):
             **content,
             rows=rows,
             sections=sections,
+            verdict=verdict,
+            words=summary.STATES[verdict.state],
+            box=box,
             methods=Markup(to_html(text)),  # noqa: S704
-            provenance=json.dumps({"choices": provenance, "versions": versions()}, indent=2),
+            provenance=json.dumps(
+                {"choices": provenance, "versions": numbers.get("Versions") or versions()}, indent=2
+            ),
         )
     )
 
@@ -308,11 +391,72 @@ def _write_plainly(content):
 
 
 def _find_figures(out, participant_id, session_id):
-    """List the pictures that exist, by section."""
+    """Return the pictures that exist: key to path."""
+    keys = [key for entries in FIGURES.values() for key in entries]
+    found = {
+        key: f"{participant_id}/figures/{figure_name(participant_id, session_id, key)}"
+        for key in keys
+    }
+    return {key: path for key, path in found.items() if Path(out, path).exists()}
+
+
+def _place_figures(drawn, skipped):
+    """List by section the pictures that exist, and in words why others do not.
+
+    Parameters
+    ----------
+    drawn : dict of str to str
+        Key of a picture to its path.
+    skipped : dict of str to str
+        Key of a picture to the reason why there is none.
+
+    Returns
+    -------
+    dict of str to list of tuple
+        Section to (key, title, caption or reason, path or None).
+    """
     sections = {}
     for section, entries in FIGURES.items():
         for key, (title, caption) in entries.items():
-            path = f"{participant_id}/figures/{figure_name(participant_id, session_id, key)}"
-            if Path(out, path).exists():
-                sections.setdefault(section, []).append((key, title, caption, path))
+            if key in skipped:
+                sections.setdefault(section, []).append((key, title, skipped[key], None))
+            elif key in drawn:
+                sections.setdefault(section, []).append((key, title, caption, drawn[key]))
     return sections
+
+
+def list_numbers(numbers, marks):
+    """List the quality numbers of a page: those that it has words for, then all others.
+
+    Parameters
+    ----------
+    numbers : dict
+        What the quality file holds.
+    marks : dict of str to str
+        Number to ``broken`` or ``odd``.
+
+    Returns
+    -------
+    list of tuple of str
+        Label, value with its unit, meaning, mark.
+    """
+    known = schema("quality")
+    unnamed = {
+        name: (
+            name.removesuffix("_ml").removesuffix("_mm").removesuffix("_percent").replace("_", " "),
+            f"{{:.3g}} {entry.get('Units', '')}".strip(),
+            entry["Description"],
+        )
+        for name, entry in known.items()
+        if name not in NUMBERS and entry.get("Format") == "number"
+    }
+    return [
+        (
+            label[:1].upper() + label[1:],
+            text.format(numbers[key]),
+            meaning or _tell_correction(numbers),
+            marks.get(key, ""),
+        )
+        for key, (label, text, meaning) in (NUMBERS | unnamed).items()
+        if numbers.get(key) is not None
+    ]
