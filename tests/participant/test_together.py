@@ -12,12 +12,11 @@ import pytest
 
 from bids_sexclf import disk
 from bids_sexclf.errors import InputError, ToolError
-from bids_sexclf.layout import SCANS
+from bids_sexclf.layout import SCANS, read_filters
 from bids_sexclf.locks import hold
 from bids_sexclf.participant import failures, graph, report, run
 from bids_sexclf.participant.cache import GRAPH
 from bids_sexclf.participant.finished import FINISHED, NEVER_BEGUN
-from bids_sexclf.layout import read_filters
 from bids_sexclf.settings import Preparation, Run
 from bids_sexclf.tables import read_table
 
