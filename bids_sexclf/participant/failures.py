@@ -11,8 +11,9 @@ from bids_sexclf.faults import explain
 from bids_sexclf.given.prepared import scans_of
 from bids_sexclf.layout import figure_name, name_of
 from bids_sexclf.locks import hold
+from bids_sexclf.participant.captions import FIGURES
 from bids_sexclf.participant.index import THUMBNAILS
-from bids_sexclf.participant.report import FIGURES, write_report
+from bids_sexclf.participant.report import write_report
 from bids_sexclf.tables import read_table, write_table
 
 LOCKS = Path("logs", "locks")

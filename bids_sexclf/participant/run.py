@@ -36,7 +36,7 @@ def execute(bids_dir, out, run, preparation, planned, advance=None, tell=None):
     preparation : settings.Preparation
     planned : plan.Plan
     advance : callable, optional
-        Called with (steps done, steps in all, participant-sessions finished).
+        Called with (steps done, steps in all, words on what runs and how long it will take).
     tell : callable, optional
         Called with a sentence about what the user should know: another run to wait for, a table
         or a page that could not be written.
