@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-ALONGSIDE = 1.5
-"""How many steps of one participant-session run at once on average where processors are free."""
-
 UNKNOWN = 2.0
 """Seconds of a kind of step that the table does not hold."""
 
-TRUST = 30.0
+TRUST = 10.0
 """Seconds of measured steps that weigh as much as the table."""
 
 CACHED = 0.05
@@ -40,12 +37,15 @@ class Step:
         What it is foretold to take.
     processors : int
         How many it uses.
+    needs : tuple of str
+        Full names of the steps that must end before it begins.
     """
 
     who: str
     kind: str
     seconds: float
     processors: int = 1
+    needs: tuple = ()
 
 
 @cache
@@ -105,7 +105,7 @@ def seconds_left(steps, spans, lost, now, processors):
     Parameters
     ----------
     steps : dict of str to Step
-        Every step of the run by its full name.
+        Every step of the run by its full name; each behind those that it needs.
     spans : dict of str to (float, float or None)
         Steps that were begun: when, s, and when they ended; None while they run.
     lost : set of str
@@ -124,11 +124,11 @@ def seconds_left(steps, spans, lost, now, processors):
     -----
     A kind of step takes as long as foretold times what this run has measured, first on that kind,
     where it was not measured on all kinds. The run lasts as long as all work takes on all
-    processors, or as long as the participant-session with the most work takes alone, whichever is
+    processors, or as long as the longest chain of steps that wait for each other, whichever is
     longer (Graham's bounds of list scheduling, doi:10.1137/0117039).
     """
-    pace = _Pace(steps, spans)
-    work, alone = 0.0, defaultdict(float)
+    pace = _Pace(steps, spans, now)
+    work, ends = 0.0, {}
     for name, step in steps.items():
         begun, ended = spans.get(name, (None, None))
         if ended is not None or (begun is None and step.who in lost):
@@ -137,26 +137,34 @@ def seconds_left(steps, spans, lost, now, processors):
         if begun is not None:
             seconds = max(seconds - (now - begun), LEAST_LEFT * seconds)
         work += seconds * min(step.processors, processors)
-        alone[step.who] += seconds
-    longest = max(alone.values(), default=0.0) / min(ALONGSIDE, processors)
-    return max(work / processors, longest)
+        ends[name] = seconds + max((ends.get(need, 0.0) for need in step.needs), default=0.0)
+    return max(work / processors, max(ends.values(), default=0.0))
 
 
 class _Pace:
     """How many times longer than foretold the steps of this run take, by kind."""
 
-    def __init__(self, steps, spans):
+    def __init__(self, steps, spans, now):
         self.measured, self.foretold = defaultdict(float), defaultdict(float)
-        self.counts = defaultdict(int)
-        for name, (begun, ended) in spans.items():
-            step = steps.get(name)
-            if step is None or ended is None or ended - begun < CACHED * step.seconds:
-                continue
-            self.measured[step.kind] += ended - begun
-            self.foretold[step.kind] += step.seconds
-            self.counts[step.kind] += 1
-        foretold = sum(self.foretold.values())
-        self.overall = (TRUST + sum(self.measured.values())) / (TRUST + foretold)
+        self.counts, self.overall = defaultdict(int), 1.0
+        known = [(steps[name], *span) for name, span in spans.items() if name in steps]
+        for step, begun, ended in known:
+            if ended is not None and ended - begun >= CACHED * step.seconds:
+                self._count(step, ended - begun)
+        self._average()
+        for step, begun, ended in known:  # a step that runs longer than foretold tells of it too
+            if ended is None and now - begun > self.overall * step.seconds:
+                self._count(step, now - begun)
+        self._average()
+
+    def _count(self, step, measured):
+        self.measured[step.kind] += measured
+        self.foretold[step.kind] += step.seconds
+        self.counts[step.kind] += 1
+
+    def _average(self):
+        foretold, measured = sum(self.foretold.values()), sum(self.measured.values())
+        self.overall = (TRUST + measured) / (TRUST + foretold)
 
     def of(self, kind):
         """Return the pace of one kind; where it was measured often, by what was measured."""
@@ -191,8 +199,8 @@ class Clock:
             self.lost.add(self.steps[name].who)
 
     def left(self, now):
-        """Return the seconds left, foretold anew every other second at most."""
-        if now - self._told[0] > 2:
+        """Return the seconds left, foretold anew every five seconds at most."""
+        if now - self._told[0] > 5:
             seconds = seconds_left(self.steps, self.spans, self.lost, now, self.processors)
             self._told = (now, seconds)
         return max(self._told[1] - (now - self._told[0]), 0.0)

@@ -262,14 +262,34 @@ def list_steps(graph, rows, materials, preparation):
         folder = wf_name(row["participant_id"], row["session_id"])
         names[folder] = name_of(row["participant_id"], row["session_id"])
         sizes[folder] = measure_scans(take_over(row, places, preparation.template))
-    steps = {}
-    for name in graph.list_node_names():
-        folder, _, kind = name.partition(".")
-        if not name.endswith("putnode") and folder in names:  # such nodes only hand on
-            seconds = foretell(kind, sizes[folder])
-            count = graph.get_node(name).n_procs or 1
-            steps[f"{graph.name}.{name}"] = Step(names[folder], kind, seconds, count)
+    steps, shapes = {}, {}
+    for folder, who in names.items():
+        workflow = graph.get_node(folder)
+        kinds = workflow.list_node_names()
+        shape = tuple(sorted(kinds))
+        if shape not in shapes:  # most participant-sessions have the same steps
+            shapes[shape] = _needs(workflow)
+        for kind, needs in shapes[shape].items():
+            place = f"{graph.name}.{folder}"
+            steps[f"{place}.{kind}"] = Step(
+                who,
+                kind,
+                foretell(kind, sizes[folder]),
+                workflow.get_node(kind).n_procs or 1,
+                tuple(f"{place}.{need}" for need in needs),
+            )
     return steps
+
+
+def _needs(workflow):
+    """Return the steps of a workflow, each behind those that it needs: name to their names."""
+    import networkx as nx
+
+    flat = workflow._create_flat_graph()
+    flat = nx.relabel_nodes(
+        flat, {node: node.fullname.partition(".")[2] for node in flat}, copy=True
+    )
+    return {name: list(flat.predecessors(name)) for name in nx.topological_sort(flat)}
 
 
 def measure_scans(record):

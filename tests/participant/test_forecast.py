@@ -21,7 +21,8 @@ def plan(people, scale=1.0):
             before = None
             for kind, seconds in chain.items():
                 name = f"{person}.{kind}"
-                steps[name] = Step(f"sub-{person}", kind, seconds * scale)
+                needed = (before,) if before else ()
+                steps[name] = Step(f"sub-{person}", kind, seconds * scale, needs=needed)
                 needs[name], before = before, name
     return steps, needs
 
@@ -53,17 +54,17 @@ def seen_at(spans, now):
 
 @pytest.mark.parametrize("slowness", [0.4, 1.0, 3.5])
 @pytest.mark.parametrize(("people", "processors"), [(1, 4), (3, 2), (12, 4), (40, 8)])
-def test_time_left_is_right_within_a_third_once_a_fifth_is_over(people, processors, slowness):
+def test_time_left_is_right_once_a_part_is_over(people, processors, slowness):
     steps, needs = plan(people)
     draw = random.Random(people)
     spans = simulate(
         steps, needs, lambda step: step.seconds * slowness * draw.uniform(0.8, 1.25), processors
     )
     whole = max(ended for _, ended in spans.values())
-    for share in (0.2, 0.4, 0.6, 0.8):
+    for share, most in ((0.25, 0.5), (0.5, 0.25), (0.75, 0.2), (0.9, 0.1)):
         now = share * whole
         left = seconds_left(steps, seen_at(spans, now), set(), now, processors)
-        assert abs(left - (whole - now)) < 0.33 * whole, (share, left, whole - now)
+        assert abs(left - (whole - now)) < most * whole, (share, left, whole - now)
 
 
 def test_counting_steps_would_be_wrong_where_costs_differ():
@@ -72,22 +73,21 @@ def test_counting_steps_would_be_wrong_where_costs_differ():
     steps["last"] = Step("sub-1", "long", 600.0)
     spans = {f"s{i}": (float(i), i + 1.0) for i in range(90)}
     left = seconds_left(steps, spans, set(), 90.0, 1)
-    assert 550 < left < 650
-    assert 90.0 / 90 * 1 < 2  # the time left by counting steps
+    assert 550 < left < 650  # by counting steps it would be a second
 
 
 def test_a_kind_that_is_slow_here_is_foretold_slow_for_the_others():
     steps, _ = plan(4)
     spans = {f"{p}.register": (0.0, 600.0) for p in range(2)}  # ten times as long
     spans |= {f"{p}.mask": (0.0, 10.0) for p in range(2)}
-    pace = forecast._Pace(steps, spans)
+    pace = forecast._Pace(steps, spans, 600.0)
     assert pace.of("register") > 8 and pace.of("mask") < 4
 
 
 def test_what_an_earlier_run_has_finished_says_nothing_of_the_pace():
     steps, _ = plan(4)
     cached = {name: (0.0, 0.01) for name, step in steps.items() if step.who == "sub-0"}
-    assert forecast._Pace(steps, cached).overall == 1.0
+    assert forecast._Pace(steps, cached, 1.0).overall == 1.0
     assert seconds_left(steps, cached, set(), 1.0, 1) == pytest.approx(3 * 166.0)
 
 
@@ -96,7 +96,7 @@ def test_steps_behind_a_failure_are_not_awaited():
     clock = Clock(steps, 1)
     clock.begin("0.mask", 0.0)
     clock.end("0.mask", 10.0, failed=True)
-    assert clock.left(10.0) == pytest.approx(166.0, rel=0.02)
+    assert clock.left(10.0) == pytest.approx(166.0)
 
 
 def test_an_overdue_step_is_still_awaited():
