@@ -1,6 +1,7 @@
 """Words of a participant's page: what pictures and numbers mean, and what right looks like."""
 
 import math
+import re
 
 from bids_sexclf.quality import read_limits
 from bids_sexclf.tables import schema
@@ -109,7 +110,12 @@ NUMBERS = {
         "{:.0f} mL",
         "grey and white matter, in native space; adults have about 900 to 1500",
     ),
-    "mask_volume_ml": ("Brain mask", "{:.0f} mL", "in native space; adults have 1000 to 1900"),
+    "mask_volume_ml": (
+        "Brain mask",
+        "{:.0f} mL",
+        "in native space; adults have 1000 to 1900. By default it is all that lies within the "
+        "skull, otherwise what its maker takes for brain",
+    ),
     "mask_opinions_overlap": (
         "Overlap of two opinions on the brain mask",
         "{:.2f}",
@@ -137,9 +143,20 @@ NUMBERS = {
         "against what the file's header says: 0 is right. With any other number the header is "
         "wrong, and left and right may be exchanged",
     ),
+    "mask_stretch": (
+        "Stretch of the head",
+        "{:.2f}",
+        "how many times longer the linear transform to the template makes one direction than "
+        "another; 1.0 to 1.2 is usual",
+    ),
+    "mask_cut_cm2": (
+        "Brain cut by the image's edge",
+        "{:.0f} cm²",
+        "area of the mask on the edges of the image; 0 means that the brain is whole",
+    ),
     "grey_volume_ml": ("Grey matter", "{:.0f} mL", "inside the mask, in native space"),
     "white_volume_ml": ("White matter", "{:.0f} mL", "inside the mask, in native space"),
-    "csf_volume_ml": ("Fluid", "{:.0f} mL", "inside the mask; not all that lies in the skull"),
+    "csf_volume_ml": ("Fluid", "{:.0f} mL", "inside the mask, in native space"),
     "intracranial_volume_ml": (
         "Intracranial volume",
         "{:.0f} mL",
@@ -208,7 +225,7 @@ def list_numbers(numbers, marks):
     known, limits = schema("quality"), read_limits()
     unnamed = {
         name: (
-            name.removesuffix("_ml").removesuffix("_mm").removesuffix("_percent").replace("_", " "),
+            re.sub(r"_(ml|mm|cm2|percent|degrees)$", "", name).replace("_", " "),
             f"{{:.3g}} {entry.get('Units', '')}".strip(),
             entry["Description"],
         )

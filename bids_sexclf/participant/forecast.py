@@ -217,7 +217,7 @@ def say_time(seconds):
 
     Examples
     --------
-    >>> say_time(40), say_time(700), say_time(9000)
+    >>> say_time(20), say_time(700), say_time(9000)
     ('less than a minute', 'about 12 min', 'about 2 h 30 min')
     """
     minutes = round(seconds / 60)

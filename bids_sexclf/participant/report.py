@@ -10,6 +10,7 @@ from bids_sexclf import __version__
 from bids_sexclf.citations import to_html
 from bids_sexclf.disk import whole
 from bids_sexclf.given.prepared import take_over
+from bids_sexclf.interfaces.images import INTRACRANIAL
 from bids_sexclf.layout import figure_name, name_of, versions
 from bids_sexclf.participant import (
     anat,
@@ -80,6 +81,7 @@ def sentences(provenance, sources, numbers=None):
         text.append(told.get("t1w", anat.methods(provenance)))
         text += [native.METHODS.format(**provenance)]
         text.append(morphometry.METHODS.format(priors=morphometry.PRIORS))
+        text.append(morphometry.INTRACRANIAL[_origin_of_size(record, provenance, numbers)])
         atlases = [name for name in provenance["morphometry_atlas"] if name != NONE]
         if atlases:
             text.append(morphometry.REGIONS.format(atlases=", ".join(atlases)))
@@ -94,6 +96,13 @@ def sentences(provenance, sources, numbers=None):
         road = (numbers or {}).get("dwi_road") or register.choose_road(record, provenance)
         text.append(register.methods(road, provenance))
     return list(filter(None, text))
+
+
+def _origin_of_size(record, provenance, numbers):
+    """Say whether the brain mask gives the intracranial volume itself."""
+    asked = None if record.t1w_mask else provenance["brain_extraction"]
+    engine = (numbers or {}).get("mask_engine", asked)
+    return "measured" if engine in INTRACRANIAL else "estimated"
 
 
 def describe_software(record, provenance, numbers=None):

@@ -1,5 +1,6 @@
 """What the box on top of a participant's page says: verdict, scans, steps, coverage."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,20 @@ STATES = {
     "left out": "Left out: there is no result",
 }
 """State of a participant-session to what its page says."""
+
+SCANS = {
+    "t1w": "T1w",
+    "dwi": "diffusion series",
+    "bval": "b-values",
+    "bvec": "b-vectors",
+    "maps": "diffusion maps",
+    "t1w_mask": "brain mask of the T1w",
+    "dwi_mask": "brain mask of the diffusion series",
+    "dwi_motion": "motion of the diffusion series",
+    "t1w_to_template": "transform to the template",
+    "template_to_t1w": "transform from the template",
+}
+"""Kind of scan to what a page calls it."""
 
 STEPS = {
     "mppca": "thermal noise, by Marchenko-Pastur PCA",
@@ -140,14 +155,21 @@ def summarize(sources, record, provenance, numbers, notes):
 
 
 def split_note(note):
-    """Return the sentences of a note, each once.
+    """Return the sentences of a note, each once; what stands in brackets stays whole.
 
     Examples
     --------
-    >>> split_note("no field map; AP, the plainest of 2; no field map")
-    ['no field map', 'AP, the plainest of 2']
+    >>> split_note("no field map; distortion stays (fieldmap: none; t1w: none); no field map")
+    ['no field map', 'distortion stays (fieldmap: none; t1w: none)']
     """
-    return list(dict.fromkeys(part for part in (note or "").split("; ") if part))
+    sentences, depth = [""], 0
+    for part in re.split(r"(; |[()])", note or ""):
+        depth = max(depth + {"(": 1, ")": -1}.get(part, 0), 0)
+        if part == "; " and not depth:
+            sentences.append("")
+        else:
+            sentences[-1] += part
+    return list(dict.fromkeys(filter(None, sentences)))
 
 
 def what_ran(provenance, numbers):
@@ -212,7 +234,7 @@ def _entry(numbers, name):
 
 def _list_used(sources, numbers):
     """List scans, and how many volumes of which weighting."""
-    lines = [f"{kind}: {', '.join(paths(cell))}" for kind, cell in sources.items()]
+    lines = [f"{SCANS.get(kind, kind)}: {', '.join(paths(cell))}" for kind, cell in sources.items()]
     counts = _entry(numbers, "dwi_volumes")
     if counts:
         total = sum(counts.values())
@@ -267,7 +289,11 @@ def _list_skipped(record, numbers):
 
 def _list_coverage(numbers):
     """List how much of the brain was measured, where the quality file holds it."""
-    lines = []
+    lines, cut = [], (numbers or {}).get("mask_cut_cm2")
+    if cut == 0:
+        lines.append("T1w: the brain lies within the image")
+    elif cut:
+        lines.append(f"T1w: the brain meets the edge of the image on {cut:.3g} cm², and may go on")
     for name, entry in schema("quality").items():
         value = (numbers or {}).get(name)
         if "coverage" in name and isinstance(value, (int, float)):

@@ -227,6 +227,10 @@ PRIMARIES = (
 """What the three colours of a direction mean, and the colours of these words."""
 
 
+BRIGHTEST = 0.75
+"""FA that is drawn in full brightness; hardly any voxel of a brain has more."""
+
+
 def draw_colours(colours, affine, mask, cuts=7):
     """Draw slices of the colours that tell the direction of diffusion.
 
@@ -247,7 +251,8 @@ def draw_colours(colours, affine, mask, cuts=7):
     laid = [mosaic.lay(colours[..., channel] * mask) for channel in range(3)]
     picture = np.stack([channel for channel, _ in laid], axis=-1)
     between = np.isnan(picture[..., :1])
-    picture = np.concatenate([np.nan_to_num(picture) / 255, ~between], axis=-1)
+    bright = np.nan_to_num(picture) / 255 / BRIGHTEST
+    picture = np.concatenate([bright, ~between], axis=-1)
     figure, place = _figure(picture)
     ax = _show(figure, place, np.clip(picture, 0, 1), (0, 1))
     _write_corners(ax, laid[0][1])

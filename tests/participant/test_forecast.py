@@ -32,7 +32,9 @@ def simulate(steps, needs, true, processors):
     spans, free, running, now = {}, processors, [], 0.0
     waiting = list(steps)
     while waiting or running:
-        ready = [n for n in waiting if needs[n] is None or spans.get(needs[n], (0, np.inf))[1] <= now]
+        ready = [
+            n for n in waiting if needs[n] is None or spans.get(needs[n], (0, np.inf))[1] <= now
+        ]
         for name in ready[:free]:
             spans[name] = (now, now + true(steps[name]))
             heapq.heappush(running, (spans[name][1], name))

@@ -225,7 +225,7 @@ def test_no_room_at_all_is_told_and_the_run_ends_as_it_would(tmp_path, monkeypat
     monkeypatch.setattr(disk.tempfile, "mkstemp", no_room)
     told = []
     run._account(tmp_path, FAULTS, plan_of([row_of(1), row_of(2)]), Preparation(), told.append)
-    assert len(told) == 3 and "excluded.tsv" in told[0]
+    assert len(told) == 4 and "excluded.tsv" in told[0] and "index.html" in told[3]
     assert all("No space left" in sentence for sentence in told)
 
 
