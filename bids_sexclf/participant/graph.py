@@ -265,8 +265,7 @@ def list_steps(graph, rows, materials, preparation):
     steps, shapes = {}, {}
     for folder, who in names.items():
         workflow = graph.get_node(folder)
-        kinds = workflow.list_node_names()
-        shape = tuple(sorted(kinds))
+        shape = tuple(workflow.list_node_names())
         if shape not in shapes:  # most participant-sessions have the same steps
             shapes[shape] = _needs(workflow)
         for kind, needs in shapes[shape].items():
@@ -282,14 +281,24 @@ def list_steps(graph, rows, materials, preparation):
 
 
 def _needs(workflow):
-    """Return the steps of a workflow, each behind those that it needs: name to their names."""
+    """Return the steps of a workflow, each behind those that it needs: name to their names.
+
+    Nodes that only hand on (``inputnode``, ``outputnode``) never run and are left out.
+    """
     import networkx as nx
 
-    flat = workflow._create_flat_graph()
-    flat = nx.relabel_nodes(
-        flat, {node: node.fullname.partition(".")[2] for node in flat}, copy=True
-    )
-    return {name: list(flat.predecessors(name)) for name in nx.topological_sort(flat)}
+    flat, needs = workflow._create_flat_graph(), {}
+    for node in nx.topological_sort(flat):
+        found = set()
+        for before in flat.predecessors(node):
+            found |= needs[before] if before.name.endswith("putnode") else {before}
+        needs[node] = found
+    names = {node: node.fullname.partition(".")[2] for node in needs}
+    return {
+        names[node]: sorted(names[before] for before in found)
+        for node, found in needs.items()
+        if not node.name.endswith("putnode")
+    }
 
 
 def measure_scans(record):
