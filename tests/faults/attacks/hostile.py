@@ -222,8 +222,9 @@ def whole_study(outcome, folder):
     from bids_sexclf.volumes import load, save
 
     root = folder / "a <img src=x onerror=alert(6)> $x_{1$ 'q' %s"
-    out = people.write_study(root / "bids", n=8)
-    mask, affine = load(out / "tpl-Phantom" / "tpl-Phantom_res-12_desc-brain_mask.nii.gz")
+    out = people.write_study(root / "bids", n=8, size=people.FINE)
+    (path,) = (out / "tpl-Phantom").glob("*_desc-brain_mask.nii.gz")
+    mask, affine = load(path)
     regions = mask.copy()
     regions[: mask.shape[0] // 2] *= 2
     atlas = root / "atlas $a_{1$ <b>.nii.gz"
@@ -242,7 +243,12 @@ def whole_study(outcome, folder):
         about = json.loads(path.read_text())
         path.write_text(json.dumps(about | {STRINGS["script"]: STRINGS["control"], "Scans": "x"}))
     command = people.group_command(
-        root / "bids", out, models=["cnn3", "logistic"], epochs=1, atlas=atlas
+        root / "bids",
+        out,
+        models=["cnn3", "logistic"],
+        epochs=1,
+        atlas=atlas,
+        voxel_size=people.FINE,
     )
     ended = people.execute(command)
     outcome.tried += 1

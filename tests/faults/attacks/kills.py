@@ -35,7 +35,7 @@ def run(folder, count=100, seed=0, levels=LEVELS):
 
 
 def _attack_level(outcome, folder, level, count, draw):
-    commands = _prepare(folder, level)
+    commands = _prepare(folder, level, n=1 if count < 10 else 2)
     undisturbed = commands("undisturbed")
     begin = time.monotonic()
     ended = people.execute(undisturbed)
@@ -58,8 +58,8 @@ def _attack_level(outcome, folder, level, count, draw):
         _compare(outcome, folder, level, killed)
 
 
-def _prepare(folder, level):
-    """Write a dataset; give a function that gives the command of a run by its name."""
+def _prepare(folder, level, n):
+    """Write a dataset of n scans; give a function that gives the command of a run by its name."""
     if level == "group":
         prepared = people.write_study(folder / "bids", n=8)
 
@@ -70,7 +70,7 @@ def _prepare(folder, level):
             return people.group_command(folder / "bids", place, nprocs=2)
 
         return command
-    people.write_raw(folder / "bids", n=2)
+    people.write_raw(folder / "bids", n=n)
     return lambda name: people.participant_command(folder / "bids", folder / name / "out")
 
 

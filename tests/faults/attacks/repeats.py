@@ -8,9 +8,12 @@ from attacks import Outcome, people
 from attacks.contents import contents, differences
 
 NETWORK = {
-    "models": ["cnn3", "logistic"], "epochs": 2, "attributions": ["region_occlusion"],
+    "voxel_size": people.FINE,
+    "models": ["cnn3", "logistic"],
+    "epochs": 2,
+    "attributions": ["region_occlusion"],
     "baselines": ["brain_size", "shuffled"],
-}  # fmt: skip
+}
 
 
 def run(folder, count=8, seed=0, levels=("group", "participant")):
@@ -51,7 +54,7 @@ def _prepare(folder, level):
         return lambda out, *more, nprocs: people.participant_command(
             folder / "bids", folder / out, *more, nprocs=nprocs
         )
-    prepared = people.write_study(folder / "bids", n=12, maps=("T1w",))
+    prepared = people.write_study(folder / "bids", n=12, size=people.FINE)
 
     def command(out, *more, nprocs):
         shutil.copytree(prepared, folder / out / "out")
