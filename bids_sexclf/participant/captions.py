@@ -180,6 +180,22 @@ NUMBERS = {
         "{:.2f}",
         "correlation inside the brain; compare it with the other participants",
     ),
+    "coverage_t1w": (
+        "Coverage of the T1w",
+        "{:.0%}",
+        "of the template's brain was measured",
+    ),
+    "coverage_dwi": (
+        "Coverage of the diffusion series",
+        "{:.0%}",
+        "of the template's brain was measured",
+    ),
+    "orientation_known": (
+        "Left and right known",
+        "{:.0f}",
+        "1: the headers tell them; 0: qform and sform codes are 0, so that nothing can be said of "
+        "one side",
+    ),
     "snr": (
         "Signal-to-noise",
         "{:.1f}",

@@ -297,6 +297,7 @@ def _list_coverage(numbers):
     for name, entry in schema("quality").items():
         value = (numbers or {}).get(name)
         if "coverage" in name and isinstance(value, (int, float)):
-            unit = entry.get("Units", "")
-            lines.append(f"{value:.3g}{f' {unit}' if unit else ''}: {entry['Description']}")
+            share = entry.get("Maximum") == 1
+            amount = f"{value:.0%}" if share else f"{value:.3g} {entry.get('Units', '')}".strip()
+            lines.append(f"{amount}: {entry['Description']}")
     return lines

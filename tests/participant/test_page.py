@@ -201,3 +201,15 @@ def test_numbers_without_words_take_those_of_the_data_dictionary(tmp_path, monke
 def test_every_judged_number_has_a_limit_in_words_where_it_has_one(tmp_path):
     words = text_of(write(tmp_path, SOUND))
     assert "refused below 0.5" in words and "refused below 300 or above 2300" in words
+
+
+def test_coverage_is_in_the_box_where_it_was_measured(tmp_path, monkeypatch):
+    from bids_sexclf.participant import summary
+
+    entry = {"Format": "number", "Maximum": 1, "Description": "Share of the brain measured"}
+    known = summary.schema("quality") | {"coverage_dwi": entry}
+    monkeypatch.setattr(summary, "schema", lambda name: known)
+    numbers = SOUND | {"coverage_dwi": 0.68, "mask_cut_cm2": 12.4}
+    words = text_of(write(tmp_path, numbers, SOURCES | SERIES))
+    assert "68%: Share of the brain measured" in words and "on 12.4 cm²" in words
+    assert "Coverage of the diffusion series 68%" in words
