@@ -260,6 +260,11 @@ def _write_plainly(content):
     return f"{head}<pre>{escape(chr(10).join(told))}</pre>\n"
 
 
+def _sentence(words):
+    """Return words as a sentence: a capital first, a full stop last."""
+    return f"{words[:1].upper()}{words[1:].rstrip('.')}."
+
+
 def _find_figures(out, participant_id, session_id):
     """Return the pictures that exist: key to path."""
     keys = [key for entries in FIGURES.values() for key in entries]
@@ -289,7 +294,7 @@ def _place_figures(drawn, skipped):
     for section, entries in FIGURES.items():
         for key, (title, caption) in entries.items():
             if key in skipped:
-                sections.setdefault(section, []).append((key, title, skipped[key], None))
+                sections.setdefault(section, []).append((key, title, _sentence(skipped[key]), None))
             elif key in drawn:
                 sections.setdefault(section, []).append((key, title, caption, drawn[key]))
     return sections

@@ -217,12 +217,15 @@ def skipped_pictures(record, numbers):
     """
     if not numbers or not record.dwi:
         return {}
-    told = {f"{name}maps": f"Not made: {why}" for name, why in list_missing_models(numbers).items()}
+    told = {
+        f"{name}maps": f"{name} maps were not made: {why}"
+        for name, why in list_missing_models(numbers).items()
+    }
     denoise = _entry(numbers, "denoise")
     if denoise.get("method") == "none" and denoise.get("reason"):
-        told["denoised"] = f"Noise was not removed: {denoise['reason']}"
+        told["denoised"] = f"noise was not removed: {denoise['reason']}"
     if not record.dwi_done and not _entry(numbers, "distortion"):
-        told["dwidistortion"] = "Distortion was not corrected; the summary says why where it can."
+        told["dwidistortion"] = "distortion was not corrected; the summary says why where it can"
     return told
 
 
@@ -276,10 +279,8 @@ def _list_skipped(record, numbers):
         return [*lines, "no diffusion series: no maps of diffusion"]
     if not record.dwi:
         return lines
-    words = {f"{name}maps": f"{name} maps" for name in list_missing_models(numbers)}
-    words |= {"denoised": "noise"}
     told = skipped_pictures(record, numbers)
-    lines += [f"{word}: {told[key]}" for key, word in words.items() if key in told]
+    lines += [reason for key, reason in told.items() if key != "dwidistortion"]  # the note has it
     if "slice_outliers_percent" not in numbers:
         lines.append("slices were not judged: there are too few volumes")
     if "motion_mm" not in numbers:
