@@ -285,7 +285,7 @@ def _participant(bids_dir, out, run, preparation, study):
     if run.reports_only:
         print(f"{level.rewrite_reports(out, planned, preparation, _warn)} reports written")
         return PARTIAL if planned.excluded else 0
-    with Bar("preparing", "step") as bar:
+    with Bar("preparing", "step", rate=False) as bar:
         excluded = level.execute(bids_dir, out, run, preparation, planned, bar.update, _warn)
     _tell("failed", excluded[len(planned.excluded) :])
     done = len(planned.ready) + len(planned.finished) + len(planned.excluded) - len(excluded)
@@ -386,25 +386,34 @@ def _tell(what, rows, most=None):
         print(f"{what} {who}: {clean(reason, 1000)}", file=sys.stderr)
 
 
+PLAIN = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}s [{elapsed}{postfix}]"
+"""Shape of a progress line whose notes tell the time left."""
+
+
 class Bar:
     """A progress line with the time left, made when the first step is told.
 
     Parameters
     ----------
     title, unit : str
+    rate : bool
+        Foretell the time left by the steps that are over. Without it the notes tell it, for steps
+        that take unlike times.
     """
 
-    def __init__(self, title, unit):
-        self.title, self.unit, self.bar = title, unit, None
+    def __init__(self, title, unit, rate=True):
+        self.title, self.unit, self.rate, self.bar = title, unit, rate, None
 
     def update(self, done, total, note=None):
         """Tell that `done` of `total` steps are over."""
         from tqdm import tqdm
 
         if self.bar is None:
+            shape = {} if self.rate else {"bar_format": PLAIN}
             self.bar = tqdm(
-                total=total, desc=self.title, unit=self.unit, mininterval=1, dynamic_ncols=True
-            )
+                total=total, desc=self.title, unit=self.unit, mininterval=1, dynamic_ncols=True,
+                **shape,
+            )  # fmt: skip
         self.bar.total = total  # how much there is to do may become known on the way
         self.bar.update(done - self.bar.n)
         if isinstance(note, str):

@@ -10,6 +10,7 @@ from bids_sexclf.interfaces.ants import Carry
 from bids_sexclf.interfaces.given import Regrid, TakeSeries, UniteRuns
 from bids_sexclf.interfaces.images import Quality
 from bids_sexclf.interfaces.pictures import (
+    DrawColours,
     DrawFlicker,
     DrawGradients,
     DrawMaps,
@@ -17,6 +18,7 @@ from bids_sexclf.interfaces.pictures import (
     DrawResidual,
     DrawSeries,
     DrawTissues,
+    DrawVolume,
 )
 from bids_sexclf.layout import figure_name, name_of
 from bids_sexclf.motion.align import motion_gb
@@ -142,10 +144,10 @@ def _writer(row, record, *, out, preparation, road):
         participant_id=row["participant_id"],
         session_id=row["session_id"],
         sources=scans_of(row),
+        note=row.get("note") or "",
         taken_over={step: about(name)["title"] for step, name in record.done.items()},
         provenance=preparation.provenance(),
         road=road,
-        note=row.get("note"),
         sides_known=_knows_sides(record),
     )
 
@@ -461,12 +463,26 @@ def _draw_series(workflow, dwi_wf, maps_wf, quality, *, models, cuts):
             pictures.append((key, node))
     if "distortion_record" in list_records(dwi_wf):
         pictures += _draw_distortion(workflow, dwi_wf, cuts=cuts)
+    pictures += _draw_slices(workflow, dwi_wf, maps_wf, models=models, cuts=cuts)
     for model in models:
         node = Node(DrawMaps(cuts=cuts, model=FAMILIES[model].label), f"{model}maps", mem_gb=0.5)
         workflow.connect([(maps_wf, node, [("outputnode.maps", "in_files")])])
         workflow.connect([(dwi_wf, node, [("outputnode.mask", "mask")])])
         pictures.append((f"{model}maps", node))
     return pictures
+
+
+def _draw_slices(workflow, dwi_wf, maps_wf, *, models, cuts):
+    """Wire the pictures of the mean b0 and of the directions of diffusion; return them."""
+    b0 = Node(DrawVolume(cuts=cuts), "b0", mem_gb=0.5)
+    drawn = [("outputnode.b0", "in_file"), ("outputnode.mask", "mask")]
+    workflow.connect([(dwi_wf, b0, drawn)])
+    if "tensor" not in models:
+        return [("b0", b0)]
+    colours = Node(DrawColours(cuts=cuts), "colourfa", mem_gb=0.5)
+    workflow.connect([(dwi_wf, colours, [("outputnode.mask", "mask")])])
+    workflow.connect([(maps_wf, colours, [("outputnode.colours", "in_file")])])
+    return [("b0", b0), ("colourfa", colours)]
 
 
 def _first(paths):

@@ -16,7 +16,7 @@ from nipype.interfaces.base import (
 from nipype.interfaces.base import isdefined as _given
 
 from bids_sexclf.disk import whole, write_json
-from bids_sexclf.given.prepared import as_uri, describe
+from bids_sexclf.given.prepared import as_uri
 from bids_sexclf.layout import derivative, names, number_label, paths, sidecar, versions
 from bids_sexclf.participant.finished import read_object, remove_outputs
 from bids_sexclf.participant.register import ROADS
@@ -84,7 +84,7 @@ ABOUT = {
 }
 
 ANATOMY = ("t1w", "t1w_mask", "t1w_to_template")
-USED = {"anat": ANATOMY, "dwi": (*ANATOMY, "dwi", "dwi_mask", "maps")}
+USED = {"anat": ANATOMY, "dwi": (*ANATOMY, "dwi", "bval", "bvec", "dwi_mask", "maps")}
 """Folder of a file to the kinds of scans that went into it."""
 
 
@@ -118,7 +118,6 @@ class _WriteIn(BaseInterfaceInputSpec):
     dwi_mask = File(exists=True)
     covered_t1w = File(exists=True)
     covered_dwi = File(exists=True)
-    note = traits.Either(None, traits.Str, desc="of the worklist")
     sides_known = traits.Bool(True, usedefault=True, desc="headers tell left from right")
     distortion_warp = File(exists=True)
     dwi_transform = File(exists=True)
@@ -128,6 +127,7 @@ class _WriteIn(BaseInterfaceInputSpec):
     figure_names = traits.List(traits.Str)
     quality = File(exists=True, mandatory=True)
     made_from = traits.Dict({}, usedefault=True, desc="input to its size and sha256")
+    note = traits.Str("", usedefault=True, desc="what was chosen, left out or found wanting")
     plan = traits.Str("", usedefault=True, desc="digest of sidecars and corrections")
 
 
@@ -159,7 +159,8 @@ class WriteDerivatives(SimpleInterface):
                 self._put_map(Path(path), place)
         self._put_measures()
         for path, name in zip(given.figures or [], given.figure_names or [], strict=True):
-            self._copy(path, Path(given.participant_id, "figures", name))
+            if Path(path).stat().st_size:  # an empty one says that there was nothing to draw
+                self._copy(path, Path(given.participant_id, "figures", name))
         self._results["out_file"] = str(self._finish())
         return runtime
 
@@ -299,13 +300,13 @@ class WriteDerivatives(SimpleInterface):
             numbers=numbers,
             provenance=given.provenance,
             sources=given.sources,
-            note=given.note or describe(given.sources),
+            note=given.note,
         )
         self._written[page.name] = None  # it may be written again, and then have another size
         path = Path(given.out, derivative("quality", given.participant_id, session))
         self._remove_older(path)
         about = {"GeneratedWith": dict(given.provenance), "Scans": dict(given.sources)}
-        about["TakenOver"] = dict(given.taken_over)
+        about |= {"TakenOver": dict(given.taken_over), "Note": given.note}
         about |= {"Plan": given.plan, "Inputs": dict(given.made_from)}
         about["Outputs"] = dict(sorted(self._written.items()))
         if _given(given.runs):

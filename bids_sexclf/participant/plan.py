@@ -109,7 +109,29 @@ def plan(bids_dir, out, run, preparation, advance=None):
     shared = find_sources(template, run, preparation)
     places = find_places(bids_dir, out, template, kept, shared)
     rows = [row | plan_series(dataset, row, preparation) for row in good.to_dict("records")]
-    return _sort(rows, preparation, places, excluded, worklist, empty)
+    looked_at = with_checked(worklist, rows)
+    return _sort(rows, preparation, places, excluded, looked_at, empty)
+
+
+def with_checked(worklist, rows):
+    """Return the worklist with the scans and the notes that the check has left of its rows.
+
+    Parameters
+    ----------
+    worklist : pandas.DataFrame
+    rows : list of dict
+        Of those that passed the check.
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    checked = {(row["participant_id"], row["session_id"]): row for row in rows}
+    every = [
+        checked.get((row["participant_id"], row["session_id"]), row)
+        for row in worklist.to_dict("records")
+    ]
+    return worklist.__class__(every, columns=worklist.columns, dtype=object)
 
 
 def _sort(rows, preparation, places, excluded, worklist, empty):

@@ -283,3 +283,33 @@ def test_memory_is_planned_by_the_size_of_the_series(tmp_path):
         make_series(tmp_path / "dwi.nii", (40, 40, 40, 3), np.diag([-size, size, size, 1]))
         held = motion_gb(tmp_path / "dwi.nii")
         assert held == pytest.approx(5 * series_gb(tmp_path / "dwi.nii") / share)
+
+
+@pytest.mark.parametrize("kind", ["T1w and diffusion", "a session"])
+def test_every_step_that_runs_is_foretold_behind_what_it_needs(build, kind, tmp_path):
+    from bids_sexclf.participant.forecast import read_costs
+    from bids_sexclf.participant.graph import list_steps
+
+    workflow = build(kind)
+    whole = Workflow("whole")
+    whole.add_nodes([workflow])
+    row = {"participant_id": "sub-01", "bval": "dwi.bval", "bvec": "dwi.bvec"} | KINDS[kind]
+    steps = list_steps(whole, [row], {"root": tmp_path}, Preparation(template="T"))
+    runs = {
+        node.fullname
+        for node in whole._create_flat_graph().nodes()
+        if not isinstance(node.interface, IdentityInterface)
+    }
+    assert runs == set(steps)
+    assert {step.who for step in steps.values()} == {
+        "sub-01" if kind != "a session" else "sub-01_ses-1"
+    }
+    before = set()
+    for name, step in steps.items():
+        assert set(step.needs) <= before, name
+        before.add(name)
+    write = next(step for name, step in steps.items() if name.endswith(".write"))
+    assert any(need.endswith(".quality") for need in write.needs)
+    extract = next(step for name, step in steps.items() if name.endswith(".extract"))
+    assert not extract.needs or all("putnode" not in need for need in extract.needs)
+    assert not {step.kind for step in steps.values()} - set(read_costs()["steps"])
