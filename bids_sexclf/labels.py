@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from bids_sexclf.cells import WRITTEN_UNKNOWN
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.tables import read_tsv
 
@@ -95,7 +96,7 @@ def _read_text(path):
 
 def _read_table(path):
     """Read a TSV whose header may be spelt in capitals or with blanks."""
-    table = read_tsv(path, text=(*COLUMNS, "hemisphere"))
+    table = read_tsv(path, (*COLUMNS, "hemisphere"), WRITTEN_UNKNOWN)
     table.columns = [str(name).strip().lower() for name in table.columns]
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
