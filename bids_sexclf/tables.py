@@ -39,6 +39,8 @@ IDENTIFIERS = {
 }
 """Columns that hold identifiers in every table, and how each is spelled."""
 
+REMEDY = "Make it again with the stage that writes it."
+
 NAMELESS = "unnamed column"
 """Beginning of the name that a column of values without a name gets."""
 
@@ -318,7 +320,7 @@ def read_table(path, name, unknown=WRITTEN_UNKNOWN):
     return check_table(read_tsv(path, text, unknown), name, path)
 
 
-def check_table(frame, name, path="the table"):
+def check_table(frame, name, path="the table", remedy=REMEDY):
     """Return a table if it meets its data dictionary.
 
     Parameters
@@ -328,6 +330,8 @@ def check_table(frame, name, path="the table"):
         Name of the schema.
     path : path-like
         What to call the table in the message.
+    remedy : str
+        What to do about a table with faults.
 
     Returns
     -------
@@ -349,7 +353,7 @@ def check_table(frame, name, path="the table"):
     if faults:
         raise InputError(
             f"Found {path} with {len(faults)} fault(s): {'; '.join(faults)}. Needed a table as "
-            f"described in data/tables/{name}.json. Make it again with the stage that writes it."
+            f"described in data/tables/{name}.json. {remedy}"
         )
     return frame
 

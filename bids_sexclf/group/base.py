@@ -119,7 +119,7 @@ def chosen(run):
 
 
 def check_lists(study):
-    """Refuse a study that names something twice in one list.
+    """Refuse a study that names something twice in one list; numbers may be equal.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def check_lists(study):
     InputError
         A model that is named twice would be judged twice, as if more people had been tested.
     """
-    lists = {key: value for key, value in study if isinstance(value, (list, tuple))}
+    lists = {key: value for key, value in study if _holds_names(value)}
     lists |= {f"the map {name}": name.split("+") for name in study.maps if "+" in name}
     for key, values in lists.items():
         twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
@@ -139,6 +139,10 @@ def check_lists(study):
                 f"Found {', '.join(map(str, twice))} more than once in {key}, needed each name "
                 "once. Take the others out."
             )
+
+
+def _holds_names(value):
+    return isinstance(value, (list, tuple)) and all(isinstance(entry, str) for entry in value)
 
 
 def alone(desk):

@@ -13,7 +13,12 @@ from bids_sexclf import layout
 from bids_sexclf.anatomy.acpc import SPACE as NATIVE
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.group import _morphometry
-from bids_sexclf.group._excluded import find_locked, list_unprepared, write_excluded
+from bids_sexclf.group._excluded import (
+    find_locked,
+    list_left_out,
+    list_unprepared,
+    write_excluded,
+)
 from bids_sexclf.group._grids import (
     find_atlas_files,
     find_common_grids,
@@ -133,7 +138,8 @@ def run(desk, advance):
     found, spaces = find_maps(desk)
     space, resolution = _one_space(spaces)
     qualities, broken = read_quality(desk.derivatives, dict.fromkeys((*numbers(), *NUMBERS)))
-    verdicts, refused = judge_quality(desk, qualities)
+    sessions = {*found, *list_left_out(desk.derivatives)}
+    verdicts, refused = judge_quality(desk, qualities, sessions, people["participant_id"])
     measures, intracranial, unread = _morphometry.read_measures(desk, found)
     maps = desk.study.single_maps
     grids, odd = find_common_grids(desk.derivatives, found, maps)

@@ -11,7 +11,15 @@ from bids_sexclf.disk import whole
 from bids_sexclf.interfaces.pictures import DrawThumbnails
 from bids_sexclf.layout import figure_name, name_of
 from bids_sexclf.participant.report import NUMBERS
-from bids_sexclf.quality import RATINGS, flag, judge, numbers, read_limits, read_quality
+from bids_sexclf.quality import (
+    RATINGS,
+    find_verdict,
+    flag,
+    judge,
+    numbers,
+    read_limits,
+    read_quality,
+)
 from bids_sexclf.quality import read_ratings as read_verdicts
 from bids_sexclf.tables import read_table, schema
 
@@ -122,7 +130,8 @@ def _gather_rows(out, names):
             "marks": [""] * len(names),
         }
     for who, row in rows.items():
-        row["verdict"], row["comment"] = ratings.get(who, ("", ""))
+        verdict, row["comment"] = find_verdict(ratings, *who)
+        row["verdict"] = verdict or ""
     return [rows[who] for who in sorted(rows, key=lambda who: (who[0], who[1] or ""))], notes
 
 

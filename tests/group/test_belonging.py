@@ -12,7 +12,7 @@ from bids_sexclf import layout
 from bids_sexclf.errors import GridError, InputError
 from bids_sexclf.group import base
 from bids_sexclf.group._jobs import check_fitted, list_jobs
-from bids_sexclf.settings import Run
+from bids_sexclf.settings import Run, Study
 from bids_sexclf.volumes import load, save
 
 TABLES = {"predictions.tsv", "scores.tsv", "comparisons.tsv", "attributions.tsv", "report.html"}
@@ -176,6 +176,10 @@ def test_folds_that_do_not_exist_are_refused(study, folds):
 def test_a_name_that_is_given_twice_is_refused(study, names):
     with pytest.raises(InputError, match="more than once in"):
         study(**names)
+
+
+def test_numbers_of_a_list_may_be_equal():
+    base.check_lists(Study(split="fixed", parts=[831, 100, 100], crop=[64, 64, 64]))
 
 
 def test_a_model_that_is_also_a_baseline_is_judged_once(study):
