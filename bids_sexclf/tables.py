@@ -39,6 +39,9 @@ IDENTIFIERS = {
 }
 """Columns that hold identifiers in every table, and how each is spelled."""
 
+LONGEST_CELL = 2**31 - 1
+"""Characters of a cell; the csv module would refuse cells of 131072."""
+
 REMEDY = "Make it again with the stage that writes it."
 
 NAMELESS = "unnamed column"
@@ -214,6 +217,7 @@ def _separator(path, content):
 def _split_header(content, separator):
     """Return the cells of the header, and the lines with text; refuse lines of other lengths."""
     if '"' in content:
+        csv.field_size_limit(LONGEST_CELL)
         rows = list(csv.reader(StringIO(content), delimiter=separator, strict=True))
         if separator == "\t" and any("\n" in cell for row in rows for cell in row):
             raise ValueError("a cell goes over several lines: a quotation mark is missing")
