@@ -11,7 +11,10 @@ from bids_sexclf.tables import schema
 
 
 def find_ratings(desk):
-    """Name the file of a person's verdicts: the study's own, or that of the output folder.
+    """Name the file of a person's verdicts: the study's own, or that of an output folder.
+
+    The group level may write elsewhere than the participant level: then the file may lie in
+    either folder.
 
     Parameters
     ----------
@@ -22,7 +25,8 @@ def find_ratings(desk):
     pathlib.Path
         It need not exist.
     """
-    return desk.study.ratings or desk.derivatives / RATINGS
+    beside = desk.folder.parent / RATINGS
+    return desk.study.ratings or (beside if beside.exists() else desk.derivatives / RATINGS)
 
 
 def judge_quality(desk, table, sessions=(), people=()):
@@ -48,14 +52,11 @@ def judge_quality(desk, table, sessions=(), people=()):
     Raises
     ------
     InputError
-        If there is no such file as ``ratings``, or if it holds a verdict on nobody.
+        If there is no such file as ``ratings``, if two output folders hold verdicts, or if there
+        is a verdict on nobody.
     """
     study = desk.study
-    if study.ratings is not None and not study.ratings.exists():
-        raise InputError(
-            f"Found no {study.ratings}, needed the verdicts that the setting ratings names. "
-            "Correct the path, or leave it out."
-        )
+    _check_file(desk)
     ratings = read_ratings(find_ratings(desk))
     keys = list(zip(table["participant_id"], table["session_id"], strict=True))
     _check_persons(ratings, {*keys, *sessions}, set(people), find_ratings(desk))
@@ -66,6 +67,23 @@ def judge_quality(desk, table, sessions=(), people=()):
         if gate in ("refused", "rejected")
     }
     return verdicts, refused
+
+
+def _check_file(desk):
+    """Refuse verdicts that are not where the study says, or that lie in two places."""
+    study = desk.study
+    if study.ratings is not None and not study.ratings.exists():
+        raise InputError(
+            f"Found no {study.ratings}, needed the verdicts that the setting ratings names. "
+            "Correct the path, or leave it out."
+        )
+    beside, prepared = desk.folder.parent / RATINGS, desk.derivatives / RATINGS
+    if study.ratings is None and beside.resolve() != prepared.resolve():
+        if beside.exists() and prepared.exists():
+            raise InputError(
+                f"Found verdicts in {beside} and in {prepared}, needed one file. Name the one that "
+                "counts by the setting ratings, or remove the other."
+            )
 
 
 def _check_persons(ratings, sessions, people, path):

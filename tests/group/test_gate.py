@@ -2,12 +2,14 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
 from bids_sexclf import layout
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import base
+from bids_sexclf.settings import Run, Study
 
 FACE = {"brain_volume_ml": 1073.0, "registration_agreement": 0.285, "snr": 2.2}
 
@@ -111,3 +113,17 @@ def test_a_number_of_hundreds_of_digits_costs_its_participant_only(dataset, run_
     desk = run_study(dataset, ["cohort"])
     assert studied(desk) == set(range(12)) - {3, 8}
     assert "sub-003_quality.json" in desk.read("excluded")["reason"][0]
+
+
+def test_verdicts_beside_the_study_count_where_others_prepared_the_maps(dataset, tmp_path):
+    prepared, out = dataset / "derivatives" / "out", tmp_path / "elsewhere"
+    out.mkdir()
+    (out / "ratings.tsv").write_text("participant_id\tverdict\n003\texclude\n")
+    study = Study(voxel_size=5.0, n_folds=2)
+    run = Run(nprocs=1, derivatives=[f"bids_sexclf={prepared}"])
+    desk = base.Desk.at(dataset, out, run, study)
+    base.run_stage(desk, "cohort")
+    assert studied(desk) == set(range(12)) - {3, 8}
+    rate(dataset, ("sub-003", "n/a", "use", "fine"))
+    with pytest.raises(InputError, match="needed one file"):
+        base.run_stage(replace(desk, run=run.model_copy(update={"first": "cohort"})), "cohort")
