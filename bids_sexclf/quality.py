@@ -84,7 +84,10 @@ def _read_numbers(path, entries):
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise ValueError("it holds no names and numbers")
-    return [_check_number(name, content.get(name), entry) for name, entry in entries.items()]
+    values = [_check_number(name, content.get(name), entry) for name, entry in entries.items()]
+    if np.isnan(values).all():
+        raise ValueError("it holds none of the quality numbers")
+    return values
 
 
 def _check_number(name, value, entry):
@@ -336,5 +339,5 @@ def _decide(broken, verdict, comment):
         return "accepted", f"{'; '.join(broken)}; a person's verdict in {RATINGS} is use{said}"
     return "refused", (
         f"{'; '.join(broken)}. Look at the participant's page; if the scan is right, rate it "
-        f"'use' in {RATINGS}, or change quality_limits"
+        f"'use' in {RATINGS}, or change quality_limits or quality_outliers"
     )

@@ -38,11 +38,12 @@ def write_quality(out, person, content):
 
 def test_a_damaged_file_costs_its_participant_only(tmp_path):
     write_quality(tmp_path, "sub-01", GOOD)
-    for person, content in (("sub-02", '{"snr": '), ("sub-03", "[1]"), ("sub-04", {"snr": "high"})):
+    damaged_files = {"sub-02": '{"snr": ', "sub-03": "[1]", "sub-04": {"snr": "high"}, "sub-05": {}}
+    for person, content in damaged_files.items():
         write_quality(tmp_path, person, content)
     table, damaged = read_quality(tmp_path)
     assert table["participant_id"].tolist() == ["sub-01"] and table["snr"].tolist() == [12.0]
-    assert sorted(person for person, _ in damaged) == ["sub-02", "sub-03", "sub-04"]
+    assert sorted(person for person, _ in damaged) == list(damaged_files)
     assert "sub-02_quality.json" in damaged["sub-02", None]
 
 

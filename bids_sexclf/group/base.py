@@ -311,9 +311,10 @@ def findings(desk):
         name, title = ("auc", "AUC") if desk.study.target == "sex" else ("mae", "error in years")
         scores = desk.read("scores").query(f"score == '{name}' and part == 'test'")
         for row in scores.itertuples():
-            interval = f"[{row.ci_low:.2f}, {row.ci_high:.2f}]"
             who = name_pair(row.model, row.map)
-            lines.append(f"{who}: {title} {row.estimate:.2f} {interval}, p {row.p:.2g}, n {row.n}")
+            interval = f" [{row.ci_low:.2f}, {row.ci_high:.2f}]"
+            interval = interval if row.ci_low == row.ci_low else ""  # a constant score has none
+            lines.append(f"{who}: {title} {row.estimate:.2f}{interval}, p {row.p:.2g}, n {row.n}")
     if (desk.folder / "regions.tsv").exists():
         regions = desk.read("regions").query("n_participants > 0")
         for (model, which), rows in regions.groupby(["model", "map"], sort=False):
