@@ -5,6 +5,13 @@ import re
 from pathlib import Path
 
 from bids_sexclf.errors import InputError
+from bids_sexclf.layout.content import (
+    choose_content,
+    find_partial,
+    keep_magnitudes,
+    read_content,
+    tell_way,
+)
 from bids_sexclf.layout.entities import ENTITIES, label, parse_name
 from bids_sexclf.layout.filters import check_filters
 
@@ -24,6 +31,13 @@ SCANS = (
     "maps",
 )
 """Columns of the worklist that hold paths; the last six are only what others have prepared."""
+
+
+MOST_NAMES = 3
+"""Scans named of those that were not chosen."""
+
+NO_SESSION = object()
+"""Stands for what lies beside the sessions of a participant who has some."""
 
 
 def paths(cell):
@@ -76,8 +90,12 @@ def find_scans(dataset, participants=None, sessions=None, filters=None, others=(
         own = sorted(set(held[participant]) & set(known))
         if sessions and not own:
             continue
-        for session in own or [None]:
-            rows.append(_row(dataset, participant, session, filters, first))
+        new = [_row(dataset, participant, session, filters, first) for session in own or [None]]
+        for row in new:
+            _borrow_t1w(dataset, row, held[participant], filters, first)
+        if own and not sessions:
+            new += _outside_sessions(dataset, participant, new, own, filters, first)
+        rows += new
     columns = ["participant_id", "session_id", *SCANS, "note"]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
@@ -108,6 +126,47 @@ def _existing(asked, known, entity, flag):
     return [entry for entry in known if entry in asked]
 
 
+def _outside_sessions(dataset, participant, rows, sessions, filters, first):
+    """Make a row of scans that lie beside the sessions, where no session uses them."""
+    row = _row(dataset, participant, NO_SESSION, filters, first)
+    used = {path for other in rows for path in paths(other["t1w"])}
+    if not row["dwi"] and set(paths(row["t1w"])) <= used:
+        return []
+    _borrow_t1w(dataset, row, sessions, filters, first)
+    return [row]
+
+
+def _borrow_t1w(dataset, row, sessions, filters, first):
+    """Give a diffusion series without a T1w that of the participant's nearest other session.
+
+    What lies beside the sessions comes first; of two sessions as near the earlier one.
+    """
+    if row["t1w"] or not row["dwi"]:
+        return
+    given, ordered = filters.get("t1w", {}), sorted(sessions)
+    every = _scans(dataset, label(row["participant_id"], "sub"), None, "T1w", given)
+    every, _ = keep_magnitudes(dataset, every)
+    groups = {}
+    for path in every:
+        groups.setdefault(parse_name(path)[0].get("ses"), []).append(path)
+    if not groups:
+        return
+    session = row["session_id"] and label(row["session_id"], "ses")
+    place = ordered.index(session) if session in ordered else 0
+
+    def distance(name):
+        index = ordered.index(name) if name in ordered else 0
+        return name is not None, abs(index - place), index
+
+    source = min(groups, key=distance)
+    scans, note = choose_scans(groups[source], _together(given), "t1w" in first, "t1w")
+    row["t1w"] = SEVERAL.join(os.path.relpath(path, dataset.root) for path in scans)
+    home = "from beside the sessions" if source is None else f"of ses-{source}"
+    there = row["session_id"] or "what lies beside the sessions"
+    notes = [row["note"], f"T1w {home} ({Path(scans[0]).name}), as {there} has none", note]
+    row["note"] = "; ".join(filter(None, notes))
+
+
 def _row(dataset, participant, session, filters, first):
     """One row of the worklist, of what lies in the dataset."""
     found = {kind: [] for kind in ("t1w", "dwi")}
@@ -115,7 +174,9 @@ def _row(dataset, participant, session, filters, first):
     for kind, suffix in (("t1w", "T1w"), ("dwi", "dwi")):
         given = filters.get(kind, {})
         scans = _scans(dataset, participant, session, suffix, given)
-        found[kind], note = choose_scans(scans, _together(given), kind in first)
+        magnitudes, parts = keep_magnitudes(dataset, scans)
+        notes += parts
+        found[kind], note = choose_scans(magnitudes, _together(given), kind in first, kind)
         notes.append(note)
         every = _scans(dataset, participant, session, suffix, {}) if given and not scans else []
         if every:
@@ -129,7 +190,11 @@ def _row(dataset, participant, session, filters, first):
         kind: SEVERAL.join(os.path.relpath(path, dataset.root) for path in whole) or None
         for kind, whole in found.items()
     }
-    row = {"participant_id": f"sub-{participant}", "session_id": session and f"ses-{session}"}
+    named = session and session is not NO_SESSION
+    row = {
+        "participant_id": f"sub-{participant}",
+        "session_id": f"ses-{session}" if named else None,
+    }
     row |= dict.fromkeys(SCANS) | cells
     return row | {"note": "; ".join(filter(None, (*notes, note))) or None}
 
@@ -137,7 +202,11 @@ def _row(dataset, participant, session, filters, first):
 def _scans(dataset, participant, session, suffix, filters):
     """List the scans of one kind that the filter lets pass."""
     query = {"suffix": suffix, "extension": [".nii.gz", ".nii"], "subject": participant}
-    if session:
+    if session is NO_SESSION:
+        from bids.layout import Query
+
+        query["session"] = Query.NONE
+    elif session:
         query["session"] = session
     return [scan.path for scan in dataset.get(**(query | filters), invalid_filters="allow")]
 
@@ -151,7 +220,7 @@ def _together(filters):
     ]
 
 
-def choose_scans(scans, together=(), only_first=False):
+def choose_scans(scans, together=(), only_first=False, kind=None):
     """Choose one scan, with all its runs: that with the plainest name.
 
     Parameters
@@ -161,33 +230,61 @@ def choose_scans(scans, together=(), only_first=False):
         Entities whose labels may differ between the parts of one scan, beside ``run``.
     only_first : bool
         Leave the further runs.
+    kind : {"t1w", "dwi"}, optional
+        Key of the filter that can choose another. Of several ``t1w`` the headers are read: what
+        measures most comes first, among equals the plainest name.
 
     Returns
     -------
     list
         The runs in the order of their names; empty without any scan.
     str or None
-        What was chosen, where there was a choice.
+        What was chosen, where there was a choice, and how to choose another.
     """
     scans, twins = _without_twins(scans)
     groups = {}
     for path in sorted(scans, key=lambda path: (len(Path(path).name.split("_")), str(path))):
         entities, _, _ = parse_name(path)
-        key = tuple(pair for pair in entities.items() if pair[0] not in ("run", *together))
+        alike = ("run", "part", *together)
+        key = tuple(pair for pair in entities.items() if pair[0] not in alike)
         groups.setdefault(key, []).append(path)
     if not groups:
         return [], None
-    runs = groups[min(groups, key=lambda key: (len(key), key))]
-    # A name without run stands before run-2.
-    runs.sort(key=lambda path: (int("0" + re.sub(r"\D", "", _run(path))), str(path)))
+    ordered = [groups[key] for key in sorted(groups, key=lambda key: (len(key), key))]
+    for runs in ordered:  # a name without run stands before run-2
+        runs.sort(key=lambda path: (int("0" + re.sub(r"\D", "", _run(path))), str(path)))
+    every = sum(ordered, [])
+    contents = {path: read_content(path) for path in every} if kind == "t1w" and every[1:] else {}
+    partial = find_partial(ordered, contents)
+    ordered = [[path for path in runs if path not in partial] for runs in ordered]
+    choice = choose_content(ordered, contents)
+    runs = ordered[choice]
     chosen = runs[:1] if only_first else runs
     stems = {str(path).removesuffix(".gz") for path in chosen}
     notes = [f"{Path(path).name}.gz and not {Path(path).name}" for path in twins if path in stems]
-    if len(groups) > 1:
-        notes.append(f"{Path(runs[0]).name}, the plainest of {len(groups)}")
+    if len(ordered) > 1:
+        notes.append(_tell_choice(ordered, choice, contents, kind))
     if len(runs) > 1:
         notes.append(f"{len(chosen)} of {len(runs)} runs of {Path(runs[0]).name}")
+    notes += [f"without {Path(path).name} ({contents[path].words})" for path in partial]
     return chosen, "; ".join(notes) or None
+
+
+def _tell_choice(groups, choice, contents, kind):
+    """Say which scan was chosen among several names, why, and how to choose another."""
+    chosen, others = groups[choice], groups[:choice] + groups[choice + 1 :]
+    why = "which measures most" if choice else "the plainest"
+    told = f"{Path(chosen[0]).name}, {why} of {len(groups)}"
+    if kind is None:
+        return told
+    left = []
+    for path, *_ in others[:MOST_NAMES]:
+        about = [contents[path].words] if contents.get(path) else []
+        about += [] if left else [tell_way(kind, path, chosen)]  # one example says it all
+        about = "; ".join(filter(None, about))
+        left.append(Path(path).name + (f" ({about})" if about else ""))
+    more = f" and {len(others) - MOST_NAMES} more" if len(others) > MOST_NAMES else ""
+    return f"{told}, and not {', '.join(left)}{more}"
 
 
 def _without_twins(scans):

@@ -21,6 +21,7 @@ from bids_sexclf.interfaces.pictures import (
 from bids_sexclf.layout import figure_name, name_of
 from bids_sexclf.motion.align import motion_gb
 from bids_sexclf.participant.anat import init_anat_wf
+from bids_sexclf.participant.coverage import connect_dwi_coverage, connect_t1w_coverage
 from bids_sexclf.participant.distortion import init_correction_wf
 from bids_sexclf.participant.dwi import init_dwi_wf, list_records
 from bids_sexclf.participant.given import (
@@ -35,7 +36,7 @@ from bids_sexclf.participant.morphometry import init_morphometry_wf
 from bids_sexclf.participant.native import init_native_wf
 from bids_sexclf.participant.outputs import WriteDerivatives
 from bids_sexclf.participant.register import choose_road, init_register_wf
-from bids_sexclf.volumes import series_gb
+from bids_sexclf.volumes import knows_sides, series_gb
 
 SERIES = ("dwi", "bval", "bvec")
 
@@ -97,6 +98,7 @@ def init_participant_wf(
             template=references["brain"],
             template_mask=references["mask"],
             white=references["white"],
+            facts={"orientation_known": float(_knows_sides(record))},
         ),
         "quality",
         mem_gb=0.5,
@@ -108,6 +110,7 @@ def init_participant_wf(
         anat_wf = choose_anat_wf(record, **places, **common, **maps)
         _feed_t1w(workflow, anat_wf, write, record, preparation)
         pictures += _connect_anat(workflow, anat_wf, quality, write, references, cuts=cuts)
+        connect_t1w_coverage(workflow, anat_wf, quality, write, references["brain"])
         pictures += _connect_native(
             workflow, anat_wf, quality, write, row=row, atlases=atlases, cuts=cuts, **places,
             **common, **maps,
@@ -142,7 +145,14 @@ def _writer(row, record, *, out, preparation, road):
         taken_over={step: about(name)["title"] for step, name in record.done.items()},
         provenance=preparation.provenance(),
         road=road,
+        note=row.get("note"),
+        sides_known=_knows_sides(record),
     )
+
+
+def _knows_sides(record):
+    """Return whether the headers of all scans tell left from right."""
+    return all(map(knows_sides, (*record.t1w, *record.dwi, *record.maps.values())))
 
 
 def choose_anat_wf(record, *, template, grid_file, preparation, threads, tissue_maps=()):
@@ -157,7 +167,7 @@ def choose_anat_wf(record, *, template, grid_file, preparation, threads, tissue_
 def choose_register_wf(road, *, template, grid_file, preparation, threads):
     """Choose the maps' road to the group grid."""
     if road == "aligned":
-        return init_given_register_wf(grid_file=grid_file)
+        return init_given_register_wf(grid_file=grid_file, covers=True)
     return init_register_wf(
         road=road,
         template=template,
@@ -316,6 +326,7 @@ def _connect_series(
     maps_wf = init_maps_wf(preparation=preparation, threads=threads)
     _feed_dwi(workflow, dwi_wf, quality, write, record=record, row=row, anat_wf=anat_wf)
     _connect_dwi(workflow, through, dwi_wf, maps_wf, register_wf, quality, write)
+    connect_dwi_coverage(workflow, dwi_wf, register_wf, quality, write)
     aligned = road == "aligned"
     pictures = _draw_dwi(
         workflow, through, dwi_wf, register_wf, references, cuts=cuts, aligned=aligned

@@ -39,6 +39,8 @@ SINGLE = {
     "bval": "dwi_bval",
     "bvec": "dwi_bvec",
     "dwi_mask": "dwi_mask",
+    "covered_t1w": "t1w_coverage",
+    "covered_dwi": "dwi_coverage",
     "distortion_warp": "distortion_warp",
 }
 """Input of the node to its entry in ``data/names.json``."""
@@ -65,6 +67,16 @@ ABOUT = {
     "dseg": {"Description": "Tissues by T1w intensity; indices as in the table beside it"},
     "dwi": {"Description": "Aligned diffusion volumes", "SkullStripped": False},
     "dwi_mask": {"Type": "Brain", "Description": "Brain mask on the mean b=0 volume"},
+    "covered_t1w": {
+        "Type": "ROI",
+        "Description": "Where the T1w has measured, on the group grid; elsewhere the 0 of images "
+        "in this space means that nothing is known",
+    },
+    "covered_dwi": {
+        "Type": "ROI",
+        "Description": "Where the diffusion series has measured, on the group grid; elsewhere the "
+        "0 of maps in this space means that nothing is known",
+    },
     "distortion_warp": {
         "Description": "Displacement field that ANTs applies to remove susceptibility distortion",
         "Units": "mm",
@@ -104,6 +116,10 @@ class _WriteIn(BaseInterfaceInputSpec):
     bval = File(exists=True)
     bvec = File(exists=True)
     dwi_mask = File(exists=True)
+    covered_t1w = File(exists=True)
+    covered_dwi = File(exists=True)
+    note = traits.Either(None, traits.Str, desc="of the worklist")
+    sides_known = traits.Bool(True, usedefault=True, desc="headers tell left from right")
     distortion_warp = File(exists=True)
     dwi_transform = File(exists=True)
     maps = InputMultiObject(File(exists=True))
@@ -195,6 +211,10 @@ class WriteDerivatives(SimpleInterface):
             "GeneratedWith": dict(given.provenance),
             "Versions": versions(),
         }
+        if not given.sides_known:
+            content["LeftRight"] = (
+                "unknown: the header of a scan tells no orientation (qform and sform codes are 0)"
+            )
         if given.taken_over:
             content["TakenOver"] = dict(given.taken_over)
         if "space-" in path.name:
@@ -279,7 +299,7 @@ class WriteDerivatives(SimpleInterface):
             numbers=numbers,
             provenance=given.provenance,
             sources=given.sources,
-            note=describe(given.sources),
+            note=given.note or describe(given.sources),
         )
         self._written[page.name] = None  # it may be written again, and then have another size
         path = Path(given.out, derivative("quality", given.participant_id, session))

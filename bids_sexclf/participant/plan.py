@@ -1,6 +1,6 @@
 """Plan a run of the participant level: find the scans, check them, see what is there already."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bids_sexclf import layout, resources
 from bids_sexclf.errors import InputError
@@ -14,10 +14,10 @@ from bids_sexclf.given.offers import (
 from bids_sexclf.given.prepared import fill
 from bids_sexclf.participant.failures import reason_of_fault
 from bids_sexclf.participant.finished import find_places, judge
+from bids_sexclf.participant.nobody import drop_empty, refuse_all
 from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.participant.references import find_sources
 from bids_sexclf.participant.series import plan_series
-from bids_sexclf.people import lacks_labels
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ class Plan:
         participant_id, session_id, reason: those of `ready` that an earlier run has prepared.
     places : dict
         Where inputs lie, as `finished.find_places` gives it.
+    empty : list of str
+        Sessions without a T1w and without a diffusion series, of participants who have other
+        sessions: nothing is to be prepared there.
     """
 
     ready: list
@@ -46,6 +49,7 @@ class Plan:
     worklist: object
     again: list
     places: dict
+    empty: list = field(default_factory=list)
 
 
 def plan(bids_dir, out, run, preparation, advance=None):
@@ -66,8 +70,8 @@ def plan(bids_dir, out, run, preparation, advance=None):
     Raises
     ------
     InputError
-        If the dataset, a label or a filter cannot be used, no participant is usable, or the output
-        was made with other choices.
+        If the dataset, a label or a filter cannot be used, or the output was made with other
+        choices; or, but for a dry run, if no participant is usable.
     ToolError
         If the template, or a program asked for, is not at hand.
     """
@@ -78,9 +82,11 @@ def plan(bids_dir, out, run, preparation, advance=None):
         dataset = layout.PlainFolder(bids_dir)
     else:
         dataset = layout.open_dataset(
-            bids_dir, validate=not run.skip_bids_validation, database_dir=run.bids_database_dir
+            bids_dir,
+            validate=not run.skip_bids_validation,
+            database_dir=None if run.dry_run else run.bids_database_dir,  # it would be written
         )
-    worklist = make_worklist(dataset, folders, run, preparation)
+    worklist, empty = drop_empty(make_worklist(dataset, folders, run, preparation))
     if worklist.empty:
         raise InputError(
             f"Found no T1w and no diffusion series in {bids_dir}, needed sub-*/anat/*_T1w.nii.gz "
@@ -96,22 +102,17 @@ def plan(bids_dir, out, run, preparation, advance=None):
         folders=folders,
         preparation=preparation,
     )
-    if good.empty:
-        reasons = "; ".join(excluded["participant_id"] + ": " + excluded["reason"])
-        unlabelled = not run.allow_unlabelled and excluded["reason"].map(lacks_labels).any()
-        way = " --allow-unlabelled prepares those of unknown sex or age." if unlabelled else ""
-        raise InputError(
-            f"Found no usable participant among {len(worklist)} ({reasons}), needed at least one. "
-            f"Mend the scans or the tables named.{way}"
-        )
+    excluded = excluded.to_dict("records")
+    if good.empty and not run.dry_run:
+        raise refuse_all(excluded, run)
     kept = {name: path for name, path in folders.items() if read_by_participant(name)}
     shared = find_sources(template, run, preparation)
     places = find_places(bids_dir, out, template, kept, shared)
     rows = [row | plan_series(dataset, row, preparation) for row in good.to_dict("records")]
-    return _sort(rows, preparation, places, excluded.to_dict("records"), worklist)
+    return _sort(rows, preparation, places, excluded, worklist, empty)
 
 
-def _sort(rows, preparation, places, excluded, worklist):
+def _sort(rows, preparation, places, excluded, worklist, empty):
     """Sort rows by what is to be done: to prepare, finished, or not to be read at all."""
     ready, finished, again = [], [], []
     for row in rows:
@@ -124,7 +125,7 @@ def _sort(rows, preparation, places, excluded, worklist):
         (finished if verdict.finished else ready).append(row)
         if verdict.reason:
             again.append(who | {"reason": verdict.reason})
-    return Plan(ready, finished, excluded, worklist, again, places)
+    return Plan(ready, finished, excluded, worklist, again, places, empty)
 
 
 def check_tools(preparation):

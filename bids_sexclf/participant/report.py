@@ -169,6 +169,16 @@ NUMBERS = {
         "{:.2f}",
         "correlation inside the brain; compare it with the other participants",
     ),
+    "coverage_t1w": (
+        "Coverage of the T1w",
+        "{:.0%}",
+        "of the template's brain was measured; below 85 % the group level leaves it out",
+    ),
+    "coverage_dwi": (
+        "Coverage of the diffusion series",
+        "{:.0%}",
+        "of the template's brain was measured; below 85 % the group level leaves it out",
+    ),
     "snr": ("Signal-to-noise", "{:.1f}", "mean over standard deviation inside white matter"),
     "distortion_agreement_before": (
         "Agreement before distortion correction",

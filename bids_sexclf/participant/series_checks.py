@@ -10,7 +10,8 @@ from bids_sexclf.given.prepared import source_of
 from bids_sexclf.layout import paths
 from bids_sexclf.layout.dataset import bad_sidecars_of
 from bids_sexclf.participant.series import plan_series
-from bids_sexclf.volumes import inspect
+from bids_sexclf.volumes import inspect, knows_sides, measure_shear
+from bids_sexclf.volumes.orientation import MOST_SHEAR_MM
 
 DWI_FIELDS = ("PhaseEncodingDirection", "TotalReadoutTime")
 """What distortion correction will ask of a series; its absence is noted, and leaves nobody out."""
@@ -114,6 +115,35 @@ def twin_faults(path, image):
     if other == path or not other.exists() or inspect(other).fingerprint == image.fingerprint:
         return []
     return [f"lies beside {other.name}, which holds other voxels; needed one scan. Remove one"]
+
+
+def orientation_notes(path):
+    """Say what a header leaves open about a scan's orientation.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    list of str
+    """
+    import nibabel as nib
+
+    path, notes = Path(path), []
+    if not knows_sides(path):
+        notes.append(
+            f"{path.name} tells no orientation (qform and sform codes are 0): its left and right "
+            "are unknown"
+        )
+    try:
+        image = nib.load(path)
+        shear = measure_shear(image.shape, image.affine)
+    except Exception:  # nibabel raises many kinds on a damaged header; told elsewhere
+        return notes
+    if MOST_SHEAR_MM < shear < float("inf"):
+        notes.append(f"{path.name} has sheared axes ({shear:.1f} mm at a corner), resampled")
+    return notes
 
 
 def fieldmap_faults(images):
