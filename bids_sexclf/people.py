@@ -93,8 +93,8 @@ def read_participants(bids_dir, labelled=True, coding=None):
     people = pd.DataFrame(
         {name: raw[column] if column else None for name, column in source.items()}, dtype=object
     )
-    people["family_id"] = _one_case(people["family_id"])
-    people["site"] = _one_case(people["site"])
+    people["family_id"] = _spell_alike(people["family_id"])
+    people["site"] = _spell_alike(people["site"])
     sexes, faults = _read_sexes(raw, source, about, coding, path, labelled)
     years, bands, wrong = _read_ages(people, about.get(plain_name(source["age"] or ""), {}), path)
     people = people.drop(columns="age").assign(sex=sexes, age_years=years, age_band=bands)
@@ -191,12 +191,19 @@ def _read_sidecar(path):
         ) from fault
 
 
-def _one_case(names):
-    """Spell names in one way; those that differ in case only as the first of them."""
+def _spell_alike(names):
+    """Spell names in one way; those that differ in case or leading zeros as the first of them.
+
+    Spreadsheets take leading zeros away from some cells of a column: 07 beside 7 is one family.
+    """
     names, first = names.map(identifier, na_action="ignore"), {}
     for name in names.dropna().unique():
-        first.setdefault(name.casefold(), name)
-    return names.map(lambda name: first[name.casefold()], na_action="ignore")
+        first.setdefault(_plain(name), name)
+    return names.map(lambda name: first[_plain(name)], na_action="ignore")
+
+
+def _plain(name):
+    return name.casefold() if not name.isdecimal() else name.lstrip("0") or "0"
 
 
 def _read_sexes(raw, source, about, coding, path, labelled):

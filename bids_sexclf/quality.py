@@ -15,12 +15,17 @@ import numpy as np
 from bids_sexclf import layout
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.stats.outliers import LIMIT, find_outliers
-from bids_sexclf.tables import read_table, schema
+from bids_sexclf.tables import check_table, read_tsv, schema
 
 RATINGS = "ratings.tsv"
 """Name of the table of verdicts, in the output folder."""
 
 KEYS = ["participant_id", "session_id"]
+
+LIMIT_WORDS = re.compile(
+    r"\s*(\w+)\s*(>=|<=)\s*(none|[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*"
+)
+"""A limit in a study's settings: name of a number, direction, number or ``none``."""
 
 
 def numbers():
@@ -103,19 +108,25 @@ def _read_numbers(content, entries):
         content = json.loads(content.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise ValueError("it holds no names and numbers")
-    return [_check_number(name, content.get(name), entry) for name, entry in entries.items()]
+    values = [_check_number(name, content.get(name), entry) for name, entry in entries.items()]
+    if np.isnan(values).all():
+        raise ValueError("it holds none of the quality numbers")
+    return values
 
 
 def _check_number(name, value, entry):
     """Return a value as a number within its bounds; not a number where it is unknown."""
     if value is None:
         return np.nan
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or np.isinf(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"{name} is {str(value)[:40]!r}, needed a number")
+    value = float(value)  # a whole number of hundreds of digits is none: an OverflowError
+    if np.isinf(value):
+        raise ValueError(f"{name} is infinite, needed a number")
     least, most = entry.get("Minimum", -np.inf), entry.get("Maximum", np.inf)
     if value < least or value > most:
         raise ValueError(f"{name} is {value:g}, needed {least:g} to {most:g}")
-    return float(value)
+    return value
 
 
 def flag(table):
@@ -172,7 +183,7 @@ def read_limits(changes=()):
     Raises
     ------
     InputError
-        If a change cannot be read, or names no quality number.
+        If a change cannot be read, names no quality number, or contradicts another one.
 
     Examples
     --------
@@ -183,17 +194,30 @@ def read_limits(changes=()):
         name: [float(entry.get("Lowest", -np.inf)), float(entry.get("Highest", np.inf))]
         for name, entry in numbers().items()
     }
+    changed = {}
     for change in changes:
-        parts = re.fullmatch(r"\s*(\w+)\s*(>=|<=)\s*(none|[-+]?[\d.]+(?:e[-+]?\d+)?)\s*", change)
+        parts = LIMIT_WORDS.fullmatch(change)
         if not parts or parts[1] not in limits:
             raise InputError(
                 f"Found quality_limits {change!r}, needed one such as 'motion_mm <= 2' or "
                 f"'snr >= none', of the numbers {', '.join(limits)}. Correct quality_limits."
                 f"{suggest([parts[1] if parts else change], limits)}"
             )
-        side = 0 if parts[2] == ">=" else 1
+        name, side = parts[1], 0 if parts[2] == ">=" else 1
         open_side = -np.inf if side == 0 else np.inf
-        limits[parts[1]][side] = open_side if parts[3] == "none" else float(parts[3])
+        limits[name][side] = open_side if parts[3] == "none" else float(parts[3])
+        earlier = changed.setdefault((name, side), change)
+        if earlier is not change:
+            raise InputError(
+                f"Found quality_limits {earlier!r} and {change!r}, needed one limit on that side "
+                f"of {name}. Take one of them out."
+            )
+    for name, (lowest, highest) in limits.items():
+        if lowest > highest:
+            raise InputError(
+                f"Found quality_limits by which {name} must be at least {lowest:g} and at most "
+                f"{highest:g}; needed a range that holds some value. Correct quality_limits."
+            )
     return {name: tuple(pair) for name, pair in limits.items()}
 
 
@@ -203,12 +227,14 @@ def read_ratings(path):
     Parameters
     ----------
     path : path-like or None
-        A TSV: participant_id, session_id, verdict (use, unsure, exclude), comment.
+        A TSV: participant_id, session_id, verdict (use, unsure, exclude), comment. People edit
+        it: verdicts may be in capitals, and an unknown session may be told in any usual way.
 
     Returns
     -------
     dict of tuple to (str, str)
-        (participant_id, session_id) to verdict and comment. Empty where there is no file.
+        (participant_id, session_id) to verdict and comment; where the session is None, the
+        verdict is on all sessions of the participant. Empty where there is no file.
 
     Raises
     ------
@@ -217,12 +243,14 @@ def read_ratings(path):
     """
     if path is None or not Path(path).exists():
         return {}
-    table = read_table(path, "ratings")
+    table = read_tsv(path, text=schema("ratings"))
+    if "verdict" in table:
+        table["verdict"] = table["verdict"].str.lower()
+    check_table(table, "ratings", path, "Correct it, or save it again from index.html.")
     table = table.astype(object).where(table.notna(), None)
     ratings = {}
     for row in table.to_dict("records"):
-        key = ("sub-" + layout.label(row["participant_id"], "sub"), row.get("session_id"))
-        key = (key[0], key[1] and "ses-" + layout.label(key[1], "ses"))
+        key = (row["participant_id"], row.get("session_id"))
         verdict = (row["verdict"], row.get("comment") or "")
         if ratings.setdefault(key, verdict)[0] != verdict[0]:
             raise InputError(
@@ -230,6 +258,25 @@ def read_ratings(path):
                 f"{ratings[key][0]} and {verdict[0]}; needed one. Remove the row that is wrong."
             )
     return ratings
+
+
+def find_verdict(ratings, person, session):
+    """Find what a person has said about a participant-session.
+
+    Parameters
+    ----------
+    ratings : dict
+        As `read_ratings` returns it.
+    person : str
+    session : str or None
+
+    Returns
+    -------
+    verdict : str or None
+        On the session; else on all sessions of the participant.
+    comment : str
+    """
+    return ratings.get((person, session)) or ratings.get((person, None), (None, ""))
 
 
 @dataclass(frozen=True)
@@ -283,7 +330,7 @@ def judge(table, limits, ratings=None, outliers=None):
                 for name, distance in distances.iloc[position].items()
                 if distance > max(outliers, LIMIT)
             ]
-        verdict, comment = ratings.get((row["participant_id"], row["session_id"]), (None, ""))
+        verdict, comment = find_verdict(ratings, row["participant_id"], row["session_id"])
         gate, reason = _decide(broken, verdict, comment)
         flags = list(odd[position].values())
         if verdict == "unsure":
@@ -350,5 +397,5 @@ def _decide(broken, verdict, comment):
         return "accepted", f"{'; '.join(broken)}; a person's verdict in {RATINGS} is use{said}"
     return "refused", (
         f"{'; '.join(broken)}. Look at the participant's page; if the scan is right, rate it "
-        f"'use' in {RATINGS}, or change quality_limits"
+        f"'use' in {RATINGS}, or change quality_limits or quality_outliers"
     )

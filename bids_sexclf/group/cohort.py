@@ -10,9 +10,8 @@ from pathlib import Path
 from bids_sexclf import layout
 from bids_sexclf.anatomy.acpc import SPACE as NATIVE
 from bids_sexclf.errors import InputError, suggest
-from bids_sexclf.group import _morphometry
+from bids_sexclf.group import _excluded, _morphometry
 from bids_sexclf.group._coverage import fill_gaps, find_coverage
-from bids_sexclf.group._excluded import find_locked, list_unprepared, write_excluded
 from bids_sexclf.group._grids import (
     find_atlas_files,
     find_common_grids,
@@ -136,14 +135,15 @@ def run(desk, advance):
     found, spaces = find_maps(desk)
     space, resolution = _one_space(spaces)
     qualities, broken = read_quality(desk.derivatives, dict.fromkeys((*numbers(), *NUMBERS)))
-    verdicts, refused = judge_quality(desk, qualities)
+    sessions = {*found, *_excluded.list_left_out(desk.derivatives)}
+    verdicts, refused = judge_quality(desk, qualities, sessions, people["participant_id"])
     measures, intracranial, unread = _morphometry.read_measures(desk, found)
     maps = desk.study.single_maps
     grids, odd = find_common_grids(desk.derivatives, found, maps)
     good = {key: paths for key, paths in found.items() if key not in refused}
     rows, excluded = select(people, faults, good, maps, (broken, unread, odd), desk.derivatives)
     excluded += [(*key, "quality", reason) for key, reason in refused.items()]
-    excluded += list_unprepared(people, faults, found, desk.derivatives)
+    excluded += _excluded.list_unprepared(people, faults, found, desk.derivatives)
     cohort = _table(rows, people, qualities, maps)
     _check_cohort(cohort, excluded, desk)
     if space == NATIVE:
@@ -161,7 +161,7 @@ def run(desk, advance):
         _check_cohort(cohort, excluded, desk)
         averager = _averager(desk, space, resolution)
         write_arrays(desk, cohort, grid, advance, averager)
-    write_excluded(desk, excluded)
+    _excluded.write_excluded(desk, excluded)
     if averager:
         averager.write(desk.folder)
     else:  # where a run was killed, no note names the table of another run
@@ -273,7 +273,7 @@ def select(people, faults, found, maps, broken=(), derivatives=None):
         missing = [name for name in maps if name not in paths]
         if missing:
             reasons.append(f"no {', '.join(missing)} map, needed {', '.join(maps)}")
-            locked = derivatives and find_locked(derivatives / person)
+            locked = derivatives and _excluded.find_locked(derivatives / person)
             reasons += [f"{locked} cannot be read"] if locked else []
         reasons += [faulty[person, session] for faulty in broken if (person, session) in faulty]
         if reasons:

@@ -13,6 +13,7 @@ from bids_sexclf.layout import figure_name, name_of
 from bids_sexclf.participant.captions import NUMBERS
 from bids_sexclf.quality import (
     RATINGS,
+    find_verdict,
     flag,
     judge,
     mark,
@@ -131,7 +132,8 @@ def _gather_rows(out, names):
             "marks": [""] * len(names),
         }
     for who, row in rows.items():
-        row["verdict"], row["comment"] = ratings.get(who, ("", ""))
+        verdict, row["comment"] = find_verdict(ratings, *who)
+        row["verdict"] = verdict or ""
     return [rows[who] for who in sorted(rows, key=lambda who: (who[0], who[1] or ""))], notes
 
 
