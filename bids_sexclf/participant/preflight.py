@@ -147,7 +147,9 @@ def check_scans(root, row, folders=None, preparation=None, fieldmaps=()):
     preparation, seen = preparation or Preparation(), Findings()
     record = take_over(row, places, preparation.template)
     if not (record.t1w or record.dwi or record.maps):
-        seen.faults.append("no T1w and no diffusion series, needed one of them")
+        seen.faults.append(
+            "no T1w and no diffusion series with a valid BIDS name, needed one of them"
+        )
         return seen
     shapes = {}
     for kind, ndim in (("t1w", 3), ("dwi", 4), ("maps", 3)):
