@@ -10,7 +10,7 @@ from typing import Literal, get_args, get_origin
 
 from bids_sexclf import __version__
 from bids_sexclf.disk import lies_in, temporary_files
-from bids_sexclf.ending import end_with
+from bids_sexclf.ending import end_with, open_streams
 from bids_sexclf.errors import PARTIAL, USAGE, InputError, suggest
 from bids_sexclf.settings import (
     People,
@@ -232,6 +232,7 @@ def main(argv=None):
     """
     arguments = vars(build_parser().parse_args(argv))
     os.environ["NIPYPE_NO_ET"] = "1"  # no version ping
+    open_streams()
     try:
         with stoppable():
             code = _run(arguments)
@@ -262,14 +263,16 @@ def _participant(bids_dir, out, run, preparation, study):
     with Bar("checking scans", "scan") as bar:
         planned = plan(bids_dir, out, run, preparation, bar.update)
     _tell("left out", planned.excluded)
-    _tell("made again", planned.again)
+    _tell("warning:", planned.partial)
+    if not run.reports_only:
+        _tell("made again", planned.again)
     print(
         f"{len(planned.ready)} to prepare, {len(planned.finished)} finished before, "
         f"{len(planned.excluded)} left out"
     )
     if run.dry_run:
         for row in planned.ready:
-            print("\t".join(str(row[key]) for key in row if row[key] is not None))
+            print("\t".join(str(row[key]) for key in row if row[key]))
         return PARTIAL if planned.excluded else 0
     if run.boilerplate_only:
         print(level.write_boilerplate(out, planned.worklist, preparation))

@@ -1,6 +1,6 @@
 """Plan a run of the participant level: find the scans, check them, see what is there already."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bids_sexclf import layout, resources
 from bids_sexclf.errors import InputError
@@ -17,6 +17,7 @@ from bids_sexclf.participant.finished import find_places, judge
 from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.participant.references import find_sources
 from bids_sexclf.participant.series import plan_series
+from bids_sexclf.participant.series_checks import WITHOUT
 from bids_sexclf.people import lacks_labels
 
 
@@ -38,6 +39,9 @@ class Plan:
         participant_id, session_id, reason: those of `ready` that an earlier run has prepared.
     places : dict
         Where inputs lie, as `finished.find_places` gives it.
+    partial : list of dict
+        participant_id, session_id, reason: those of `ready` and `finished` who lose only their
+        diffusion data.
     """
 
     ready: list
@@ -46,6 +50,7 @@ class Plan:
     worklist: object
     again: list
     places: dict
+    partial: list = field(default_factory=list)
 
 
 def plan(bids_dir, out, run, preparation, advance=None):
@@ -113,7 +118,7 @@ def plan(bids_dir, out, run, preparation, advance=None):
 
 def _sort(rows, preparation, places, excluded, worklist):
     """Sort rows by what is to be done: to prepare, finished, or not to be read at all."""
-    ready, finished, again = [], [], []
+    ready, finished, again, partial = [], [], [], []
     for row in rows:
         who = {key: row[key] for key in ("participant_id", "session_id")}
         try:
@@ -124,7 +129,10 @@ def _sort(rows, preparation, places, excluded, worklist):
         (finished if verdict.finished else ready).append(row)
         if verdict.reason:
             again.append(who | {"reason": verdict.reason})
-    return Plan(ready, finished, excluded, worklist, again, places)
+        _, found, faults = (row["note"] or "").partition(WITHOUT)
+        if found:
+            partial.append(who | {"reason": found + faults})
+    return Plan(ready, finished, excluded, worklist, again, places, partial)
 
 
 def check_tools(preparation):
