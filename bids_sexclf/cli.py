@@ -10,7 +10,7 @@ from typing import Literal, get_args, get_origin
 
 from bids_sexclf import __version__
 from bids_sexclf.disk import lies_in, temporary_files
-from bids_sexclf.ending import end_with
+from bids_sexclf.ending import end_with, open_streams
 from bids_sexclf.errors import PARTIAL, USAGE, InputError, suggest
 from bids_sexclf.settings import (
     People,
@@ -232,6 +232,7 @@ def main(argv=None):
     """
     arguments = vars(build_parser().parse_args(argv))
     os.environ["NIPYPE_NO_ET"] = "1"  # no version ping
+    open_streams()
     try:
         with stoppable():
             code = _run(arguments)
@@ -272,7 +273,9 @@ def _participant(bids_dir, out, run, preparation, study):
             raise refuse_all(planned.excluded, run)
         return PARTIAL if planned.excluded else 0
     _tell("left out", planned.excluded)
-    _tell("made again", planned.again)
+    _tell("warning:", planned.partial)
+    if not run.reports_only:
+        _tell("made again", planned.again)
     if planned.empty:
         print(tell_empty(planned.empty), file=sys.stderr)
     print(

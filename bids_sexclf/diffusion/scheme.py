@@ -1,10 +1,9 @@
 """Read the b-values and b-vectors of a series from their files, and say what is wrong with them."""
 
-from pathlib import Path
-
 import numpy as np
 
 from bids_sexclf.cells import to_numbers
+from bids_sexclf.disk import read_small
 from bids_sexclf.errors import InputError
 
 B0_THRESHOLD = 50.0
@@ -85,9 +84,7 @@ def read_gradients(bval, bvec):
 def _read_rows(path, kind):
     """Read the numbers of each line of a text file that is not empty."""
     try:
-        if Path(path).stat().st_size > LARGEST_FILE:
-            raise ValueError("more than 10 MB")
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        text = read_small(path, LARGEST_FILE).decode("utf-8-sig")
         lines = [line.partition("#")[0].replace(",", " ").replace(";", " ").split()
                  for line in text.splitlines()]  # fmt: skip
         rows = [to_numbers(line).tolist() for line in lines if line]

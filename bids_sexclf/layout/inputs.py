@@ -103,6 +103,8 @@ def find_scans(dataset, participants=None, sessions=None, filters=None, others=(
 def _participants(dataset, others):
     """Give every participant's sessions, in the dataset and in what others have prepared."""
     held = {name: set(dataset.get_sessions(subject=name)) for name in dataset.get_subjects()}
+    for participant, sessions in getattr(dataset, "folders", {}).items():
+        held.setdefault(participant, set()).update(sessions)
     for participant, session in others:
         own = held.setdefault(label(participant, "sub"), set())
         if session:
@@ -119,8 +121,8 @@ def _existing(asked, known, entity, flag):
     missing = [entry for entry in asked if entry not in known]
     if missing:
         raise InputError(
-            f"Found no {entity}-{', '.join(missing)} in the dataset, needed some of the "
-            f"{len(known)} that exist ({', '.join(known[:8])}{' …' if len(known) > 8 else ''}). "
+            f"Found no {entity}-{', '.join(missing)} in the dataset, needed "
+            f"{_list_known(known)}. "
             f"Correct {flag}."
         )
     return [entry for entry in known if entry in asked]
@@ -165,6 +167,13 @@ def _borrow_t1w(dataset, row, sessions, filters, first):
     there = row["session_id"] or "what lies beside the sessions"
     notes = [row["note"], f"T1w {home} ({Path(scans[0]).name}), as {there} has none", note]
     row["note"] = "; ".join(filter(None, notes))
+
+
+def _list_known(labels):
+    if not labels:
+        return "no such flag, since there is none"
+    more = " …" if len(labels) > 8 else ""
+    return f"some of the {len(labels)} that exist ({', '.join(labels[:8])}{more})"
 
 
 def _row(dataset, participant, session, filters, first):

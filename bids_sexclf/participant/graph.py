@@ -4,7 +4,7 @@ import math
 import time
 from pathlib import Path
 
-from bids_sexclf.disk import remove_folder
+from bids_sexclf.disk import read_small, remove_folder
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
 from bids_sexclf.given.prepared import take_over
@@ -215,9 +215,7 @@ def read_plugin(path):
     import yaml
 
     try:
-        if Path(path).stat().st_size > LARGEST_PLUGIN:
-            raise ValueError(f"it has more than {LARGEST_PLUGIN} bytes")
-        chosen = yaml.safe_load(Path(path).read_text())
+        chosen = yaml.safe_load(read_small(path, LARGEST_PLUGIN).decode("utf-8-sig"))
         fault = f"it holds {str(chosen)[:80]}"
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         chosen, fault = None, " ".join(str(error).split())[:200]

@@ -18,6 +18,7 @@ from bids_sexclf.participant.nobody import drop_empty, refuse_all
 from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.participant.references import find_sources
 from bids_sexclf.participant.series import plan_series
+from bids_sexclf.participant.series_checks import WITHOUT
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class Plan:
     empty : list of str
         Sessions without a T1w and without a diffusion series, of participants who have other
         sessions: nothing is to be prepared there.
+    partial : list of dict
+        participant_id, session_id, reason: those of `ready` and `finished` who lose only their
+        diffusion data.
     """
 
     ready: list
@@ -50,6 +54,7 @@ class Plan:
     again: list
     places: dict
     empty: list = field(default_factory=list)
+    partial: list = field(default_factory=list)
 
 
 def plan(bids_dir, out, run, preparation, advance=None):
@@ -136,7 +141,7 @@ def with_checked(worklist, rows):
 
 def _sort(rows, preparation, places, excluded, worklist, empty):
     """Sort rows by what is to be done: to prepare, finished, or not to be read at all."""
-    ready, finished, again = [], [], []
+    ready, finished, again, partial = [], [], [], []
     for row in rows:
         who = {key: row[key] for key in ("participant_id", "session_id")}
         try:
@@ -147,7 +152,10 @@ def _sort(rows, preparation, places, excluded, worklist, empty):
         (finished if verdict.finished else ready).append(row)
         if verdict.reason:
             again.append(who | {"reason": verdict.reason})
-    return Plan(ready, finished, excluded, worklist, again, places, empty)
+        _, found, faults = (row["note"] or "").partition(WITHOUT)
+        if found:
+            partial.append(who | {"reason": found + faults})
+    return Plan(ready, finished, excluded, worklist, again, places, empty, partial)
 
 
 def check_tools(preparation):

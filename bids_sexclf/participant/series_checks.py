@@ -19,6 +19,9 @@ DWI_FIELDS = ("PhaseEncodingDirection", "TotalReadoutTime")
 DIFFUSION = ("dwi", "bval", "bvec", "dwi_mask", "dwi_motion", "maps")
 """Columns of the worklist that hold diffusion data."""
 
+WITHOUT = "prepared without its diffusion data"
+"""How the note of who loses only the diffusion data begins; it is the last part of all notes."""
+
 UNPLANNED = {"metadata": {}, "distortion": None, "series_notes": []}
 
 
@@ -94,7 +97,7 @@ def leave_out_diffusion(row, faults):
         A note.
     """
     row |= dict.fromkeys(DIFFUSION)
-    return f"prepared without its diffusion data: {'; '.join(faults)}"
+    return f"{WITHOUT}: {'; '.join(faults)}"
 
 
 def twin_faults(path, image):
