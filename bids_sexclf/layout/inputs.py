@@ -7,6 +7,7 @@ from pathlib import Path
 from bids_sexclf.errors import InputError
 from bids_sexclf.layout.entities import ENTITIES, label, parse_name
 from bids_sexclf.layout.filters import check_filters
+from bids_sexclf.layout.pooling import B0_THRESHOLD, choose_series
 
 SEVERAL = ";"
 """What stands between the paths of one cell of the worklist."""
@@ -37,7 +38,15 @@ def paths(cell):
     return cell.split(SEVERAL) if cell else []
 
 
-def find_scans(dataset, participants=None, sessions=None, filters=None, others=(), first=()):
+def find_scans(
+    dataset,
+    participants=None,
+    sessions=None,
+    filters=None,
+    others=(),
+    first=(),
+    b0_threshold=B0_THRESHOLD,
+):
     """List what there is to prepare: one row is one participant-session.
 
     Parameters
@@ -52,12 +61,14 @@ def find_scans(dataset, participants=None, sessions=None, filters=None, others=(
         of None stands for all of the participant's.
     first : iterable of str
         Kinds, ``t1w`` or ``dwi``, of which only the first run is taken.
+    b0_threshold : float
+        Largest b-value of a b0 volume, s/mm².
 
     Returns
     -------
     pandas.DataFrame
         The columns of the ``worklist`` table; paths relative to the dataset, those of several runs
-        joined by a semicolon.
+        of a T1w, or of diffusion series that are pooled, joined by a semicolon.
 
     Raises
     ------
@@ -77,7 +88,7 @@ def find_scans(dataset, participants=None, sessions=None, filters=None, others=(
         if sessions and not own:
             continue
         for session in own or [None]:
-            rows.append(_row(dataset, participant, session, filters, first))
+            rows.append(_row(dataset, participant, session, filters, first, b0_threshold))
     columns = ["participant_id", "session_id", *SCANS, "note"]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
@@ -108,19 +119,24 @@ def _existing(asked, known, entity, flag):
     return [entry for entry in known if entry in asked]
 
 
-def _row(dataset, participant, session, filters, first):
+def _row(dataset, participant, session, filters, first, b0_threshold):
     """One row of the worklist, of what lies in the dataset."""
     found = {kind: [] for kind in ("t1w", "dwi")}
     notes = []
     for kind, suffix in (("t1w", "T1w"), ("dwi", "dwi")):
         given = filters.get(kind, {})
         scans = _scans(dataset, participant, session, suffix, given)
-        found[kind], note = choose_scans(scans, _together(given), kind in first)
+        options = {"together": _together(given), "only_first": kind in first}
+        if kind == "dwi":
+            single, twins = _without_twins(scans)
+            found[kind], note = choose_series(dataset, single, b0_threshold=b0_threshold, **options)
+            notes += _tell_twins(twins, found[kind])
+        else:
+            found[kind], note = choose_scans(scans, **options)
         notes.append(note)
         every = _scans(dataset, participant, session, suffix, {}) if given and not scans else []
         if every:
             notes.append(f"the filter of --bids-filter-file leaves none of {len(every)} {suffix}")
-    found["dwi"], note = _alike(dataset, found["dwi"])
     for extension in ("bval", "bvec"):
         beside = [dataset.get_nearest(path, extension=f".{extension}", suffix="dwi")
                   for path in found["dwi"]]  # fmt: skip
@@ -131,7 +147,7 @@ def _row(dataset, participant, session, filters, first):
     }
     row = {"participant_id": f"sub-{participant}", "session_id": session and f"ses-{session}"}
     row |= dict.fromkeys(SCANS) | cells
-    return row | {"note": "; ".join(filter(None, (*notes, note))) or None}
+    return row | {"note": "; ".join(filter(None, notes)) or None}
 
 
 def _scans(dataset, participant, session, suffix, filters):
@@ -181,8 +197,7 @@ def choose_scans(scans, together=(), only_first=False):
     # A name without run stands before run-2.
     runs.sort(key=lambda path: (int("0" + re.sub(r"\D", "", _run(path))), str(path)))
     chosen = runs[:1] if only_first else runs
-    stems = {str(path).removesuffix(".gz") for path in chosen}
-    notes = [f"{Path(path).name}.gz and not {Path(path).name}" for path in twins if path in stems]
+    notes = _tell_twins(twins, chosen)
     if len(groups) > 1:
         notes.append(f"{Path(runs[0]).name}, the plainest of {len(groups)}")
     if len(runs) > 1:
@@ -197,18 +212,11 @@ def _without_twins(scans):
     return [path for path in scans if str(path) not in twins], twins
 
 
+def _tell_twins(twins, chosen):
+    """Say which of the chosen scans lie beside a ``.nii`` of their name."""
+    stems = {str(path).removesuffix(".gz") for path in chosen}
+    return [f"{Path(path).name}.gz and not {Path(path).name}" for path in twins if path in stems]
+
+
 def _run(path):
     return parse_name(path)[0].get("run", "")
-
-
-def _alike(dataset, series):
-    """Keep the runs whose sidecars tell the same phase encoding as the first one's."""
-    if len(series) < 2:
-        return series, None
-    fields = ("PhaseEncodingDirection", "TotalReadoutTime", "EchoTime")
-    told = [[dataset.get_metadata(path).get(field) for field in fields] for path in series]
-    alike = [path for path, own in zip(series, told, strict=True) if own == told[0]]
-    if len(alike) == len(series):
-        return series, None
-    others = ", ".join(Path(path).name for path in series if path not in alike)
-    return alike, f"without {others}, whose sidecar tells another {', '.join(fields)}"

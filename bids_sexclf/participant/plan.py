@@ -170,6 +170,7 @@ def make_worklist(dataset, folders, run, preparation):
         filters,
         others=[key for name in offers if holds_scans(name) for key in offers[name]],
         first=first,
+        b0_threshold=preparation.b0_threshold,
     )
     rows = [fill(row, offers) for row in worklist.to_dict("records")]
     return worklist.__class__(rows, columns=worklist.columns, dtype=object)
