@@ -18,6 +18,7 @@ from bids_sexclf.participant import (
     maps,
     morphometry,
     native,
+    pool,
     register,
 )
 from bids_sexclf.participant.references import NONE
@@ -197,7 +198,7 @@ def sentences(provenance, sources, numbers=None):
         if atlases:
             text.append(morphometry.REGIONS.format(atlases=", ".join(atlases)))
     if len(record.dwi) > 1:
-        text.append(given.RUNS["concatenate"])
+        text.append(given.RUNS["concatenate"] if record.dwi_done else pool.describe(numbers))
     if record.dwi:
         if not record.dwi_done:
             text.append(dwi.describe(provenance))

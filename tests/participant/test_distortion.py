@@ -19,7 +19,7 @@ from bids_sexclf.interfaces import distortion as shell
 from bids_sexclf.interfaces.diffusion import ResampleSeries
 from bids_sexclf.participant.base import init_participant_wf
 from bids_sexclf.participant.distortion import init_distortion_wf
-from bids_sexclf.participant.series import plan_series
+from bids_sexclf.participant.series import Part, keep_correctable, plan_series
 from bids_sexclf.resources import Template
 from bids_sexclf.settings import Preparation
 from bids_sexclf.volumes import load, save
@@ -109,7 +109,7 @@ def test_a_field_in_known_units_is_taken(bids, units):
 
 
 def plan(dataset, row, asked):
-    return plan_series(dataset, row, Preparation(distortion=asked))["distortion"]
+    return plan_series(dataset, row, Preparation(distortion=asked))["parts"][0].distortion
 
 
 def test_a_method_that_cannot_run_is_refused_for_that_participant(bids):
@@ -151,7 +151,7 @@ def test_on_every_road_nothing_dangles(tmp_path, method):
     place = tmp_path / "brain"
     row = {"participant_id": "sub-01", "session_id": None, "t1w": "t1w.nii.gz",
            "dwi": "dwi.nii.gz", "bval": "dwi.bval", "bvec": "dwi.bvec",
-           "distortion": Correction(method, "a test", 1, -0.05, inputs)}  # fmt: skip
+           "parts": [Part(distortion=Correction(method, "a test", 1, -0.05, inputs))]}  # fmt: skip
     workflow = init_participant_wf(
         row=row,
         root=tmp_path,
