@@ -11,16 +11,17 @@ from bids_sexclf import layout
 DIRECTIONS = np.vstack([np.eye(3), [[0.6, 0.8, 0], [0.6, 0, 0.8], [0, 0.6, 0.8]]])
 
 
-def scan(root, name, bvals=(0, *[1000] * 6), start=0, shape=(8, 8, 8), **about):
+def scan(root, name, bvals=(0, *[1000] * 6), seed=None, shape=(8, 8, 8), **about):
     """Write a series under a name with its gradients and sidecar."""
     bvals = np.array(bvals)
     path = root / "sub-1" / "dwi" / f"sub-1_{name}_dwi.nii.gz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = nib.Nifti1Image(np.zeros((*shape, len(bvals)), np.int16), np.diag([-2.0, 2, 2, 1]))
+    data = np.random.default_rng(seed or sum(map(ord, name))).integers(0, 99, (*shape, len(bvals)), np.int16)
+    image = nib.Nifti1Image(data, np.diag([-2.0, 2, 2, 1]))
     image.to_filename(path)
     bvecs = np.zeros((len(bvals), 3))
     weighted = np.flatnonzero(bvals > 50)
-    bvecs[weighted] = DIRECTIONS[(start + np.arange(len(weighted))) % 6]
+    bvecs[weighted] = DIRECTIONS[np.arange(len(weighted)) % 6]
     stem = str(path).removesuffix(".nii.gz")
     np.savetxt(f"{stem}.bval", bvals[None], fmt="%d")
     np.savetxt(f"{stem}.bvec", bvecs.T, fmt="%.4f")
@@ -118,6 +119,13 @@ def test_one_measurement_is_taken_once(tmp_path):
     scan(tmp_path, "acq-x_rec-norm", bvals=[0] + [1000] * 7)
     names, note = choose(tmp_path)
     assert names == ["acq-x"] and "another reconstruction of sub-1_acq-x_dwi.nii.gz" in note
+
+
+def test_a_copy_under_another_name_counts_once(tmp_path):
+    for name in ("acq-x", "acq-y"):
+        scan(tmp_path, name, seed=1)
+    names, note = choose(tmp_path)
+    assert names == ["acq-x"] and "a copy of sub-1_acq-x_dwi.nii.gz" in note
 
 
 def test_the_first_run_of_each_is_taken_where_asked(tmp_path):

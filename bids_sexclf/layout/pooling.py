@@ -5,7 +5,9 @@ whose sidecars do not tell the phase encoding are pooled only where they are run
 where a filter asks for several labels at once.
 """
 
+import filecmp
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +104,7 @@ def choose_series(dataset, scans, together=(), only_first=False, b0_threshold=B0
         return [], None
     series = [one for one in every if one.fault is None] or every
     left = [(one, one.fault) for one in every if one not in series]
+    series = _without_copies(series, left)
     series = _one_reconstruction(series, together, left)
     if only_first:
         series = _first_runs(series, left)
@@ -246,6 +249,25 @@ def _read_rows(path):
 def _without(entities, *names):
     """List the entities of a name that count, without the run."""
     return tuple(pair for pair in entities.items() if pair[0] not in ("run", *names))
+
+
+def _without_copies(series, left):
+    """Leave out files that hold the same bytes as an earlier one."""
+    kept = []
+    for one in series:
+        first = next((other for other in kept if _are_copies(one.path, other.path)), None)
+        if first is None:
+            kept.append(one)
+        else:
+            left.append((one, f"a copy of {first.name}"))
+    return kept
+
+
+def _are_copies(path, other):
+    """Return whether two files hold the same bytes, and more than none."""
+    size = os.path.getsize(path) if os.path.exists(path) else 0
+    same = size > 0 and os.path.exists(other) and os.path.getsize(other) == size
+    return same and filecmp.cmp(path, other, shallow=False)
 
 
 def _one_reconstruction(series, together, left):
