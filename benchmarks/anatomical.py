@@ -25,10 +25,10 @@ ran. ``fields that fold`` is the share of the template's brain where the Jacobia
 not positive. With --keep, results stay in a folder, and what lies there is not made again: a long
 comparison can be stopped and taken up.
 
-With --masks, brains are extracted, and the table gives the Dice overlap of each mask with labels
-> 0 (all that lies within the skull) and with labels > 1 (without the fluid, which is label 1), and
-by how many percent of labels > 0 the mask is smaller; with FSL's robustfov and bet -R beside it
-where they are on the PATH.
+With --masks, brains are extracted by the network deepbet and by carrying the template's mask, and
+the table gives the Dice overlap of each mask with labels > 0 (all that lies within the skull) and
+with labels > 1 (without the fluid, which is label 1), and by how many percent of labels > 0 the
+mask is smaller; with FSL's robustfov and bet -R beside them where they are on the PATH.
 """
 
 import argparse
@@ -46,6 +46,7 @@ from pathlib import Path
 import numpy as np
 
 RECIPES = ("ours-accurate", "ours-fast", "syn-mi", "quick", "syn-cc", "brain-syn-cc")
+MASKS = ("deepbet", "template", "bet")
 NAMES = {"syn-mi": "SyN", "quick": "antsRegistrationSyNQuick[s]"}
 
 
@@ -73,7 +74,7 @@ def prepare(scan, template, folder):
     return BiasCorrect(in_file=turned).run(cwd=str(folder)).outputs.out_file
 
 
-def extract(scan, template, folder, threads, method="template"):
+def extract(scan, template, folder, threads, method="deepbet"):
     """Extract the brain; give the node's outputs."""
     from bids_sexclf.interfaces.extract import ExtractBrain
 
@@ -149,9 +150,8 @@ def work(task):
     template = find_template(task["template"], task["templates_dir"])
     if task["recipe"] == "n4":
         return {"scan": prepare(task["scan"], template, task["folder"])}
-    if task["recipe"] in ("extract", "bet"):
-        way = "bet" if task["recipe"] == "bet" else "template"
-        found = extract(task["scan"], template, task["folder"], task["threads"], way)
+    if task["recipe"] in MASKS:
+        found = extract(task["scan"], template, task["folder"], task["threads"], task["recipe"])
         return {"scan": found.out_file, "mask": found.mask_file}
     transforms = register(task["recipe"], task["scan"], template, task["folder"], task["threads"])
     return {"transforms": transforms}
@@ -215,7 +215,7 @@ def compare(given, folder):
         for recipe in given.recipes:
             task = shared | {"recipe": recipe, "folder": str(place / recipe), "scan": scan}
             if recipe.startswith("brain-"):
-                brain = {"recipe": "extract", "folder": str(place / "extract")}
+                brain = {"recipe": "deepbet", "folder": str(place / "deepbet")}
                 task["scan"] = child(task | brain)["scan"]
             done = child(task)
             folds = folded(done["transforms"], template)
@@ -236,7 +236,8 @@ def compare_masks(given, folder):
     import nibabel as nib
 
     rows = []
-    ways = ["extract"] + ["bet"] * bool(shutil.which("bet") and shutil.which("robustfov"))
+    fsl = shutil.which("bet") and shutil.which("robustfov")
+    ways = [way for way in MASKS if fsl or way != "bet"]
     print("participant\tmask\tDice > 0\tDice > 1\tsmaller %\tprocessor s")
     for person in given.participants:
         place, scan, path = find_person(person, given, folder)

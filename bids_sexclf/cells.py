@@ -97,7 +97,10 @@ def entity(text, prefix):
     >>> entity("01 ", "sub"), entity("Sub-01", "sub"), entity("2.0", "ses")
     ('sub-01', 'sub-01', 'ses-2')
     """
-    return f"{prefix}-{identifier(re.sub(rf'(?i)^{prefix}-', '', strip(text)))}"
+    text, start = strip(text), f"{prefix}-"
+    if text[: len(start)].casefold() == start:
+        text = text[len(start) :]
+    return start + identifier(text)
 
 
 def to_numbers(texts):

@@ -24,6 +24,7 @@ from bids_sexclf.settings import (
     read_word,
 )
 from bids_sexclf.stopping import stoppable
+from bids_sexclf.texts import clean
 
 RECORDS = {
     "how to run": Run,
@@ -134,9 +135,9 @@ def read_settings(arguments):
     unknown = {name: config[name] for name in config if name not in known}
     study = find_study(arguments["study"])
     people = {key: study[key] for key in People.model_fields if key in study}
-    values = {}
+    sources, values = {Study: study | unknown, Preparation: people}, {}
     for record in RECORDS.values():
-        values[record] = {Study: study | unknown, Preparation: dict(people)}.get(record, {})
+        values[record] = dict(sources.get(record, {}))
         for given in (config, arguments):
             values[record] |= {key: given[key] for key in record.model_fields if key in given}
     made = build_all(values, "the study, the file and the flags")
@@ -372,7 +373,7 @@ def _warn(sentence):
 def _tell(what, rows):
     """Tell what became of participants, and why."""
     for row in rows:
-        print(f"{what} {_who(row)}: {row['reason']}", file=sys.stderr)
+        print(f"{what} {_who(row)}: {clean(row['reason'], 1000)}", file=sys.stderr)
 
 
 def _who(row):

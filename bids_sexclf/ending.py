@@ -10,6 +10,10 @@ from bids_sexclf.errors import OUR_FAULT
 from bids_sexclf.faults import Told, explain
 from bids_sexclf.layout import versions
 from bids_sexclf.stopping import Stopped
+from bids_sexclf.texts import clean
+
+MOST = 8000
+"""Characters of a message: what a file holds may be a whole book."""
 
 
 def end_with(fault, arguments, out, verbose=0, program="bids-sexclf"):
@@ -35,7 +39,7 @@ def end_with(fault, arguments, out, verbose=0, program="bids-sexclf"):
     if verbose:
         _say("".join(traceback.format_exception(fault)))
     told = _explain_stop(fault) or explain(fault) or _tell_crash(fault, arguments, out)
-    _say(f"{program}: {told.message}\n")
+    _say(f"{program}: {clean(told.message, MOST)}\n")
     _drop_what_cannot_be_written()
     return told.exit_code
 

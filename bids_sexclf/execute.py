@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from uuid import uuid4
 
 from bids_sexclf.errors import ToolError
-from bids_sexclf.stopping import ignore_interrupt
+from bids_sexclf.stopping import answering_alone
 
 THREADS = (
     "OMP_NUM_THREADS",
@@ -32,6 +32,15 @@ class InProcess(Executor):
         except Exception as fault:
             future.set_exception(fault)
         return future
+
+
+class Workers(ProcessPoolExecutor):
+    """A pool of processes that leave it to this one to answer Ctrl-C."""
+
+    def submit(self, function, /, *args, **kwargs):
+        """Submit a job; the first ones start the processes."""
+        with answering_alone():
+            return super().submit(function, *args, **kwargs)
 
 
 def set_threads(count):
@@ -79,7 +88,6 @@ post = None
 def _start_worker(parent, threads, queue):
     global post
     die_with_parent(parent)
-    ignore_interrupt()
     set_threads(threads)
     post = queue
 
@@ -107,7 +115,7 @@ def pool(processes, threads=1, queue=None):
         return
     # Spawned, not forked: torch and ITK hold threads that do not survive a fork.
     arguments = (os.getpid(), threads, queue)
-    with ProcessPoolExecutor(
+    with Workers(
         processes, get_context("spawn"), initializer=_start_worker, initargs=arguments
     ) as executor:
         yield executor

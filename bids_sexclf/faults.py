@@ -32,16 +32,52 @@ class Told(NamedTuple):
     exit_code: int
 
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
-IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
-ABSENT = (errno.ENOENT, errno.ENXIO, errno.ENODEV)
-NAMES = (errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
-TOO_MANY = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOLCK)
-BROKEN_DISK = (
-    errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EBUSY, errno.ETXTBSY, errno.EREMOTEIO,
-    errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOTCONN,
-)  # fmt: skip
+NO_ROOM = (
+    "Found no room to write {path} ({cause}), needed free space on its disk, a larger quota, or a "
+    "higher file size limit. Make room, or give another output or work folder. " + AGAIN
+)
+
+SYSTEM_WORDS = {
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): NO_ROOM,
+    (errno.EACCES, errno.EPERM, errno.EROFS): (
+        "Found that {path} may not be read or written ({cause}), needed the permission. Change it "
+        "(chmod, or a mount that can be written to), or give another folder. " + AGAIN
+    ),
+    (errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY): (
+        "Found {path}, which is a file where a folder is needed ({cause}); needed the other. Move "
+        "or rename it, or give another folder. " + AGAIN
+    ),
+    (errno.EISDIR,): (
+        "Found {path}, which is a folder where a file is needed ({cause}); needed the other. Move "
+        "or rename it, or give another path. " + AGAIN
+    ),
+    (errno.ENOENT, errno.ENXIO, errno.ENODEV): (
+        "Found no {path}, needed it ({cause}). Correct the path; if it was removed or moved while "
+        "the program ran, put it back. " + AGAIN
+    ),
+    (errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ): (
+        "Found {path}, which no file can be called here ({cause}); needed a plain and shorter path "
+        "without links that lead in a circle. Give another folder or name."
+    ),
+    (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOLCK): (
+        "Found too many open files or processes at {path} ({cause}), needed fewer. Use fewer "
+        "processes by --nprocs, or raise the limits (ulimit -n, ulimit -u). " + AGAIN
+    ),
+    (
+        errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EBUSY, errno.ETXTBSY, errno.EREMOTEIO,
+        errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOTCONN,
+    ): (
+        "Found that {path} could not be reached ({cause}), needed a disk that answers. Look after "
+        "the disk or the network folder. " + AGAIN
+    ),
+}  # fmt: skip
+"""What each kind of error of the operating system is called."""
+
+PIPE_WORDS = (
+    "Found that the program which reads this output, or another process of this run, has ended "
+    "({cause}); needed it to the end. " + AGAIN + " To watch only the beginning, send the output "
+    "to a file."
+)
 
 FULL_WORDS = re.compile(
     r"No space left|quota exceeded|File too large|database or disk is full|os error (?:28|27|122)\b"
@@ -104,7 +140,8 @@ def _explain_one(fault):
     if isinstance(fault, OSError) and fault.errno is not None:
         return _system(fault)
     if FULL_WORDS.search(str(fault)):
-        return Told(_full(name_file(fault), str(fault)), SYSTEM)
+        path = name_file(fault) or "a file"
+        return Told(f"OSError: {NO_ROOM.format(path=path, cause=_short(fault))}", SYSTEM)
     if isinstance(fault, RuntimeError) and MEMORY_WORDS.search(str(fault)):
         return _memory(fault)
     path = name_file(fault)
@@ -132,62 +169,19 @@ def _memory(fault):
 
 
 def _system(fault):
-    """Put an error of the operating system into words."""
-    path, cause = name_file(fault), os.strerror(fault.errno)
+    """Put an error of the operating system into words; None where it has none."""
     if fault.errno == errno.ENOMEM:
         return _memory(fault)
-    if fault.errno in FULL:
-        message = _full(path, cause)
-    elif fault.errno in DENIED:
-        message = (
-            f"Found that {path or 'a file'} may not be read or written ({cause}), needed the "
-            "permission. Change it (chmod, or a mount that can be written to), or give another "
-            "folder. " + AGAIN
-        )
-    elif fault.errno in IN_THE_WAY:
-        place = _in_the_way(path)
-        what = "a folder where a file" if os.path.isdir(str(place)) else "a file where a folder"
-        message = (
-            f"Found {place or 'a path'}, which is {what} is needed ({cause}); needed the other. "
-            "Move or rename it, or give another folder. " + AGAIN
-        )
-    elif fault.errno in ABSENT:
-        message = (
-            f"Found no {path or 'file'}, needed it ({cause}). Correct the path; if the file was "
-            "removed or moved while the program ran, put it back. " + AGAIN
-        )
-    elif fault.errno in NAMES:
-        message = (
-            f"Found {path or 'a path'}, which no file can be called here ({cause}); needed a plain "
-            "and shorter path without links that lead in a circle. Give another folder or name."
-        )
-    elif fault.errno in TOO_MANY:
-        message = (
-            f"Found too many open files or processes ({cause}), needed fewer. Use fewer processes "
-            "by --nprocs, or raise the limits (ulimit -n, ulimit -u). " + AGAIN
-        )
-    elif fault.errno in BROKEN_DISK:
-        message = (
-            f"Found that {path or 'a file'} could not be reached ({cause}), needed a disk that "
-            "answers. Look after the disk or the network folder. " + AGAIN
-        )
-    elif fault.errno in (errno.EPIPE, errno.ECONNRESET) and fault.filename is None:
-        message = (
-            f"Found that the program which reads this output, or another process of this run, has "
-            f"ended ({cause}); needed it to the end. {AGAIN} To watch only the beginning, send "
-            "the output to a file."
-        )
-    else:
+    words = next((SYSTEM_WORDS[kind] for kind in SYSTEM_WORDS if fault.errno in kind), None)
+    if words is None and fault.errno in (errno.EPIPE, errno.ECONNRESET) and not fault.filename:
+        words = PIPE_WORDS
+    if words is None:
         return None
+    path = name_file(fault)
+    if fault.errno in (errno.ENOTDIR, errno.EEXIST):
+        path = _in_the_way(path)
+    message = words.format(path=path or "a file", cause=os.strerror(fault.errno))
     return Told(f"{type(fault).__name__}: {message}", SYSTEM)
-
-
-def _full(path, cause):
-    return (
-        f"Found no room to write {path or 'a file'} ({cause}), needed free space on its disk, a "
-        "larger quota, or a higher file size limit. Make room, or give another output or work "
-        "folder. " + AGAIN
-    )
 
 
 def _in_the_way(path):

@@ -132,6 +132,8 @@ def _read_lines(path, content):
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         raise _refusal(path, f"that is not UTF-8 text ({fault.reason})") from fault
+    if "\0" in text:
+        raise _refusal(path, "with bytes of zero, as a damaged file has them,")
     lines = [line.strip() for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     snap = [SNAP.fullmatch(line) for line in lines]
@@ -141,6 +143,8 @@ def _read_lines(path, content):
     for colours in (4, 3):
         if words and all(_has_colours(line, colours) for line in words):
             return [(line[0], " ".join(line[1:-colours])) for line in words], False
+    if any(_has_colours(line, 3) for line in words):
+        raise _refusal(path, "with colours in some lines and not in others")
     short = [line for line in words if len(line) < 2]
     if short:
         raise _refusal(path, f"with the line {' '.join(short[0])[:40]!r}")

@@ -67,10 +67,14 @@ def _open(path):
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
         return os.open(path, flags, 0o666)
+    except PermissionError:  # another user's file; a lock needs no more than to read it
+        if not path.exists():
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as fault:
         if fault.errno != errno.EMFILE:
             raise
-    # A run holds a lock for each of its participants, who may be thousands.
+    # A run holds locks for each of its participants, who may be thousands.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return os.open(path, flags, 0o666)

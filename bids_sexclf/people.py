@@ -34,7 +34,10 @@ PER_YEAR = {
 }
 """Units of age, in lower case, to how many make a year."""
 
-BAND = re.compile(r"[<>≤≥]=?\s*\d+(\.\d+)?|\d+(\.\d+)?\s*\+|[[(]?\d+\s*(-|–|—|to)\s*\d+[])]?")
+_NUMBER = r"[0-9]+(\.[0-9]+)?"
+BAND = re.compile(
+    rf"[<>≤≥]=?\s*{_NUMBER}|{_NUMBER}\s*\+|[\[(]?{_NUMBER}\s*(-|–|—|to)\s*{_NUMBER}[\])]?"
+)
 """An age that is told by its bounds: ``89+`` (which BIDS recommends), ``>89``, ``26-30``."""
 
 WAY = (

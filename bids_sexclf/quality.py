@@ -35,44 +35,63 @@ def numbers():
     return {name: entry for name, entry in schema("quality").items() if "Bad" in entry}
 
 
-def read_quality(out):
+def read_quality(out, names=None):
     """Read the quality files of every prepared participant-session.
 
     Parameters
     ----------
     out : path-like
         Output folder of the participant level.
+    names : iterable of str, optional
+        Numbers to read, of the data dictionaries ``quality`` and ``cohort``; by default those
+        that are judged.
 
     Returns
     -------
     table : pandas.DataFrame
-        participant_id, session_id and the quality numbers; unknown ones are not numbers.
+        participant_id, session_id and the numbers, float; unknown ones are not numbers.
     damaged : dict of tuple to str
         (participant_id, session_id) to what is wrong with its file.
     """
     import pandas as pd
 
+    about = schema("cohort") | schema("quality")
+    entries = {name: about[name] for name in (numbers() if names is None else names)}
     rows, damaged = [], {}
-    for entry in layout.find_derivatives(out, "quality"):
-        key = (entry["participant_id"], entry["session_id"])
+    for found in layout.find_derivatives(out, "quality"):
+        key = (found["participant_id"], found["session_id"])
         try:
-            content = json.loads(Path(out, entry["path"]).read_text(encoding="utf-8"))
-            values = [_number(content.get(name)) for name in numbers()]
-        except (OSError, ValueError, TypeError, AttributeError) as fault:
+            rows.append([*key, *_read_numbers(Path(out, found["path"]), entries)])
+        except (OSError, ValueError, OverflowError, RecursionError) as fault:
+            reason = " ".join(str(fault).split())[:200]
             damaged[key] = (
-                f"{entry['path']} cannot be read ({fault}), needed the file that the participant "
-                "level writes; remove it and prepare the participant again"
+                f"{found['path']} cannot be used ({reason}), needed the file that the participant "
+                "level wrote; run the participant level again"
             )
-            continue
-        rows.append([*key, *values])
-    table = pd.DataFrame(rows, columns=[*KEYS, *numbers()])
-    table = table.astype(dict.fromkeys(KEYS, object) | dict.fromkeys(numbers(), float))
+    table = pd.DataFrame(rows, columns=[*KEYS, *entries])
+    table = table.astype(dict.fromkeys(KEYS, object) | dict.fromkeys(entries, float))
     table[KEYS] = table[KEYS].where(table[KEYS].notna(), None)
     return table, damaged
 
 
-def _number(value):
-    return np.nan if value is None else float(value)
+def _read_numbers(path, entries):
+    """Read one file, and refuse what its data dictionary does not allow."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("it holds no names and numbers")
+    return [_check_number(name, content.get(name), entry) for name, entry in entries.items()]
+
+
+def _check_number(name, value, entry):
+    """Return a value as a number within its bounds; not a number where it is unknown."""
+    if value is None:
+        return np.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or np.isinf(value):
+        raise ValueError(f"{name} is {str(value)[:40]!r}, needed a number")
+    least, most = entry.get("Minimum", -np.inf), entry.get("Maximum", np.inf)
+    if value < least or value > most:
+        raise ValueError(f"{name} is {value:g}, needed {least:g} to {most:g}")
+    return float(value)
 
 
 def flag(table):

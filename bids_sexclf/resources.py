@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
@@ -69,6 +70,54 @@ def find_template(name, templates_dir=None):
         )
     return Template(name, folder=folder, **found)
 
+
+WEIGHTS = {
+    "data/models/bbox_model.pt": (
+        "39a7b2b5f799faa1391ea97bfcdc0b9299f20d84f2316a4ff8918dc4685e40aa"
+    ),
+    "data/models/model.pt": "de8ee7c69654d0dd3935dc4a5d84571d8ecf4637a6bfc01df399c4c2bc86e0fd",
+}
+"""Weights of the networks that extract brains, inside the installed package deepbet (MIT licence),
+and their SHA-256 sums."""
+
+
+@cache
+def find_weights():
+    """Find the weights of the networks that extract brains.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        In the order of `WEIGHTS`: for the box around the brain, and for its mask.
+
+    Raises
+    ------
+    ToolError
+        If the package is not installed, or a file is missing or not the expected one.
+    """
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        installed = distribution("deepbet")
+    except PackageNotFoundError:
+        raise ToolError(
+            "Found no Python package deepbet, needed the weights that it holds to extract brains. "
+            f"Install it with 'pip install deepbet=={DEEPBET}'."
+        ) from None
+    places = [Path(installed.locate_file(name)) for name in WEIGHTS]
+    for path, expected in zip(places, WEIGHTS.values(), strict=True):
+        content = path.read_bytes() if path.is_file() else b""
+        if sha256(content).hexdigest() != expected:
+            raise ToolError(
+                f"Found {path} with {len(content)} bytes, needed the weights of deepbet {DEEPBET} "
+                f"(SHA-256 {expected[:12]}...). Install them again with 'pip install "
+                f"--force-reinstall --no-deps deepbet=={DEEPBET}'."
+            )
+    return tuple(places)
+
+
+DEEPBET = "1.0.2"
+"""The release whose weights are known."""
 
 FMRIB58 = Path("data", "standard", "FMRIB58_FA_1mm.nii.gz")
 """FSL's mean FA of 58 people, under $FSLDIR; in MNI152NLin6Asym space."""
@@ -176,22 +225,49 @@ def white_matter(template_name, grid, templates_dir=None):
     ToolError
         If neither exists.
     """
-    folder = _folder(template_name, templates_dir)
-    path = _closest(folder, template_name, "_label-WM_probseg")
-    if path:
-        array, affine = load(path, ndim=3)
-    elif template_name.startswith("MNI152"):
-        from nilearn.datasets import load_mni152_wm_template
-
-        image = load_mni152_wm_template(resolution=2)
-        array, affine = np.asarray(image.dataobj, dtype=np.float32), image.affine
-    else:
+    white = tissue_share("WM", template_name, grid, templates_dir)
+    if white is None:
         raise ToolError(
-            f"Found no white-matter map of template {template_name} in {folder}, needed "
+            f"Found no white-matter map of template {template_name}, needed "
             f"tpl-{template_name}_res-*_label-WM_probseg.nii.gz to know the mean white matter. "
             "Put one there, or use an MNI152 template."
         )
-    return resample(array, affine, grid) > 0.8 * float(array.max())
+    return white > 0.8
+
+
+def tissue_share(label, template_name, grid, templates_dir=None):
+    """Give the share of a tissue in each voxel of a template, on a grid.
+
+    Parameters
+    ----------
+    label : {"GM", "WM"}
+    template_name : str
+    grid : volumes.Grid
+    templates_dir : path-like, optional
+
+    Returns
+    -------
+    ndarray of float32, shape grid.shape, or None
+        In [0, 1]. From the template's own probability map, or for MNI152 spaces from the one
+        nilearn ships [1]_; None where neither exists.
+
+    References
+    ----------
+    .. [1] Fonov et al. (2011), NeuroImage 54:313-327. doi:10.1016/j.neuroimage.2010.07.033
+    """
+    path = _closest(_folder(template_name, templates_dir), template_name, f"_label-{label}_probseg")
+    if path:
+        array, affine = load(path, ndim=3)
+    elif template_name.startswith("MNI152"):
+        from nilearn import datasets
+
+        kind = {"GM": datasets.load_mni152_gm_template, "WM": datasets.load_mni152_wm_template}
+        image = kind[label](resolution=2)
+        array, affine = np.asarray(image.dataobj, dtype=np.float32), image.affine
+    else:
+        return None
+    # Some maps count in percent, some in bytes.
+    return np.clip(resample(array, affine, grid) / max(float(array.max()), 1e-6), 0, 1)
 
 
 @dataclass(frozen=True)
@@ -346,28 +422,6 @@ def find_atlas_files(name, labels=None, folders=()):
 
 LARGEST_INDEX = 2**24
 """Beyond it, whole numbers are no longer exact in single precision, as images are read."""
-
-
-def atlas_files(name, labels=None, folders=()):
-    """Find the files of an atlas.
-
-    Parameters
-    ----------
-    name, labels, folders
-        As for `find_atlas`.
-
-    Returns
-    -------
-    dict of str to pathlib.Path
-        ``image`` and ``labels``; empty for an atlas that needs no file.
-
-    Raises
-    ------
-    InputError, ToolError
-        As for `find_atlas`.
-    """
-    paths = find_atlas_files(name, labels, folders)
-    return dict(zip(("image", "labels"), paths, strict=False))
 
 
 def _check_indices(array, image):

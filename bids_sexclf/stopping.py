@@ -93,6 +93,15 @@ def end_children(spared=()):
                 continue
 
 
-def ignore_interrupt():
-    """Leave it to the process that has started this one to end it on Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def answering_alone():
+    """Leave Ctrl-C to this process: those that are started meanwhile never hear of it.
+
+    A terminal sends it to all processes; a worker that is just being started could only answer
+    with a traceback. `stoppable` ends the workers.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -178,8 +178,8 @@ def read_tsv(path, text=(), unknown=UNKNOWN, spell=True):
             dtype=dict.fromkeys(texts, str),
             na_values=list(unknown),
             keep_default_na=False,
-            float_precision="round_trip",
             low_memory=False,  # a column has one type, and not one for each chunk
+            **_exact(pd),
         )
     except (ValueError, csv.Error) as fault:  # pandas' own errors are ValueErrors
         raise InputError(
@@ -193,6 +193,12 @@ def read_tsv(path, text=(), unknown=UNKNOWN, spell=True):
             frame[name] = _clean(frame[name], rule, name in texts, set(unknown))
     empty = [name for name in names if name.startswith(NAMELESS) and frame[name].isna().all()]
     return frame.drop(columns=empty)
+
+
+def _exact(pd):
+    """Return what makes pandas read numbers to the last bit, as it does by itself from 3.1 on."""
+    version = tuple(int(part) for part in pd.__version__.split(".")[:2])
+    return {} if version >= (3, 1) else {"float_precision": "round_trip"}
 
 
 def _separator(path, content):
@@ -245,7 +251,7 @@ def _name_columns(header, known):
 
 def _clean(values, rule, is_text, unknown):
     """Clean a column of text; return numbers where all cells are, and it need not be text."""
-    cells = [cell for cell in values.dropna().unique() if isinstance(cell, str)]
+    cells = [cell for cell in values.dropna().unique().tolist() if isinstance(cell, str)]
     clean = {cell: None if strip(cell) in unknown else rule(cell) for cell in cells}
     if all(cell == spelled for cell, spelled in clean.items()):
         return values

@@ -40,7 +40,7 @@ def test_every_reference_says_who_what_when_and_where_to_read_it():
 def test_the_participant_level_cites_by_key_and_leaves_none_unresolved(t1w, dwi):
     scans = {"t1w": "t1w.nii.gz" if t1w else None, "dwi": "dwi.nii.gz" if dwi else None}
     text = methods(Preparation().provenance(), scans)
-    assert ("avants2011" in citations.keys_of(text)) == t1w
+    assert ("zhang2001" in citations.keys_of(text)) == t1w
     assert ("jensen2010" in citations.keys_of(text)) == dwi
     assert "[@" not in citations.to_markdown(text) and "[@" not in citations.to_html(text)
 

@@ -7,7 +7,8 @@ import psutil
 import pytest
 
 from bids_sexclf.errors import ToolError
-from bids_sexclf.execute import FAILED, run_jobs
+from bids_sexclf.execute import FAILED, THREADS, run_jobs
+from bids_sexclf.interfaces.plugin import Cell
 
 
 def double(job, tell):
@@ -121,6 +122,19 @@ def wait_until(check, patience):
     while not check():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def count_threads(job, tell):
+    """Tell how many threads libraries may use."""
+    return {name: os.environ.get(name) for name in THREADS}
+
+
+def test_libraries_of_the_participant_level_have_one_thread_each(monkeypatch):
+    """With two, ANTs gives other numbers, and others each time."""
+    monkeypatch.setenv("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "2")
+    cell = Cell(os.getpid(), ".", True)
+    assert cell.submit(count_threads, None, None).result(60) == dict.fromkeys(THREADS, "1")
+    cell.executor.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -126,6 +126,24 @@ def test_a_full_disk_takes_the_words_and_not_the_lock(tmp_path, monkeypatch):
             pass
 
 
+def test_the_lock_file_of_another_user_may_only_be_readable(tmp_path, monkeypatch):
+    with hold(tmp_path / "lock", "one"):
+        pass
+    opened = os.open
+
+    def refuse(path, flags, *mode):
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "denied", str(path))
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with hold(tmp_path / "lock", "one"), pytest.raises(BusyError):
+        with hold(tmp_path / "lock", "two", wait=False):
+            pass
+    with pytest.raises(PermissionError), hold(tmp_path / "new", "one"):
+        pass
+
+
 def test_more_locks_than_files_may_be_open_at_first(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     if before[1] < 1000:

@@ -116,3 +116,56 @@ def test_a_catalogue_lists_its_entries_and_suggests_the_nearest():
     assert "cnn3" in catalogue.names("bids_sexclf.models")
     with pytest.raises(InputError, match="Did you mean 'cnn3'"):
         catalogue.find("bids_sexclf.models", "cnn")
+
+
+def installed(monkeypatch, folder):
+    """Make a folder stand for the place where deepbet is installed."""
+    from types import SimpleNamespace
+
+    found = SimpleNamespace(locate_file=lambda name: folder / name)
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: found)
+    resources.find_weights.cache_clear()
+
+
+@pytest.fixture
+def fresh():
+    """Forget before and after the test which weights were found."""
+    resources.find_weights.cache_clear()
+    yield
+    resources.find_weights.cache_clear()
+
+
+def test_the_weights_lie_in_the_installed_package(fresh):
+    box, mask = resources.find_weights()
+    assert box.name == "bbox_model.pt" and mask.name == "model.pt"
+    assert box.is_file() and mask.is_file()
+
+
+def test_weights_that_are_missing_or_others_are_refused_with_the_way_to_get_them(
+    fresh, monkeypatch, tmp_path
+):
+    held = resources.find_weights()
+    (tmp_path / "data/models").mkdir(parents=True)
+    installed(monkeypatch, tmp_path)
+    with pytest.raises(ToolError, match="bbox_model.pt with 0 bytes.*pip install --force"):
+        resources.find_weights()
+    for path in held:
+        (tmp_path / "data/models" / path.name).write_bytes(path.read_bytes())
+    assert resources.find_weights()[0].parent == tmp_path / "data/models"
+    content = bytearray(held[1].read_bytes())
+    content[5000] ^= 1
+    (tmp_path / "data/models/model.pt").write_bytes(content)
+    resources.find_weights.cache_clear()
+    with pytest.raises(ToolError, match="data/models/model.pt with 8698000 bytes"):
+        resources.find_weights()
+
+
+def test_without_the_package_its_name_is_told(fresh, monkeypatch):
+    from importlib.metadata import PackageNotFoundError
+
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.distribution", missing)
+    with pytest.raises(ToolError, match="pip install deepbet==1.0.2"):
+        resources.find_weights()

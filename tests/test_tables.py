@@ -157,8 +157,8 @@ def test_our_own_tables_keep_the_words_that_others_write_for_unknown(tmp_path):
 
 
 def test_numbers_come_back_to_the_last_bit(tmp_path):
-    bits = np.random.default_rng(0).integers(0, 2**62, 500).view(np.float64)
-    frame = pd.DataFrame({"x": bits, "n": np.arange(500), "yes": np.arange(500) % 2 == 0})
+    bits = np.random.default_rng(0).integers(0, 2**62, 5000).view(np.float64)
+    frame = pd.DataFrame({"x": bits, "n": np.arange(5000), "yes": np.arange(5000) % 2 == 0})
     tables.write_tsv(frame, tmp_path / "t.tsv")
     pd.testing.assert_frame_equal(tables.read_tsv(tmp_path / "t.tsv"), frame, check_exact=True)
 

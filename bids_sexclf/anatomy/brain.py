@@ -31,6 +31,9 @@ LARGEST_BRAIN_ML = 2200
 """Volume inside the dura that no healthy head exceeds; heads with skin, face and neck start at
 about 3000 ml in adults."""
 
+LEAST_BRAIN_ML = 200
+"""Volume inside the dura below which no mask is believed; newborns have about 400 ml."""
+
 
 def distance_outside(mask, voxel_size):
     """Measure how far each voxel lies outside a mask.
@@ -91,11 +94,11 @@ def carried_mask(t1w, distance, voxel_size):
             "the registration to the template's head has failed, or the image is not a T1w of a "
             "whole head."
         )
-    inside = ndimage.binary_fill_holes(_largest(distance < 0))
+    inside = ndimage.binary_fill_holes(largest_part(distance < 0))
     level = cut_level(t1w, distance, inside, voxel_size)
     if not level.any():
         return inside
-    return ndimage.binary_fill_holes(_largest(inside | (distance < level)))
+    return ndimage.binary_fill_holes(largest_part(inside | (distance < level)))
 
 
 def is_stripped(t1w, voxel_size):
@@ -163,11 +166,20 @@ def _filled(t1w):
     """Give the largest part of what is not empty, without holes and thin threads."""
     from scipy import ndimage
 
-    return ndimage.binary_fill_holes(_largest(ndimage.binary_opening(t1w > t1w.min())))
+    return ndimage.binary_fill_holes(largest_part(ndimage.binary_opening(t1w > t1w.min())))
 
 
-def _largest(mask):
-    """Keep the largest connected part."""
+def largest_part(mask):
+    """Keep the largest connected part of a mask.
+
+    Parameters
+    ----------
+    mask : ndarray of bool
+
+    Returns
+    -------
+    ndarray of bool
+    """
     from scipy import ndimage
 
     parts, count = ndimage.label(mask)
@@ -242,8 +254,8 @@ def _cut_bridges(mask, voxel_size):
     mask = np.pad(mask, room, mode="edge")
     core = reach(mask) > NECK
     if core.any():
-        mask = mask & (reach(~_largest(core)) <= NECK + 1.05 * max(voxel_size))
-    mask = _largest(mask)
+        mask = mask & (reach(~largest_part(core)) <= NECK + 1.05 * max(voxel_size))
+    mask = largest_part(mask)
     closed = mask | (reach(reach(~mask) <= GAP) > GAP)
     return ndimage.binary_fill_holes(closed)[(slice(room, -room),) * 3]
 
@@ -274,6 +286,22 @@ def trim_rim(fa):
     fa = np.nan_to_num(fa)
     inside = ndimage.binary_fill_holes(fa > 0)
     return np.where(ndimage.binary_erosion(inside, np.ones((3, 3, 3))), fa, 0)
+
+
+def overlap(first, second):
+    """Give the Dice overlap of two masks.
+
+    Parameters
+    ----------
+    first, second : ndarray of bool, of one shape
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 where both are empty.
+    """
+    total = int(first.sum()) + int(second.sum())
+    return float(2 * (first & second).sum() / total) if total else 0.0
 
 
 def agreement(volume, template, mask):

@@ -122,6 +122,65 @@ def white_mean(t1w, white):
     return mean
 
 
+SLAB_MM, SLAB_ML = 10.0, 2.0
+"""Thickness of the slabs that white matter is compared over, and the least white matter in one."""
+
+
+def white_gradient(t1w, white, affine):
+    """Measure how much the signal of white matter changes from the bottom to the vertex.
+
+    Parameters
+    ----------
+    t1w : ndarray, shape (X, Y, Z)
+    white : ndarray of bool, shape (X, Y, Z)
+        White matter, best without its rim.
+    affine : ndarray, shape (4, 4)
+        Voxel to world, mm; RAS+.
+
+    Returns
+    -------
+    float
+        Percent: the largest less the smallest median of slabs of 10 mm along the axis to the
+        vertex, relative to the median of all white matter. Slabs with less than 2 mL of white
+        matter do not count. Not a number where fewer than two do.
+    """
+    places = np.argwhere(white)
+    if not len(places):
+        return float("nan")
+    height = places @ affine[2, :3] + affine[2, 3]
+    signal, voxel = t1w[white], abs(np.linalg.det(affine[:3, :3])) / 1000
+    slab = np.floor(height / SLAB_MM).astype(int)
+    slab -= slab.min()
+    enough = np.flatnonzero(np.bincount(slab) * voxel >= SLAB_ML)
+    medians = [float(np.median(signal[slab == number])) for number in enough]
+    middle = float(np.median(signal))
+    if len(medians) < 2 or not middle > 0:
+        return float("nan")
+    return 100 * (max(medians) - min(medians)) / middle
+
+
+def grey_white_contrast(t1w, grey, white):
+    """Measure by how much grey matter is darker than white matter.
+
+    Parameters
+    ----------
+    t1w, grey, white : ndarray, shape (X, Y, Z)
+        Intensities, and shares of grey and of white matter in [0, 1].
+
+    Returns
+    -------
+    float
+        Mean of white less mean of grey, divided by the mean of white; over voxels that are one
+        tissue by more than 90 %. Below 0 where grey matter is brighter, not a number where a
+        tissue has no such voxel.
+    """
+    pure = [share > 0.9 for share in (grey, white)]
+    if not all(voxels.any() for voxels in pure):
+        return float("nan")
+    dark, bright = (float(t1w[voxels].mean(dtype=np.float64)) for voxels in pure)
+    return (bright - dark) / bright if bright > 0 else float("nan")
+
+
 def measure_regions(parcellation, labels, t1w, mask, probabilities, affine):
     """Measure every region of an atlas in a scan.
 

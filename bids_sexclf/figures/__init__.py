@@ -10,7 +10,7 @@ sex has says so by ``TARGET = "sex"``.
 import re
 
 from bids_sexclf import catalogue
-from bids_sexclf.figures._text import clean, clean_table
+from bids_sexclf.figures._text import clean_table
 
 __all__ = ["clean", "draw_svg", "inline_svg", "label_region", "ordered"]
 

@@ -1,34 +1,9 @@
 """Text from tables, made fit to be shown."""
 
-import re
+from bids_sexclf.texts import clean
 
 MOST = 80
 """Characters of a text that a figure shows."""
-
-UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
-"""Characters that no page and no SVG may hold, or that turn the order of the others."""
-
-
-def clean(text, most=MOST):
-    r"""Make a text fit to be shown: without characters that cannot be seen, and not too long.
-
-    Parameters
-    ----------
-    text : str
-    most : int
-        Characters that are kept.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> clean("left\n\x00hippocampus"), clean("abcdefgh", 5)
-    ('left hippocampus', 'abcd…')
-    """
-    text = UNSEEN.sub(" ", text[: 4 * most])
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def clean_table(frame):
@@ -55,7 +30,7 @@ def _name_apart(texts):
     """Give each text what is shown of it, numbered where two would look the same."""
     shown, used = {}, set()
     for text in texts:
-        base, number = clean(text), 1
+        base, number = clean(text, MOST), 1
         name = base
         while name in used:
             number += 1

@@ -17,6 +17,8 @@ TITLES = {
     "brain_volume_ml": "Brain volume (mL)",
     "registration_agreement": "Agreement with the template",
     "snr": "Signal-to-noise",
+    "white_gradient_percent": "Bias field left (%)",
+    "grey_white_contrast": "Contrast of grey and white matter",
     "motion_mm": "Mean motion (mm)",
     "motion_max_mm": "Largest motion (mm)",
     "slice_outliers_percent": "Slices that stand out (%)",

@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 
 from bids_sexclf.errors import REFUSALS, ToolError
+from bids_sexclf.faults import explain
 from bids_sexclf.group._words import name_pair, say_list
 
 
@@ -25,15 +26,21 @@ def check_results(jobs, results, what):
     ------
     ToolError, InputError, GridError or LeakageError
         Of the kind that all faults share; a ToolError where they share none of these.
+    RuntimeError
+        If a fault must lie in the program.
     """
     pairs = zip(jobs, results, strict=True)
     struck = [(job, result) for job, result in pairs if isinstance(result, Exception)]
-    if struck:
-        raise shared_kind(fault for _, fault in struck)(
-            f"Found {len(struck)} of {len(jobs)} {what} failed ({_tell(struck, name_jobs)}); "
-            "needed all. The others are kept: mend the cause and run again."
-        )
-    return results
+    if not struck:
+        return results
+    message = (
+        f"Found {len(struck)} of {len(jobs)} {what} failed ({_tell(struck, name_jobs)}); "
+        "needed all. The others are kept: mend the cause and run again."
+    )
+    for _, fault in struck:
+        if explain(fault) is None:
+            raise RuntimeError(message) from fault
+    raise shared_kind(fault for _, fault in struck)(message)
 
 
 @contextmanager
@@ -75,7 +82,9 @@ def _tell(struck, name):
     """Tell each cause once, behind the names of all that it struck."""
     causes = {}
     for one, fault in struck:
-        causes.setdefault(f"{type(fault).__name__}: {fault}", []).append(one)
+        told = explain(fault)
+        words = told.message if told else f"{type(fault).__name__}: {fault}"
+        causes.setdefault(words, []).append(one)
     return "; ".join(f"{name(own)}: {cause}" for cause, own in causes.items())
 
 

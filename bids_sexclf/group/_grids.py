@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from bids_sexclf import attribution, layout, resources
-from bids_sexclf.errors import REFUSALS, InputError
+from bids_sexclf.errors import REFUSALS, GridError, InputError
 from bids_sexclf.tables import write_table
 from bids_sexclf.volumes import Grid, crop_grid, load, read_grid, resample, rescale_grid, save
 
@@ -31,7 +31,10 @@ def find_atlas_files(desk):
     """
     try:
         study = desk.study
-        return resources.atlas_files(study.atlas, study.atlas_labels, desk.run.atlas_folders())
+        files = resources.find_atlas_files(
+            study.atlas, study.atlas_labels, desk.run.atlas_folders()
+        )
+        return dict(zip(("image", "labels"), files, strict=False))
     except REFUSALS:
         return {}
 
@@ -52,6 +55,11 @@ def find_common_grids(derivatives, found, maps):
         Map name to grid; without maps of which none can be read.
     odd : dict of tuple to str
         (participant_id, session_id) to what is wrong.
+
+    Raises
+    ------
+    GridError
+        If no grid is that of most.
     """
     grids, odd = {}, {}
     for name in maps:
@@ -69,13 +77,20 @@ def find_common_grids(derivatives, found, maps):
             examples.setdefault(own[key], grid)
         if not counts:
             continue
-        common = counts.most_common(1)[0][0]
+        common, most = counts.most_common(1)[0]
+        if 2 * most <= sum(counts.values()) and len(counts) > 1:
+            shapes = sorted({str(place[0]) for place in counts})
+            raise GridError(
+                f"Found {name} maps on {len(counts)} grids (shapes {', '.join(shapes)}), none of "
+                "them that of most; needed one. Prepare everybody alike, or keep the outputs in "
+                "separate folders."
+            )
         grids[name] = examples[common]
         for key, place in own.items():
             if place != common:
                 odd[key] = (
-                    f"{found[key][name]} lies on another grid (shape {place[0]}) than the {name} "
-                    f"maps of most (shape {common[0]}), needed one grid"
+                    f"{found[key][name]} (shape {place[0]}) lies on another grid, by shape or by "
+                    f"affine, than the {name} maps of most (shape {common[0]}); needed one grid"
                 )
     return grids, odd
 

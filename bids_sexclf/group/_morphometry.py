@@ -59,7 +59,7 @@ def read_measures(desk, keys):
             intracranial[key] = _total(read)
             tables = [read_table(path, "morphometry") for path in own.get(key, ())]
             measures[key] = [*tables, *read]
-        except (OSError, ValueError, *REFUSALS) as fault:
+        except (OSError, ValueError, LookupError, TypeError, ArithmeticError, *REFUSALS) as fault:
             faults[key] = " ".join(str(fault).split())[:300]
     return measures, intracranial, faults
 

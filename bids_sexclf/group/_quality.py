@@ -1,108 +1,89 @@
-"""The quality of every prepared participant-session, and who stands out."""
-
-import json
-import math
+"""The table of quality: everybody prepared, who is studied, and who stands out."""
 
 import numpy as np
 import pandas as pd
 
-from bids_sexclf import layout
-from bids_sexclf.stats.outliers import find_band, find_outliers
+from bids_sexclf.quality import RATINGS, judge, numbers, read_limits, read_ratings
+from bids_sexclf.stats.outliers import find_band
 from bids_sexclf.tables import schema
 
 
-def read_qualities(derivatives, names):
-    """Read the quality numbers of everyone prepared.
+def find_ratings(desk):
+    """Name the file of a person's verdicts: the study's own, or that of the output folder.
 
     Parameters
     ----------
-    derivatives : path-like
-    names : iterable of str
-        Numbers that the cohort needs beside those of the ``quality`` table.
+    desk : base.Desk
 
     Returns
     -------
-    qualities : dict of tuple to dict
-        (participant_id, session_id) to number by name; None where it is unknown.
-    faults : dict of tuple to str
-        (participant_id, session_id) to what is wrong with the file.
+    pathlib.Path
+        It need not exist.
     """
-    about = schema("cohort") | schema("quality")
-    numbers = {name: about[name] for name in (*_numbers(), *names)}
-    qualities, faults = {}, {}
-    for entry in layout.find_derivatives(derivatives, "quality"):
-        key = (entry["participant_id"], entry["session_id"])
-        try:
-            qualities[key] = _read_quality(derivatives / entry["path"], numbers)
-        except (OSError, ValueError, RecursionError) as fault:
-            reason = " ".join(str(fault).split())[:200]
-            faults[key] = f"{entry['path']} cannot be used ({reason}), needed what was written"
-    return qualities, faults
+    return desk.study.ratings or desk.derivatives / RATINGS
 
 
-def _numbers():
-    """Give the data dictionary of the numbers that are judged."""
-    return {name: entry for name, entry in schema("quality").items() if "Bad" in entry}
-
-
-def _read_quality(path, numbers):
-    """Read one file, and refuse what its data dictionary does not allow."""
-    held = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(held, dict):
-        raise ValueError("it holds no names and numbers")
-    values = {name: held.get(name) for name in numbers}
-    for name, value in values.items():
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            values[name] = None
-            continue
-        least, most = (numbers[name].get(bound) for bound in ("Minimum", "Maximum"))
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isinf(value):
-            raise ValueError(f"{name} is {str(value)[:40]!r}, needed a number")
-        if (least is not None and value < least) or (most is not None and value > most):
-            raise ValueError(f"{name} is {value:g}, needed {least} to {most}")
-        values[name] = float(value)
-    return values
-
-
-def gather_quality(qualities, studied):
-    """Gather the quality numbers of everyone prepared, and flag those who stand out.
+def judge_quality(desk, table):
+    """Decide by quality numbers and a person's verdicts who may be studied.
 
     Parameters
     ----------
-    qualities : dict of tuple to dict
-        As `read_qualities` gives it.
+    desk : base.Desk
+        ``quality_limits``, ``quality_outliers`` and ``ratings`` of its study are read.
+    table : pandas.DataFrame
+        As `quality.read_quality` returns it.
+
+    Returns
+    -------
+    verdicts : quality.Verdicts
+    refused : dict of tuple to str
+        (participant_id, session_id) to why it is not studied.
+    """
+    study = desk.study
+    ratings = read_ratings(find_ratings(desk))
+    verdicts = judge(table, read_limits(study.quality_limits), ratings, study.quality_outliers)
+    keys = zip(table["participant_id"], table["session_id"], strict=True)
+    refused = {
+        key: reason
+        for key, gate, reason in zip(keys, verdicts.gate, verdicts.reasons, strict=True)
+        if gate in ("refused", "rejected")
+    }
+    return verdicts, refused
+
+
+def gather_quality(table, verdicts, studied):
+    """Gather the quality numbers of everybody prepared, with what was decided.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `quality.read_quality` returns it.
+    verdicts : quality.Verdicts
+        Of its rows.
     studied : set of tuple
         (participant_id, session_id) of the cohort.
 
     Returns
     -------
     pandas.DataFrame
-        The columns of the ``quality`` table, sorted by participant and session. A number that
-        the data dictionary declares ``Bad`` in a direction is judged in that direction.
+        The columns of the ``quality`` table, sorted by participant and session.
     """
-    numbers, rows = _numbers(), []
-    for key, held in qualities.items():
-        studied_too = "yes" if key in studied else "no"
-        rows.append([*key, studied_too, "no", None, *(held.get(name) for name in numbers)])
-    table = pd.DataFrame(rows, columns=list(schema("quality")))
-    reasons = [[] for _ in range(len(table))]
-    for name, about in numbers.items():
-        table[name] = pd.to_numeric(table[name])
-        outlier, distance = find_outliers(table[name], about["Bad"])
-        for row in outlier.nonzero()[0]:
-            reasons[row].append(_say(name, table[name][row], distance[row], about))
-    table["reason"] = ["; ".join(told) or None for told in reasons]
-    table["outlier"] = ["yes" if told else "no" for told in reasons]
-    return table
+    keys = list(zip(table["participant_id"], table["session_id"], strict=True))
+    return table.assign(
+        studied=["yes" if key in studied else "no" for key in keys],
+        gate=verdicts.gate,
+        outlier=["yes" if flags else "no" for flags in verdicts.flags],
+        reason=verdicts.flags,
+    )[list(schema("quality"))]
 
 
 def limit_quality(quality):
-    """Give the band outside which each quality number stands out.
+    """Return the band outside which each quality number stands out.
 
     Parameters
     ----------
     quality : pandas.DataFrame
-        As `gather_quality` gives it.
+        As `gather_quality` returns it.
 
     Returns
     -------
@@ -110,15 +91,8 @@ def limit_quality(quality):
         number, bad (direction), median, low, high; a row for each number known of two or more.
     """
     rows = []
-    for name, entry in schema("quality").items():
-        known = quality[name].dropna().astype(float) if "Bad" in entry else ()
+    for name, entry in numbers().items():
+        known = quality[name].dropna().astype(float)
         if len(known) > 1:
             rows.append([name, entry["Bad"], float(np.median(known)), *find_band(known)])
     return pd.DataFrame(rows, columns=["number", "bad", "median", "low", "high"])
-
-
-def _say(name, value, distance, about):
-    """Say in a few words what stands out and how far."""
-    units = f" {about['Units']}" if "Units" in about else ""
-    side = "above" if distance > 0 else "below"
-    return f"{name} {value:.3g}{units}, {abs(distance):.1f} robust SD {side} the median"

@@ -57,14 +57,15 @@ def read_split(path, people, excluded=(), target="sex"):
         where = (
             ""
             if len(table[["repeat", "fold"]].drop_duplicates()) == 1
-            else (f" in repeat {repeat}, fold {fold}")
+            else (f" in repeat {cut(repeat)}, fold {cut(fold)}")
         )
         faults += [fault + where for fault in _fold_faults(rows, people, target)]
     if faults:
+        more = f"; and {len(faults) - 20} more faults" if len(faults) > 20 else ""
         raise InputError(
-            f"Found {path} with {'; '.join(faults)}. Needed each participant of the cohort once "
-            f"per fold, families in one part, and {NEEDED[target]} in train, validation and test. "
-            "Correct the table; who shall not take part is unused."
+            f"Found {path} with {'; '.join(faults[:20])}{more}. Needed each participant of the "
+            f"cohort once per fold, families in one part, and {NEEDED[target]} in train, "
+            "validation and test. Correct the table; who shall not take part is unused."
         )
     return table.sort_values(COLUMNS[:3], ignore_index=True)
 

@@ -4,9 +4,10 @@ The rules are told in ``base``.
 """
 
 import importlib
+from contextlib import contextmanager
 from pathlib import Path
 
-from bids_sexclf.disk import write_json
+from bids_sexclf.disk import remove_folder, write_json
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import _notes
 from bids_sexclf.layout import versions
@@ -173,15 +174,49 @@ def discard(desk, stage):
     desk : base.Desk
     stage : str
     """
-    note = _notes.read_note(note_of(desk, stage))
-    note_of(desk, stage).unlink(missing_ok=True)
-    for name in {*module(stage).WRITES, *_notes.read_fingerprints(note, "writes")}:
-        path = desk.folder / name
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            continue  # a note that was tampered with
-        path.unlink(missing_ok=True)
-        if path.suffix == ".tsv":
-            path.with_suffix(".json").unlink(missing_ok=True)
+    for name in _list_own(desk, stage):
+        (desk.folder / name).unlink(missing_ok=True)
+
+
+def _list_own(desk, stage):
+    """Name what belongs to a stage, relative to the study: its note first, then what it wrote."""
+    note = note_of(desk, stage)
+    written = _notes.read_fingerprints(_notes.read_note(note), "writes")
+    names = [Path(name) for name in dict.fromkeys((*module(stage).WRITES, *written))]
+    # A note that was tampered with might name files elsewhere.
+    names = [name for name in names if not name.is_absolute() and ".." not in name.parts]
+    tables = [name.with_suffix(".json") for name in names if name.suffix == ".tsv"]
+    return list(dict.fromkeys([note.relative_to(desk.folder), *names, *tables]))
+
+
+@contextmanager
+def put_aside(desk, stage):
+    """Put aside what a stage has written while it is run again; put it back if the stage fails.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    stage : str
+    """
+    place = desk.folder / "logs" / f"before-{stage}"
+    remove_folder(place, desk.folder)  # of a run that was killed
+    moved = [name for name in _list_own(desk, stage) if (desk.folder / name).is_file()]
+    try:
+        for name in moved:
+            _move(desk.folder / name, place / name)
+        yield
+    except BaseException:
+        for name in reversed(moved):  # the note comes last
+            if (place / name).exists():
+                _move(place / name, desk.folder / name)
+        raise
+    finally:
+        remove_folder(place, desk.folder)
+
+
+def _move(path, target):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(target)
 
 
 def discard_stale(desk, stage):

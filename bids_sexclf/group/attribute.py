@@ -7,6 +7,7 @@ import numpy as np
 
 from bids_sexclf import attribution
 from bids_sexclf import models as catalogue
+from bids_sexclf.cells import WRITTEN_UNKNOWN
 from bids_sexclf.disk import write_json
 from bids_sexclf.execute import FAILED, processors, run_jobs
 from bids_sexclf.group._adjust import Adjustment
@@ -35,6 +36,30 @@ def files(desk):
     return {f"grid/{name}.nii.gz": desk.folder / "grid" / f"{name}.nii.gz" for name in GRID}
 
 
+def check(desk):
+    """Refuse fitted models that are not whole, before any table is removed.
+
+    Parameters
+    ----------
+    desk : base.Desk
+
+    Raises
+    ------
+    InputError or LeakageError
+    """
+    splits = check_splits(desk.read("splits"), desk.read("cohort"))
+    with gather_faults("fitted models that cannot be asked") as attempt:
+        for job in {job.folder: job for job, _ in _list_waiting(desk, splits)}.values():
+            attempt(name_jobs([job]), check_fitted, job, splits)
+
+
+def _list_waiting(desk, splits):
+    """List what is asked in the folds of this run and not attributed yet."""
+    pairs = _list_pairs(desk, splits)
+    asked = {job.folder for job in choose_folds([job for job, _ in pairs], desk.run)}
+    return [pair for pair in pairs if pair[0].folder in asked and not is_attributed(*pair)]
+
+
 def run(desk, advance):
     """Attribute what is not attributed yet.
 
@@ -46,16 +71,9 @@ def run(desk, advance):
     Raises
     ------
     ToolError, InputError, GridError or LeakageError
-        If fitted models are not whole, or if jobs failed, of the kind of their faults where they
-        share one; the others are kept.
+        If jobs failed, of the kind of their faults where they share one; the others are kept.
     """
-    splits = check_splits(desk.read("splits"), desk.read("cohort"))
-    pairs = _list_pairs(desk, splits)
-    asked = {job.folder for job in choose_folds([job for job, _ in pairs], desk.run)}
-    waiting = [pair for pair in pairs if pair[0].folder in asked and not is_attributed(*pair)]
-    with gather_faults("fitted models that cannot be asked") as attempt:
-        for job in {job.folder: job for job, _ in waiting}.values():
-            attempt(name_jobs([job]), check_fitted, job, splits)
+    waiting = _list_waiting(desk, desk.read("splits"))
     done, total = [0] * len(waiting), [1] * len(waiting)
 
     def tell(index, message):
@@ -85,7 +103,8 @@ def finish(desk):
 
     pairs = _list_pairs(desk, desk.read("splits"))
     if all(is_attributed(*pair) for pair in pairs):
-        frames = [read_tsv(_table(*pair), ("model", "map", "method", "fill")) for pair in pairs]
+        texts = ("model", "map", "method", "fill")
+        frames = [read_tsv(_table(*pair), texts, WRITTEN_UNKNOWN) for pair in pairs]
         empty = pd.DataFrame(columns=_order(), dtype=object)  # a study may ask for none
         write_table(
             pd.concat(frames) if frames else empty, desk.folder / "attributions.tsv", "attributions"

@@ -11,7 +11,8 @@ Three rules keep old results from standing beside new ones:
 3. When a stage has run, the tables of every later stage that were made from other tables than
    those that now lie there are removed.
 
-A stage whose choices have changed is refused unless it is asked for by ``--first``.
+A stage whose choices have changed is refused unless it is asked for by ``--first``. A stage that is
+refused, or fails before it has fitted anything, leaves all tables as they were.
 """
 
 from contextlib import contextmanager, nullcontext
@@ -27,6 +28,7 @@ from bids_sexclf.group._states import (
     discard_stale,
     list_reads,
     module,
+    put_aside,
     state,
     write_note,
 )
@@ -198,15 +200,17 @@ def run_stage(desk, stage, advance=None, tell=None):
         check_upstream(desk, stage)
         finished = found == "finished"
         if not finished:
+            getattr(entry, "check", lambda desk: None)(desk)
             reads = _notes.take(list_reads(desk, stage))
-            # What was made from other inputs must not stand where this run leaves a part undone.
-            discard(desk, stage)
         if finished or not side_by_side:
             with _tidy(desk, stage):
                 if not finished:
-                    entry.run(desk, advance)
-                    write_note(desk, stage, reads)
+                    with put_aside(desk, stage):
+                        entry.run(desk, advance)
+                        write_note(desk, stage, reads)
             return found
+        # What was made from other inputs must not stand where this run leaves a part undone.
+        discard(desk, stage)
     with _tidy(desk, stage, lambda: _shared(desk, tell)):
         entry.run(desk, advance)
         with _shared(desk, tell):

@@ -20,10 +20,11 @@ from bids_sexclf.group._grids import (
     write_grid,
     write_native_grid,
 )
-from bids_sexclf.group._quality import gather_quality, read_qualities
-from bids_sexclf.group._region_means import Averager
+from bids_sexclf.group._quality import find_ratings, gather_quality, judge_quality
+from bids_sexclf.group._region_means import TABLE, Averager
 from bids_sexclf.group._resemblance import find_copies, write_resemblance
 from bids_sexclf.people import NO_ROW, read_participants, without_years
+from bids_sexclf.quality import KEYS, numbers, read_quality
 from bids_sexclf.tables import write_table
 from bids_sexclf.volumes import load, new_cohort, open_cohort, release, resample
 
@@ -33,6 +34,8 @@ ALSO = ("region_means.tsv", "grid/*", "arrays/*.npy")
 PEOPLE, EXCLUDED = ("participants.tsv", "participants.json"), "excluded.tsv"
 PASSING = (f"prepared/{EXCLUDED}",)
 """What the participant level goes on writing; it says nothing about those who are studied."""
+VERDICTS = "ratings"
+"""The table of a person's verdicts."""
 YEARS = "needed/age in years"
 """Stands among the files read where those without an age in years are left out."""
 SETTINGS = (
@@ -43,6 +46,9 @@ SETTINGS = (
     "region_means",
     "sex_column",
     "sex_codes",
+    "quality_limits",
+    "quality_outliers",
+    "ratings",
 )
 ENTRIES = {"T1w": "t1w_template", "T1wAffine": "t1w_affine", "T1wACPC": "t1w_acpc"} | dict.fromkeys(
     ("FA", "MD", "AD", "RD"), "tensor_template"
@@ -74,7 +80,7 @@ def files(desk):
             Path(layout.reference(kind, space, resolution)).as_posix()
             for kind in ("brain", "mask", "white")
         ]
-    labels = [*(f"bids/{name}" for name in PEOPLE), f"prepared/{EXCLUDED}"]
+    labels = [*(f"bids/{name}" for name in PEOPLE), f"prepared/{EXCLUDED}", VERDICTS]
     labels += [f"prepared/{path}" for path in paths]
     freesurfer = desk.run.derivatives_of("freesurfer")
     labels += [
@@ -90,6 +96,8 @@ def files(desk):
 def locate(desk, label):
     """Find a file that the stage reads by its label, however the folders are spelt this time."""
     place, _, path = label.partition("/")
+    if label == VERDICTS:
+        return find_ratings(desk)
     if place == "atlas":
         return find_atlas_files(desk).get(path, "")
     folder = {
@@ -124,11 +132,14 @@ def run(desk, advance):
         faults = {person: [why] for person, why in without_years(people).items()} | faults
     found, spaces = find_maps(desk)
     space, resolution = _one_space(spaces)
-    qualities, broken = read_qualities(desk.derivatives, NUMBERS)
+    qualities, broken = read_quality(desk.derivatives, dict.fromkeys((*numbers(), *NUMBERS)))
+    verdicts, refused = judge_quality(desk, qualities)
     measures, intracranial, unread = _morphometry.read_measures(desk, found)
     maps = desk.study.single_maps
     grids, odd = find_common_grids(desk.derivatives, found, maps)
-    rows, excluded = select(people, faults, found, maps, (broken, unread, odd), desk.derivatives)
+    good = {key: paths for key, paths in found.items() if key not in refused}
+    rows, excluded = select(people, faults, good, maps, (broken, unread, odd), desk.derivatives)
+    excluded += [(*key, "quality", reason) for key, reason in refused.items()]
     excluded += list_unprepared(people, faults, found, desk.derivatives)
     cohort = _table(rows, people, qualities, maps)
     _check_cohort(cohort, excluded, desk)
@@ -150,6 +161,9 @@ def run(desk, advance):
     write_excluded(desk, excluded)
     if averager:
         averager.write(desk.folder)
+    else:  # where a run was killed, no note names the table of another run
+        for path in (desk.folder / TABLE, (desk.folder / TABLE).with_suffix(".json")):
+            path.unlink(missing_ok=True)
     sessions = cohort["session_id"].where(cohort["session_id"].notna(), None)
     studied = list(zip(cohort["participant_id"], sessions, strict=True))
     if desk.run.derivatives_of("freesurfer") is not None:  # a cohort has one definition
@@ -157,7 +171,7 @@ def run(desk, advance):
     morphometry = _morphometry.gather(measures, studied)
     write_table(morphometry, desk.folder / "morphometry.tsv", "morphometry")
     _compare(desk, cohort)
-    quality = gather_quality(qualities, set(studied))
+    quality = gather_quality(qualities, verdicts, set(studied))
     write_table(quality, desk.folder / "quality.tsv", "quality")
     write_table(cohort, desk.folder / "cohort.tsv", "cohort")
 
@@ -272,12 +286,10 @@ def _table(rows, people, qualities, maps):
 
     records = []
     for person, session, paths in rows:
-        numbers = {name: qualities[person, session][name] for name in NUMBERS}
-        records.append({"participant_id": person, "session_id": session} | numbers | paths)
-    columns = ["participant_id", "session_id", *NUMBERS, *maps]
-    table = pd.DataFrame(records, columns=columns)
-    for name in NUMBERS:
-        table[name] = pd.to_numeric(table[name])
+        records.append({"participant_id": person, "session_id": session} | paths)
+    table = pd.DataFrame(records, columns=[*KEYS, *maps], dtype=object)
+    table = table.merge(qualities[[*KEYS, *NUMBERS]], on=KEYS, how="left")
+    table = table[[*KEYS, *NUMBERS, *maps]]
     return table.merge(people, on="participant_id", how="left")
 
 

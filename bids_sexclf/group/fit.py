@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bids_sexclf.cells import WRITTEN_UNKNOWN
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import FAILED, processors, run_jobs
 from bids_sexclf.group import _adjust, _features
 from bids_sexclf.group._faults import check_results, gather_faults
+from bids_sexclf.group._fit_checks import check_inputs, check_outside
 from bids_sexclf.group._inputs import inputs, part_rows, target_of
 from bids_sexclf.group._jobs import (
     choose_folds,
@@ -56,6 +58,34 @@ def files(desk):
     return arrays | {"features": _features.source(desk.study, desk.folder)}
 
 
+def check(desk):
+    """Refuse what cannot be fitted, before the first fit and before any table is removed.
+
+    Parameters
+    ----------
+    desk : base.Desk
+
+    Raises
+    ------
+    InputError, GridError, LeakageError or ToolError
+        Of the kind that all faults share; a ToolError where they share none of these.
+    """
+    from bids_sexclf import models as catalogue
+
+    cohort, splits = desk.read("cohort"), desk.read("splits")
+    check_splits(splits, cohort)
+    catalogue.check(desk.study)
+    jobs = list_jobs(desk, splits)
+    asked = choose_folds(jobs, desk.run)
+    with gather_faults("models that cannot be fitted") as attempt:
+        for job in {job.model: job for job in jobs}.values():
+            attempt(job.model, check_inputs, job, cohort)
+        for model in dict.fromkeys(job.model for job in asked):
+            own = [job for job in asked if job.model == model]
+            attempt(model, check_outside, own, splits)
+    _adjust.check(desk.study, cohort, splits)
+
+
 def run(desk, advance):
     """Fit what is not fitted yet.
 
@@ -67,25 +97,12 @@ def run(desk, advance):
     Raises
     ------
     ToolError, InputError, GridError or LeakageError
-        If models cannot begin, or jobs failed, of the kind of their faults where they share one;
-        the other jobs have gone on and are kept.
+        If jobs failed, of the kind of their faults where they share one; the other jobs have gone
+        on and are kept.
     """
-    from bids_sexclf import models as catalogue
-
-    cohort = desk.read("cohort")
-    splits = check_splits(desk.read("splits"), cohort)
-    catalogue.check(desk.study)
-    jobs = list_jobs(desk, splits)
-    asked = choose_folds(jobs, desk.run)
-    waiting = [job for job in asked if not is_fitted(job, splits)]
-    with gather_faults("models that cannot be fitted") as attempt:
-        for job in {job.model: job for job in jobs}.values():
-            attempt(job.model, check_inputs, job, cohort)
-        for model in dict.fromkeys(job.model for job in asked):
-            own = [job for job in asked if job.model == model]
-            attempt(model, check_outside, own, splits)
-    _adjust.check(desk.study, cohort, splits)
-    _fit_all(waiting, desk, advance)
+    splits = desk.read("splits")
+    asked = choose_folds(list_jobs(desk, splits), desk.run)
+    _fit_all([job for job in asked if not is_fitted(job, splits)], desk, advance)
 
 
 def finish(desk):
@@ -99,49 +116,6 @@ def finish(desk):
     jobs = list_jobs(desk, splits)
     if all(is_fitted(job, splits) for job in jobs):
         gather(jobs, desk)
-
-
-def check_inputs(job, cohort):
-    """Refuse a model that cannot read what it needs, before the first fit.
-
-    Parameters
-    ----------
-    job : Job
-        Any one of the model's.
-    cohort : pandas.DataFrame
-
-    Raises
-    ------
-    InputError
-        If columns are unknown for some, with their names, or the table of features is no use.
-    """
-    from bids_sexclf import models as catalogue
-
-    entry = catalogue.entry_of(job.study, job.model)
-    if entry.READS != "volumes":
-        inputs(job, entry, cohort, np.arange(len(cohort)))
-
-
-def check_outside(jobs, splits):
-    """Refuse weights from elsewhere that know participants whom the jobs validate or test.
-
-    Parameters
-    ----------
-    jobs : list of Job
-        Of one model.
-    splits : pandas.DataFrame
-
-    Raises
-    ------
-    InputError
-    LeakageError
-    """
-    from bids_sexclf.models._outside import check_weights
-
-    folds = splits.set_index(["repeat", "fold"]).index
-    own = splits[folds.isin([(job.repeat, job.fold) for job in jobs])]
-    held_out = own.loc[own["part"] != "train", "participant_id"]
-    check_weights(jobs[0].study.variant(jobs[0].model)[1], held_out)
 
 
 def _fit_all(jobs, desk, advance):
@@ -412,7 +386,8 @@ def gather(jobs, desk):
     import pandas as pd
 
     for name in ("history", "predictions"):
-        frames = [read_tsv(job.folder / f"{name}.tsv", ("model", "map", "part")) for job in jobs]
+        texts = ("model", "map", "part")
+        frames = [read_tsv(job.folder / f"{name}.tsv", texts, WRITTEN_UNKNOWN) for job in jobs]
         frames = [frame for frame in frames if len(frame)] or frames[:1]
         write_table(pd.concat(frames), desk.folder / f"{name}.tsv", name)
     weighed = [job.folder / "importances.tsv" for job in jobs]

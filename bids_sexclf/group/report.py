@@ -5,11 +5,11 @@ from importlib import resources
 from bids_sexclf import figures
 from bids_sexclf.citations import to_html, write_citations
 from bids_sexclf.disk import whole
-from bids_sexclf.figures import clean
 from bids_sexclf.group import _age_findings, _sex_findings, methods
 from bids_sexclf.group._quality import limit_quality
 from bids_sexclf.group._words import say_number, say_p
 from bids_sexclf.tables import read_table, schema
+from bids_sexclf.texts import clean, shown
 from bids_sexclf.volumes import load
 
 READS = (
@@ -183,7 +183,9 @@ def make_page(tables, study, drawn, faults=None):
 
     told = _describe_methods(study, tables)
     template = (resources.files("bids_sexclf") / "data" / "report.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=shown
+    )
     return environment.from_string(template).render(
         study=study.name,
         target=study.target,

@@ -19,7 +19,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_sexclf.errors import ToolError
-from bids_sexclf.volumes import check_written
+from bids_sexclf.volumes import Grid, check_written, load, resample, rescale_grid, save
 
 LPS = np.diag([-1.0, -1.0, 1.0])
 
@@ -72,8 +72,14 @@ class _Out(TraitedSpec):
     out_file = File(exists=True)
 
 
+ROUGH_MM = 4.0
+"""Smallest voxels on which N4 sees a head; it then looks at every second of them."""
+
+
 class BiasCorrect(SimpleInterface):
-    """Divide a T1w by the bias field that N4 finds inside the head.
+    """Divide a T1w by the rough bias field that N4 finds inside the head.
+
+    It helps to find the brain; inside it, `bids_sexclf.interfaces.tissues.Unbias` removes the rest.
 
     References
     ----------
@@ -84,16 +90,20 @@ class BiasCorrect(SimpleInterface):
 
     def _run_interface(self, runtime):
         ants = antspyx()
-        scan = ants.image_read(self.inputs.in_file)
-        # N4 works on the logarithm; a shrink to about 8 mm is enough for a smooth field.
-        shrink = max(1, round(8 / min(scan.spacing)))
-        corrected = ants.n4_bias_field_correction(
-            scan,
-            mask=ants.get_mask(scan),
-            shrink_factor=shrink,
+        scan, affine = load(self.inputs.in_file, ndim=3)
+        grid = Grid(scan.shape, affine)
+        coarse = rescale_grid(grid, np.maximum(grid.voxel_size, ROUGH_MM))
+        small = to_ants(resample(scan, affine, coarse), coarse.affine)
+        field = ants.n4_bias_field_correction(
+            small,
+            mask=ants.get_mask(small),
+            shrink_factor=2,
             convergence={"iters": [50, 50, 30], "tol": 1e-6},
+            return_bias_field=True,
         )
-        self._results["out_file"] = _write(corrected, runtime.cwd, "biascorrected.nii.gz")
+        field = ants.resample_image_to_target(field, to_ants(scan, affine), "linear").numpy()
+        self._results["out_file"] = str(Path(runtime.cwd, "biascorrected.nii.gz"))
+        save(scan / np.where(field > 0, field, 1), affine, self._results["out_file"])
         return runtime
 
 

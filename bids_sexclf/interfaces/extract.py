@@ -1,4 +1,4 @@
-"""Brain extraction: with a template's head, or by taking over what is already stripped."""
+"""Brain extraction: two opinions, other starts where they are doubted, and a refusal in the end."""
 
 import json
 from pathlib import Path
@@ -7,21 +7,25 @@ import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
+    InputMultiObject,
     SimpleInterface,
     TraitedSpec,
+    isdefined,
     traits,
 )
 
-from bids_sexclf.anatomy.brain import carried_mask, distance_outside, is_stripped, stripped_mask
-from bids_sexclf.interfaces.ants import antspyx, find_affine
-from bids_sexclf.interfaces.fsl import Bet
-from bids_sexclf.interfaces.greedy import RECIPES, deform, describe, template_for
+from bids_sexclf.anatomy.brain import is_stripped, stripped_mask
+from bids_sexclf.anatomy.opinions import LEAST_ALONE, LEAST_OPINIONS
+from bids_sexclf.errors import InputError
+from bids_sexclf.interfaces.ants import write_linear
+from bids_sexclf.interfaces.greedy import describe
+from bids_sexclf.interfaces.masks import Engines, ask, thin
+from bids_sexclf.resources import find_weights
 from bids_sexclf.volumes import load, save
 
-REACH = 14.0
-"""How far outside the template's brain mask the head is looked at while it is registered, mm."""
-
 MEANINGS = {
+    "deepbet": "All that lies within the skull: brain and the fluid around it, as the network "
+    "deepbet draws it",
     "template": "Brain and the fluid between its folds, as the template's mask draws it; not all "
     "that lies within the skull",
     "bet": "Brain and most of the fluid around it, as FSL's bet draws it",
@@ -30,12 +34,13 @@ MEANINGS = {
 
 
 class _ExtractIn(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="T1w without bias field")
+    in_file = File(exists=True, mandatory=True, desc="T1w, axes RAS+")
     head = File(exists=True, mandatory=True, desc="template with skull")
     head_mask = File(exists=True, mandatory=True, desc="the template's brain mask")
     brain = File(exists=True, mandatory=True, desc="the template's brain")
+    weights = InputMultiObject(File(exists=True), desc="of deepbet; the installed ones by default")
     skull_strip = traits.Enum("auto", "force", "skip", usedefault=True)
-    method = traits.Enum("template", "bet", usedefault=True)
+    method = traits.Enum("deepbet", "template", "bet", usedefault=True)
     recipe = traits.Enum("head", "sloppy", usedefault=True)
     seed = traits.Int(1, usedefault=True)
     threads = traits.Int(1, usedefault=True)
@@ -47,6 +52,7 @@ class _ExtractOut(TraitedSpec):
     head = File(exists=True, desc="the scan, where it holds more than the brain")
     affine = File(exists=True, desc="to the template, linear")
     about = File(exists=True, desc="JSON: what sidecars say about T1w and mask")
+    evidence = File(exists=True, desc="JSON: numbers that speak for the mask, for quality.json")
 
 
 class ExtractBrain(SimpleInterface):
@@ -57,72 +63,186 @@ class ExtractBrain(SimpleInterface):
     def _run_interface(self, runtime):
         given = self.inputs
         t1w, affine = load(given.in_file, ndim=3)
+        engines = self._engines(runtime.cwd)
         stripped = given.skull_strip == "skip" or (
             given.skull_strip == "auto" and is_stripped(t1w, np.linalg.norm(affine[:3, :3], axis=0))
         )
-        way = "stripped" if stripped else given.method
-        mask, linear = getattr(self, f"_{way}")(t1w, runtime.cwd)
-        about = {
-            "t1w": {"SkullStripped": stripped},
-            "mask": {"Type": "Brain", "Description": MEANINGS[way]},
-        }
-        if way == "template":
-            about["mask"]["Registration"] = describe(given.recipe)
-        files = {"mask_file": "mask.nii.gz", "out_file": "brain.nii.gz", "about": "about.json"}
+        if stripped:
+            chosen, pair = take_stripped(engines, t1w, affine), None
+        else:
+            chosen, pair = find(engines, given.method, t1w, affine)
+        mask = engines.draw(chosen, t1w, affine)
+        files = {"mask_file": "mask.nii.gz", "out_file": "brain.nii.gz", "affine": "linear.mat"}
+        files |= {"about": "about.json", "evidence": "evidence.json"}
         self._results |= {key: str(Path(runtime.cwd, name)) for key, name in files.items()}
-        self._results["affine"] = linear
         if not stripped:
             self._results["head"] = given.in_file
+        write_linear(chosen.linear, self._results["affine"])
         save(mask, affine, self._results["mask_file"])
         save(t1w * mask, affine, self._results["out_file"])
-        Path(self._results["about"]).write_text(json.dumps(about))
+        self._tell("about", self._about(chosen, stripped))
+        self._tell("evidence", tell_evidence(chosen, pair))
         return runtime
 
-    def _linear(self, fixed, moving, folder):
-        """Find the linear transform to a template; give its file."""
-        ants = antspyx(self.inputs.seed)
-        images = (ants.image_read(str(path)) for path in (fixed, moving))
-        return find_affine(ants, *images, str(Path(folder, "linear_")))
-
-    def _stripped(self, t1w, folder):
-        brain = template_for(self.inputs.recipe, self.inputs.brain, folder)
-        return stripped_mask(t1w), self._linear(brain, self.inputs.in_file, folder)
-
-    def _bet(self, t1w, folder):
-        found = Bet(in_file=self.inputs.in_file).run(cwd=folder).outputs
-        brain = template_for(self.inputs.recipe, self.inputs.brain, folder)
-        return load(found.mask_file, ndim=3)[0] > 0, self._linear(brain, found.out_file, folder)
-
-    def _template(self, t1w, folder):
-        import ants
-
+    def _engines(self, folder):
         given = self.inputs
-        head = template_for(given.recipe, given.head, folder)
-        linear = self._linear(head, given.in_file, folder)
-        inside, grid = load(given.head_mask, ndim=3)
-        outside = distance_outside(inside > 0.5, np.linalg.norm(grid[:3, :3], axis=0))
-        distance, near = (str(Path(folder, f"{name}.nii.gz")) for name in ("distance", "near"))
-        save(outside, grid, distance)
-        distance = ants.image_read(distance)
-        close = ants.resample_image_to_target(distance, ants.image_read(head), "linear")
-        close.new_image_like((close.numpy() < REACH).astype(np.float32)).to_filename(near)
-        fields = deform(
-            head,
-            given.in_file,
-            linear,
-            str(Path(folder, "head_")),
-            recipe=RECIPES[given.recipe],
-            mask=near,
-            seed=given.seed,
-            threads=given.threads,
+        weights = given.weights if isdefined(given.weights) else ()
+        if not weights and given.skull_strip != "skip":
+            weights = find_weights()
+        return Engines(
+            head=given.head, head_mask=given.head_mask, brain=given.brain, weights=weights,
+            recipe=given.recipe, folder=folder, seed=given.seed, threads=given.threads,
+        )  # fmt: skip
+
+    def _about(self, chosen, stripped):
+        mask = {"Type": "Brain", "Description": MEANINGS[chosen.engine]}
+        if chosen.engine == "template":
+            mask["Registration"] = describe(self.inputs.recipe)
+        return {"t1w": {"SkullStripped": stripped}, "mask": mask}
+
+    def _tell(self, key, content):
+        Path(self._results[key]).write_text(json.dumps(content))
+
+
+def take_stripped(engines, t1w, affine):
+    """Take what a stripped scan holds as its brain, if that looks like a brain.
+
+    Parameters
+    ----------
+    engines : masks.Engines
+    t1w : ndarray, shape (X, Y, Z)
+    affine : ndarray, shape (4, 4)
+
+    Returns
+    -------
+    masks.Candidate
+
+    Raises
+    ------
+    InputError
+        If it does not.
+    """
+    mask, small = stripped_mask(t1w), thin(t1w, affine)
+    taken = engines.weigh("stripped", (mask, thin(mask, affine)[0] > 0.5), small)
+    faults = taken.evidence.faults()
+    if faults or taken.linear is None:
+        raise InputError(
+            f"Found a T1w that came without its skull and whose content does not look like a "
+            f"brain: {'; '.join(faults)}. Look at the scan: the brain may be incomplete or of "
+            "another contrast; if it has its skull, use --skull-strip force."
         )
-        carried = ants.apply_transforms(
-            ants.image_read(given.in_file),
-            distance,
-            [linear, fields[1]],
-            whichtoinvert=[True, False],
-            defaultvalue=REACH,
+    return taken
+
+
+def find(engines, first, t1w, affine):
+    """Find the brain mask that is best supported.
+
+    Two engines are asked. If they agree and the mask looks like a brain, it is taken. If not, both
+    are asked again with the scan in the likeliest other orientations, unless it lies right and the
+    brain itself is at fault. At last a single mask is believed against the other opinion if it
+    agrees well with the template.
+
+    Parameters
+    ----------
+    engines : masks.Engines
+    first : {"deepbet", "template", "bet"}
+    t1w : ndarray, shape (X, Y, Z)
+        Axes RAS+.
+    affine : ndarray, shape (4, 4)
+
+    Returns
+    -------
+    chosen : masks.Candidate
+    pair : masks.Pair
+        Both opinions.
+
+    Raises
+    ------
+    InputError
+        If no mask is plausible; it names the numbers of the best one.
+    """
+    pairs = [ask(engines, first, t1w, affine)]
+    if not is_settled(pairs[0]) and not lies_right(pairs[0]):
+        for turn in engines.likely_turns(t1w, affine):
+            pairs.append(ask(engines, first, t1w, affine, turn))
+            if is_settled(pairs[-1]):
+                break
+    if is_settled(pairs[-1]):
+        return pairs[-1].first, pairs[-1]
+    both = [(found, pair) for pair in pairs for found in (pair.first, pair.second)]
+    alone = [(found, pair) for found, pair in both if stands_alone(found)]
+    chosen, pair = max(alone or both, key=lambda entry: entry[0].evidence.support)
+    if not alone:
+        raise InputError(refusal(chosen, pair, len(pairs)))
+    return chosen, pair
+
+
+def is_settled(pair):
+    """Say whether two opinions agree on a mask that looks like a brain."""
+    return (
+        pair.agreed >= LEAST_OPINIONS
+        and pair.first.linear is not None
+        and not pair.first.evidence.faults()
+    )
+
+
+def lies_right(pair):
+    """Say whether both opinions found the brain, so that turning the head cannot help."""
+    agreed = pair.first.evidence.template_agreement
+    return pair.agreed >= LEAST_OPINIONS and agreed >= LEAST_ALONE
+
+
+def stands_alone(found):
+    """Say whether a mask is believed against the other opinion."""
+    return (
+        found.linear is not None
+        and not found.evidence.faults()
+        and found.evidence.template_agreement >= LEAST_ALONE
+    )
+
+
+def refusal(found, pair, starts):
+    """Write why no mask is believed."""
+    faults = found.evidence.faults()
+    if pair.agreed < LEAST_OPINIONS:
+        faults.insert(
+            0,
+            f"overlap of {pair.first.engine} with {pair.second.engine} {pair.agreed:.2f} (needed "
+            f"at least {LEAST_OPINIONS:.2f}, or agreement with the template of "
+            f"{LEAST_ALONE:.2f})",
         )
-        for path in fields:
-            Path(path).unlink()  # large, and only the mask needed them
-        return carried_mask(t1w, carried.numpy(), carried.spacing), linear
+    return (
+        f"Found no plausible brain mask in {starts} orientation{'s' * (starts > 1)}; of the best "
+        f"one ({found.engine}): {'; '.join(faults)}. Look at the scan: it may show only a part of "
+        "the brain, have another contrast than T1w, or have lost its header. Mend or exclude it, "
+        "or mask it by hand and give scan and mask as a derivative."
+    )
+
+
+def tell_evidence(found, pair):
+    """Give what speaks for a mask as keys of quality.json.
+
+    Parameters
+    ----------
+    found : masks.Candidate
+    pair : masks.Pair or None
+        None for a stripped scan.
+
+    Returns
+    -------
+    dict of str to float or str
+    """
+    numbers = found.evidence
+    told = {
+        "mask_engine": found.engine,
+        "mask_template_overlap": numbers.template_overlap,
+        "mask_template_agreement": numbers.template_agreement,
+        "mask_symmetry": numbers.symmetry,
+        "mask_stretch": numbers.stretch,
+        "mask_cut_cm2": numbers.cut_cm2,
+    }
+    if pair is not None:
+        told |= {"mask_opinions_overlap": pair.agreed, "mask_turned_degrees": pair.turned_degrees}
+    return {
+        key: round(value, 4) if isinstance(value, float) else value for key, value in told.items()
+    }

@@ -16,9 +16,13 @@ from nipype.interfaces.base import (
 from bids_sexclf.errors import ToolError
 from bids_sexclf.volumes import check_same_grid, load, save
 
-LEAST_AGREEMENT = 0.2
+LEAST_AGREEMENT = 0.45
 """Correlation with the template below which a registration counts as failed: heads that are
-registered well lie above 0.5, noise lies at 0."""
+registered well lie above 0.5; a mask on a face gave 0.29, a head that lies on its side 0.43."""
+
+
+INTRACRANIAL = ("deepbet",)
+"""Engines whose masks hold all that lies within the skull."""
 
 
 class _ConformIn(BaseInterfaceInputSpec):
@@ -51,6 +55,7 @@ class _QualityIn(BaseInterfaceInputSpec):
     template_mask = File(exists=True)
     white = File(exists=True, desc="white matter of the template on the group grid")
     volumes = File(exists=True, desc="JSON: volumes of tissues and skull's inside, mL")
+    evidence = File(exists=True, desc="JSON: what speaks for the brain mask")
     motion = File(exists=True)
     counts = File(exists=True)
     records = InputMultiObject(File(exists=True), desc="JSON objects of single steps, joined")
@@ -70,8 +75,11 @@ class Quality(SimpleInterface):
         numbers = {}
         if isdefined(self.inputs.mask):
             numbers |= self._brain()
+        if isdefined(self.inputs.evidence):
+            numbers |= json.loads(Path(self.inputs.evidence).read_text())
         if isdefined(self.inputs.volumes):
             numbers |= json.loads(Path(self.inputs.volumes).read_text())
+        numbers |= size_of_brain(numbers)
         if isdefined(self.inputs.motion):
             moved = json.loads(Path(self.inputs.motion).read_text())["displacement_mm"]
             numbers["motion_mm"] = float(np.mean(moved[1:])) if len(moved) > 1 else 0.0
@@ -113,7 +121,34 @@ class Quality(SimpleInterface):
                 "head, or its registration has failed."
             )
         return {
-            "brain_volume_ml": volume_ml(mask > 0, native),
+            "mask_volume_ml": volume_ml(mask > 0, native),
             "registration_agreement": agreed,
             "snr": signal_to_noise(registered, white),
         }
+
+
+def size_of_brain(numbers):
+    """Say how large brain and skull's inside are, from tissues and mask.
+
+    Masks differ in how much of the fluid around the brain they hold, so the brain's volume is that
+    of its grey and white matter. A mask of all that lies within the skull gives the intracranial
+    volume itself; for others it is estimated by closing them.
+
+    Parameters
+    ----------
+    numbers : dict
+        What quality.json holds so far.
+
+    Returns
+    -------
+    dict
+        brain_volume_ml, and intracranial_volume_ml where it is measured.
+    """
+    sizes = {}
+    if "mask_volume_ml" in numbers:
+        tissues = [numbers.get(f"{tissue}_volume_ml") for tissue in ("grey", "white")]
+        whole = numbers["mask_volume_ml"]
+        sizes["brain_volume_ml"] = whole if None in tissues else sum(tissues)
+        if numbers.get("mask_engine") in INTRACRANIAL:
+            sizes["intracranial_volume_ml"] = whole
+    return sizes

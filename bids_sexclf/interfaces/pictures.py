@@ -22,7 +22,17 @@ from nipype.interfaces.base import (
 from bids_sexclf.diffusion.scheme import B0_THRESHOLD
 from bids_sexclf.pictures import save_svg, series, slices
 from bids_sexclf.pictures.thumbnails import draw_thumbnail, save_png
-from bids_sexclf.volumes import check_same_grid, load, open_slabs
+from bids_sexclf.volumes import (
+    Grid,
+    check_same_grid,
+    load,
+    open_slabs,
+    resample,
+    rescale_grid,
+)
+
+DRAWN_MM = 1.0
+"""Smallest voxels that are drawn: a page shows no finer ones."""
 
 ROOMS = {"dki": "kurtosis"}
 """Model of a map, as files name it, to its module in `diffusion` where they differ."""
@@ -127,6 +137,25 @@ class DrawFlicker(SimpleInterface):
         ]
         self._results["out_file"] = _compose(runtime.cwd, *pictures)
         return runtime
+
+
+class _TissuesIn(_PictureIn):
+    in_file = File(exists=True, mandatory=True, desc="T1w without bias field")
+    mask = File(exists=True, mandatory=True, desc="brain")
+    probabilities = InputMultiObject(File(exists=True), mandatory=True, desc="fluid, grey, white")
+
+
+class DrawTissues(_Picture):
+    """Draw the borders of grey and white matter on a T1w."""
+
+    input_spec = _TissuesIn
+
+    def _run_interface(self, runtime):
+        _, grey, white = self.inputs.probabilities
+        images = _images(self.inputs.in_file, self.inputs.mask, grey, white)
+        affine, cuts = images[0].affine, self.inputs.cuts
+        t1w, mask, grey, white = (np.asarray(image.dataobj) for image in images)
+        return self._save(runtime, slices.draw_borders, t1w, grey, white, affine, mask > 0.5, cuts)
 
 
 class _ResidualIn(_PictureIn):
@@ -251,14 +280,22 @@ class DrawSeries(_Picture):
 
 
 def _images(*paths):
-    """Load volumes that are drawn on each other, on one grid; what is not finite becomes 0."""
+    """Load volumes that are drawn on each other, on one grid, with voxels of 1 mm or larger.
+
+    What is not finite becomes 0.
+    """
     import nibabel as nib
 
     loaded = [load(path, ndim=3) for path in paths]
     for path, (array, affine) in zip(paths[1:], loaded[1:], strict=True):
         first = loaded[0]
         check_same_grid(first[0].shape, first[1], array.shape, affine, (paths[0], path))
-    return [nib.Nifti1Image(np.nan_to_num(array), affine) for array, affine in loaded]
+    grid = Grid(loaded[0][0].shape, loaded[0][1])
+    drawn = rescale_grid(grid, np.maximum(grid.voxel_size, DRAWN_MM))
+    return [
+        nib.Nifti1Image(resample(np.nan_to_num(array), grid.affine, drawn), drawn.affine)
+        for array, _ in loaded
+    ]
 
 
 def _shade_by(volume, mask):
@@ -266,7 +303,7 @@ def _shade_by(volume, mask):
     import nibabel as nib
 
     values = np.asanyarray(volume.dataobj)
-    inside = values[np.asanyarray(mask.dataobj) > 0]
+    inside = values[np.asanyarray(mask.dataobj) > 0.5]
     if not inside.size or not np.isfinite(inside).all():
         return volume
     top = 1.2 * np.percentile(inside, 99)

@@ -3,14 +3,12 @@
 import logging
 import os
 import signal
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
-from bids_sexclf.execute import die_with_parent, set_threads
-from bids_sexclf.stopping import ignore_interrupt
+from bids_sexclf.execute import Workers, die_with_parent, set_threads
 
 
 def quiet():
@@ -31,7 +29,6 @@ def start_worker(parent, folder, silent):
     silent : bool
     """
     die_with_parent(parent)
-    ignore_interrupt()
     set_threads(1)  # the sums of libraries depend on how many threads share them
     process_initializer(folder)
     if silent:
@@ -51,7 +48,7 @@ class Cell:
     """
 
     def __init__(self, *initargs):
-        self.executor = ProcessPoolExecutor(
+        self.executor = Workers(
             max_workers=1,
             mp_context=get_context("spawn"),
             initializer=start_worker,

@@ -1,8 +1,6 @@
-"""Tell tissues apart with ANTs Atropos, and measure tissues and atlas regions."""
+"""Remove the bias field inside a brain, tell tissues apart, and measure tissues and regions."""
 
 import json
-import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,128 +11,154 @@ from nipype.interfaces.base import (
     OutputMultiObject,
     SimpleInterface,
     TraitedSpec,
+    isdefined,
     traits,
 )
 
+from bids_sexclf.anatomy import tissues
 from bids_sexclf.anatomy.brain import volume_ml
-from bids_sexclf.anatomy.morphometry import TISSUES, fill_skull, measure_regions, measure_tissues
-from bids_sexclf.errors import ToolError
-from bids_sexclf.interfaces.ants import antspyx, to_ants
-from bids_sexclf.volumes import load, save
+from bids_sexclf.anatomy.morphometry import (
+    TISSUES,
+    fill_skull,
+    grey_white_contrast,
+    measure_regions,
+    measure_tissues,
+    white_gradient,
+)
+from bids_sexclf.volumes import Grid, check_same_grid, load, save
 
-BOUNDS = (0.5, 99.0)
-"""Percentiles of the brain's intensities that the tissues are told apart within."""
+SLOPPY = tissues.Recipe(rounds=8)
+"""For tests of the whole road."""
 
 
-class _SegmentIn(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="T1w without bias field")
+class _TissuesIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="T1w")
     mask_file = File(exists=True, mandatory=True, desc="brain")
+    maps = InputMultiObject(
+        File(exists=True), desc="share of grey and of white matter in the template's space"
+    )
+    transforms = InputMultiObject(File(exists=True), desc="carry images from the template")
+    invert = traits.Bool(False, usedefault=True, desc="the transforms lead to the template")
     sloppy = traits.Bool(False, usedefault=True)
+
+
+class _Tissues(SimpleInterface):
+    """Read a scan with its brain mask, and what tissues the template expects."""
+
+    input_spec = _TissuesIn
+
+    def _read(self):
+        """Give scan, mask, affine, what is expected, and the recipe."""
+        t1w, affine = load(self.inputs.in_file, ndim=3)
+        mask, other = load(self.inputs.mask_file, ndim=3)
+        check_same_grid(t1w.shape, affine, mask.shape, other, ("the T1w", "its brain mask"))
+        mask = mask > 0.5
+        expected = None
+        if isdefined(self.inputs.maps) and isdefined(self.inputs.transforms):
+            grid = tissues.working_grid(mask, affine)
+            expected = expect(self.inputs.maps, self.inputs.transforms, grid, self.inputs.invert)
+        return t1w, mask, affine, expected, SLOPPY if self.inputs.sloppy else tissues.Recipe()
+
+
+def expect(maps, transforms, grid, invert=False):
+    """Carry the template's maps of grey and white matter to a grid.
+
+    Parameters
+    ----------
+    maps : pair of path-like
+        Share of grey and of white matter, in [0, 1].
+    transforms : list of path-like
+        From the template, last applied first.
+    grid : volumes.Grid
+    invert : bool
+        The transforms are linear, and lead to the template.
+
+    Returns
+    -------
+    ndarray of float32, shape (3, *grid.shape)
+        Of fluid, grey and white matter; what is neither grey nor white counts as fluid. Their sum
+        is 1.
+    """
+    import ants
+
+    from bids_sexclf.interfaces.ants import to_ants
+
+    reference = to_ants(np.zeros(grid.shape), grid.affine)
+    paths = [str(path) for path in transforms]
+    grey, white = (
+        ants.apply_transforms(
+            reference, ants.image_read(str(path)), paths, whichtoinvert=[invert] * len(paths)
+        ).numpy()
+        for path in maps
+    )
+    both = np.maximum(grey + white, 1)
+    return np.stack([1 - (grey + white) / both, grey / both, white / both]).astype(np.float32)
+
+
+class _UnbiasOut(TraitedSpec):
+    out_file = File(exists=True, desc="T1w without bias field")
+    brain = File(exists=True, desc="the same inside the mask")
+
+
+class Unbias(_Tissues):
+    """Divide a T1w by the bias field that makes white matter alike all over the brain.
+
+    References
+    ----------
+    Wells et al. 1996, doi:10.1109/42.511747.
+    """
+
+    output_spec = _UnbiasOut
+
+    def _run_interface(self, runtime):
+        t1w, mask, affine, expected, recipe = self._read()
+        found = tissues.find_tissues(t1w, mask, affine, expected, recipe)
+        field = tissues.log_field(found, Grid(t1w.shape, affine))
+        clean = t1w / np.exp(field)
+        for key, array in (("out_file", clean), ("brain", clean * mask)):
+            self._results[key] = str(Path(runtime.cwd, f"unbiased_{key}.nii.gz"))
+            save(array.astype(np.float32), affine, self._results[key])
+        return runtime
 
 
 class _SegmentOut(TraitedSpec):
     out_file = File(exists=True, desc="0 outside, then 1, 2, 3 in the order of TISSUES")
     probabilities = OutputMultiObject(File(exists=True), desc="one per tissue, in [0, 1]")
-    volumes = File(exists=True, desc="JSON, mL")
+    volumes = File(exists=True, desc="JSON: mL, and quality of bias field and contrast")
 
 
-class SegmentTissues(SimpleInterface):
-    """Divide a brain into cerebrospinal fluid, grey and white matter by its T1w intensities.
+class SegmentTissues(_Tissues):
+    """Divide a brain into cerebrospinal fluid, grey and white matter.
 
-    References
-    ----------
-    Avants et al. 2011, doi:10.1007/s12021-011-9109-y.
+    Signal and bias field are fitted on voxels of 1.5 mm or larger, tissues are told apart on
+    voxels of 1 mm or larger; see `bids_sexclf.anatomy.tissues`.
     """
 
-    input_spec, output_spec = _SegmentIn, _SegmentOut
+    output_spec = _SegmentOut
 
     def _run_interface(self, runtime):
-        t1w, affine = load(self.inputs.in_file, ndim=3)
-        mask = load(self.inputs.mask_file, ndim=3)[0] > 0.5
-        found = segment(t1w, mask, affine, runtime.cwd, 1 if self.inputs.sloppy else 5)
-        probabilities = dict(zip(TISSUES, found, strict=True))
+        t1w, mask, affine, expected, recipe = self._read()
+        found = tissues.find_tissues(t1w, mask, affine, expected, recipe)
+        found = tissues.sharpen(found, t1w, mask, affine, expected, recipe)
+        shares = tissues.shares_on(found, mask, affine)
+        # Digits that mean nothing would double time and size of what is saved.
+        shares = np.round(shares * 2**16) / np.float32(2**16)
+        shares = dict(zip(TISSUES, shares, strict=True))
         paths = {name: str(Path(runtime.cwd, f"{name}.nii.gz")) for name in TISSUES}
         for name, path in paths.items():
-            save(probabilities[name], affine, path)
-        labels = np.where(mask, 1 + np.argmax(found, axis=0), 0).astype(np.uint8)
+            save(shares[name], affine, path)
+        labels = np.where(mask, 1 + np.argmax(list(shares.values()), axis=0), 0).astype(np.uint8)
         self._results["out_file"] = str(Path(runtime.cwd, "dseg.nii.gz"))
         save(labels, affine, self._results["out_file"])
         self._results["probabilities"] = list(paths.values())
+        numbers = measure_tissues(shares, affine)
+        numbers["intracranial_volume_ml"] = volume_ml(fill_skull(mask, affine), affine)
+        numbers["white_gradient_percent"] = white_gradient(t1w, shares["WM"] > 0.9, affine)
+        numbers["grey_white_contrast"] = grey_white_contrast(t1w, shares["GM"], shares["WM"])
         self._results["volumes"] = str(Path(runtime.cwd, "volumes.json"))
-        volumes = measure_tissues(probabilities, affine)
-        volumes["intracranial_volume_ml"] = volume_ml(fill_skull(mask, affine), affine)
-        Path(self._results["volumes"]).write_text(json.dumps(volumes, indent=2))
+        known = {key: value for key, value in numbers.items() if np.isfinite(value)}
+        Path(self._results["volumes"]).write_text(json.dumps(known, indent=2))
         return runtime
-
-
-def segment(t1w, mask, affine, folder, iterations=5):
-    """Run Atropos with three classes on the box around a mask.
-
-    Parameters
-    ----------
-    t1w : ndarray, shape (X, Y, Z)
-        Without bias field.
-    mask : ndarray of bool, shape (X, Y, Z)
-    affine : ndarray, shape (4, 4)
-    folder : path-like
-        For ANTs' temporary files, which are removed.
-    iterations : int
-
-    Returns
-    -------
-    ndarray, shape (3, X, Y, Z)
-        Probabilities from the darkest to the brightest class; their sum is 1 inside the mask and
-        0 outside.
-
-    Raises
-    ------
-    ToolError
-        If Atropos gives no three classes.
-    """
-    from bids_sexclf.volumes import Grid, crop_grid
-
-    grid, box = crop_grid(Grid(mask.shape, affine), mask, margin=2)
-    ants = antspyx()
-    # Vessels and remains of the scalp are few and far brighter than white matter: unbounded, they
-    # would take a class of their own.
-    bounded = np.clip(t1w[box], *np.percentile(t1w[mask], BOUNDS))
-    with _temporary_files(folder):
-        try:
-            found = ants.atropos(
-                to_ants(bounded, grid.affine),
-                to_ants(mask[box], grid.affine),
-                i="kmeans[3]",
-                m="[0.1,1x1x1]",
-                c=f"[{iterations},0]",
-                r=0,  # one order of visiting voxels; another each time by default
-            )
-        except Exception as fault:  # antspyx raises bare exceptions
-            raise ToolError(
-                f"Found that Atropos could not tell tissues apart: {' '.join(str(fault).split())} "
-                "Needed a T1w whose brain mask holds fluid, grey and white matter. Look at both."
-            ) from fault
-    cropped = np.stack([image.numpy() for image in found["probabilityimages"]])
-    total = cropped.sum(0)
-    if len(cropped) != len(TISSUES) or not (total[mask[box]] > 0).all():
-        raise ToolError(
-            f"Found {len(cropped)} classes and {int((total[mask[box]] <= 0).sum())} voxels without "
-            "any, needed three classes everywhere. Look at the scan and its brain mask."
-        )
-    whole = np.zeros((len(TISSUES), *mask.shape), np.float32)
-    whole[(slice(None), *box)] = np.where(mask[box], cropped / np.maximum(total, 1e-6), 0)
-    return whole
-
-
-@contextmanager
-def _temporary_files(folder):
-    """Keep temporary files in a folder, and remove what ANTs leaves behind."""
-    before = tempfile.tempdir
-    with tempfile.TemporaryDirectory(dir=folder) as inside:
-        tempfile.tempdir = inside
-        try:
-            yield
-        finally:
-            tempfile.tempdir = before
 
 
 class _MeasureIn(BaseInterfaceInputSpec):

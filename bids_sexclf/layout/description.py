@@ -38,6 +38,7 @@ IGNORED = (
     "*.part-*",
     "excluded.*",
     "worklist.*",
+    "ratings.*",
 )
 
 

@@ -5,7 +5,13 @@ from pathlib import Path
 
 from bids_sexclf.layout.entities import number_label
 
-REFERENCES = {"brain": "desc-brain_T1w", "mask": "desc-brain_mask", "white": "label-WM_mask"}
+REFERENCES = {
+    "brain": "desc-brain_T1w",
+    "mask": "desc-brain_mask",
+    "white": "label-WM_mask",
+    "grey_share": "label-GM_probseg",
+    "white_share": "label-WM_probseg",
+}
 
 
 def reference(kind, template, resolution):
@@ -13,7 +19,8 @@ def reference(kind, template, resolution):
 
     Parameters
     ----------
-    kind : {"brain", "mask", "white"}
+    kind : str
+        A key of `REFERENCES`.
     template : str
     resolution : str
         Label, as `number_label` spells it.

@@ -3,15 +3,21 @@
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
+from bids_sexclf.anatomy.opinions import LEAST_OPINIONS
 from bids_sexclf.interfaces.ants import BiasCorrect, Carry
 from bids_sexclf.interfaces.extract import ExtractBrain
 from bids_sexclf.interfaces.fsl import NormalizeFsl, check_fsl
 from bids_sexclf.interfaces.greedy import Deform
 from bids_sexclf.interfaces.images import Conform
+from bids_sexclf.interfaces.masks import SECOND
+from bids_sexclf.interfaces.tissues import Unbias
+from bids_sexclf.resources import find_weights
 
 METHODS = (
-    "T1-weighted scans were corrected for intensity non-uniformity with N4 [@tustison2010]. "
-    "{extraction} {normalization}"
+    "T1-weighted scans were corrected roughly for intensity non-uniformity with N4 "
+    "[@tustison2010]. {extraction} Inside the brain, the rest of the non-uniformity was found "
+    "together with the tissues [@wells1996; @ashburner2005] and removed, so that white matter is "
+    "as bright at the vertex as at the base. {normalization}"
 )
 
 NORMALIZATION = (
@@ -20,6 +26,10 @@ NORMALIZATION = (
 )
 
 EXTRACTION = {
+    "deepbet": (
+        "The brain was extracted by the trained network deepbet [@fisch2024]; its mask is all that "
+        "lies within the skull."
+    ),
     "template": (
         "The brain mask of the {template} template was carried to each scan by registering the "
         "whole head: a linear transform by mutual information by ANTs [@avants2008], then a "
@@ -30,6 +40,18 @@ EXTRACTION = {
     ),
     "bet": "The brain was extracted with FSL's robustfov and bet [@smith2002].",
     "skip": "Scans came without their skulls; what was not empty was taken as the brain.",
+}
+
+OPINIONS = (
+    " A second mask was made independently ({second}). Where the two overlapped by less than "
+    "{least:.2f} (Dice), or volume, symmetry, agreement with the template or completeness of the "
+    "brain were implausible, both were made again with the scan turned; scans that showed no "
+    "plausible brain were left out."
+)
+SECOND_OPINIONS = {
+    "template": "the template's mask, carried by a linear transform by ANTs [@avants2008] and a "
+    "coarse deformation of the whole head by Greedy [@yushkevich2016]",
+    "deepbet": "the trained network deepbet [@fisch2024]",
 }
 
 ALREADY = " Scans that came without their skulls were taken as they were."
@@ -47,8 +69,11 @@ ENGINES = {
 
 
 def check_tools(preparation):
-    """Refuse an extraction whose programs are not on the PATH, by ToolError."""
-    if preparation.brain_extraction == "bet" and preparation.skull_strip != "skip":
+    """Refuse an extraction whose programs or weights are not at hand, by ToolError."""
+    if preparation.skull_strip == "skip":
+        return
+    find_weights()
+    if preparation.brain_extraction == "bet":
         check_fsl("robustfov", "bet")
 
 
@@ -81,13 +106,16 @@ def methods(preparation):
     str
     """
     strip = preparation["skull_strip"]
-    extraction = EXTRACTION["skip" if strip == "skip" else preparation["brain_extraction"]]
-    extraction = extraction.format(**preparation)
+    first = preparation["brain_extraction"]
+    extraction = EXTRACTION["skip" if strip == "skip" else first].format(**preparation)
+    if strip != "skip":
+        second = SECOND_OPINIONS[SECOND[first]]
+        extraction += OPINIONS.format(second=second, least=LEAST_OPINIONS)
     extraction += ALREADY if strip == "auto" else ""
     return METHODS.format(extraction=extraction, normalization=describe_normalization(preparation))
 
 
-def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf"):
+def init_anat_wf(*, template, grid_file, preparation, tissue_maps=(), threads=1, name="anat_wf"):
     """Build the road from a T1w to a brain on the group grid.
 
     Parameters
@@ -96,6 +124,8 @@ def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf")
     grid_file : path-like
         Image of the group grid.
     preparation : settings.Preparation
+    tissue_maps : pair of path-like, optional
+        Share of grey and of white matter in the template's space.
     threads : int
         Threads of the nodes that can use several.
     name : str
@@ -105,19 +135,22 @@ def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf")
     nipype.pipeline.engine.Workflow
         *Inputs*: t1w. *Outputs*: t1w (bias-corrected, RAS+), mask, brain, forward and inverse
         (transforms to and from the template), t1w_template, mask_template, about (what sidecars
-        say of T1w and mask).
+        say of T1w and mask), evidence (what speaks for the mask).
     """
     inputnode = Node(IdentityInterface(fields=["t1w"]), "inputnode")
     outputnode = Node(
         IdentityInterface(
             fields=["t1w", "mask", "brain", "forward", "inverse", "t1w_template", "mask_template"]
-            + ["about"]
+            + ["about", "evidence"]
         ),
         "outputnode",
     )
     conform = Node(Conform(), "conform", mem_gb=0.5)
     n4 = Node(BiasCorrect(), "n4", mem_gb=1, n_procs=threads)
-    extract = Node(_extractor(template, preparation, threads), "extract", mem_gb=2, n_procs=threads)
+    extract = Node(
+        _extractor(template, preparation, threads), "extract", mem_gb=2.5, n_procs=threads
+    )
+    unbias = make_unbias(tissue_maps, preparation, invert=True)
     normalizer = choose_normalizer(template, preparation, threads)
     normalize = Node(normalizer, "normalize", mem_gb=3, n_procs=threads)
     carry = Node(Carry(reference=str(grid_file)), "carry", mem_gb=1)
@@ -129,16 +162,18 @@ def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf")
             (inputnode, conform, [("t1w", "in_file")]),
             (conform, n4, [("out_file", "in_file")]),
             (n4, extract, [("out_file", "in_file")]),
-            (extract, normalize, [("out_file", "in_file")]),
-            (extract, carry, [("out_file", "in_files")]),
+            (n4, unbias, [("out_file", "in_file")]),
+            (extract, unbias, [("mask_file", "mask_file"), ("affine", "transforms")]),
+            (unbias, normalize, [("brain", "in_file")]),
+            (unbias, carry, [("brain", "in_files")]),
             (normalize, carry, [("forward", "transforms")]),
             (extract, carry_mask, [("mask_file", "in_files")]),
             (normalize, carry_mask, [("forward", "transforms")]),
-            (n4, outputnode, [("out_file", "t1w")]),
+            (unbias, outputnode, [("out_file", "t1w"), ("brain", "brain")]),
             (
                 extract,
                 outputnode,
-                [("mask_file", "mask"), ("out_file", "brain"), ("about", "about")],
+                [("mask_file", "mask"), ("about", "about"), ("evidence", "evidence")],
             ),
             (normalize, outputnode, [("forward", "forward"), ("inverse", "inverse")]),
             (carry, outputnode, [("out_files", "t1w_template")]),
@@ -150,6 +185,28 @@ def init_anat_wf(*, template, grid_file, preparation, threads=1, name="anat_wf")
     else:
         workflow.connect([(extract, normalize, [("affine", "initial")])])
     return workflow
+
+
+def make_unbias(tissue_maps, preparation, invert=False):
+    """Give the node that removes the bias field inside the brain.
+
+    Parameters
+    ----------
+    tissue_maps : pair of path-like
+        Share of grey and of white matter in the template's space; may be empty.
+    preparation : settings.Preparation
+    invert : bool
+        The transforms that the node will be given are linear, and lead to the template.
+
+    Returns
+    -------
+    nipype.pipeline.engine.Node
+        *Inputs*: in_file, mask_file, transforms. *Outputs*: out_file, brain.
+    """
+    unbias = Node(Unbias(sloppy=preparation.sloppy, invert=invert), "unbias", mem_gb=1.5)
+    if tissue_maps:
+        unbias.inputs.maps = [str(path) for path in tissue_maps]
+    return unbias
 
 
 def _extractor(template, preparation, threads):

@@ -18,6 +18,7 @@ from bids_sexclf.interfaces.pictures import (
     DrawOutline,
     DrawResidual,
     DrawSeries,
+    DrawTissues,
 )
 from bids_sexclf.layout import figure_name, name_of
 from bids_sexclf.motion.align import motion_gb
@@ -72,7 +73,7 @@ def init_participant_wf(
         Output folder.
     template : resources.Template
     references : dict of str to path-like
-        Images on the group grid: ``brain``, ``mask``, ``white``.
+        Images on the group grid, keys of `layout.REFERENCES`.
     preparation : settings.Preparation
     atlases : list of path-like
         Images in the template's space, each with its label table beside it.
@@ -107,12 +108,14 @@ def init_participant_wf(
     workflow.connect([(quality, write, [("out_file", "quality")])])
     anat_wf, pictures, cuts = None, [], 2 if preparation.sloppy else 5
     if record.t1w:
-        anat_wf = choose_anat_wf(record, **places, **common)
+        maps = {"tissue_maps": [references[kind] for kind in ("grey_share", "white_share")]}
+        anat_wf = choose_anat_wf(record, **places, **common, **maps)
         _feed_t1w(workflow, anat_wf, write, record, preparation)
         pictures += _connect_anat(workflow, anat_wf, quality, write, references, cuts=cuts)
-        _connect_native(
-            workflow, anat_wf, quality, write, row=row, atlases=atlases, **places, **common
-        )
+        pictures += _connect_native(
+            workflow, anat_wf, quality, write, row=row, atlases=atlases, cuts=cuts, **places,
+            **common, **maps,
+        )  # fmt: skip
     if record.maps:
         pictures += _connect_maps(workflow, anat_wf, write, record, references, cuts=cuts)
     elif record.dwi:
@@ -149,9 +152,10 @@ def _writer(row, record, *, root, out, preparation, road):
     )
 
 
-def choose_anat_wf(record, *, template, grid_file, preparation, threads):
+def choose_anat_wf(record, *, template, grid_file, preparation, threads, tissue_maps=()):
     """Choose the T1w's road by what is done already."""
     given = {"template": template, "grid_file": grid_file, "preparation": preparation}
+    given["tissue_maps"] = tissue_maps
     if record.t1w_mask:
         return init_given_anat_wf(record=record, threads=threads, **given)
     return init_anat_wf(threads=threads, **given)
@@ -242,7 +246,11 @@ def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):
             (
                 anat_wf,
                 quality,
-                [("outputnode.mask", "mask"), ("outputnode.t1w_template", "registered")],
+                [
+                    ("outputnode.mask", "mask"),
+                    ("outputnode.t1w_template", "registered"),
+                    ("outputnode.evidence", "evidence"),
+                ],
             ),
             (
                 anat_wf,
@@ -268,11 +276,15 @@ def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):
 
 
 def _connect_native(
-    workflow, anat_wf, quality, write, *, row, template, grid_file, atlases, preparation, threads
-):
-    """Wire what is made of the T1w without deformation: linear spaces, tissues and regions."""
+    workflow, anat_wf, quality, write, *, row, template, grid_file, tissue_maps, atlases, cuts,
+    preparation, threads,
+):  # fmt: skip
+    """Wire what is made of the T1w in its own space: linear spaces, tissues and regions."""
     native_wf = init_native_wf(template=template, grid_file=grid_file, preparation=preparation)
-    morphometry_wf = init_morphometry_wf(atlases=atlases, preparation=preparation)
+    morphometry_wf = init_morphometry_wf(
+        atlases=atlases, preparation=preparation, tissue_maps=tissue_maps
+    )
+    borders = Node(DrawTissues(cuts=cuts), "tissueborders", mem_gb=0.5)
     morphometry_wf.inputs.inputnode.participant_id = row["participant_id"]
     morphometry_wf.inputs.inputnode.session_id = row["session_id"]
     linear = ("t1w_acpc", "mask_acpc", "acpc_transform", "t1w_affine", "affine_transform")
@@ -298,8 +310,11 @@ def _connect_native(
             (native_wf, write, [(f"outputnode.{field}", field) for field in linear]),
             (morphometry_wf, write, [(f"outputnode.{field}", field) for field in measured]),
             (morphometry_wf, quality, [("outputnode.volumes", "volumes")]),
+            (anat_wf, borders, [("outputnode.t1w", "in_file"), ("outputnode.mask", "mask")]),
+            (morphometry_wf, borders, [("outputnode.probsegs", "probabilities")]),
         ]
     )
+    return [("tissueborders", borders)]
 
 
 def _connect_series(

@@ -1,8 +1,9 @@
-"""The steps in the work folder: those that have read a file which is another now are made again.
+"""The steps in the work folder: those whose inputs or results are not what they were run again.
 
 Nipype knows a step's inputs by size and time. A file of the same size that was put in place with
 the time of the one before would pass for it; so the files that steps read from outside the work
-folder are compared by fingerprint before a run.
+folder are compared by fingerprint before a run. Nor does Nipype look whether what a step has made
+is still there: disks for intermediate files are often purged of old ones.
 """
 
 import os
@@ -43,20 +44,18 @@ def list_reads(workflow):
 
     reads = {}
     for node in flat.nodes():
-        for path in _files_in(node.inputs.get_traitsfree()):
+        for path in filter(os.path.isfile, _paths_in(node.inputs.get_traitsfree())):
             reads.setdefault(path, set()).update(readers(node))
     return reads
 
 
-def _files_in(value):
-    """List the absolute paths of files in the inputs of a step."""
+def _paths_in(value):
+    """List the absolute paths in the inputs or outputs of a step."""
     if isinstance(value, dict):
-        return [path for each in value.values() for path in _files_in(each)]
+        return [path for each in value.values() for path in _paths_in(each)]
     if isinstance(value, (list, tuple)):
-        return [path for each in value for path in _files_in(each)]
-    if isinstance(value, (str, Path)) and os.path.isabs(value) and os.path.isfile(value):
-        return [str(value)]
-    return []
+        return [path for each in value for path in _paths_in(each)]
+    return [str(value)] if isinstance(value, (str, Path)) and os.path.isabs(value) else []
 
 
 def forget_changed(work, workflow, reads):
@@ -89,3 +88,36 @@ def forget_changed(work, workflow, reads):
         remove_folder(home.joinpath(*step[1:]), home)
     write_json(known | now, home / RECORD)
     return changed
+
+
+def forget_incomplete(work, workflow):
+    """Remove the folders of steps whose results are not all there, so that they run again.
+
+    Parameters
+    ----------
+    work : path-like
+        Work folder.
+    workflow : nipype.pipeline.engine.Workflow
+
+    Returns
+    -------
+    list of pathlib.Path
+        The folders that were removed.
+    """
+    home = Path(work, GRAPH, workflow.name)
+    lost = [path.parent for path in home.rglob("result_*.pklz") if not _is_complete(path)]
+    for folder in lost:
+        remove_folder(folder, home)
+    return lost
+
+
+def _is_complete(path):
+    """Return whether the files that a step's result names are all there."""
+    from nipype.pipeline.engine.utils import load_resultfile
+
+    try:
+        outputs = load_resultfile(str(path)).outputs
+        values = outputs.get_traitsfree() if outputs is not None else {}
+    except Exception:  # a damaged file may raise anything
+        return False
+    return all(os.path.exists(path) for path in _paths_in(values))

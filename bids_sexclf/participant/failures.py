@@ -7,9 +7,11 @@ from pathlib import Path
 
 from bids_sexclf.disk import whole
 from bids_sexclf.errors import REFUSALS
+from bids_sexclf.faults import explain
 from bids_sexclf.given.prepared import scans_of
 from bids_sexclf.layout import figure_name, name_of
 from bids_sexclf.locks import hold
+from bids_sexclf.participant.index import THUMBNAILS
 from bids_sexclf.participant.report import FIGURES, write_report
 from bids_sexclf.tables import read_table, write_table
 
@@ -105,15 +107,10 @@ def reason_of_fault(fault):
     str
         On one line, at most 500 characters.
     """
+    told = explain(fault)
+    if told is not None:
+        return " ".join(told.message.split())[:500]
     words = " ".join(str(fault).split())
-    if isinstance(fault, REFUSALS):
-        return f"{type(fault).__name__}: {words}"[:500]
-    if isinstance(fault, OSError) or re.search(NO_SPACE, words):
-        return (
-            f"ToolError: Found that a file could not be read or written ({words[:300]}), needed "
-            "room, and the permission to. Look at the disk and the path, and run again: finished "
-            "steps are kept."
-        )
     return (
         f"ToolError: Found that the steps could not be planned ({type(fault).__name__}: "
         f"{words[:250]}), needed scans and sidecars that fit them. Look at the scans and their "
@@ -171,6 +168,8 @@ def tell_failure(out, row, folder, traces, ended):
 def _keep_pictures(out, folder, row, ended):
     """Put the pictures that were drawn before a step failed where the page looks for them."""
     who = (row["participant_id"], row["session_id"])
+    for key in THUMBNAILS:  # of an earlier run
+        Path(out, who[0], "figures", figure_name(*who, key, ".png")).unlink(missing_ok=True)
     for section in FIGURES.values():
         for key in section:
             target = Path(out, who[0], "figures", figure_name(*who, key))

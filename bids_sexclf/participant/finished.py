@@ -206,11 +206,13 @@ def name_input(path, places):
     path = Path(path)
     if any(path.is_relative_to(home) for home in (places["out"], *INSTALLED)):
         return None
-    for name, place in places.items():
-        if name not in ("out", "shared") and path.is_relative_to(place):
-            inside = path.relative_to(place).as_posix()
-            return f"template:{inside}" if name == "template" else f"bids:{name}:{inside}"
-    return str(path)
+    homes = {name: home for name, home in places.items() if name not in ("out", "shared")}
+    within = [name for name, home in homes.items() if path.is_relative_to(home)]
+    if not within:
+        return str(path)
+    nearest = max(within, key=lambda name: len(homes[name].parts))
+    inside = path.relative_to(homes[nearest]).as_posix()
+    return f"template:{inside}" if nearest == "template" else f"bids:{nearest}:{inside}"
 
 
 def find_input(name, places):
@@ -251,13 +253,18 @@ def _cache(row, places):
     return Path(places["out"], "logs", "fingerprints", f"{name}.json")
 
 
+def read_object(path):
+    """Read a JSON object; an empty one where the file is missing or damaged."""
+    try:
+        content = json.loads(Path(path).read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def read_known(path):
     """Read fingerprints by path; what is missing or damaged is known no more."""
-    try:
-        known = json.loads(Path(path).read_text())
-        return known if isinstance(known, dict) else {}
-    except (OSError, ValueError):
-        return {}
+    return {name: each for name, each in read_object(path).items() if isinstance(each, dict)}
 
 
 def take_fingerprints(paths, known):
@@ -326,7 +333,7 @@ def withdraw(row, out):
         Output folder. Only files of the participant in it are removed.
     """
     path = Path(out, quality_name(row))
-    remove_outputs(out, row["participant_id"], read_known(path).get("Outputs"))
+    remove_outputs(out, row["participant_id"], read_object(path).get("Outputs"))
     path.unlink(missing_ok=True)
 
 

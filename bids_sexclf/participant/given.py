@@ -7,13 +7,15 @@ from bids_sexclf.given.offers import about
 from bids_sexclf.interfaces.ants import BiasCorrect, Carry
 from bids_sexclf.interfaces.given import MeanB0, TakeMaps, TakeMask, TakeMotion
 from bids_sexclf.interfaces.images import Conform
-from bids_sexclf.participant.anat import choose_normalizer, describe_normalization
+from bids_sexclf.participant.anat import choose_normalizer, describe_normalization, make_unbias
 
 METHODS = {
     "taken": "{steps} {verb} taken over from {title}{cite}.",
     "n4": (
-        "T1-weighted scans were corrected for intensity non-uniformity with N4 [@tustison2010], "
-        "and the brain was extracted with the mask that came with them."
+        "T1-weighted scans were corrected roughly for intensity non-uniformity with N4 "
+        "[@tustison2010], and the brain was extracted with the mask that came with them. Inside "
+        "it, the rest of the non-uniformity was found together with the tissues [@wells1996] and "
+        "removed."
     ),
     "carry": (
         "The extracted brain was resampled once to {resolution} mm voxels of the {template} "
@@ -74,7 +76,9 @@ def methods(provenance, record):
     return told
 
 
-def init_given_anat_wf(*, record, template, grid_file, preparation, threads=1, name="anat_wf"):
+def init_given_anat_wf(
+    *, record, template, grid_file, preparation, tissue_maps=(), threads=1, name="anat_wf"
+):
     """Build the road from a T1w with its mask to a brain on the group grid.
 
     Parameters
@@ -85,19 +89,22 @@ def init_given_anat_wf(*, record, template, grid_file, preparation, threads=1, n
     template : resources.Template
     grid_file : path-like
     preparation : settings.Preparation
+    tissue_maps : pair of path-like, optional
+        Share of grey and of white matter in the template's space. They help to find the bias field
+        where a transform is at hand.
     threads : int
     name : str
 
     Returns
     -------
     nipype.pipeline.engine.Workflow
-        *Inputs*: t1w. *Outputs*: those of `anat.init_anat_wf`; about stays empty.
+        *Inputs*: t1w. *Outputs*: those of `anat.init_anat_wf`; about and evidence stay empty.
     """
     inputnode = Node(IdentityInterface(fields=["t1w"]), "inputnode")
     outputnode = Node(
         IdentityInterface(
             fields=["t1w", "mask", "brain", "forward", "inverse", "t1w_template", "mask_template"]
-            + ["about"]
+            + ["about", "evidence"]
         ),
         "outputnode",
     )
@@ -105,11 +112,22 @@ def init_given_anat_wf(*, record, template, grid_file, preparation, threads=1, n
     take_mask = Node(TakeMask(mask=str(record.t1w_mask)), "take_mask", mem_gb=0.5)
     carry = Node(Carry(reference=str(grid_file)), "carry", mem_gb=1)
     carry_mask = Node(Carry(reference=str(grid_file), threshold=True), "carry_mask", mem_gb=1)
-    workflow, clean = Workflow(name), conform
+    workflow = Workflow(name)
     workflow.connect([(inputnode, conform, [("t1w", "in_file")])])
+    clean, whole, brain = conform, (conform, "out_file"), (take_mask, "out_file")
     if not record.bias_done:
         clean = Node(BiasCorrect(), "n4", mem_gb=1, n_procs=threads)
-        workflow.connect([(conform, clean, [("out_file", "in_file")])])
+        unbias = make_unbias(tissue_maps, preparation)
+        whole, brain = (unbias, "out_file"), (unbias, "brain")
+        workflow.connect(
+            [
+                (conform, clean, [("out_file", "in_file")]),
+                (clean, unbias, [("out_file", "in_file")]),
+                (take_mask, unbias, [("mask_file", "mask_file")]),
+            ]
+        )
+        if record.t1w_to_template:
+            unbias.inputs.transforms = [str(record.template_to_t1w)]
     if record.t1w_to_template:
         carry.inputs.transforms = carry_mask.inputs.transforms = [str(record.t1w_to_template)]
         outputnode.inputs.forward = str(record.t1w_to_template)
@@ -123,7 +141,7 @@ def init_given_anat_wf(*, record, template, grid_file, preparation, threads=1, n
         )
         workflow.connect(
             [
-                (take_mask, normalize, [("out_file", "in_file")]),
+                (brain[0], normalize, [(brain[1], "in_file")]),
                 (normalize, carry, [("forward", "transforms")]),
                 (normalize, carry_mask, [("forward", "transforms")]),
                 (normalize, outputnode, [("forward", "forward"), ("inverse", "inverse")]),
@@ -132,10 +150,11 @@ def init_given_anat_wf(*, record, template, grid_file, preparation, threads=1, n
     workflow.connect(
         [
             (clean, take_mask, [("out_file", "in_file")]),
-            (take_mask, carry, [("out_file", "in_files")]),
+            (brain[0], carry, [(brain[1], "in_files")]),
             (take_mask, carry_mask, [("mask_file", "in_files")]),
-            (clean, outputnode, [("out_file", "t1w")]),
-            (take_mask, outputnode, [("mask_file", "mask"), ("out_file", "brain")]),
+            (whole[0], outputnode, [(whole[1], "t1w")]),
+            (brain[0], outputnode, [(brain[1], "brain")]),
+            (take_mask, outputnode, [("mask_file", "mask")]),
             (carry, outputnode, [("out_files", "t1w_template")]),
             (carry_mask, outputnode, [("out_files", "mask_template")]),
         ]

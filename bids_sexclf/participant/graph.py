@@ -7,7 +7,7 @@ from bids_sexclf.disk import remove_folder
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
 from bids_sexclf.layout import name_of
-from bids_sexclf.participant.cache import GRAPH, forget_changed, list_reads
+from bids_sexclf.participant.cache import GRAPH, forget_changed, forget_incomplete, list_reads
 from bids_sexclf.participant.failures import (
     read_crashes,
     reason_of_fault,
@@ -86,9 +86,17 @@ def run_workflows(materials, places, work, run, preparation, rows, advance):
         _run_graph(graph, run, advance, ended, faults, lambda: read_crashes(crashes, started))
     traces = read_crashes(crashes, started) | faults
     for row in built:
-        if not judge(row, preparation, places).finished:
+        if not _is_finished(row, preparation, places):
             failed.append(tell_failure(materials["out"], row, folder_of(work, row), traces, ended))
     return failed
+
+
+def _is_finished(row, preparation, places):
+    """Return whether a participant-session is finished; what cannot be read is not."""
+    try:
+        return judge(row, preparation, places).finished
+    except OSError:
+        return False
 
 
 def _is_of(row, other):
@@ -114,7 +122,7 @@ def _build(row, materials, places, work, run, preparation):
     """Build the workflow of a participant-session, and make ready for it.
 
     What lies in the output folder from other inputs is removed, and so are the steps in the work
-    folder that have read another content of an input.
+    folder that have read another content of an input, or whose results are gone.
     """
     from bids_sexclf.participant.base import init_participant_wf
 
@@ -127,6 +135,7 @@ def _build(row, materials, places, work, run, preparation):
     )
     reads = list_reads(workflow)
     forget_changed(work, workflow, reads)
+    forget_incomplete(work, workflow)
     write = workflow.get_node("write")
     write.inputs.made_from = record_inputs(row, reads, places)
     write.inputs.plan = digest_plan(row, places)
@@ -176,6 +185,10 @@ def _run_graph(graph, run, advance, ended, faults, find_crashes):
             ) from fault
 
 
+LARGEST_PLUGIN = 10_000
+"""Bytes; more is no file of a plugin, and YAML within YAML takes for ever to read."""
+
+
 def read_plugin(path):
     """Read the file of a Nipype plugin.
 
@@ -196,6 +209,8 @@ def read_plugin(path):
     import yaml
 
     try:
+        if Path(path).stat().st_size > LARGEST_PLUGIN:
+            raise ValueError(f"it has more than {LARGEST_PLUGIN} bytes")
         chosen = yaml.safe_load(Path(path).read_text())
         fault = f"it holds {str(chosen)[:80]}"
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:

@@ -9,17 +9,19 @@ from bids_sexclf.participant.references import labels_of
 
 METHODS = (
     "Inside the brain mask, cerebrospinal fluid, grey and white matter were told apart by a "
-    "three-class Gaussian mixture with a Markov random field prior by Atropos [@avants2011], "
-    "and their volumes added up by probability. Intracranial volume was estimated as the brain "
-    "mask closed over sulci and fissures by a ball of 15 mm radius."
+    "Gaussian mixture whose voxels hold one or two tissues, with {priors}, a Markov random field "
+    "[@zhang2001] and the rest of the bias field [@wells1996], on voxels of 1 mm or larger; "
+    "volumes add up the tissues' shares of each voxel. Intracranial volume was estimated as the "
+    "brain mask closed over sulci and fissures by a ball of 15 mm radius."
 )
+PRIORS = "the template's tissue maps, carried by the registration, as priors [@ashburner2005]"
 REGIONS = (
     "The atlas {atlases} was carried to each scan by nearest neighbour, and the volume, the grey "
     "matter and the mean intensity relative to white matter of every region were measured there."
 )
 
 
-def init_morphometry_wf(*, atlases, preparation, name="morphometry_wf"):
+def init_morphometry_wf(*, atlases, preparation, tissue_maps=(), name="morphometry_wf"):
     """Build the road from a brain to its tissues and region volumes.
 
     Parameters
@@ -27,6 +29,9 @@ def init_morphometry_wf(*, atlases, preparation, name="morphometry_wf"):
     atlases : list of path-like
         Images in the template's space, each with its label table beside it; may be empty.
     preparation : settings.Preparation
+    tissue_maps : pair of path-like, optional
+        Share of grey and of white matter in the template's space. Without them, intensity and
+        neighbours alone tell tissues apart.
     name : str
 
     Returns
@@ -44,11 +49,14 @@ def init_morphometry_wf(*, atlases, preparation, name="morphometry_wf"):
         IdentityInterface(fields=["dseg", "probsegs", "volumes", "tables"]), "outputnode"
     )
     segment = Node(SegmentTissues(sloppy=preparation.sloppy), "segment", mem_gb=1.5)
+    if tissue_maps:
+        segment.inputs.maps = [str(path) for path in tissue_maps]
     workflow = Workflow(name)
+    carried = ("inverse", "transforms")
     segmented = [("out_file", "dseg"), ("probabilities", "probsegs"), ("volumes", "volumes")]
     workflow.connect(
         [
-            (inputnode, segment, [("t1w", "in_file"), ("mask", "mask_file")]),
+            (inputnode, segment, [("t1w", "in_file"), ("mask", "mask_file"), carried]),
             (segment, outputnode, segmented),
         ]
     )

@@ -18,7 +18,7 @@ from nipype.interfaces.base import isdefined as _given
 from bids_sexclf.disk import whole, write_json
 from bids_sexclf.given.prepared import as_uri, describe
 from bids_sexclf.layout import derivative, names, number_label, paths, sidecar, versions
-from bids_sexclf.participant.finished import read_known, remove_outputs
+from bids_sexclf.participant.finished import read_object, remove_outputs
 from bids_sexclf.participant.register import ROADS
 from bids_sexclf.volumes import check_written
 
@@ -135,7 +135,7 @@ class WriteDerivatives(SimpleInterface):
     always_run = True  # its outputs lie outside the work folder, where they may have been removed
 
     def _run_interface(self, runtime):
-        given, self._outputs = self.inputs, {}
+        given, self._written = self.inputs, {}
         self.template = given.provenance["template"]
         self.resolution = given.provenance["resolution"]
         more = json.loads(Path(given.about).read_text()) if _given(given.about) else {}
@@ -229,7 +229,7 @@ class WriteDerivatives(SimpleInterface):
 
     def _note(self, name):
         """Record that a file was written, and its size."""
-        self._outputs[Path(name).as_posix()] = Path(self.inputs.out, name).stat().st_size
+        self._written[Path(name).as_posix()] = Path(self.inputs.out, name).stat().st_size
 
     def _put_measures(self):
         """Copy tissue probabilities and region tables."""
@@ -294,13 +294,13 @@ class WriteDerivatives(SimpleInterface):
             sources=given.sources,
             note=describe(given.sources),
         )
-        self._outputs[page.name] = None  # it may be written again, and then have another size
+        self._written[page.name] = None  # it may be written again, and then have another size
         path = Path(given.out, derivative("quality", given.participant_id, session))
         self._remove_older(path)
         about = {"GeneratedWith": dict(given.provenance), "Scans": dict(given.sources)}
         about["TakenOver"] = dict(given.taken_over)
         about |= {"Plan": given.plan, "Inputs": dict(given.made_from)}
-        about["Outputs"] = dict(sorted(self._outputs.items()))
+        about["Outputs"] = dict(sorted(self._written.items()))
         if _given(given.runs):
             about["Runs"] = json.loads(Path(given.runs).read_text())
         write_json(numbers | about | {"Versions": versions()}, path)
@@ -308,8 +308,8 @@ class WriteDerivatives(SimpleInterface):
 
     def _remove_older(self, quality):
         """Remove what an earlier run has recorded here and this one has not made."""
-        before = read_known(quality).get("Outputs")
-        older = set(before if isinstance(before, dict) else ()) - set(self._outputs)
+        before = read_object(quality).get("Outputs")
+        older = set(before if isinstance(before, dict) else ()) - set(self._written)
         remove_outputs(self.inputs.out, self.inputs.participant_id, dict.fromkeys(older))
 
 

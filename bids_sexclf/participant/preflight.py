@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_sexclf.anatomy.brain import volume_ml
+from bids_sexclf.anatomy.brain import LEAST_BRAIN_ML, volume_ml
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import pool
 from bids_sexclf.given.foreign import read_motion
@@ -24,9 +24,6 @@ from bids_sexclf.participant.series_checks import (
 from bids_sexclf.people import NO_ROW, read_participants
 from bids_sexclf.settings import Preparation
 from bids_sexclf.volumes import inspect, load, same_grid, turn_axes
-
-LEAST_BRAIN_ML = 200
-"""Volume below which a mask is no brain's, mL; that of a newborn is about 350."""
 
 
 def check_dataset(

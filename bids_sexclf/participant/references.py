@@ -43,8 +43,8 @@ def find_sources(template, run, preparation):
 
 def _template_files(template):
     """List the files of a template that references and steps are made from."""
-    white = sorted(template.folder.glob(f"tpl-{template.name}*_label-WM_probseg.nii*"))
-    return [template.head, template.brain, template.mask, *white]
+    tissues = sorted(template.folder.glob(f"tpl-{template.name}*_label-[GW]M_probseg.nii*"))
+    return [template.head, template.brain, template.mask, *tissues]
 
 
 def _asked(preparation):
@@ -66,7 +66,7 @@ def _record(made, sources, record):
 
 
 def write_references(out, template, preparation):
-    """Write the brain, mask and white matter of the template on the group grid.
+    """Write the brain, mask, grey and white matter of the template on the group grid.
 
     They lie beside the participants, so that the group level needs nothing else.
 
@@ -79,7 +79,8 @@ def write_references(out, template, preparation):
     Returns
     -------
     dict of str to str
-        ``brain``, ``mask``, ``white``: absolute paths.
+        Keys of `layout.REFERENCES` to absolute paths. Where the template has no map of grey
+        matter, grey matter and fluid are expected alike where white matter is not.
     """
     label = layout.number_label(preparation.resolution)
     paths = {
@@ -95,6 +96,12 @@ def write_references(out, template, preparation):
         save(mask, grid.affine, paths["mask"])
         white = resources.white_matter(template.name, grid, preparation.templates_dir) & mask
         save(white, grid.affine, paths["white"])
+        grey, white = (
+            resources.tissue_share(label, template.name, grid, preparation.templates_dir)
+            for label in ("GM", "WM")
+        )
+        save((1 - white) * mask / 2 if grey is None else grey, grid.affine, paths["grey_share"])
+        save(white, grid.affine, paths["white_share"])
         _record(paths.values(), _template_files(template), record)
     return {kind: str(path) for kind, path in paths.items()}
 

@@ -22,6 +22,7 @@ from bids_sexclf.participant import (
     register,
 )
 from bids_sexclf.participant.references import NONE
+from bids_sexclf.texts import shown
 
 FIGURES = {
     "T1w": {
@@ -34,6 +35,12 @@ FIGURES = {
             "Registration to the template",
             "Hover (or wait) to flicker between the template and the registered brain: ventricles, "
             "sulci and the outer edge should stay in place; the outline is the template's brain.",
+        ),
+        "tissueborders": (
+            "Borders of tissues",
+            "The orange line should follow the border of grey and white matter from the bottom to "
+            "the vertex, the blue line the outer surface of grey matter. Fluid lies outside the "
+            "blue line and in the ventricles.",
         ),
     },
     "Diffusion series": {
@@ -107,8 +114,35 @@ NUMBERS = {
     "brain_volume_ml": (
         "Brain volume",
         "{:.0f} mL",
-        "of the mask, in native space: brain and the fluid between its folds; adults have about "
-        "1000 to 1800",
+        "grey and white matter, in native space; adults have about 900 to 1500",
+    ),
+    "mask_volume_ml": ("Brain mask", "{:.0f} mL", "in native space; adults have 1000 to 1900"),
+    "mask_opinions_overlap": (
+        "Overlap of two opinions on the brain mask",
+        "{:.2f}",
+        "Dice of two masks that were made independently; above 0.9 is usual, below 0.85 they are "
+        "said to disagree",
+    ),
+    "mask_template_overlap": (
+        "Overlap of the mask with the template's brain",
+        "{:.2f}",
+        "Dice, after a linear transform; above 0.93 is usual",
+    ),
+    "mask_template_agreement": (
+        "Agreement of the brain in the mask with the template",
+        "{:.2f}",
+        "correlation after a linear transform; above 0.5 is usual",
+    ),
+    "mask_symmetry": (
+        "Left-right symmetry of the mask",
+        "{:.2f}",
+        "Dice of the mask with its mirror image; above 0.95 is usual",
+    ),
+    "mask_turned_degrees": (
+        "Head turned by",
+        "{:.0f} degrees",
+        "against what the file's header says: 0 is right. With any other number the header is "
+        "wrong, and left and right may be exchanged",
     ),
     "grey_volume_ml": ("Grey matter", "{:.0f} mL", "inside the mask, in native space"),
     "white_volume_ml": ("White matter", "{:.0f} mL", "inside the mask, in native space"),
@@ -116,7 +150,20 @@ NUMBERS = {
     "intracranial_volume_ml": (
         "Intracranial volume",
         "{:.0f} mL",
-        "estimated: the brain mask closed over sulci and fissures",
+        "the mask, where it is all that lies within the skull (deepbet); otherwise estimated: the "
+        "mask closed over sulci and fissures",
+    ),
+    "white_gradient_percent": (
+        "Bias field left",
+        "{:.1f} %",
+        "how much white matter changes from the bottom of the brain to the vertex; 5 % or less is "
+        "usual",
+    ),
+    "grey_white_contrast": (
+        "Contrast of grey and white matter",
+        "{:.2f}",
+        "by how much grey matter is darker, as a share of white matter; 0.15 to 0.35 is usual for "
+        "a T1w, and below 0 the contrast is inverted",
     ),
     "registration_agreement": (
         "Agreement with the template",
@@ -144,7 +191,6 @@ NUMBERS = {
         "of the slices of all diffusion volumes; 0 to 1 % is usual",
     ),
 }
-
 
 SOFTWARE = (
     f"Scans in BIDS layout [@gorgolewski2016] were prepared with bids_sexclf {__version__}, a "
@@ -193,7 +239,8 @@ def sentences(provenance, sources, numbers=None):
         text.append(given.RUNS[provenance["t1w_runs"]])
     if record.t1w:
         text.append(told.get("t1w", anat.methods(provenance)))
-        text += [native.METHODS.format(**provenance), morphometry.METHODS]
+        text += [native.METHODS.format(**provenance)]
+        text.append(morphometry.METHODS.format(priors=morphometry.PRIORS))
         atlases = [name for name in provenance["morphometry_atlas"] if name != NONE]
         if atlases:
             text.append(morphometry.REGIONS.format(atlases=", ".join(atlases)))
@@ -289,7 +336,7 @@ def _render(content, sections, numbers, provenance):
     text = methods(provenance, content["sources"], numbers)
     source = (files("bids_sexclf") / "data" / "participant.html").read_text()
     return (
-        Environment(autoescape=True)
+        Environment(autoescape=True, finalize=shown)
         .from_string(source)
         .render(
             **content,

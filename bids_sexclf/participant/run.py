@@ -20,6 +20,7 @@ from bids_sexclf.participant.failures import (
 )
 from bids_sexclf.participant.finished import judge, quality_name
 from bids_sexclf.participant.graph import folder_of, remove_intermediates, run_workflows
+from bids_sexclf.participant.index import PAGE, write_index
 from bids_sexclf.participant.references import write_atlases, write_references
 from bids_sexclf.participant.report import sentences, write_report
 
@@ -88,6 +89,16 @@ def _account(out, excluded, planned, preparation, tell, pages=None):
         tell(f"warning: {out / 'excluded.tsv'} could not be written: {reason_of_fault(fault)}")
     rows = excluded if pages is None else pages
     report_failures(out, rows, planned.worklist, preparation, tell)
+    _write_index(out, tell)
+
+
+def _write_index(out, tell):
+    """Write the page of all participants; a fault of it is told and stops nothing."""
+    try:
+        with hold(Path(out, LOCKS, "index.lock"), "the page of all participants is being written"):
+            write_index(out)
+    except Exception as fault:
+        tell(f"warning: {Path(out, PAGE)} could not be written: {reason_of_fault(fault)}")
 
 
 def prepare_all(planned, preparation, out, work, prepare, tell, clean=False):
@@ -218,9 +229,11 @@ def rewrite_reports(out, planned, preparation, tell=None):
             reason = reason_of_fault(fault)
             troubles.append(f"warning: the page of {who} could not be written: {reason}")
     report_failures(out, planned.excluded, planned.worklist, preparation, troubles.append)
+    pages = len(planned.finished) + len(planned.excluded) - len(troubles)
+    _write_index(out, troubles.append)
     for sentence in troubles if tell else ():
         tell(sentence)
-    return len(planned.finished) + len(planned.excluded) - len(troubles)
+    return pages
 
 
 def _rewrite_report(out, row, preparation):

@@ -5,8 +5,10 @@ import dataclasses
 import sys
 
 from bids_sexclf import __version__
-from bids_sexclf.errors import REFUSALS, USAGE
+from bids_sexclf.ending import end_with
+from bids_sexclf.errors import USAGE
 from bids_sexclf.phantom.options import PhantomOptions
+from bids_sexclf.stopping import stoppable
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,10 +72,11 @@ def main(argv=None):
     if nprocs < 1:
         parser.error(f"found --nprocs {nprocs}, needed at least 1")
     try:
-        _write(out, PhantomOptions(**values), nprocs)
-    except REFUSALS as refusal:
-        sys.stderr.write(f"{parser.prog}: {refusal}\n")
-        return refusal.exit_code
+        with stoppable():
+            _write(out, PhantomOptions(**values), nprocs)
+    except (Exception, KeyboardInterrupt) as fault:
+        words = sys.argv[1:] if argv is None else argv
+        return end_with(fault, words, out, program=parser.prog)
     return 0
 
 

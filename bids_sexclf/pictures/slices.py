@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bids_sexclf.pictures import SOFT, WIDTH
+from bids_sexclf.pictures import COLOURS, SOFT, WIDTH
 
 AXES = (("z", 2), ("y", 1), ("x", 0))
 """Rows of a mosaic: axial, coronal, sagittal; and the axis that each cuts across."""
@@ -158,6 +158,43 @@ def _write_corners(ax, corners):
         ax.text(x + 2, y - 2, text, color="#c9d2de", fontsize=7.5, va="bottom")
         if number == 0:
             ax.text(x + 2, y * 0.5, "L", color="#c9d2de", fontsize=8.5, va="center")
+
+
+def draw_borders(t1w, grey, white, affine, mask, cuts=7):
+    """Draw the outer borders of grey and of white matter on slices of a T1w.
+
+    Parameters
+    ----------
+    t1w : ndarray, shape (X, Y, Z)
+    grey, white : ndarray, shape (X, Y, Z)
+        Share of each in a voxel, in [0, 1].
+    affine : ndarray, shape (4, 4)
+    mask : ndarray of bool, shape (X, Y, Z)
+        Brain; slices are cut to it.
+    cuts : int
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Blue: grey matter against fluid. Orange: white matter against grey.
+    """
+    mosaic = Mosaic(affine, mask, cuts)
+    picture, corners = mosaic.lay(t1w)
+    figure, place = _figure(picture)
+    ax = _show(figure, place, picture, find_window(t1w, mask))
+    limits = ax.axis()
+    for share, colour in ((grey + white, COLOURS[5]), (white, COLOURS[4])):
+        laid = np.nan_to_num(mosaic.lay(share)[0])
+        if laid.max() > 0.5:
+            ax.contour(laid, levels=[0.5], colors=[colour], linewidths=0.6)
+    ax.axis(limits)
+    _write_corners(ax, corners)
+    for x, words, colour in (
+        (0.0, "Grey matter and fluid", COLOURS[5]),
+        (0.2, "White and grey matter", COLOURS[4]),
+    ):
+        figure.text(x, 1 - 0.15 / figure.get_figheight(), words, color=colour, va="center")
+    return figure
 
 
 WINDOWS = {

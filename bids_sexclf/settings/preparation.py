@@ -26,10 +26,11 @@ class Preparation(People):
         "Extract the brain from the T1w: auto does unless the scan came without its skull, force "
         "always does, skip takes what is not empty as the brain.",
     )
-    brain_extraction: Literal["template", "bet"] = choice(
-        "template",
-        "How: the template's mask carried by registering the whole head, or FSL's bet, which must "
-        "be on the PATH.",
+    brain_extraction: Literal["deepbet", "template", "bet"] = choice(
+        "deepbet",
+        "How: the trained network deepbet, whose mask is all that lies within the skull; the "
+        "template's mask carried by registering the whole head; or FSL's bet, which must be on the "
+        "PATH. A second one gives its opinion on every mask: the template's, or deepbet on it.",
     )
     registration: Literal["accurate", "fast"] = choice(
         "accurate",

@@ -44,7 +44,13 @@ class Run(Record):
     nprocs: int | None = choice(
         None, "Processes; all processors by default.", "--n-procs", minimum=1, maximum=4096
     )
-    omp_nthreads: int = choice(1, "Threads per process.", minimum=1, maximum=1024)
+    omp_nthreads: int = choice(
+        1,
+        "Threads of the steps that can use several and give the same numbers at any count; ANTs "
+        "always runs with one.",
+        minimum=1,
+        maximum=1024,
+    )
     mem: float | None = choice(
         None,
         "Memory to plan for, GB; 90 % of what is free by default.",

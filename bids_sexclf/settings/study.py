@@ -63,6 +63,25 @@ class Study(Recipe, People):
         "Whether location and scale of each site, learnt in each training part by ComBat, are "
         "taken out of each voxel of volumes and out of each feature.",
     )
+    quality_limits: list[str] = choice(
+        [],
+        "Limits of quality numbers beyond which a participant-session is not studied, in place of "
+        "those in the data dictionary of quality.tsv: 'registration_agreement >= 0.7', "
+        "'motion_mm <= 2', or 'snr >= none' for no limit.",
+    )
+    quality_outliers: float | None = choice(
+        None,
+        "Leave out also who lies farther than so many robust standard deviations from the median "
+        "of a quality number, in its bad direction; by default such people are only flagged.",
+        minimum=3.5,
+        maximum=1000,
+    )
+    ratings: Path | None = choice(
+        None,
+        "TSV of a person's verdicts: participant_id, session_id, verdict (use, unsure, exclude), "
+        "comment. They count before every number. ratings.tsv of the output folder by default; "
+        "index.html there writes it.",
+    )
     split: Literal["kfold", "fixed", "site", "file"] = choice(
         "kfold",
         "Cross-validation, one fixed split, leave one site out, or the parts of split_file.",

@@ -142,7 +142,7 @@ def make_cohort(draw, n):
 def make_quality(cohort):
     """Give the same numbers, and one head that moved far more than the others."""
     numbers = [column for column in schema("quality") if column in cohort]
-    table = cohort[numbers].assign(studied="yes", outlier="no", reason=np.nan)
+    table = cohort[numbers].assign(studied="yes", gate="passed", outlier="no", reason=np.nan)
     table["motion_max_mm"] = table["motion_mm"] * 2
     table["slice_outliers_percent"] = np.nan
     table.loc[3, ["motion_mm", "motion_max_mm"]] = 9.0

@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 from bids_sexclf import layout
-from bids_sexclf.errors import InputError
+from bids_sexclf.errors import GridError, InputError
 from bids_sexclf.group import base
 from bids_sexclf.group._jobs import check_fitted, list_jobs
 from bids_sexclf.settings import Run
+from bids_sexclf.volumes import load, save
 
 TABLES = {"predictions.tsv", "scores.tsv", "comparisons.tsv", "attributions.tsv", "report.html"}
 
@@ -162,10 +163,11 @@ def test_weights_that_are_gone_or_changed_are_fitted_again(study):
     assert there(study) == TABLES
 
 
-@pytest.mark.parametrize("folds", [[0], [9, 1], [-1]])
+@pytest.mark.parametrize("folds", [[3], [9, 1]])
 def test_folds_that_do_not_exist_are_refused(study, folds):
     with pytest.raises(InputError, match=r"the folds of splits.tsv \(1, 2\)"):
         study("fit", first="fit", folds=folds)
+    assert there(study) == TABLES
 
 
 @pytest.mark.parametrize(
@@ -195,3 +197,27 @@ def test_a_fitted_model_that_is_not_whole_is_refused_where_it_is_asked(study):
     (job.folder / "job.json").unlink()
     with pytest.raises(InputError, match="no job.json of this fit|job.json missing"):
         check_fitted(job, splits)
+
+
+def test_a_stage_that_fails_leaves_everything_as_it_was(study):
+    before = {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()}
+    people = study.root / "participants.tsv"
+    text = people.read_text()
+    people.write_text("participant_id\tnothing\n")
+    with pytest.raises(InputError, match="sex"):
+        study("cohort")
+    with pytest.raises(InputError):
+        study("splits", first="splits", n_folds=50)
+    people.write_text(text)
+    assert {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()} == before
+    assert [base.state(study(), stage) for stage in base.STAGES] == ["finished"] * 7
+
+
+def test_maps_on_two_grids_are_refused(study):
+    out = study.root / "derivatives" / "out"
+    for person in range(6):
+        path = out / layout.derivative("t1w_template", f"sub-00{person}", space="Phantom", res="5")
+        volume, affine = load(path)
+        save(volume[:-2], affine, path)
+    with pytest.raises(GridError, match="T1w maps on 2 grids"):
+        study("cohort")

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from bids_sexclf import cli
-from bids_sexclf.errors import GridError, InputError, LeakageError
+from bids_sexclf.errors import InputError, LeakageError
 from bids_sexclf.group import base
+from bids_sexclf.group.splits import check_splits
 from bids_sexclf.settings import Run
 from bids_sexclf.tables import read_tsv
 from bids_sexclf.volumes import load, save
@@ -110,13 +111,15 @@ def spoil_orientation(path):
 
 
 @pytest.mark.parametrize("spoil", [spoil_shape, spoil_orientation])
-def test_a_volume_of_another_shape_or_orientation_is_named(
+def test_a_volume_of_another_shape_or_orientation_is_left_out(
     write_derivatives, run_study, tmp_path, spoil
 ):
     root = write_derivatives(tmp_path, n=12)
     spoil(scans(root)[6])
-    with pytest.raises(GridError, match="sub-006"):
-        run_study(root, ("cohort",), n_folds=2)
+    desk = run_study(root, ("cohort",), n_folds=2)
+    reasons = desk.read("excluded").set_index("participant_id")["reason"]
+    assert list(reasons.index) == ["sub-006"] and "on another grid" in reasons["sub-006"]
+    assert "sub-006" not in set(desk.read("cohort")["participant_id"])
 
 
 @pytest.mark.parametrize(
@@ -153,8 +156,10 @@ def test_given_parts_that_split_a_family_are_refused_where_they_are_used(
     write_derivatives, run_study, tmp_path
 ):
     root = write_derivatives(tmp_path, n=16)
-    run_study(root, base.STAGES[:2], n_folds=2)
+    dealt = run_study(root, base.STAGES[:2], n_folds=2).read("splits")
     tell(root, ["f"] * 8 + [f"g{i}" for i in range(8)])
-    run_study(root, ("cohort",), n_folds=2)
+    desk = run_study(root, ("cohort",), n_folds=2)
     with pytest.raises(LeakageError, match="families in two parts"):
+        check_splits(dealt, desk.read("cohort"))
+    with pytest.raises(InputError, match="no splits.tsv"):  # it was made from another cohort
         run_study(root, ("fit",), n_folds=2, run=Run(nprocs=1))

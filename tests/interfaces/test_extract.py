@@ -1,14 +1,20 @@
 """Brain extraction and registration for real, on a head whose brain is known."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from bids_sexclf.anatomy.opinions import Evidence
+from bids_sexclf.anatomy.turns import list_turns
+from bids_sexclf.errors import InputError
+from bids_sexclf.interfaces import extract as module
 from bids_sexclf.interfaces.ants import Carry, to_matrix
 from bids_sexclf.interfaces.extract import ExtractBrain
 from bids_sexclf.interfaces.greedy import Deform, read_field, template_for
+from bids_sexclf.interfaces.masks import Candidate, Pair
 from bids_sexclf.phantom.signal import T1W
 from bids_sexclf.phantom.template import make_head
 from bids_sexclf.volumes import load, save
@@ -99,7 +105,90 @@ def test_the_mask_is_the_known_brain(places, found):
 def test_the_sidecar_says_what_the_mask_means(found):
     about = json.loads(open(found.about).read())
     assert about["t1w"] == {"SkullStripped": False}
-    assert "not all that lies within the skull" in about["mask"]["Description"]
+    assert about["mask"]["Description"].startswith("All that lies within the skull")
+
+
+def test_the_evidence_is_that_of_a_plausible_brain(found):
+    told = json.loads(open(found.evidence).read())
+    assert told["mask_engine"] == "deepbet" and told["mask_turned_degrees"] == 0
+    assert told["mask_opinions_overlap"] > 0.9 and told["mask_symmetry"] > 0.92
+    assert told["mask_template_overlap"] > 0.9 and told["mask_template_agreement"] > 0.5
+
+
+def evidence(**numbers):
+    plausible = dict(
+        volume_ml=1400.0, template_overlap=0.95, template_agreement=0.7, symmetry=0.97,
+        stretch=1.1, cut_cm2=0.0,
+    )  # fmt: skip
+    return Evidence(**plausible | numbers)
+
+
+def pair(agreed, first, second, turned=0.0):
+    """Give two opinions by their evidence; masks do not matter here."""
+    mask = np.ones((2, 2, 2), bool)
+    candidates = [
+        Candidate(name, mask, np.eye(4), found)
+        for name, found in (("deepbet", first), ("template", second))
+    ]
+    return Pair(*candidates, agreed, turned)
+
+
+def decide(monkeypatch, *pairs):
+    """Let engines give pair after pair, and decide; give also how many were asked for."""
+    asked = []
+
+    def ask(engines, first, t1w, affine, turn=None):
+        asked.append(turn)
+        return pairs[len(asked) - 1]
+
+    monkeypatch.setattr(module, "ask", ask)
+    engines = SimpleNamespace(likely_turns=lambda *scan: list_turns()[1 : len(pairs)])
+    chosen = module.find(engines, "deepbet", np.ones((2, 2, 2)), np.eye(4))
+    return *chosen, len(asked)
+
+
+GOOD, BAD = evidence(), evidence(template_overlap=0.7, template_agreement=0.1)
+
+
+def test_two_opinions_that_agree_on_a_plausible_brain_are_believed(monkeypatch):
+    first = pair(0.95, GOOD, GOOD)
+    assert decide(monkeypatch, first, pair(0, BAD, BAD)) == (first.first, first, 1)
+
+
+def test_where_they_disagree_the_head_is_turned(monkeypatch):
+    pairs = [pair(0.6, BAD, BAD), pair(0.5, BAD, BAD, 90), pair(0.95, GOOD, GOOD, 180)]
+    chosen, taken, asked = decide(monkeypatch, *pairs, pair(0.9, GOOD, GOOD))
+    assert chosen is pairs[2].first and taken.turned_degrees == 180 and asked == 3
+
+
+def test_a_head_that_lies_right_is_not_turned_for_nothing(monkeypatch):
+    cut = pair(0.95, evidence(cut_cm2=87.0), evidence(cut_cm2=98.0))
+    with pytest.raises(InputError, match="in 1 orientation; .*87 cm2"):
+        decide(monkeypatch, cut, pair(0.95, GOOD, GOOD))
+
+
+def test_a_second_opinion_that_agrees_well_is_believed_alone(monkeypatch):
+    pairs = [pair(0.6, BAD, GOOD), pair(0.5, BAD, BAD, 90)]
+    assert decide(monkeypatch, *pairs)[0] is pairs[0].second
+
+
+@pytest.mark.parametrize(
+    ("pairs", "told"),
+    [
+        ([pair(0.6, BAD, BAD), pair(0.5, BAD, BAD)], "0.70 .needed at least 0.90"),
+        # They agree, but on no whole brain.
+        ([pair(0.95, evidence(cut_cm2=150.0), GOOD)], "cut off .* 150 cm2 .needed at most 40"),
+        ([pair(0.95, evidence(volume_ml=2500.0), BAD)], "volume 2500 mL .needed at most 2200"),
+        # They disagree, and neither agrees well enough with the template to be believed alone.
+        ([pair(0.6, evidence(template_agreement=0.4), BAD)], "deepbet with template 0.60"),
+    ],
+)
+def test_what_looks_like_no_brain_is_refused_with_its_numbers(monkeypatch, pairs, told):
+    if "cut off" in told:
+        pairs = [Pair(pairs[0].first, pairs[0].first, 0.95)]
+    with pytest.raises(InputError, match=told) as refused:
+        decide(monkeypatch, *pairs)
+    assert "Look at the scan" in str(refused.value)
 
 
 def test_what_is_carried_to_the_template_lies_on_it(places, registered, tmp_path):

@@ -114,3 +114,21 @@ def test_an_average_of_moved_runs_is_sharp_and_quieter(inside):
     errors = [np.std(volume[middle] - edge[middle]) for volume in (read(made.out_file), noisy[0])]
     assert errors[0] < 0.9 * errors[1]
     assert json.loads(open(made.record).read())["how"] == "average"
+
+
+def test_a_series_is_taken_in_without_its_trace_volumes(inside):
+    data = RNG.random((8, 8, 8, 5)).astype(np.float32)
+    write("a.nii.gz", data)
+    (inside / "a.bval").write_text("0, 60, 1000, 1000, 1000\n")
+    bvecs = np.array([[0, 0, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0]], float)
+    np.savetxt(inside / "a.bvec", bvecs.T)
+    files = {"in_files": [str(inside / "a.nii.gz")], "bvals": [str(inside / "a.bval")]}
+    files["bvecs"] = [str(inside / "a.bvec")]
+    made = given.TakeSeries(**files, b0_threshold=60).run().outputs
+    np.testing.assert_array_equal(read(made.dwi), data[..., [0, 1, 2, 4]])
+    assert np.loadtxt(made.bval).tolist() == [0, 60, 1000, 1000]
+    np.testing.assert_array_equal(np.loadtxt(made.bvec).T, bvecs[[0, 1, 2, 4]])
+    bvecs[3] = [0, 0, 1]
+    np.savetxt(inside / "a.bvec", bvecs.T)
+    made = given.TakeSeries(**files, b0_threshold=60).run().outputs
+    assert made.dwi == files["in_files"][0]

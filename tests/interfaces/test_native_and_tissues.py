@@ -8,11 +8,12 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from bids_sexclf.anatomy.acpc import LANDMARKS
+from bids_sexclf.anatomy.morphometry import white_gradient
 from bids_sexclf.interfaces.ants import Carry, write_linear
 from bids_sexclf.interfaces.native import AlignLinear, carry_points
-from bids_sexclf.interfaces.tissues import MeasureRegions, SegmentTissues, segment
+from bids_sexclf.interfaces.tissues import MeasureRegions, SegmentTissues, Unbias, expect
 from bids_sexclf.tables import read_table, write_tsv
-from bids_sexclf.volumes import load, save
+from bids_sexclf.volumes import Grid, load, save
 
 SHAPE, SIZE = (46, 55, 46), 4.0
 
@@ -138,15 +139,39 @@ def test_known_tissues_are_found_in_spite_of_a_bright_vessel(head, tmp_path, mon
     for label, key in enumerate(("csf", "grey", "white"), start=1):
         wanted = (truth == label).sum() * SIZE**3 / 1000
         assert volumes[f"{key}_volume_ml"] == pytest.approx(wanted, rel=0.05)
+    assert volumes["grey_white_contrast"] == pytest.approx(1 - 100 / 150, abs=0.03)
+    assert 0 <= volumes["white_gradient_percent"] < 4
     total = sum(load(path, ndim=3)[0] for path in found.probabilities)
     np.testing.assert_allclose(total, truth > 0, atol=1e-4)
     assert not list(tmp_path.glob("tmp*"))
 
 
-def test_tissues_are_the_same_every_time(head, tmp_path):
+def test_a_bias_field_is_removed_inside_a_brain(head, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     signal, truth = head
-    first, second = (segment(signal, truth > 0, template_affine(), tmp_path) for _ in range(2))
-    np.testing.assert_array_equal(first, second)
+    tilt = np.exp(np.linspace(-0.3, 0.3, SHAPE[2]))[None, None].astype(np.float32)
+    save(signal * tilt, template_affine(), "t1w.nii.gz")
+    save(truth > 0, template_affine(), "mask.nii.gz")
+    assert white_gradient(signal * tilt, truth == 3, template_affine()) > 15
+    found = Unbias(in_file="t1w.nii.gz", mask_file="mask.nii.gz").run().outputs
+    clean = load(found.out_file, ndim=3)[0]
+    assert white_gradient(clean, truth == 3, template_affine()) < 4
+    np.testing.assert_array_equal(load(found.brain, ndim=3)[0], clean * (truth > 0))
+
+
+def test_maps_of_the_template_are_carried_to_where_the_tissue_lies(head, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    truth, affine = head[1], template_affine()
+    matrix = np.eye(4)
+    matrix[:3, 3] = (12, 0, -8)  # points of the scan to points of the template
+    for name, label in (("grey", 2), ("white", 3)):
+        save((truth == label).astype(np.float32), matrix @ affine, f"{name}.nii.gz")
+    maps, grid = ("grey.nii.gz", "white.nii.gz"), Grid(SHAPE, affine)
+    there, back = (write_linear(m, f"{m[0, 3]}.mat") for m in (matrix, np.linalg.inv(matrix)))
+    for found in (expect(maps, [there], grid), expect(maps, [back], grid, invert=True)):
+        np.testing.assert_allclose(found.sum(0), 1, atol=1e-5)
+        np.testing.assert_allclose(found[1], truth == 2, atol=1e-3)
+        np.testing.assert_allclose(found[2], truth == 3, atol=1e-3)
 
 
 def test_regions_come_as_one_table_per_atlas(head, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from bids_sexclf.distortion.fieldmaps import Correction, unwarp
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.interfaces import distortion as shell
 from bids_sexclf.interfaces.diffusion import ResampleSeries
+from bids_sexclf.layout import REFERENCES
 from bids_sexclf.participant.base import init_participant_wf
 from bids_sexclf.participant.distortion import init_distortion_wf
 from bids_sexclf.participant.series import Part, keep_correctable, plan_series
@@ -191,7 +192,7 @@ SOURCES["topup"] = SOURCES["opposite"]
 def test_on_every_road_nothing_dangles(tmp_path, method):
     from nipype.interfaces.base import isdefined
 
-    for name in ("t1w.nii.gz", "dwi.nii.gz", "dwi.bval", "dwi.bvec", "brain", "mask", "white",
+    for name in ("t1w.nii.gz", "dwi.nii.gz", "dwi.bval", "dwi.bvec", *REFERENCES,
                  "pa.nii.gz", "phase.nii.gz", "mag.nii.gz"):  # fmt: skip
         (tmp_path / name).write_text("")
 
@@ -210,7 +211,7 @@ def test_on_every_road_nothing_dangles(tmp_path, method):
         root=tmp_path,
         out=tmp_path / "out",
         template=Template("T", place, place, place, tmp_path),
-        references={kind: str(tmp_path / kind) for kind in ("brain", "mask", "white")},
+        references={kind: str(tmp_path / kind) for kind in REFERENCES},
         preparation=Preparation(),
     )
     flat = workflow._create_flat_graph()

@@ -4,6 +4,7 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_sexclf.distortion.fieldmaps import Correction
+from bids_sexclf.layout import REFERENCES
 from bids_sexclf.participant.base import init_participant_wf
 from bids_sexclf.participant.dwi import init_dwi_wf
 from bids_sexclf.participant.series import Part
@@ -21,7 +22,7 @@ KINDS = {
 @pytest.fixture
 def build(tmp_path):
     def make(kind, atlases=(), derivatives=None, parts=None, **choices):
-        names = ["t1w.nii.gz", "dwi.nii.gz", "dwi.bval", "dwi.bvec", "brain", "mask", "white"]
+        names = ["t1w.nii.gz", "dwi.nii.gz", "dwi.bval", "dwi.bvec", *REFERENCES]
         for name in names:
             (tmp_path / name).write_text("")
         row = {"participant_id": "sub-01", "bval": "dwi.bval", "bvec": "dwi.bvec"} | KINDS[kind]
@@ -32,7 +33,7 @@ def build(tmp_path):
             root=tmp_path,
             out=tmp_path / "out",
             template=Template("T", place, place, place, tmp_path),
-            references={kind: str(tmp_path / kind) for kind in ("brain", "mask", "white")},
+            references={kind: str(tmp_path / kind) for kind in REFERENCES},
             preparation=Preparation(**{"template": "T"} | choices),
             atlases=atlases,
             derivatives=derivatives,

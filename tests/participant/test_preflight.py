@@ -553,3 +553,32 @@ def test_an_own_transform_is_whole_by_the_same_rule(tmp_path):
         assert _transform_faults(path) == []
         path.write_bytes(path.read_bytes()[:-100])
         assert "truncated" in _transform_faults(path)[0]
+
+
+def test_unlabelled_people_need_no_participants_tsv(dataset):
+    (dataset / "participants.tsv").unlink()
+    indexed = layout.open_dataset(dataset)
+    scans = layout.find_scans(indexed)
+    ready, excluded = check_dataset(indexed, scans, labelled=False)
+    assert len(ready) == 3 and excluded.empty
+    with pytest.raises(InputError, match="--allow-unlabelled"):
+        check_dataset(indexed, scans)
+
+
+def test_where_everybody_is_unlabelled_the_way_is_named(dataset, template, tmp_path):
+    path = dataset / "participants.tsv"
+    path.write_text("participant_id\tsex\tage\nsub-1\tn/a\t20\nsub-2\tM\tn/a\n")
+    with pytest.raises(InputError, match="sub-3: no row in .*--allow-unlabelled prepares those"):
+        plan(dataset, tmp_path / "out", Run(nprocs=1), template)
+    planned = plan(dataset, tmp_path / "out", Run(nprocs=1, allow_unlabelled=True), template)
+    assert len(planned.ready) == 3
+
+
+def test_a_header_in_another_case_changes_no_id(dataset):
+    path = dataset / "participants.tsv"
+    rows = ["Participant_ID \tSex\tAGE", "1 \t1\t240", "2\t2.0\t89+", "sub-3\t2\t26-30"]
+    path.write_bytes("\r\n".join(rows).encode("utf-8-sig"))
+    (dataset / "participants.json").write_text(
+        '{"Age": {"Units": "months"}, "sex": {"Levels": {"1": "male", "2": "female"}}}'
+    )
+    assert check(dataset) == ({"sub-1", "sub-2", "sub-3"}, {})

@@ -18,6 +18,9 @@ from bids_sexclf.phantom.dataset import write_dataset
 from bids_sexclf.phantom.options import PhantomOptions
 from bids_sexclf.tables import read_table
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
+from attacks.contents import contents
+
 PEOPLE = 3
 
 
@@ -158,31 +161,13 @@ def test_a_second_run_does_no_work_twice(done, dataset):
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("sub-00[12]*/**/*")}
 
 
-def contents(out):
-    """Give every derivative's content: arrays of images, bytes of the rest."""
-    held = {}
-    for path in sorted(out.rglob("*")):
-        inside = path.relative_to(out)
-        if not path.is_file() or inside.parts[0] in ("work", "logs"):
-            continue
-        if path.name.endswith(".nii.gz"):
-            held[str(inside)] = np.asarray(nib.load(path).dataobj).tobytes()
-        elif path.suffix == ".h5":
-            import h5py
-
-            arrays = []
-            with h5py.File(path) as file:
-                file.visititems(
-                    lambda name, item, arrays=arrays: (
-                        arrays.append((name, item[()].tobytes()))
-                        if isinstance(item, h5py.Dataset) and item.dtype.kind == "f"
-                        else None
-                    )
-                )
-            held[str(inside)] = arrays
-        else:
-            held[str(inside)] = path.read_bytes()
-    return held
+def test_processes_and_threads_change_no_byte(done, dataset, tmp_path):
+    more = ("--nprocs", "1", "--omp-nthreads", "2", "--participant-label", "001")
+    assert execute(dataset, tmp_path / "out", *more).returncode == 0
+    usual, threads = contents(done[0]), contents(tmp_path / "out")
+    own = [name for name in usual if name.startswith(("sub-001", "tpl-"))]
+    assert own == [name for name in threads if name.startswith(("sub-", "tpl-"))]
+    assert [name for name in own if usual[name] != threads[name]] == []
 
 
 def test_a_run_killed_at_random_moments_ends_with_the_same_files(done, dataset, tmp_path):

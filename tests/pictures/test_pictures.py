@@ -94,3 +94,25 @@ def test_the_nearest_two_axes_of_an_octahedron_are_at_right_angles():
     assert series.nearest_axes(np.array([[1.0, 0, 0], [0.5, np.sqrt(0.75), 0]])) == pytest.approx(
         60
     )
+
+
+def test_borders_of_tissues_are_drawn_on_no_finer_voxels_than_a_millimetre(tmp_path, monkeypatch):
+    from bids_sexclf.interfaces.pictures import DrawTissues, _images
+    from bids_sexclf.volumes import save
+
+    monkeypatch.chdir(tmp_path)
+    affine = np.diag([0.5, 0.5, 1.0, 1.0])
+    radius = np.sqrt(((np.indices((80, 80, 40)).T - (40, 40, 20)) ** 2 * (0.25, 0.25, 1)).sum(-1)).T
+    save(np.select([radius < 10, radius < 14], [100, 70], 20).astype(np.float32), affine, "t1w.nii")
+    save(radius < 17, affine, "mask.nii")
+    shares = {"CSF": (radius >= 14) & (radius < 17), "GM": (radius >= 10) & (radius < 14)}
+    for name, share in (shares | {"WM": radius < 10}).items():
+        save(share.astype(np.float32), affine, f"{name}.nii")
+    assert _images("t1w.nii", "mask.nii")[0].shape == (40, 40, 40)
+    given = {"in_file": "t1w.nii", "mask": "mask.nii"}
+    files = [f"{name}.nii" for name in ("CSF", "GM", "WM")]
+    picture = DrawTissues(**given, probabilities=files, cuts=3).run().outputs.out_file
+    drawn = open(picture, encoding="utf-8").read()
+    # One line for each border, in its colour, and the words that explain both.
+    assert "#56b4e9" in drawn.lower() and "#e69f00" in drawn.lower()
+    assert "White and grey matter" in drawn

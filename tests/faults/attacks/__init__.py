@@ -1,4 +1,4 @@
-"""Attacks on the program, in a short form for the tests and a long form for ``benchmarks/chaos.py``.
+"""Attacks on the program: a short form for the tests, a long one for ``benchmarks/chaos.py``.
 
 Each module holds one part: ``kills``, ``writes``, ``mutations``, ``hostile``, ``together`` and
 ``repeats``. Its ``run(folder, count, seed)`` gives an `Outcome`.

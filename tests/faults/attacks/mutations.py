@@ -15,8 +15,9 @@ from bids_sexclf.faults import explain
 PATIENCE = 20
 """Seconds that reading one small file may take."""
 
-ROOM = 2**21
-"""Bytes that any reader may use beside 1.5 times what the honest file takes."""
+ROOM = 10 * 2**20
+"""Bytes that any reader may use beside 1.5 times what the honest file takes: files are read in
+pieces of 4 MiB, and the honest ones here are smaller."""
 
 
 class Hang(BaseException):

@@ -11,7 +11,10 @@ import pandas as pd
 
 ROOT = Path(__file__).parents[3]
 SIZE = 12.0
-SHAPE = (15, 18, 15)
+"""Voxel size of the maps, mm."""
+FINE = 6.5
+"""Voxel size at which networks have enough to read, mm."""
+FIELD = (180.0, 218.0, 180.0)
 STUDY = {
     "models": ["logistic"],
     "baselines": ["brain_size"],
@@ -24,8 +27,8 @@ STUDY = {
 }
 
 
-def write_study(root, n=12, seed=0, maps=("T1w",)):
-    """Write participants and their maps as the participant level leaves them, on a 12 mm grid.
+def write_study(root, n=12, seed=0, maps=("T1w",), size=SIZE):
+    """Write participants and their maps as the participant level leaves them.
 
     Parameters
     ----------
@@ -34,6 +37,8 @@ def write_study(root, n=12, seed=0, maps=("T1w",)):
     seed : int
     maps : tuple of str
         T1w and FA.
+    size : float
+        Voxel size, mm; at 12 mm a study takes seconds.
 
     Returns
     -------
@@ -44,10 +49,11 @@ def write_study(root, n=12, seed=0, maps=("T1w",)):
     from bids_sexclf.lobes import make_lobes, sample_tissues
     from bids_sexclf.volumes import save
 
-    rng, affine = np.random.default_rng(seed), np.diag([SIZE, SIZE, SIZE, 1.0])
+    rng, affine = np.random.default_rng(seed), np.diag([size, size, size, 1.0])
+    shape = tuple(int(length // size) for length in FIELD)
     affine[:3, 3] = (-90, -126, -72)
-    labels, _ = make_lobes(SHAPE, affine)
-    grey, white = (np.asarray(each, np.float32) for each in sample_tissues(SHAPE, affine)[:2])
+    labels, _ = make_lobes(shape, affine)
+    grey, white = (np.asarray(each, np.float32) for each in sample_tissues(shape, affine)[:2])
     mask = (grey + white) > 0.2
     people = pd.DataFrame(
         {
@@ -59,18 +65,18 @@ def write_study(root, n=12, seed=0, maps=("T1w",)):
     root.mkdir(parents=True, exist_ok=True)
     people.to_csv(root / "participants.tsv", sep="\t", index=False)
     out = root.parent / "out"
+    where = {"space": "Phantom", "res": f"{size:g}".replace(".", "p")}
     brain = {"brain": grey + 1.5 * white, "mask": mask, "white": (white > 0.6) & mask}
     for kind, array in brain.items():
-        save(array, affine, out / layout.reference(kind, "Phantom", "12"))
+        save(array, affine, out / layout.reference(kind, "Phantom", where["res"]))
     for row in people.itertuples():
-        where = {"space": "Phantom", "res": "12"}
-        value = 0.7 * grey + white + rng.normal(0, 0.08, SHAPE)
+        value = 0.7 * grey + white + rng.normal(0, 0.08, shape)
         value[labels == 8] *= 1.3 if row.sex == "M" else 1.0
         name = layout.derivative("t1w_template", row.participant_id, **where)
         save(value * mask, affine, out / name)
         if "FA" in maps:
             name = layout.derivative("tensor_template", row.participant_id, param="fa", **where)
-            save((0.3 * white + rng.normal(0.2, 0.02, SHAPE)) * mask, affine, out / name)
+            save((0.3 * white + rng.normal(0.2, 0.02, shape)) * mask, affine, out / name)
         numbers = {"brain_volume_ml": 1200 + 100 * rng.normal(), "snr": 10.0, "motion_mm": 0.5}
         (out / layout.derivative("quality", row.participant_id)).write_text(json.dumps(numbers))
     return out

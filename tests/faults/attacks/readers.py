@@ -1,6 +1,5 @@
 """Every reader of files: an honest file for it, what damages the file, and what is read from it."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -35,7 +34,7 @@ class Reader:
     damages: tuple
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818
     """Say that a reader has listed faults instead of raising an error."""
 
 
@@ -98,13 +97,15 @@ def _gradients(folder):
 
 
 def _read_gradients(path):
-    from bids_sexclf.participant.preflight import check_gradient_files
+    from bids_sexclf.diffusion.scheme import read_gradients
+    from bids_sexclf.participant.series_checks import check_gradient_files
 
     pair = [path.with_name("dwi.bval"), path.with_name("dwi.bvec")]
-    faults = check_gradient_files(SimpleNamespace(bval=pair[:1], bvec=pair[1:]), [len(VALUES)])
-    if faults:
-        raise Refused("; ".join(faults))
-    return [np.loadtxt(each).tobytes() for each in pair]
+    files = SimpleNamespace(bval=pair[:1], bvec=pair[1:], dwi_done=False)
+    faults, notes = check_gradient_files(files, [len(VALUES)], 50)
+    if faults or notes:
+        raise Refused("; ".join(faults + notes))
+    return [array.tobytes() for array in read_gradients(*pair)]
 
 
 def _people_table(folder):
@@ -199,7 +200,7 @@ def _labels(kind):
 
 
 def _read_labels(path):
-    from bids_sexclf.resources import read_labels
+    from bids_sexclf.labels import read_labels
 
     table = read_labels(path)
     return table["index"].tolist(), table["name"].tolist()
@@ -210,14 +211,15 @@ def _filters(folder):
 
 
 def _read_filters(path):
-    from bids_sexclf.participant.plan import _filters as read
+    from bids_sexclf.layout import read_filters
 
-    return read(path)
+    return read_filters(path)
 
 
 def _card(folder):
-    card = {"design": "cnn3", "version": "1", "options": {"width": 8}, "grid": [8, 8, 8]}
-    (folder / "model.json").write_text(json.dumps(card, indent=2))
+    from bids_sexclf.models._card import write_card
+
+    write_card(folder, "cnn3", {"options": {"width": 8}, "grid": [8, 8, 8]})
 
 
 def _read_card(path):
@@ -275,8 +277,9 @@ def _saved(folder):
     rng = np.random.default_rng(0)
     values = Features(rng.normal(size=(20, 4)), tuple("abcd"))
     model = models.make(Study(models=["knn"]), "knn")
-    model.fit(values, np.arange(20) % 2, validation=(values, np.arange(20) % 2), seed=0,
-              folder=folder, progress=lambda **_: None, groups=np.arange(20).astype(str))  # fmt: skip
+    people = np.arange(20)
+    model.fit(values, people % 2, validation=(values, people % 2), seed=0,
+              folder=folder, progress=lambda **_: None, groups=people.astype(str))  # fmt: skip
     model.save(folder)
 
 
@@ -295,12 +298,9 @@ def _plugin(folder):
 
 
 def _read_plugin(path):
-    from bids_sexclf.participant import graph
+    from bids_sexclf.participant.graph import read_plugin
 
-    read = getattr(graph, "read_plugin", None)
-    if read is None:
-        raise NotImplementedError("no reader of plugin files by itself")
-    return read(path)
+    return read_plugin(path)
 
 
 GZ = damage.GZIP
@@ -320,9 +320,9 @@ READERS = (
     Reader("excluded.tsv", "excluded.tsv", _excluded, _read_table("excluded"), damage.TABLE),
     Reader("predictions.tsv", "predictions.tsv", _predictions, _read_table("predictions"),
            damage.TABLE),
-    Reader("split file", "split.tsv", _split, _read_split, damage.TABLE),
-    Reader("motion .tsv", "motion.tsv", _motion, _read_motion, damage.TABLE),
-    Reader("labels .tsv", "labels.tsv", _labels("tsv"), _read_labels, damage.TABLE),
+    Reader("split file", "split.tsv", _split, _read_split, damage.NEEDED_TABLE),
+    Reader("motion .tsv", "motion.tsv", _motion, _read_motion, damage.NEEDED_TABLE),
+    Reader("labels .tsv", "labels.tsv", _labels("tsv"), _read_labels, damage.NEEDED_TABLE),
     Reader("labels .xml", "labels.xml", _labels("xml"), _read_labels, damage.XML),
     Reader("labels .txt", "labels.txt", _labels("txt"), _read_labels, damage.LINES),
     Reader("filter file", "filters.json", _filters, _read_filters, damage.JSON),

@@ -1,0 +1,48 @@
+"""What is checked of the models of a study before the first fit."""
+
+import numpy as np
+
+from bids_sexclf.group._inputs import inputs
+
+
+def check_inputs(job, cohort):
+    """Refuse a model that cannot read what it needs, before the first fit.
+
+    Parameters
+    ----------
+    job : Job
+        Any one of the model's.
+    cohort : pandas.DataFrame
+
+    Raises
+    ------
+    InputError
+        If columns are unknown for some, with their names, or the table of features is no use.
+    """
+    from bids_sexclf import models as catalogue
+
+    entry = catalogue.entry_of(job.study, job.model)
+    if entry.READS != "volumes":
+        inputs(job, entry, cohort, np.arange(len(cohort)))
+
+
+def check_outside(jobs, splits):
+    """Refuse weights from elsewhere that know participants whom the jobs validate or test.
+
+    Parameters
+    ----------
+    jobs : list of Job
+        Of one model.
+    splits : pandas.DataFrame
+
+    Raises
+    ------
+    InputError
+    LeakageError
+    """
+    from bids_sexclf.models._outside import check_weights
+
+    folds = splits.set_index(["repeat", "fold"]).index
+    own = splits[folds.isin([(job.repeat, job.fold) for job in jobs])]
+    held_out = own.loc[own["part"] != "train", "participant_id"]
+    check_weights(jobs[0].study.variant(jobs[0].model)[1], held_out)
