@@ -283,9 +283,12 @@ class JoinRecords(SimpleInterface):
         )
         parts = []
         for about, files, aligned, pooled in told:
-            parts.append(dict(about) | pooled | aligned)
+            part = {key: value for key, value in about.items() if key != "why"} | pooled | aligned
             for path in files:
-                parts[-1] |= _read_json(path)
+                part |= _read_json(path)
+            if "distortion" in part:  # the record may be that of the part it shares a field with
+                part["distortion"] |= {"why": about["why"]}
+            parts.append(part)
         record = join_numbers(parts) | {"parts": parts}
         self._results["record"] = _write_json(record, runtime.cwd, "record.json")
         return runtime

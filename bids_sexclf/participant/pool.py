@@ -227,6 +227,7 @@ def _connect_records(workflow, files, parts, taken, roads, flat):
             "series": [Path(files["dwi"][index]).name for index in part.files],
             "phase_encoding": part.metadata.get("PhaseEncodingDirection"),
             "echo_time": part.metadata.get("EchoTime"),
+            "why": part.distortion.why if part.corrected else "",
         }
         for part in parts
     ]

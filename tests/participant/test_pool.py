@@ -213,3 +213,41 @@ def test_shells_of_two_scans_give_kurtosis(scans, tmp_path):
     assert np.median(data[..., 12][brain] / low) == pytest.approx(1, abs=0.01)
     raw = load(scans / "b2.nii.gz")[0][..., 0][brain]
     assert np.median(raw / low) == pytest.approx(SCALE, abs=0.03)
+
+
+def test_derivatives_tell_how_they_were_acquired_and_all_they_were_made_of(tmp_path):
+    from bids_sexclf import layout
+    from bids_sexclf.participant.outputs import WriteDerivatives
+
+    save(np.ones((4, 4, 4, 2)), AFFINE, tmp_path / "dwi.nii.gz")
+    save(np.ones((4, 4, 4)), AFFINE, tmp_path / "warp.nii.gz")
+    (tmp_path / "quality.json").write_text("{}")
+    series = [f"sub-01/dwi/sub-01_dir-{way}_dwi.nii.gz" for way in ("AP", "PA")]
+    fieldmap = "bids:raw:sub-01/fmap/sub-01_dir-PA_epi.nii.gz"
+    WriteDerivatives(
+        out=str(tmp_path / "out"),
+        participant_id="sub-01",
+        sources={"dwi": ";".join(series)},
+        correctors=[f"bids:raw:{series[1]}", fieldmap],
+        acquisition={"dwi": {"EchoTime": 0.09, "Description": "not this"}},
+        provenance=Preparation().provenance(),
+        dwi=str(tmp_path / "dwi.nii.gz"),
+        distortion_warps=[str(tmp_path / "warp.nii.gz")] * 2,
+        quality=str(tmp_path / "quality.json"),
+    ).run(cwd=str(tmp_path))
+    path = tmp_path / "out" / layout.derivative("dwi_preproc", "sub-01")
+    about = json.loads(layout.sidecar(path).read_text())
+    assert about["EchoTime"] == 0.09 and about["Description"] == "Aligned diffusion volumes"
+    assert about["Sources"] == [*(f"bids:raw:{name}" for name in series), fieldmap]
+    found = layout.find_derivatives(tmp_path / "out", "distortion_warp_of_part")
+    assert [entry["from_"] for entry in found] == ["distorted1", "distorted2"]
+    assert not layout.find_derivatives(tmp_path / "out", "distortion_warp")
+
+
+def test_fields_on_which_series_disagree_are_not_kept(tmp_path):
+    from bids_sexclf.layout.sidecars import shared_fields
+
+    one = {"EchoTime": 0.09, "PhaseEncodingDirection": "j", "PatientName": "x", "FlipAngle": 90}
+    other = one | {"EchoTime": 0.090001, "PhaseEncodingDirection": "j-"}
+    assert shared_fields([one, other]) == {"EchoTime": 0.09, "FlipAngle": 90}
+    assert shared_fields([]) == {}
