@@ -16,7 +16,7 @@ def scan(root, name, bvals=(0, *[1000] * 6), seed=None, shape=(8, 8, 8), **about
     bvals = np.array(bvals)
     path = root / "sub-1" / "dwi" / f"sub-1_{name}_dwi.nii.gz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed or sum(map(ord, name)))
+    rng = np.random.default_rng(seed or list(name.encode()))
     data = rng.integers(0, 99, (*shape, len(bvals)), np.int16)
     image = nib.Nifti1Image(data, np.diag([-2.0, 2, 2, 1]))
     image.to_filename(path)

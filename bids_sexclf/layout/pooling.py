@@ -347,13 +347,20 @@ def _rank(series, b0_threshold):
 
 
 def _tell(parts, left):
-    """Say what was pooled and what was left out."""
+    """Say what was pooled, what was left out and why, and how to take it instead."""
     notes, chosen = [], sum(parts, [])
     if len(chosen) > 1:
         told = " with ".join(_list(part, len(parts) > 1) for part in parts)
         notes.append(f"pooled {told}")
+    reasons = {}
     for one, reason in left:
-        notes.append(f"without {one.name} ({reason}{_way(one, chosen)})")
+        reasons.setdefault(reason, []).append(one)
+    for reason, series in reasons.items():
+        names = ", ".join(one.name for one in series)
+        which = "it" if len(series) == 1 else "the first of them"
+        way = _way(series[0], chosen)
+        taking = f"; to take {which}: --bids-filter-file with {way}" if way else ""
+        notes.append(f"without {names} ({reason}{taking})")
     return "; ".join(notes) or None
 
 
@@ -364,12 +371,11 @@ def _list(part, encoded):
 
 
 def _way(one, chosen):
-    """Say how to take a series that was left out, where its name allows it."""
+    """Return the filter that takes a series that was left out; None where no label tells it."""
     long = {short: name for name, short in ENTITIES.items()}
     for entity in dict.fromkeys([*one.entities, *chosen[0].entities]):
         value = one.entities.get(entity)
         if all(other.entities.get(entity) != value for other in chosen):
             value = int(value) if entity == "run" and (value or "").isdigit() else value
-            wanted = json.dumps({"dwi": {long.get(entity, entity): value}})
-            return f"; to take it: --bids-filter-file with {wanted}"
-    return ""
+            return json.dumps({"dwi": {long.get(entity, entity): value}})
+    return None
