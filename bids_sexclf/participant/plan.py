@@ -17,7 +17,7 @@ from bids_sexclf.participant.finished import find_places, judge
 from bids_sexclf.participant.nobody import drop_empty, refuse_all
 from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.participant.references import find_sources
-from bids_sexclf.participant.series import plan_series
+from bids_sexclf.participant.series import keep_correctable, plan_series, read_acquisition
 from bids_sexclf.participant.series_checks import WITHOUT
 
 
@@ -113,7 +113,10 @@ def plan(bids_dir, out, run, preparation, advance=None):
     kept = {name: path for name, path in folders.items() if read_by_participant(name)}
     shared = find_sources(template, run, preparation)
     places = find_places(bids_dir, out, template, kept, shared)
-    rows = [row | plan_series(dataset, row, preparation) for row in good.to_dict("records")]
+    rows = [
+        row | plan_series(dataset, row, preparation) | read_acquisition(dataset, row)
+        for row in good.to_dict("records")
+    ]
     looked_at = with_checked(worklist, rows)
     return _sort(rows, preparation, places, excluded, looked_at, empty)
 
@@ -201,8 +204,10 @@ def make_worklist(dataset, folders, run, preparation):
         filters,
         others=[key for name in offers if holds_scans(name) for key in offers[name]],
         first=first,
+        b0_threshold=preparation.b0_threshold,
     )
     rows = [fill(row, offers) for row in worklist.to_dict("records")]
+    rows = [keep_correctable(dataset, row, preparation) for row in rows]
     return worklist.__class__(rows, columns=worklist.columns, dtype=object)
 
 

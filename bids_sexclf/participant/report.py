@@ -20,6 +20,7 @@ from bids_sexclf.participant import (
     maps,
     morphometry,
     native,
+    pool,
     register,
     summary,
 )
@@ -86,7 +87,7 @@ def sentences(provenance, sources, numbers=None):
         if atlases:
             text.append(morphometry.REGIONS.format(atlases=", ".join(atlases)))
     if len(record.dwi) > 1:
-        text.append(given.RUNS["concatenate"])
+        text.append(given.RUNS["concatenate"] if record.dwi_done else pool.describe(numbers))
     if record.dwi:
         if not record.dwi_done:
             text.append(dwi.describe(provenance))
