@@ -163,12 +163,13 @@ def _describe_scans(row):
     for kind, title in KINDS.items():
         for path in paths(row.get(kind)):
             yield from _line(title, path)
-    correction = row.get("distortion")
-    if correction is not None and correction.method != "none":
-        # The reason stands in the notes.
-        inputs = correction.inputs or {}
-        with_what = Path(inputs["name"]).name if inputs.get("name") else "the T1w"
-        yield from _line("corrected", f"distortion, by {correction.method} with {with_what}")
+    for part in parts_of(row):
+        correction = part.distortion
+        if correction is not None and correction.method != "none":
+            # The reason stands in the notes.
+            inputs = correction.inputs or {}
+            with_what = Path(inputs["name"]).name if inputs.get("name") else "the T1w"
+            yield from _line("corrected", f"distortion, by {correction.method} with {with_what}")
 
 
 def _line(title, text):
