@@ -9,6 +9,7 @@ from bids_sexclf.execute import processors
 from bids_sexclf.given.prepared import locate, source_of
 from bids_sexclf.layout import name_of, paths
 from bids_sexclf.motion.align import motion_gb
+from bids_sexclf.participant.series import parts_of
 from bids_sexclf.people import list_people
 from bids_sexclf.volumes import read_grid, series_gb
 
