@@ -10,6 +10,7 @@ from bids_sexclf.diffusion._gradients import (
     multiplicities,
     powers_of,
 )
+from bids_sexclf.diffusion.scheme import read_gradients
 from bids_sexclf.errors import InputError
 
 
@@ -65,3 +66,16 @@ def test_every_crooked_vector_is_named_at_once():
     bvecs = [[0, 0, 0], [0, 0, 0], [0, 0, 1], [0, 0, 0.9], [np.nan, 0, 1]]
     with pytest.raises(InputError, match=r"volumes \[1, 3, 4\] have lengths \[0.0, 0.9, nan\]"):
         check_gradients(np.ones((1, 1, 1, 5)), [0, 1000, 1000, 1000, 1000], bvecs, 50)
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "-inf", "1e999", "1_0", "x"])
+def test_a_vector_that_is_known_in_part_is_refused_and_one_without_any_number_is_zero(
+    tmp_path, word
+):
+    (tmp_path / "bval").write_text("0 1000\n")
+    (tmp_path / "bvec").write_text("nan 1\nnan 0\nnan 0\n")
+    vectors = read_gradients(tmp_path / "bval", tmp_path / "bvec")[1]
+    assert vectors.tolist() == [[0, 0, 0], [1, 0, 0]]
+    (tmp_path / "bvec").write_text(f"0 1\n{word} 0\n0 0\n")
+    with pytest.raises(InputError, match="bvec"):
+        read_gradients(tmp_path / "bval", tmp_path / "bvec")

@@ -21,7 +21,7 @@ def test_a_full_disk_and_no_permission_are_named_and_leave_nothing_half(tmp_path
 
 
 def test_a_killed_study_leaves_no_process_and_ends_with_the_same_files(tmp_path):
-    check(kills.run(tmp_path, count=3, levels=("group",)), 3)
+    check(kills.run(tmp_path, count=2, levels=("group",)), 2)
 
 
 def test_killed_participants_leave_no_process_and_end_with_the_same_files(tmp_path):
