@@ -11,6 +11,9 @@ from bids_sexclf.layout.filters import check_filters
 SEVERAL = ";"
 """What stands between the paths of one cell of the worklist."""
 
+SUFFIXES = {"t1w": "T1w", "dwi": "dwi"}
+"""Kinds of raw scans, to the suffix of their names."""
+
 SCANS = (
     "t1w",
     "dwi",
@@ -71,20 +74,33 @@ def find_scans(dataset, participants=None, sessions=None, filters=None, others=(
     chosen = _existing(participants, held, "sub", "--participant-label")
     every = {session for own in held.values() for session in own}
     known = _existing(sessions, every, "ses", "--session-label")
+    scans = {
+        (kind, is_filtered): _list_scans(
+            dataset, suffix, filters.get(kind, {}) if is_filtered else {}
+        )
+        for kind, suffix in SUFFIXES.items()
+        for is_filtered in (True, False)
+        if is_filtered or kind in filters
+    }
+    gradients = {file.path for file in dataset.get(suffix="dwi", extension=[".bval", ".bvec"])}
     rows = []
     for participant in chosen:
         own = sorted(set(held[participant]) & set(known))
         if sessions and not own:
             continue
         for session in own or [None]:
-            rows.append(_row(dataset, participant, session, filters, first))
+            rows.append(_row(dataset, participant, session, scans, gradients, filters, first))
     columns = ["participant_id", "session_id", *SCANS, "note"]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
 def _participants(dataset, others):
     """Give every participant's sessions, in the dataset and in what others have prepared."""
-    held = {name: set(dataset.get_sessions(subject=name)) for name in dataset.get_subjects()}
+    from bids.layout import Query
+
+    held = {name: set() for name in dataset.get_subjects()}
+    for file in dataset.get(session=Query.REQUIRED, subject=Query.REQUIRED):
+        held[file.entities["subject"]].add(file.entities["session"])
     for participant, sessions in getattr(dataset, "folders", {}).items():
         held.setdefault(participant, set()).update(sessions)
     for participant, session in others:
@@ -117,22 +133,20 @@ def _list_known(labels):
     return f"some of the {len(labels)} that exist ({', '.join(labels[:8])}{more})"
 
 
-def _row(dataset, participant, session, filters, first):
+def _row(dataset, participant, session, scans, gradients, filters, first):
     """One row of the worklist, of what lies in the dataset."""
-    found = {kind: [] for kind in ("t1w", "dwi")}
+    found = {kind: [] for kind in SUFFIXES}
     notes = []
-    for kind, suffix in (("t1w", "T1w"), ("dwi", "dwi")):
-        given = filters.get(kind, {})
-        scans = _scans(dataset, participant, session, suffix, given)
-        found[kind], note = choose_scans(scans, _together(given), kind in first)
+    for kind, suffix in SUFFIXES.items():
+        own = _own(scans[kind, True], participant, session)
+        found[kind], note = choose_scans(own, _together(filters.get(kind, {})), kind in first)
         notes.append(note)
-        every = _scans(dataset, participant, session, suffix, {}) if given and not scans else []
-        if every:
+        every = _own(scans.get((kind, False), {}), participant, session)
+        if every and not own:
             notes.append(f"the filter of --bids-filter-file leaves none of {len(every)} {suffix}")
     found["dwi"], note = _alike(dataset, found["dwi"])
     for extension in ("bval", "bvec"):
-        beside = [dataset.get_nearest(path, extension=f".{extension}", suffix="dwi")
-                  for path in found["dwi"]]  # fmt: skip
+        beside = [_nearest(dataset, path, extension, gradients) for path in found["dwi"]]
         found[extension] = beside if all(beside) else []
     cells = {
         kind: SEVERAL.join(os.path.relpath(path, dataset.root) for path in whole) or None
@@ -143,12 +157,34 @@ def _row(dataset, participant, session, filters, first):
     return row | {"note": "; ".join(filter(None, (*notes, note))) or None}
 
 
-def _scans(dataset, participant, session, suffix, filters):
-    """List the scans of one kind that the filter lets pass."""
-    query = {"suffix": suffix, "extension": [".nii.gz", ".nii"], "subject": participant}
-    if session:
-        query["session"] = session
-    return [scan.path for scan in dataset.get(**(query | filters), invalid_filters="allow")]
+def _list_scans(dataset, suffix, filters):
+    """List everybody's scans of one kind that the filter lets pass.
+
+    One question for all: the index looks through all files for each.
+
+    Returns
+    -------
+    dict of str to list of tuple
+        Label of the participant to (label of the session or None, path).
+    """
+    query, found = {"suffix": suffix, "extension": [".nii.gz", ".nii"]}, {}
+    for scan in dataset.get(**(query | filters), invalid_filters="allow"):
+        own = scan.entities
+        found.setdefault(own.get("subject"), []).append((own.get("session"), scan.path))
+    return found
+
+
+def _own(scans, participant, session):
+    """List the scans of one participant-session."""
+    return [path for own, path in scans.get(participant, []) if session in (None, own)]
+
+
+def _nearest(dataset, path, extension, gradients):
+    """Find the file of b-values or b-vectors of a series: of its own name, or inherited."""
+    beside = re.sub(r"\.nii(\.gz)?$", f".{extension}", path)
+    if beside in gradients:
+        return beside
+    return dataset.get_nearest(path, extension=f".{extension}", suffix="dwi")
 
 
 def _together(filters):
