@@ -128,7 +128,7 @@ def _existing(asked, known, entity, flag):
 
 def _list_known(labels):
     if not labels:
-        return "no such flag, since there is none"
+        return "no label, as none exists"
     more = " …" if len(labels) > 8 else ""
     return f"some of the {len(labels)} that exist ({', '.join(labels[:8])}{more})"
 
