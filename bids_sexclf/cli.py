@@ -249,6 +249,8 @@ def _run(arguments):
     out, run = arguments["output_dir"], records["run"]
     check_places(arguments["bids_dir"], out, run)
     level = {"participant": _participant, "group": _group}[arguments["level"]]
+    if run.dry_run and level is _participant:  # which writes nothing
+        return level(arguments["bids_dir"], out, **records)
     # The work folder can be written to where the rest may not be.
     folder = Path(run.work_dir or out / "work", "tmp")
     with temporary_files(folder, sockets=level is _group):
@@ -258,29 +260,35 @@ def _run(arguments):
 def _participant(bids_dir, out, run, preparation, study):
     """Run the participant level, and tell how it went."""
     from bids_sexclf.participant import run as level
+    from bids_sexclf.participant.foresee import foresee, tell_empty
+    from bids_sexclf.participant.nobody import refuse_all
     from bids_sexclf.participant.plan import plan
 
     with Bar("checking scans", "scan") as bar:
         planned = plan(bids_dir, out, run, preparation, bar.update)
+    if run.dry_run:
+        for line in foresee(planned, preparation, run.nprocs):
+            print(line)
+        if not planned.ready and not planned.finished:
+            raise refuse_all(planned.excluded, run)
+        return PARTIAL if planned.excluded else 0
     _tell("left out", planned.excluded)
     _tell("warning:", planned.partial)
     if not run.reports_only:
         _tell("made again", planned.again)
+    if planned.empty:
+        print(tell_empty(planned.empty), file=sys.stderr)
     print(
         f"{len(planned.ready)} to prepare, {len(planned.finished)} finished before, "
         f"{len(planned.excluded)} left out"
     )
-    if run.dry_run:
-        for row in planned.ready:
-            print("\t".join(str(row[key]) for key in row if row[key]))
-        return PARTIAL if planned.excluded else 0
     if run.boilerplate_only:
         print(level.write_boilerplate(out, planned.worklist, preparation))
         return 0
     if run.reports_only:
         print(f"{level.rewrite_reports(out, planned, preparation, _warn)} reports written")
         return PARTIAL if planned.excluded else 0
-    with Bar("preparing", "step") as bar:
+    with Bar("preparing", "step", rate=False) as bar:
         excluded = level.execute(bids_dir, out, run, preparation, planned, bar.update, _warn)
     _tell("failed", excluded[len(planned.excluded) :])
     done = len(planned.ready) + len(planned.finished) + len(planned.excluded) - len(excluded)
@@ -360,7 +368,7 @@ def _tell_cohort(desk):
 
     excluded = base.left_out(desk)
     if excluded:
-        _tell("left out", excluded[:5])
+        _tell("left out", excluded, most=5)
         print(
             f"{len(desk.read('cohort'))} participant-sessions to study, {len(excluded)} left out: "
             f"see {desk.folder}/excluded.tsv",
@@ -373,14 +381,16 @@ def _warn(sentence):
     print(sentence, file=sys.stderr, flush=True)
 
 
-def _tell(what, rows):
-    """Tell what became of participants, and why."""
-    for row in rows:
-        print(f"{what} {_who(row)}: {clean(row['reason'], 1000)}", file=sys.stderr)
+def _tell(what, rows, most=None):
+    """Tell what became of participants: each reason once, those that concern most people first."""
+    from bids_sexclf.people import group_reasons
+
+    for reason, who in group_reasons(rows)[:most]:
+        print(f"{what} {who}: {clean(reason, 1000)}", file=sys.stderr)
 
 
-def _who(row):
-    return "_".join(filter(None, (row["participant_id"], row["session_id"])))
+PLAIN = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}s [{elapsed}{postfix}]"
+"""Shape of a progress line whose notes tell the time left."""
 
 
 class Bar:
@@ -389,19 +399,24 @@ class Bar:
     Parameters
     ----------
     title, unit : str
+    rate : bool
+        Foretell the time left by the steps that are over. Without it the notes tell it, for steps
+        that take unlike times.
     """
 
-    def __init__(self, title, unit):
-        self.title, self.unit, self.bar = title, unit, None
+    def __init__(self, title, unit, rate=True):
+        self.title, self.unit, self.rate, self.bar = title, unit, rate, None
 
     def update(self, done, total, note=None):
         """Tell that `done` of `total` steps are over."""
         from tqdm import tqdm
 
         if self.bar is None:
+            shape = {} if self.rate else {"bar_format": PLAIN}
             self.bar = tqdm(
-                total=total, desc=self.title, unit=self.unit, mininterval=1, dynamic_ncols=True
-            )
+                total=total, desc=self.title, unit=self.unit, mininterval=1, dynamic_ncols=True,
+                **shape,
+            )  # fmt: skip
         self.bar.total = total  # how much there is to do may become known on the way
         self.bar.update(done - self.bar.n)
         if isinstance(note, str):

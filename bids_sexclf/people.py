@@ -7,6 +7,7 @@ from pathlib import Path
 from bids_sexclf.cells import entity, identifier, plain_name, shorten, to_numbers
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.given.offers import cc359_people
+from bids_sexclf.layout import name_of
 from bids_sexclf.settings import People
 from bids_sexclf.tables import read_text, read_tsv
 
@@ -92,8 +93,8 @@ def read_participants(bids_dir, labelled=True, coding=None):
     people = pd.DataFrame(
         {name: raw[column] if column else None for name, column in source.items()}, dtype=object
     )
-    people["family_id"] = _one_case(people["family_id"])
-    people["site"] = _one_case(people["site"])
+    people["family_id"] = _spell_alike(people["family_id"])
+    people["site"] = _spell_alike(people["site"])
     sexes, faults = _read_sexes(raw, source, about, coding, path, labelled)
     years, bands, wrong = _read_ages(people, about.get(plain_name(source["age"] or ""), {}), path)
     people = people.drop(columns="age").assign(sex=sexes, age_years=years, age_band=bands)
@@ -190,12 +191,19 @@ def _read_sidecar(path):
         ) from fault
 
 
-def _one_case(names):
-    """Spell names in one way; those that differ in case only as the first of them."""
+def _spell_alike(names):
+    """Spell names in one way; those that differ in case or leading zeros as the first of them.
+
+    Spreadsheets take leading zeros away from some cells of a column: 07 beside 7 is one family.
+    """
     names, first = names.map(identifier, na_action="ignore"), {}
     for name in names.dropna().unique():
-        first.setdefault(name.casefold(), name)
-    return names.map(lambda name: first[name.casefold()], na_action="ignore")
+        first.setdefault(_plain(name), name)
+    return names.map(lambda name: first[_plain(name)], na_action="ignore")
+
+
+def _plain(name):
+    return name.casefold() if not name.isdecimal() else name.lstrip("0") or "0"
 
 
 def _read_sexes(raw, source, about, coding, path, labelled):
@@ -329,3 +337,40 @@ def _one_row_each(people, faults):
 
 def _shown(text):
     return "unknown" if text is None else shorten(text)
+
+
+def group_reasons(rows, longest=400):
+    """Gather who shares a reason, the most frequent reason first.
+
+    Parameters
+    ----------
+    rows : list of dict
+        participant_id, session_id, reason.
+    longest : int
+        Characters of a reason; longer ones are cut.
+
+    Returns
+    -------
+    list of (str, str)
+        Reason, and the first few participant-sessions with the count of the others.
+
+    Examples
+    --------
+    >>> row = {"session_id": None, "reason": "no T1w"}
+    >>> group_reasons([row | {"participant_id": f"sub-{n}"} for n in range(5)])
+    [('no T1w', 'sub-0, sub-1, sub-2 and 2 more')]
+    """
+    groups = {}
+    for row in rows:
+        reason = " ".join(str(row["reason"]).split())
+        reason = reason if len(reason) <= longest else reason[:longest] + " …"
+        groups.setdefault(reason, []).append(row)
+    ordered = sorted(groups.items(), key=lambda entry: -len(entry[1]))
+    return [(reason, list_people(own)) for reason, own in ordered]
+
+
+def list_people(rows, most=3):
+    """Name the first few participant-sessions of some rows, and count the others."""
+    names = [name_of(row["participant_id"], row["session_id"]) for row in rows]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

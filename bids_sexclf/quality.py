@@ -15,12 +15,17 @@ import numpy as np
 from bids_sexclf import layout
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.stats.outliers import LIMIT, find_outliers
-from bids_sexclf.tables import read_table, schema
+from bids_sexclf.tables import check_table, read_tsv, schema
 
 RATINGS = "ratings.tsv"
 """Name of the table of verdicts, in the output folder."""
 
 KEYS = ["participant_id", "session_id"]
+
+LIMIT_WORDS = re.compile(
+    r"\s*(\w+)\s*(>=|<=)\s*(none|[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*"
+)
+"""A limit in a study's settings: name of a number, direction, number or ``none``."""
 
 
 def numbers():
@@ -53,20 +58,43 @@ def read_quality(out, names=None):
     damaged : dict of tuple to str
         (participant_id, session_id) to what is wrong with its file.
     """
+    files = {
+        (found["participant_id"], found["session_id"]): Path(out, found["path"])
+        for found in layout.find_derivatives(out, "quality")
+    }
+    return tabulate(files, names)
+
+
+def tabulate(contents, names=None):
+    """Return a table of the quality numbers of participant-sessions.
+
+    Parameters
+    ----------
+    contents : dict of tuple to path-like or dict
+        (participant_id, session_id) to a quality file, or to what it holds.
+    names : iterable of str, optional
+        As for `read_quality`.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+    damaged : dict of tuple to str
+        As of `read_quality`.
+    """
     import pandas as pd
 
     about = schema("cohort") | schema("quality")
     entries = {name: about[name] for name in (numbers() if names is None else names)}
     rows, damaged = [], {}
-    for found in layout.find_derivatives(out, "quality"):
-        key = (found["participant_id"], found["session_id"])
+    for key, content in contents.items():
         try:
-            rows.append([*key, *_read_numbers(Path(out, found["path"]), entries)])
+            rows.append([*key, *_read_numbers(content, entries)])
         except (OSError, ValueError, OverflowError, RecursionError) as fault:
+            what = "Its quality numbers" if isinstance(content, dict) else Path(content).name
             reason = " ".join(str(fault).split())[:200]
             damaged[key] = (
-                f"{found['path']} cannot be used ({reason}), needed the file that the participant "
-                "level wrote; run the participant level again"
+                f"{what} cannot be used ({reason}), needed what the participant level wrote; run "
+                "the participant level again"
             )
     table = pd.DataFrame(rows, columns=[*KEYS, *entries])
     table = table.astype(dict.fromkeys(KEYS, object) | dict.fromkeys(entries, float))
@@ -74,24 +102,31 @@ def read_quality(out, names=None):
     return table, damaged
 
 
-def _read_numbers(path, entries):
-    """Read one file, and refuse what its data dictionary does not allow."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+def _read_numbers(content, entries):
+    """Read one file, or what it holds, and refuse what its data dictionary does not allow."""
+    if not isinstance(content, dict):
+        content = json.loads(content.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise ValueError("it holds no names and numbers")
-    return [_check_number(name, content.get(name), entry) for name, entry in entries.items()]
+    values = [_check_number(name, content.get(name), entry) for name, entry in entries.items()]
+    if np.isnan(values).all():
+        raise ValueError("it holds none of the quality numbers")
+    return values
 
 
 def _check_number(name, value, entry):
     """Return a value as a number within its bounds; not a number where it is unknown."""
     if value is None:
         return np.nan
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or np.isinf(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"{name} is {str(value)[:40]!r}, needed a number")
+    value = float(value)  # a whole number of hundreds of digits is none: an OverflowError
+    if np.isinf(value):
+        raise ValueError(f"{name} is infinite, needed a number")
     least, most = entry.get("Minimum", -np.inf), entry.get("Maximum", np.inf)
     if value < least or value > most:
         raise ValueError(f"{name} is {value:g}, needed {least:g} to {most:g}")
-    return float(value)
+    return value
 
 
 def flag(table):
@@ -148,7 +183,7 @@ def read_limits(changes=()):
     Raises
     ------
     InputError
-        If a change cannot be read, or names no quality number.
+        If a change cannot be read, names no quality number, or contradicts another one.
 
     Examples
     --------
@@ -159,17 +194,30 @@ def read_limits(changes=()):
         name: [float(entry.get("Lowest", -np.inf)), float(entry.get("Highest", np.inf))]
         for name, entry in numbers().items()
     }
+    changed = {}
     for change in changes:
-        parts = re.fullmatch(r"\s*(\w+)\s*(>=|<=)\s*(none|[-+]?[\d.]+(?:e[-+]?\d+)?)\s*", change)
+        parts = LIMIT_WORDS.fullmatch(change)
         if not parts or parts[1] not in limits:
             raise InputError(
                 f"Found quality_limits {change!r}, needed one such as 'motion_mm <= 2' or "
                 f"'snr >= none', of the numbers {', '.join(limits)}. Correct quality_limits."
                 f"{suggest([parts[1] if parts else change], limits)}"
             )
-        side = 0 if parts[2] == ">=" else 1
+        name, side = parts[1], 0 if parts[2] == ">=" else 1
         open_side = -np.inf if side == 0 else np.inf
-        limits[parts[1]][side] = open_side if parts[3] == "none" else float(parts[3])
+        limits[name][side] = open_side if parts[3] == "none" else float(parts[3])
+        earlier = changed.setdefault((name, side), change)
+        if earlier is not change:
+            raise InputError(
+                f"Found quality_limits {earlier!r} and {change!r}, needed one limit on that side "
+                f"of {name}. Take one of them out."
+            )
+    for name, (lowest, highest) in limits.items():
+        if lowest > highest:
+            raise InputError(
+                f"Found quality_limits by which {name} must be at least {lowest:g} and at most "
+                f"{highest:g}; needed a range that holds some value. Correct quality_limits."
+            )
     return {name: tuple(pair) for name, pair in limits.items()}
 
 
@@ -179,12 +227,14 @@ def read_ratings(path):
     Parameters
     ----------
     path : path-like or None
-        A TSV: participant_id, session_id, verdict (use, unsure, exclude), comment.
+        A TSV: participant_id, session_id, verdict (use, unsure, exclude), comment. People edit
+        it: verdicts may be in capitals, and an unknown session may be told in any usual way.
 
     Returns
     -------
     dict of tuple to (str, str)
-        (participant_id, session_id) to verdict and comment. Empty where there is no file.
+        (participant_id, session_id) to verdict and comment; where the session is None, the
+        verdict is on all sessions of the participant. Empty where there is no file.
 
     Raises
     ------
@@ -193,12 +243,14 @@ def read_ratings(path):
     """
     if path is None or not Path(path).exists():
         return {}
-    table = read_table(path, "ratings")
+    table = read_tsv(path, text=schema("ratings"))
+    if "verdict" in table:
+        table["verdict"] = table["verdict"].str.lower()
+    check_table(table, "ratings", path, "Correct it, or save it again from index.html.")
     table = table.astype(object).where(table.notna(), None)
     ratings = {}
     for row in table.to_dict("records"):
-        key = ("sub-" + layout.label(row["participant_id"], "sub"), row.get("session_id"))
-        key = (key[0], key[1] and "ses-" + layout.label(key[1], "ses"))
+        key = (row["participant_id"], row.get("session_id"))
         verdict = (row["verdict"], row.get("comment") or "")
         if ratings.setdefault(key, verdict)[0] != verdict[0]:
             raise InputError(
@@ -206,6 +258,25 @@ def read_ratings(path):
                 f"{ratings[key][0]} and {verdict[0]}; needed one. Remove the row that is wrong."
             )
     return ratings
+
+
+def find_verdict(ratings, person, session):
+    """Find what a person has said about a participant-session.
+
+    Parameters
+    ----------
+    ratings : dict
+        As `read_ratings` returns it.
+    person : str
+    session : str or None
+
+    Returns
+    -------
+    verdict : str or None
+        On the session; else on all sessions of the participant.
+    comment : str
+    """
+    return ratings.get((person, session)) or ratings.get((person, None), (None, ""))
 
 
 @dataclass(frozen=True)
@@ -259,7 +330,7 @@ def judge(table, limits, ratings=None, outliers=None):
                 for name, distance in distances.iloc[position].items()
                 if distance > max(outliers, LIMIT)
             ]
-        verdict, comment = ratings.get((row["participant_id"], row["session_id"]), (None, ""))
+        verdict, comment = find_verdict(ratings, row["participant_id"], row["session_id"])
         gate, reason = _decide(broken, verdict, comment)
         flags = list(odd[position].values())
         if verdict == "unsure":
@@ -268,6 +339,40 @@ def judge(table, limits, ratings=None, outliers=None):
         verdicts.reasons.append(reason)
         verdicts.flags.append("; ".join(flags) or None)
     return verdicts
+
+
+def state_of(gate, flags):
+    """Return what a page calls a participant-session: its gate, or ``odd``.
+
+    Parameters
+    ----------
+    gate : str
+        As of `Verdicts`.
+    flags : str or None
+        What stands out.
+    """
+    return "odd" if gate == "passed" and flags else gate
+
+
+def mark(value, limits, odd):
+    """Say how a page colours a number.
+
+    Parameters
+    ----------
+    value : float
+        Not a number where it is unknown.
+    limits : (float, float)
+    odd : bool
+        It stands out from the others.
+
+    Returns
+    -------
+    {"broken", "odd", ""}
+        ``broken`` lies beyond the limits.
+    """
+    if value != value:
+        return ""
+    return "broken" if not limits[0] <= value <= limits[1] else "odd" if odd else ""
 
 
 def _beyond(row, limits):
@@ -292,5 +397,5 @@ def _decide(broken, verdict, comment):
         return "accepted", f"{'; '.join(broken)}; a person's verdict in {RATINGS} is use{said}"
     return "refused", (
         f"{'; '.join(broken)}. Look at the participant's page; if the scan is right, rate it "
-        f"'use' in {RATINGS}, or change quality_limits"
+        f"'use' in {RATINGS}, or change quality_limits or quality_outliers"
     )

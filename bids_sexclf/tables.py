@@ -39,6 +39,11 @@ IDENTIFIERS = {
 }
 """Columns that hold identifiers in every table, and how each is spelled."""
 
+LONGEST_CELL = 2**31 - 1
+"""Characters of a cell; the csv module would refuse cells of 131072."""
+
+REMEDY = "Make it again with the stage that writes it."
+
 NAMELESS = "unnamed column"
 """Beginning of the name that a column of values without a name gets."""
 
@@ -222,6 +227,7 @@ def _check_tabs(header, separator):
 def _split_header(content, separator):
     """Return the cells of the header, and the lines with text; refuse lines of other lengths."""
     if '"' in content:
+        csv.field_size_limit(LONGEST_CELL)
         rows = list(csv.reader(StringIO(content), delimiter=separator, strict=True))
         if separator == "\t" and any("\n" in cell for row in rows for cell in row):
             raise ValueError("a cell goes over several lines: a quotation mark is missing")
@@ -328,7 +334,7 @@ def read_table(path, name, unknown=WRITTEN_UNKNOWN):
     return check_table(read_tsv(path, text, unknown), name, path)
 
 
-def check_table(frame, name, path="the table"):
+def check_table(frame, name, path="the table", remedy=REMEDY):
     """Return a table if it meets its data dictionary.
 
     Parameters
@@ -338,6 +344,8 @@ def check_table(frame, name, path="the table"):
         Name of the schema.
     path : path-like
         What to call the table in the message.
+    remedy : str
+        What to do about a table with faults.
 
     Returns
     -------
@@ -359,7 +367,7 @@ def check_table(frame, name, path="the table"):
     if faults:
         raise InputError(
             f"Found {path} with {len(faults)} fault(s): {'; '.join(faults)}. Needed a table as "
-            f"described in data/tables/{name}.json. Make it again with the stage that writes it."
+            f"described in data/tables/{name}.json. {remedy}"
         )
     return frame
 

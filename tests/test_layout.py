@@ -184,19 +184,6 @@ def test_runs_belong_together_and_other_names_do_not(tmp_path):
     assert row["t1w"].endswith("run-2_T1w.nii.gz") and row["dwi"].endswith("run-1_dwi.nii.gz")
 
 
-def test_runs_of_another_phase_encoding_are_not_joined(tmp_path):
-    names = [
-        f"sub-1/dwi/sub-1_run-{run}_dwi.{end}" for run in (1, 2, 3) for end in ("nii.gz", "json")
-    ]
-    folder = touch(tmp_path, *names)
-    for run, axis in ((1, "j"), (2, "j-"), (3, "j")):
-        path = folder / f"sub-1/dwi/sub-1_run-{run}_dwi.json"
-        path.write_text(json.dumps({"PhaseEncodingDirection": axis}))
-    row = layout.find_scans(layout.open_dataset(folder)).to_dict("records")[0]
-    assert [path[-12] for path in layout.paths(row["dwi"])] == ["1", "3"]
-    assert "without sub-1_run-2_dwi.nii.gz" in row["note"]
-
-
 def test_a_filter_with_several_labels_joins_them(tmp_path):
     folder = touch(
         tmp_path, *[f"sub-1/dwi/sub-1_acq-{acq}_dwi.nii.gz" for acq in ("b1", "b2", "x")]

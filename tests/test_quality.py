@@ -38,11 +38,12 @@ def write_quality(out, person, content):
 
 def test_a_damaged_file_costs_its_participant_only(tmp_path):
     write_quality(tmp_path, "sub-01", GOOD)
-    for person, content in (("sub-02", '{"snr": '), ("sub-03", "[1]"), ("sub-04", {"snr": "high"})):
+    damaged_files = {"sub-02": '{"snr": ', "sub-03": "[1]", "sub-04": {"snr": "high"}, "sub-05": {}}
+    for person, content in damaged_files.items():
         write_quality(tmp_path, person, content)
     table, damaged = read_quality(tmp_path)
     assert table["participant_id"].tolist() == ["sub-01"] and table["snr"].tolist() == [12.0]
-    assert sorted(person for person, _ in damaged) == ["sub-02", "sub-03", "sub-04"]
+    assert sorted(person for person, _ in damaged) == list(damaged_files)
     assert "sub-02_quality.json" in damaged["sub-02", None]
 
 
@@ -105,10 +106,35 @@ def test_limits_of_a_study_replace_those_by_default():
     assert changed["motion_mm"] == (-np.inf, 2.0) and changed["snr"] == (-np.inf, np.inf)
 
 
-@pytest.mark.parametrize("wrong", ["moton_mm <= 2", "motion_mm < 2", "motion_mm <= two", "", "=1"])
+@pytest.mark.parametrize(
+    "wrong",
+    ["moton_mm <= 2", "motion_mm < 2", "motion_mm <= two", "", "=1", "snr >= 1.2.3", "snr >= ."],
+)
 def test_limits_that_cannot_be_read_are_refused(wrong):
     with pytest.raises(InputError, match="quality_limits"):
         read_limits([wrong])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["snr >= 5", "snr >= 9"], "one limit on that side of snr"),
+        (["brain_volume_ml >= 1200", "brain_volume_ml <= 1000"], "at least 1200 and at most 1000"),
+        (["brain_volume_ml >= 9000"], "at least 9000 and at most 2300"),
+    ],
+)
+def test_limits_that_contradict_each_other_are_refused(wrong, words):
+    with pytest.raises(InputError, match=words):
+        read_limits(wrong)
+
+
+def test_a_verdict_without_a_session_is_on_all_sessions(tmp_path):
+    path = tmp_path / "ratings.tsv"
+    path.write_text("participant_id\tsession_id\tverdict\n1\tn/a\texclude\n1\t2\tuse\n")
+    table = make_table().head(3)
+    table["participant_id"], table["session_id"] = "sub-1", ["ses-1", "ses-2", "ses-3"]
+    gate = judge(table, read_limits(), read_ratings(path)).gate
+    assert gate == ["rejected", "passed", "rejected"]
 
 
 def test_every_limit_lets_ordinary_adults_pass():

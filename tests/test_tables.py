@@ -156,6 +156,12 @@ def test_our_own_tables_keep_the_words_that_others_write_for_unknown(tmp_path):
     assert (tmp_path / "splits.tsv").read_bytes() == before
 
 
+def test_a_long_cell_is_read_also_beside_quotation_marks(tmp_path):
+    table = pd.DataFrame({"reason": ["x" * 3_000_000, 'needed "M"']})
+    tables.write_tsv(table, tmp_path / "a.tsv")
+    pd.testing.assert_frame_equal(tables.read_tsv(tmp_path / "a.tsv"), table)
+
+
 def test_numbers_come_back_to_the_last_bit(tmp_path):
     bits = np.random.default_rng(0).integers(0, 2**62, 5000).view(np.float64)
     frame = pd.DataFrame({"x": bits, "n": np.arange(5000), "yes": np.arange(5000) % 2 == 0})

@@ -59,7 +59,7 @@ def read_gradients(bval, bvec):
     ------
     InputError
         If a file is absent, empty, or holds other things than numbers; if the b-vectors are no
-        table of three lines or three columns.
+        table of three lines or three columns; if only a part of a vector is known.
     """
     bvals, rows = read_bvals(bval), _read_rows(bvec, "b-vectors")
     lengths = sorted({len(row) for row in rows})
@@ -70,7 +70,15 @@ def read_gradients(bval, bvec):
         )
     bvecs = np.array(rows)
     by_line = len(rows) == 3 and (lengths[0] != 3 or len(bvals) == 3)
-    return bvals, np.nan_to_num(bvecs.T if by_line else bvecs)
+    bvecs = bvecs.T if by_line else bvecs
+    unknown = np.isnan(bvecs)
+    half = int((unknown.any(1) & ~unknown.all(1)).sum())
+    if half:
+        raise InputError(
+            f"Found {bvec} with {half} b-vectors of which only a part is a number, needed x, y and "
+            "z. Write the b-vectors again."
+        )
+    return bvals, np.nan_to_num(bvecs)
 
 
 def _read_rows(path, kind):

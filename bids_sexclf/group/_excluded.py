@@ -85,6 +85,13 @@ def write_excluded(desk, excluded):
     write_table(table, desk.folder / "excluded.tsv", "excluded")
 
 
+def list_left_out(derivatives):
+    """List whom the participant level has left out: (participant_id, session_id or None)."""
+    table = _read_before(derivatives)
+    sessions = table["session_id"].astype(object).where(table["session_id"].notna(), None)
+    return list(zip(table["participant_id"], sessions, strict=True))
+
+
 def _read_before(derivatives):
     """Read whom the participant level has left out."""
     import pandas as pd

@@ -12,6 +12,7 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.group import _features
 from bids_sexclf.group._notes import list_changed, read_fingerprints, read_note, take
 from bids_sexclf.locks import hold
+from bids_sexclf.models import _outside
 from bids_sexclf.settings import RECIPE, Study, fingerprint
 
 NOTE = "job.json"
@@ -57,6 +58,29 @@ class Job:
         own = self.study.variant(self.model)[2]
         entropy = [own.random_seed, name, self.repeat, self.fold]
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+
+def weight_files(study, model):
+    """Name the files of weights that a model begins with.
+
+    Parameters
+    ----------
+    study : settings.Study
+    model : str
+
+    Returns
+    -------
+    dict of str to pathlib.Path
+        ``weights/MODEL/FILE`` to file; empty where the model begins with no file.
+    """
+    files = _outside.list_files(study.variant(model)[1])
+    return {f"weights/{model}/{path.name}": path for path in files}
+
+
+def _digest_weights(study, models):
+    """Digest the files of weights that models begin with."""
+    files = {label: path for name in models for label, path in weight_files(study, name).items()}
+    return {label: about and about["sha256"] for label, about in take(files).items()}
 
 
 def _digest_arrays(job):
@@ -156,6 +180,7 @@ def mark(job, splits):
     cohort = (job.study_folder / "cohort.tsv").read_text()
     study = job.study
     followed = study.models[:1] if study.variant(job.model)[0] == "shuffled" else []
+    weights = _digest_weights(study, [job.model, *followed])
     return fingerprint(
         {
             "model": _described(study, job.model),
@@ -166,6 +191,7 @@ def mark(job, splits):
             "features": _read_by(job),
             "confounds": study.provenance(("residualize", "harmonize")),
         }
+        | ({"weights": weights} if weights else {})
     )
 
 

@@ -3,13 +3,18 @@
 import numpy as np
 import pandas as pd
 
+from bids_sexclf.cells import cut
+from bids_sexclf.errors import InputError
 from bids_sexclf.quality import RATINGS, judge, numbers, read_limits, read_ratings
 from bids_sexclf.stats.outliers import find_band
 from bids_sexclf.tables import schema
 
 
 def find_ratings(desk):
-    """Name the file of a person's verdicts: the study's own, or that of the output folder.
+    """Name the file of a person's verdicts: the study's own, or that of an output folder.
+
+    The group level may write elsewhere than the participant level: then the file may lie in
+    either folder.
 
     Parameters
     ----------
@@ -20,10 +25,11 @@ def find_ratings(desk):
     pathlib.Path
         It need not exist.
     """
-    return desk.study.ratings or desk.derivatives / RATINGS
+    beside = desk.folder.parent / RATINGS
+    return desk.study.ratings or (beside if beside.exists() else desk.derivatives / RATINGS)
 
 
-def judge_quality(desk, table):
+def judge_quality(desk, table, sessions=(), people=()):
     """Decide by quality numbers and a person's verdicts who may be studied.
 
     Parameters
@@ -32,23 +38,70 @@ def judge_quality(desk, table):
         ``quality_limits``, ``quality_outliers`` and ``ratings`` of its study are read.
     table : pandas.DataFrame
         As `quality.read_quality` returns it.
+    sessions : iterable of tuple
+        (participant_id, session_id) of everybody prepared, or left out before.
+    people : iterable of str
+        Participants of participants.tsv.
 
     Returns
     -------
     verdicts : quality.Verdicts
     refused : dict of tuple to str
         (participant_id, session_id) to why it is not studied.
+
+    Raises
+    ------
+    InputError
+        If there is no such file as ``ratings``, if two output folders hold verdicts, or if there
+        is a verdict on nobody.
     """
     study = desk.study
+    _check_file(desk)
     ratings = read_ratings(find_ratings(desk))
+    keys = list(zip(table["participant_id"], table["session_id"], strict=True))
+    _check_persons(ratings, {*keys, *sessions}, set(people), find_ratings(desk))
     verdicts = judge(table, read_limits(study.quality_limits), ratings, study.quality_outliers)
-    keys = zip(table["participant_id"], table["session_id"], strict=True)
     refused = {
         key: reason
         for key, gate, reason in zip(keys, verdicts.gate, verdicts.reasons, strict=True)
         if gate in ("refused", "rejected")
     }
     return verdicts, refused
+
+
+def _check_file(desk):
+    """Refuse verdicts that are not where the study says, or that lie in two places."""
+    study = desk.study
+    if study.ratings is not None and not study.ratings.exists():
+        raise InputError(
+            f"Found no {study.ratings}, needed the verdicts that the setting ratings names. "
+            "Correct the path, or leave it out."
+        )
+    beside, prepared = desk.folder.parent / RATINGS, desk.derivatives / RATINGS
+    if study.ratings is None and beside.resolve() != prepared.resolve():
+        if beside.exists() and prepared.exists():
+            raise InputError(
+                f"Found verdicts in {beside} and in {prepared}, needed one file. Name the one that "
+                "counts by the setting ratings, or remove the other."
+            )
+
+
+def _check_persons(ratings, sessions, people, path):
+    """Refuse verdicts on nobody: somebody who shall not be studied may be meant."""
+    seen, strange = {person for person, _ in sessions}, []
+    for key in ratings:
+        person, session = key
+        # Of people who are not prepared nobody knows the sessions.
+        any_session = session is None or person not in seen
+        if not (person in seen | people if any_session else key in sessions):
+            strange.append("_".join(filter(None, key)))
+    if strange:
+        more = ", …" if len(strange) > 5 else ""
+        raise InputError(
+            f"Found {len(strange)} verdict(s) in {path} on {', '.join(map(cut, strange[:5]))}"
+            f"{more}, of whom participants.tsv and the prepared files know nothing; needed the "
+            "ids of participants and sessions as they are there. Correct or remove these rows."
+        )
 
 
 def gather_quality(table, verdicts, studied):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from bids_sexclf import layout, resources
+from bids_sexclf.group._coverage import LEAST_OF_REGION, share_of_regions
 from bids_sexclf.stats.region_means import pool, region_means
 from bids_sexclf.tables import write_table
 from bids_sexclf.volumes import Grid, load
@@ -32,13 +33,20 @@ class Averager:
         self.groups = resources.groups_of(study.atlas)
         self.rows = []
 
-    def add(self, participant_id, session_id, name, volume):
-        """Average one map of one participant-session."""
+    def add(self, participant_id, session_id, name, volume, covered=None):
+        """Average one map of one participant-session.
+
+        Regions of which `covered`, a mask of what was measured, holds too little are unknown.
+        """
         indices = self.labels["index"].to_numpy()
         means, counts = region_means(volume, self.parcellation, indices)
+        inside, whole = share_of_regions(covered, self.parcellation, indices)
         place = {index: position for position, index in enumerate(indices)}
         members = [[place[index] for index in group] for group in self.groups.values()]
         pooled, sizes = pool(means, counts, members)
+        _hide(means, counts, inside, whole)
+        sums = [np.array([part[own].sum() for own in members]) for part in (inside, whole)]
+        _hide(pooled, sizes, *sums)
         names = [*self.labels["name"], *self.groups]
         regions = [*map(str, indices), *("+".join(map(str, g)) for g in self.groups.values())]
         key = (participant_id, session_id, name, self.name)
@@ -54,3 +62,9 @@ class Averager:
         table = pd.DataFrame(self.rows, columns=columns)
         table["mean"] = table["mean"].astype(np.float64).round(8)
         write_table(table, folder / TABLE, "region_means")
+
+
+def _hide(means, counts, inside, whole):
+    """Make the means of regions unknown of which too little was measured."""
+    partial = inside < LEAST_OF_REGION * whole
+    means[partial], counts[partial] = np.nan, 0

@@ -32,8 +32,8 @@ def read_split(path, people, excluded=(), target="sex"):
     Raises
     ------
     InputError
-        With every fault: unknown or missing participants, families in two parts, parts that
-        cannot be trained on or scored.
+        With every fault: unknown or missing participants, families in two parts, people tested
+        in two folds of a repeat, parts that cannot be trained on or scored.
     """
     table = read_tsv(path, ("part", "repeat", "fold"))
     missing = [name for name in ("participant_id", "part") if name not in table]
@@ -64,8 +64,9 @@ def read_split(path, people, excluded=(), target="sex"):
         more = f"; and {len(faults) - 20} more faults" if len(faults) > 20 else ""
         raise InputError(
             f"Found {path} with {'; '.join(faults[:20])}{more}. Needed each participant of the "
-            f"cohort once per fold, families in one part, and {NEEDED[target]} in train, "
-            "validation and test. Correct the table; who shall not take part is unused."
+            "cohort once per fold, tested once per repeat, families in one part, and "
+            f"{NEEDED[target]} in train, validation and test. Correct the table; who shall not "
+            "take part is unused."
         )
     return table.sort_values(COLUMNS[:3], ignore_index=True)
 
@@ -97,6 +98,15 @@ def _table_faults(table, people):
     other = table.loc[~table["part"].isin([*PARTS, "unused"]), "part"].fillna("n/a")
     if len(other):
         faults.append(f"parts that do not exist ({_some(other)})")
+    tested = table[table["part"] == "test"]
+    twice = tested[
+        tested.duplicated(["repeat", "participant_id"])
+        & ~tested.duplicated(["repeat", "fold", "participant_id"])
+    ]
+    if len(twice):
+        faults.append(
+            f"participants tested in two folds of a repeat ({_some(twice.participant_id)})"
+        )
     if not all(pd.api.types.is_integer_dtype(table[name]) for name in ("repeat", "fold")):
         faults.append("repeats or folds that are no whole numbers from 1")
     return faults

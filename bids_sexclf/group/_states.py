@@ -122,9 +122,12 @@ def check_upstream(desk, stage):
     for maker in _makers(stage):
         fault = _find_fault(desk, maker)
         if fault:
+            other = _other_choices(desk, maker, _notes.read_note(note_of(desk, maker)) or {})
+            # Other choices are refused without --first.
+            way = "or give the study another name" if other else "or without --first"
             raise InputError(
                 f"Found {fault} in {desk.folder}, needed by stage {stage}: tables that were made "
-                f"from each other. Run again with --first {maker}, or without --first."
+                f"from each other. Run again with --first {maker}, {way}."
             )
 
 

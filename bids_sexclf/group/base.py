@@ -119,7 +119,7 @@ def chosen(run):
 
 
 def check_lists(study):
-    """Refuse a study that names something twice in one list.
+    """Refuse a study that names something twice in one list; numbers may be equal.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def check_lists(study):
     InputError
         A model that is named twice would be judged twice, as if more people had been tested.
     """
-    lists = {key: value for key, value in study if isinstance(value, (list, tuple))}
+    lists = {key: value for key, value in study if _holds_names(value)}
     lists |= {f"the map {name}": name.split("+") for name in study.maps if "+" in name}
     for key, values in lists.items():
         twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
@@ -139,6 +139,10 @@ def check_lists(study):
                 f"Found {', '.join(map(str, twice))} more than once in {key}, needed each name "
                 "once. Take the others out."
             )
+
+
+def _holds_names(value):
+    return isinstance(value, (list, tuple)) and all(isinstance(entry, str) for entry in value)
 
 
 def alone(desk):
@@ -307,9 +311,10 @@ def findings(desk):
         name, title = ("auc", "AUC") if desk.study.target == "sex" else ("mae", "error in years")
         scores = desk.read("scores").query(f"score == '{name}' and part == 'test'")
         for row in scores.itertuples():
-            interval = f"[{row.ci_low:.2f}, {row.ci_high:.2f}]"
             who = name_pair(row.model, row.map)
-            lines.append(f"{who}: {title} {row.estimate:.2f} {interval}, p {row.p:.2g}, n {row.n}")
+            interval = f" [{row.ci_low:.2f}, {row.ci_high:.2f}]"
+            interval = interval if row.ci_low == row.ci_low else ""  # a constant score has none
+            lines.append(f"{who}: {title} {row.estimate:.2f}{interval}, p {row.p:.2g}, n {row.n}")
     if (desk.folder / "regions.tsv").exists():
         regions = desk.read("regions").query("n_participants > 0")
         for (model, which), rows in regions.groupby(["model", "map"], sort=False):

@@ -7,26 +7,25 @@ related) and, where asked, region_means.tsv: every map averaged over the regions
 import re
 from pathlib import Path
 
-import numpy as np
-
 from bids_sexclf import layout
 from bids_sexclf.anatomy.acpc import SPACE as NATIVE
 from bids_sexclf.errors import InputError, suggest
-from bids_sexclf.group import _morphometry
-from bids_sexclf.group._excluded import find_locked, list_unprepared, write_excluded
+from bids_sexclf.group import _excluded, _morphometry
+from bids_sexclf.group._coverage import fill_gaps, find_coverage
 from bids_sexclf.group._grids import (
     find_atlas_files,
     find_common_grids,
     write_grid,
     write_native_grid,
 )
+from bids_sexclf.group._maps import read_map, scale_map
 from bids_sexclf.group._quality import find_ratings, gather_quality, judge_quality
 from bids_sexclf.group._region_means import TABLE, Averager
 from bids_sexclf.group._resemblance import find_copies, write_resemblance
 from bids_sexclf.people import NO_ROW, read_participants, without_years
 from bids_sexclf.quality import KEYS, numbers, read_quality
 from bids_sexclf.tables import write_table
-from bids_sexclf.volumes import load, new_cohort, open_cohort, release, resample
+from bids_sexclf.volumes import load, new_cohort, open_cohort, release
 
 READS = ()
 WRITES = ("cohort.tsv", "excluded.tsv", "quality.tsv", "morphometry.tsv", "resemblance.tsv")
@@ -74,6 +73,9 @@ def files(desk):
     paths += [entry["path"] for entry in layout.find_derivatives(desk.derivatives, "morphometry")]
     found, spaces = find_maps(desk)
     paths += [path for maps in found.values() for path in maps.values()]
+    for entry in dict.fromkeys(ENTRIES[name] for name in desk.study.single_maps):
+        masks = find_coverage(desk.derivatives, entry)
+        paths += [path for key, path in masks.items() if key in found]
     space, resolution = _one_space(spaces)
     if space not in (None, NATIVE):
         paths += [
@@ -133,14 +135,15 @@ def run(desk, advance):
     found, spaces = find_maps(desk)
     space, resolution = _one_space(spaces)
     qualities, broken = read_quality(desk.derivatives, dict.fromkeys((*numbers(), *NUMBERS)))
-    verdicts, refused = judge_quality(desk, qualities)
+    sessions = {*found, *_excluded.list_left_out(desk.derivatives)}
+    verdicts, refused = judge_quality(desk, qualities, sessions, people["participant_id"])
     measures, intracranial, unread = _morphometry.read_measures(desk, found)
     maps = desk.study.single_maps
     grids, odd = find_common_grids(desk.derivatives, found, maps)
     good = {key: paths for key, paths in found.items() if key not in refused}
     rows, excluded = select(people, faults, good, maps, (broken, unread, odd), desk.derivatives)
     excluded += [(*key, "quality", reason) for key, reason in refused.items()]
-    excluded += list_unprepared(people, faults, found, desk.derivatives)
+    excluded += _excluded.list_unprepared(people, faults, found, desk.derivatives)
     cohort = _table(rows, people, qualities, maps)
     _check_cohort(cohort, excluded, desk)
     if space == NATIVE:
@@ -158,7 +161,7 @@ def run(desk, advance):
         _check_cohort(cohort, excluded, desk)
         averager = _averager(desk, space, resolution)
         write_arrays(desk, cohort, grid, advance, averager)
-    write_excluded(desk, excluded)
+    _excluded.write_excluded(desk, excluded)
     if averager:
         averager.write(desk.folder)
     else:  # where a run was killed, no note names the table of another run
@@ -270,7 +273,7 @@ def select(people, faults, found, maps, broken=(), derivatives=None):
         missing = [name for name in maps if name not in paths]
         if missing:
             reasons.append(f"no {', '.join(missing)} map, needed {', '.join(maps)}")
-            locked = derivatives and find_locked(derivatives / person)
+            locked = derivatives and _excluded.find_locked(derivatives / person)
             reasons += [f"{locked} cannot be read"] if locked else []
         reasons += [faulty[person, session] for faulty in broken if (person, session) in faulty]
         if reasons:
@@ -316,6 +319,8 @@ def _averager(desk, space, resolution):
 def write_arrays(desk, cohort, grid, advance, averager=None):
     """Write one memory-mapped array per map: participants × X × Y × Z.
 
+    What a scan has not measured is filled with the mean of the others, who have.
+
     T1w has no unit: each brain is centred and scaled by its own mean and standard deviation; in
     its own size it is divided by its own mean, so that it stands out from the 0 around it.
     Diffusion maps keep their units. Outside the template's brain everything is 0.
@@ -339,37 +344,26 @@ def write_arrays(desk, cohort, grid, advance, averager=None):
     for part in (desk.folder / "arrays").glob(".part-*.npy"):  # of a run that was killed
         part.unlink()
     for name in desk.study.single_maps:
+        masks, gaps = find_coverage(desk.derivatives, ENTRIES[name]), {}
         with new_cohort(array_path(desk.folder, name), (len(cohort), *grid.shape)) as array:
             for row, path in enumerate(cohort[name]):
+                person, session = cohort.loc[row, ["participant_id", "session_id"]]
+                who = (person, session if isinstance(session, str) else None)
                 try:
-                    whole, array[row] = _read_map(desk.derivatives, path, grid, inside, name)
+                    whole, affine, covered = read_map(desk.derivatives, path, masks.get(who))
+                    whole, array[row], gaps[row] = scale_map(
+                        path, whole, affine, covered, grid, inside, name
+                    )
                 except InputError as fault:
                     bad[row] = " ".join(str(fault).split())[:300]
                 release(array)
                 if averager and row not in bad:
-                    who = cohort.loc[row, ["participant_id", "session_id"]]
-                    averager.add(*who, name, whole)
+                    averager.add(person, session, name, whole, covered)
                 done += 1
                 advance(done, total)
             bad = find_copies(array, cohort, name) | bad
+            fill_gaps(array, gaps, bad)
     return bad
-
-
-def _read_map(derivatives, path, grid, inside, name):
-    """Give a map as it was prepared and on the grid of the study, both scaled."""
-    volume, affine = load(derivatives / path, ndim=3)
-    whole, volume = volume, resample(volume, affine, grid) * inside
-    values = volume[inside]
-    if not np.isfinite(values).all() or values.std() == 0 or values.max() <= 0:
-        raise InputError(f"{path} is constant or not finite inside the brain")
-    if name == "T1wACPC":
-        return whole, volume / values[values > 0].mean()
-    if name.startswith("T1w"):
-        mean, sd = values.mean(), values.std()
-        return np.where(whole != 0, (whole - mean) / sd, 0), np.where(
-            inside, (volume - mean) / sd, 0
-        )
-    return whole, volume
 
 
 def array_path(folder, name):

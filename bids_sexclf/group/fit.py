@@ -26,6 +26,7 @@ from bids_sexclf.group._jobs import (
     mark,
     note_fit,
     reads_volumes,
+    weight_files,
     working_on,
 )
 from bids_sexclf.group.cohort import array_path
@@ -51,11 +52,15 @@ KEYS = ["model", "map", "repeat", "fold"]
 
 
 def files(desk):
-    """Name what the stage reads beside tables of the study: cohort arrays and features."""
+    """Name what the stage reads beside tables: cohort arrays, features, weights to begin with."""
     arrays = {
         f"arrays/{name}.npy": array_path(desk.folder, name) for name in desk.study.single_maps
     }
-    return arrays | {"features": _features.source(desk.study, desk.folder)}
+    models = dict.fromkeys([*desk.study.models, *desk.study.baselines])
+    weights = {
+        label: path for name in models for label, path in weight_files(desk.study, name).items()
+    }
+    return arrays | weights | {"features": _features.source(desk.study, desk.folder)}
 
 
 def check(desk):

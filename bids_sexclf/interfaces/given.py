@@ -18,15 +18,19 @@ from nipype.interfaces.base import (
 from bids_sexclf.diffusion.scheme import B0_THRESHOLD, find_b0, read_bvals
 from bids_sexclf.errors import InputError
 from bids_sexclf.given.foreign import UNITS, in_mm2_per_s, read_motion
+from bids_sexclf.interfaces.images import write_conformed
 from bids_sexclf.volumes import (
     Grid,
     check_same_grid,
+    is_clear,
+    is_sheared,
     load,
     open_series,
     resample,
     same_grid,
     save,
     series_writer,
+    straighten,
     turn_axes,
     volumes,
 )
@@ -204,6 +208,9 @@ class UniteRuns(SimpleInterface):
         from bids_sexclf.interfaces.ants import _register, _write, antspyx
 
         ants = antspyx(self.inputs.seed)
+        # Headers can be read in several ways: all runs are first written in one.
+        files = [write_conformed(path, Path(folder, f"conformed_{index}.nii.gz"))
+                 for index, path in enumerate(files)]  # fmt: skip
         first = ants.image_read(files[0])
         level = _level(first.numpy())
         total = first.numpy().astype(np.float64)
@@ -232,13 +239,15 @@ class _TakeOut(TraitedSpec):
     dwi = File(exists=True)
     bval = File(exists=True)
     bvec = File(exists=True)
+    counts = traits.List(traits.Int, desc="volumes that are kept of each file")
 
 
 class TakeSeries(SimpleInterface):
     """Take in a diffusion series: its runs joined, without trace volumes, gradients as FSL's.
 
     Every series passes here first, so that later steps read one form of b-values and b-vectors.
-    A single run that keeps all volumes is handed on as it lies on the disk.
+    A single run that keeps all volumes, and whose header all programs read alike, is handed on as
+    it lies on the disk. Sheared axes are straightened, by linear interpolation.
     """
 
     input_spec, output_spec = _TakeIn, _TakeOut
@@ -252,8 +261,10 @@ class TakeSeries(SimpleInterface):
         gradients = [read_gradients(*pair) for pair in pairs]
         bvals, bvecs = join_gradients(*map(list, zip(*gradients, strict=True)))
         kept = ~find_traces(bvals, bvecs, self.inputs.b0_threshold)
+        ends = np.cumsum([len(own) for own, _ in gradients])[:-1]
+        self._results["counts"] = [int(own.sum()) for own in np.split(kept, ends)]
         self._results["dwi"] = files[0]
-        if len(files) > 1 or not kept.all():
+        if len(files) > 1 or not kept.all() or not is_clear(files[0]):
             self._results["dwi"] = str(Path(runtime.cwd, "joined.nii.gz"))
             _join(files, kept, self._results["dwi"])
         for name, table in (("bval", bvals[None, kept]), ("bvec", bvecs[kept].T)):
@@ -276,7 +287,9 @@ def _join(files, kept, path):
             "each. Look for the files that belong to this series."
         )
     frames = (volume for file in files for volume in volumes(file))
-    with series_writer(path, (*shape[:3], int(kept.sum())), affine) as write:
+    sheared = is_sheared(shape, affine)
+    grid = straighten(shape, affine) if sheared else Grid(shape[:3], affine)
+    with series_writer(path, (*grid.shape, int(kept.sum())), grid.affine) as write:
         for keep, volume in zip(kept, frames, strict=True):
             if keep:
-                write(volume)
+                write(resample(volume, affine, grid) if sheared else volume)

@@ -11,6 +11,7 @@ from nipype.interfaces.base import (
     SimpleInterface,
     TraitedSpec,
     isdefined,
+    traits,
 )
 
 from bids_sexclf.errors import ToolError
@@ -39,13 +40,29 @@ class Conform(SimpleInterface):
     input_spec, output_spec = _ConformIn, _ConformOut
 
     def _run_interface(self, runtime):
-        import nibabel as nib
-
-        array, affine = load(self.inputs.in_file, ndim=3)
-        turned = nib.as_closest_canonical(nib.Nifti1Image(np.maximum(array, 0), affine))
-        self._results["out_file"] = str(Path(runtime.cwd, "conformed.nii.gz"))
-        save(np.asarray(turned.dataobj), turned.affine, self._results["out_file"])
+        path = Path(runtime.cwd, "conformed.nii.gz")
+        self._results["out_file"] = write_conformed(self.inputs.in_file, path)
         return runtime
+
+
+def write_conformed(in_file, path):
+    """Write a scan with RAS+ axes, which the header tells so that all programs read the same.
+
+    Parameters
+    ----------
+    in_file, path : path-like
+
+    Returns
+    -------
+    str
+        The path written.
+    """
+    import nibabel as nib
+
+    array, affine = load(in_file, ndim=3)
+    turned = nib.as_closest_canonical(nib.Nifti1Image(np.maximum(array, 0), affine))
+    save(np.asarray(turned.dataobj), turned.affine, path)
+    return str(path)
 
 
 class _QualityIn(BaseInterfaceInputSpec):
@@ -59,6 +76,9 @@ class _QualityIn(BaseInterfaceInputSpec):
     motion = File(exists=True)
     counts = File(exists=True)
     records = InputMultiObject(File(exists=True), desc="JSON objects of single steps, joined")
+    covered_t1w = File(exists=True, desc="what the T1w has measured, on the group grid")
+    covered_dwi = File(exists=True, desc="what the diffusion series has measured")
+    facts = traits.Dict({}, usedefault=True, desc="numbers that are known before any step")
     slices = File(exists=True, desc="JSON: slices of the diffusion series that stand out")
 
 
@@ -72,7 +92,7 @@ class Quality(SimpleInterface):
     input_spec, output_spec = _QualityIn, _QualityOut
 
     def _run_interface(self, runtime):
-        numbers = {}
+        numbers = dict(self.inputs.facts) | self._coverage()
         if isdefined(self.inputs.mask):
             numbers |= self._brain()
         if isdefined(self.inputs.evidence):
@@ -94,6 +114,19 @@ class Quality(SimpleInterface):
         self._results["out_file"] = str(Path(runtime.cwd, "quality.json"))
         Path(self._results["out_file"]).write_text(json.dumps(numbers, indent=2))
         return runtime
+
+    def _coverage(self):
+        """Measure which share of the template's brain each scan has measured."""
+        from bids_sexclf.interfaces.coverage import share_covered
+
+        numbers = {}
+        for kind in ("t1w", "dwi"):
+            path = getattr(self.inputs, f"covered_{kind}")
+            if isdefined(path):
+                brain, affine = load(self.inputs.template_mask, ndim=3)
+                covered = self._on_grid(path, brain.shape, affine)
+                numbers[f"coverage_{kind}"] = share_covered(covered, brain > 0.5)
+        return numbers
 
     def _on_grid(self, path, shape, affine):
         """Load a mask that must lie on the template's grid."""

@@ -2,12 +2,20 @@
 
 from pathlib import Path
 
+from bids_sexclf.layout.content import find_part
 from bids_sexclf.layout.dataset import read_metadata
-from bids_sexclf.layout.entities import label
+from bids_sexclf.layout.entities import label, parse_name
 from bids_sexclf.layout.sidecars import OF_FIELDMAPS, OF_SERIES, check_sidecar
 
 HERTZ = {"hz": 1.0, "rad/s": 0.15915494309189535, "t": 42577478.518}
 """What makes Hz of the units a field map may have (tesla: by the proton's gyromagnetic ratio)."""
+
+FORMS = {"phasediff": ("phasediff",), "phases": ("phase1", "phase2"), "field": ("fieldmap",)}
+"""Form of a gradient-echo field map to the suffixes of its images, beside a magnitude."""
+
+GRADIENT_ECHO = ("phasediff", "phase1", "phase2", "fieldmap", "magnitude", "magnitude1",
+                 "magnitude2")  # fmt: skip
+"""Suffixes of the images of gradient-echo field maps."""
 
 
 def find_fieldmaps(dataset, row):
@@ -23,9 +31,10 @@ def find_fieldmaps(dataset, row):
     -------
     dict
         ``name`` of the series; its ``direction`` (None without a sign), ``axis`` and ``readout``
-        (s); ``inputs``: ``opposite`` (name, path, bval, direction, readout) and ``fieldmap``
-        (name, kind, phase, magnitude, delay, scale), None where there is none; ``notes``: files
-        that field maps are meant for and that do not exist.
+        (s); ``named``: whether its B0FieldSource names what corrects it; ``inputs``: ``opposite``
+        (name, path, bval, direction, readout) and ``fieldmap`` (name, kind, phase, magnitude,
+        delay, scale), None where there is none; ``notes``: files that field maps are meant for and
+        that do not exist.
 
     Raises
     ------
@@ -36,19 +45,25 @@ def find_fieldmaps(dataset, row):
     -----
     Scans of the same session count: those that share a B0FieldIdentifier with the series'
     B0FieldSource where it has one, else those whose IntendedFor names the series, else, if no
-    field map of the session is intended for anything, all.
+    field map of the session is intended for anything, all. Of a gradient-echo field map it is
+    enough that one image says so.
     """
     path = Path(dataset.root, row["dwi"])
     about = read_metadata(dataset, path)
     check_sidecar(path.name, about, OF_SERIES)
     where = {"subject": label(row["participant_id"], "sub"), "extension": [".nii.gz", ".nii"]}
-    if row["session_id"]:
-        where["session"] = label(row["session_id"], "ses")
+    session = parse_name(path)[0].get("ses")
+    if session:
+        where["session"] = session
     scans = dataset.get(datatype=["fmap", "dwi"], **where)
+    if not session:  # of what lies beside the sessions only
+        scans = [scan for scan in scans if "ses" not in parse_name(scan.path)[0]]
     scans = [(Path(s.path), read_metadata(dataset, s.path)) for s in scans if Path(s.path) != path]
+    scans = [s for s in scans if _is_gradient_echo(s[0]) or find_part(*s) is None]
     for scan, values in scans:
         check_sidecar(scan.name, values, OF_FIELDMAPS)
-    notes = _missing_targets(dataset, where["subject"], scans)
+    notes = _missing_targets(dataset, where["subject"], session, scans)
+    notes += _missing_sources(path, about, scans)
     scans = _meant_for(path, about, sorted(scans, key=lambda scan: str(scan[0])))
     direction = about.get("PhaseEncodingDirection")
     return {
@@ -56,6 +71,7 @@ def find_fieldmaps(dataset, row):
         "direction": direction,
         "axis": direction or about.get("PhaseEncodingAxis"),
         "readout": about.get("TotalReadoutTime"),
+        "named": bool(about.get("B0FieldSource")),
         "inputs": {
             "opposite": _opposite(dataset, direction, scans),
             "fieldmap": _gradient_echo(scans),
@@ -64,9 +80,10 @@ def find_fieldmaps(dataset, row):
     }
 
 
-def _missing_targets(dataset, subject, scans):
+def _missing_targets(dataset, subject, session, scans):
     """Say which files the field maps of a session are meant for that do not exist."""
-    homes = Path(dataset.root), Path(dataset.root, f"sub-{subject}")
+    homes = [Path(dataset.root), Path(dataset.root, f"sub-{subject}")]
+    homes += [homes[1] / f"ses-{session}"] if session else []
     notes = []
     for path, about in scans:
         entries = _listed(about.get("IntendedFor"))
@@ -78,28 +95,74 @@ def _missing_targets(dataset, subject, scans):
     return notes
 
 
+def _missing_sources(path, about, scans):
+    """Say which field maps a series names that do not exist."""
+    known = {f for _, values in scans for f in _listed(values.get("B0FieldIdentifier"))}
+    known |= set(_listed(about.get("B0FieldIdentifier")))
+    missing = [f for f in _listed(about.get("B0FieldSource")) if f not in known]
+    return [f"{path.name} has B0FieldSource {f}, which no scan of the session bears as "
+            "B0FieldIdentifier" for f in missing]  # fmt: skip
+
+
 def _listed(values):
     return [values] if isinstance(values, str) else list(values or [])
 
 
+def _stem(name):
+    """Cut path, suffix and extension off a name: what the images of one field map share.
+
+    Examples
+    --------
+    >>> _stem("ses-1/fmap/sub-1_ses-1_run-1_phasediff.nii.gz")
+    'sub-1_ses-1_run-1'
+    """
+    return Path(name).name.split(".")[0].rsplit("_", 1)[0]
+
+
+def _scan_name(name):
+    """Cut path and extension off a name: ``.nii`` and ``.nii.gz`` are one scan."""
+    return Path(name).name.split(".")[0]
+
+
 def _meant_for(path, about, scans):
-    """Keep the scans that are meant for a series, by what the sidecars say."""
+    """Keep the scans that are meant for a series, by what the sidecars say.
+
+    The images of one gradient-echo field map (phases, magnitudes, field) belong together by their
+    names or by one B0FieldIdentifier: what one of them says holds for all.
+    """
     fields = set(_listed(about.get("B0FieldSource")))
     if fields:
         named = [s for s in scans if fields & set(_listed(s[1].get("B0FieldIdentifier")))]
-        # Magnitude images often carry no identifier of their own.
-        folders = {p.parent for p, _ in named}
-        return named + [
-            s for s in scans if "_magnitude" in s[0].name and s[0].parent in folders
-            and s not in named
-        ]  # fmt: skip
+        return _with_companions(named, scans)
     maps = [s for s in scans if s[0].parent.name == "fmap"]
     if not any(s[1].get("IntendedFor") for s in maps):
         return scans
+    name = _scan_name(path)
     meant = [
-        s for s in maps if any(e.endswith(path.name) for e in _listed(s[1].get("IntendedFor")))
+        s for s in maps if any(_scan_name(e) == name for e in _listed(s[1].get("IntendedFor")))
     ]
-    return meant + [s for s in scans if s not in maps]
+    return _with_companions(meant, scans) + [s for s in scans if s not in maps]
+
+
+def _with_companions(chosen, scans):
+    """Add the other images of the gradient-echo field maps of which some image was chosen."""
+    stems = {_stem(path) for path, _ in chosen if _is_gradient_echo(path)}
+    fields = {f for path, about in chosen if _is_gradient_echo(path)
+              for f in _listed(about.get("B0FieldIdentifier"))}  # fmt: skip
+    return [
+        (path, about)
+        for path, about in scans
+        if any(path == other for other, _ in chosen)
+        or (
+            _is_gradient_echo(path)
+            and (_stem(path) in stems or fields & set(_listed(about.get("B0FieldIdentifier"))))
+        )
+    ]
+
+
+def _is_gradient_echo(path):
+    suffix = _scan_name(path).rsplit("_", 1)[-1]
+    return path.parent.name == "fmap" and suffix in GRADIENT_ECHO
 
 
 def _opposite(dataset, direction, scans):
@@ -114,43 +177,55 @@ def _opposite(dataset, direction, scans):
     ]
     if not found:
         return None
-    kind, path, about = min(found, key=lambda entry: entry[0])
-    beside = {"extension": ".bval", "suffix": "dwi"}
-    bval = dataset.get_nearest(str(path), **beside) if kinds[kind] == "dwi" else None
+    _, path, about = min(found, key=lambda entry: entry[0])
     return {
         "name": path.name,
         "path": str(path),
-        "bval": str(bval) if bval else None,
+        "bval": _find_bval(dataset, path),
         "direction": about["PhaseEncodingDirection"],
         "readout": about.get("TotalReadoutTime"),
     }
 
 
+def _find_bval(dataset, path):
+    """Return the b-values of a series, or those beside an ``epi`` field map that has some."""
+    beside = path.with_name(path.name.split(".")[0] + ".bval")
+    if beside.exists():
+        return str(beside)
+    is_series = path.name.split(".")[0].endswith("_dwi")
+    bval = dataset.get_nearest(str(path), extension=".bval", suffix="dwi") if is_series else None
+    return str(bval) if bval else None
+
+
 def _gradient_echo(scans):
     """Choose the gradient-echo field map: a phase difference, both phases, or a field."""
-    held = {p.name.split(".")[0]: (p, about) for p, about in scans if p.parent.name == "fmap"}
-
-    def beside(stem, suffix, *others):
-        names = [f"{stem}_{kind}" for kind in others]
-        if f"{stem}_{suffix}" in held and all(name in held for name in names):
-            return [held[f"{stem}_{suffix}"], *(held[name] for name in names)]
-        return None
-
-    for stem in sorted({name.rsplit("_", 1)[0] for name in held}):
-        size = next(
-            (held[n][0] for n in (f"{stem}_magnitude1", f"{stem}_magnitude") if n in held), None
-        )
-        if size is None:
-            continue
-        for kind, found in (
-            ("phasediff", beside(stem, "phasediff")),
-            ("phases", beside(stem, "phase1", "phase2")),
-            ("field", beside(stem, "fieldmap")),
-        ):
-            made = found and _field_entry(kind, found, str(size))
+    held = {_scan_name(p): (p, about) for p, about in scans if _is_gradient_echo(p)}
+    for stem in sorted({_stem(name) for name in held}):
+        for kind, suffixes in FORMS.items():
+            found = [held.get(f"{stem}_{suffix}") for suffix in suffixes]
+            magnitude = _find_magnitude(stem, found, held) if all(found) else None
+            made = magnitude and _field_entry(kind, found, str(magnitude))
             if made:
                 return made
     return None
+
+
+def _find_magnitude(stem, found, held):
+    """Find the magnitude of a field map: by its name, by an identifier, or as the only one."""
+    magnitudes = {name: scan for name, scan in held.items() if "_magnitude" in name}
+    for suffix in ("magnitude1", "magnitude", "magnitude2"):
+        if f"{stem}_{suffix}" in magnitudes:
+            return magnitudes[f"{stem}_{suffix}"][0]
+    fields = set(_listed(found[0][1].get("B0FieldIdentifier")))
+    shared = [
+        path
+        for _, (path, about) in sorted(magnitudes.items())
+        if fields & set(_listed(about.get("B0FieldIdentifier")))
+    ]
+    if shared:
+        return shared[0]
+    others = {_stem(name) for name in magnitudes}
+    return magnitudes[min(magnitudes)][0] if len(others) == 1 else None
 
 
 def _field_entry(kind, found, magnitude):

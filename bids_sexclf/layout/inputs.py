@@ -1,18 +1,25 @@
 """Find what there is to prepare in a BIDS dataset (pybids)."""
 
+import json
 import os
 import re
 from pathlib import Path
 
 from bids_sexclf.errors import InputError
+from bids_sexclf.layout.content import (
+    choose_content,
+    find_partial,
+    keep_magnitudes,
+    read_content,
+    tell_way,
+)
 from bids_sexclf.layout.entities import ENTITIES, label, parse_name
 from bids_sexclf.layout.filters import check_filters
+from bids_sexclf.layout.listing import find_gradients, list_once
+from bids_sexclf.layout.pooling import B0_THRESHOLD, choose_series
 
 SEVERAL = ";"
 """What stands between the paths of one cell of the worklist."""
-
-SUFFIXES = {"t1w": "T1w", "dwi": "dwi"}
-"""Kinds of raw scans, to the suffix of their names."""
 
 SCANS = (
     "t1w",
@@ -29,6 +36,13 @@ SCANS = (
 """Columns of the worklist that hold paths; the last six are only what others have prepared."""
 
 
+MOST_NAMES = 3
+"""Scans named of those that were not chosen."""
+
+NO_SESSION = object()
+"""Stands for what lies beside the sessions of a participant who has some."""
+
+
 def paths(cell):
     """List the paths of one cell of the worklist.
 
@@ -40,7 +54,15 @@ def paths(cell):
     return cell.split(SEVERAL) if cell else []
 
 
-def find_scans(dataset, participants=None, sessions=None, filters=None, others=(), first=()):
+def find_scans(
+    dataset,
+    participants=None,
+    sessions=None,
+    filters=None,
+    others=(),
+    first=(),
+    b0_threshold=B0_THRESHOLD,
+):
     """List what there is to prepare: one row is one participant-session.
 
     Parameters
@@ -55,12 +77,14 @@ def find_scans(dataset, participants=None, sessions=None, filters=None, others=(
         of None stands for all of the participant's.
     first : iterable of str
         Kinds, ``t1w`` or ``dwi``, of which only the first run is taken.
+    b0_threshold : float
+        Largest b-value of a b0 volume, s/mm².
 
     Returns
     -------
     pandas.DataFrame
         The columns of the ``worklist`` table; paths relative to the dataset, those of several runs
-        joined by a semicolon.
+        of a T1w, or of diffusion series that are pooled, joined by a semicolon.
 
     Raises
     ------
@@ -74,22 +98,20 @@ def find_scans(dataset, participants=None, sessions=None, filters=None, others=(
     chosen = _existing(participants, held, "sub", "--participant-label")
     every = {session for own in held.values() for session in own}
     known = _existing(sessions, every, "ses", "--session-label")
-    scans = {
-        (kind, is_filtered): _list_scans(
-            dataset, suffix, filters.get(kind, {}) if is_filtered else {}
-        )
-        for kind, suffix in SUFFIXES.items()
-        for is_filtered in (True, False)
-        if is_filtered or kind in filters
-    }
-    gradients = {file.path for file in dataset.get(suffix="dwi", extension=[".bval", ".bvec"])}
     rows = []
     for participant in chosen:
         own = sorted(set(held[participant]) & set(known))
         if sessions and not own:
             continue
-        for session in own or [None]:
-            rows.append(_row(dataset, participant, session, scans, gradients, filters, first))
+        new = [
+            _row(dataset, participant, session, filters, first, b0_threshold)
+            for session in own or [None]
+        ]
+        for row in new:
+            _borrow_t1w(dataset, row, held[participant], filters, first)
+        if own and not sessions:
+            new += _outside_sessions(dataset, participant, new, own, filters, first, b0_threshold)
+        rows += new
     columns = ["participant_id", "session_id", *SCANS, "note"]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
@@ -126,6 +148,47 @@ def _existing(asked, known, entity, flag):
     return [entry for entry in known if entry in asked]
 
 
+def _outside_sessions(dataset, participant, rows, sessions, filters, first, b0_threshold):
+    """Make a row of scans that lie beside the sessions, where no session uses them."""
+    row = _row(dataset, participant, NO_SESSION, filters, first, b0_threshold)
+    used = {path for other in rows for path in paths(other["t1w"])}
+    if not row["dwi"] and set(paths(row["t1w"])) <= used:
+        return []
+    _borrow_t1w(dataset, row, sessions, filters, first)
+    return [row]
+
+
+def _borrow_t1w(dataset, row, sessions, filters, first):
+    """Give a diffusion series without a T1w that of the participant's nearest other session.
+
+    What lies beside the sessions comes first; of two sessions as near the earlier one.
+    """
+    if row["t1w"] or not row["dwi"]:
+        return
+    given, ordered = filters.get("t1w", {}), sorted(sessions)
+    every = _scans(dataset, label(row["participant_id"], "sub"), None, "T1w", given)
+    every, _ = keep_magnitudes(dataset, every)
+    groups = {}
+    for path in every:
+        groups.setdefault(parse_name(path)[0].get("ses"), []).append(path)
+    if not groups:
+        return
+    session = row["session_id"] and label(row["session_id"], "ses")
+    place = ordered.index(session) if session in ordered else 0
+
+    def distance(name):
+        index = ordered.index(name) if name in ordered else 0
+        return name is not None, abs(index - place), index
+
+    source = min(groups, key=distance)
+    scans, note = choose_scans(groups[source], _together(given), "t1w" in first, "t1w")
+    row["t1w"] = SEVERAL.join(os.path.relpath(path, dataset.root) for path in scans)
+    home = "from beside the sessions" if source is None else f"of ses-{source}"
+    there = row["session_id"] or "what lies beside the sessions"
+    notes = [row["note"], f"T1w {home} ({Path(scans[0]).name}), as {there} has none", note]
+    row["note"] = "; ".join(filter(None, notes))
+
+
 def _list_known(labels):
     if not labels:
         return "no label, as none exists"
@@ -133,58 +196,49 @@ def _list_known(labels):
     return f"some of the {len(labels)} that exist ({', '.join(labels[:8])}{more})"
 
 
-def _row(dataset, participant, session, scans, gradients, filters, first):
+def _row(dataset, participant, session, filters, first, b0_threshold):
     """One row of the worklist, of what lies in the dataset."""
-    found = {kind: [] for kind in SUFFIXES}
+    found = {kind: [] for kind in ("t1w", "dwi")}
     notes = []
-    for kind, suffix in SUFFIXES.items():
-        own = _own(scans[kind, True], participant, session)
-        found[kind], note = choose_scans(own, _together(filters.get(kind, {})), kind in first)
+    for kind, suffix in (("t1w", "T1w"), ("dwi", "dwi")):
+        given = filters.get(kind, {})
+        scans = _scans(dataset, participant, session, suffix, given)
+        magnitudes, parts = keep_magnitudes(dataset, scans)
+        notes += parts
+        options = {"together": _together(given), "only_first": kind in first}
+        if kind == "dwi":
+            single, twins = _without_twins(magnitudes)
+            found[kind], note = choose_series(dataset, single, b0_threshold=b0_threshold, **options)
+            notes += _tell_twins(twins, found[kind])
+        else:
+            found[kind], note = choose_scans(magnitudes, kind=kind, **options)
         notes.append(note)
-        every = _own(scans.get((kind, False), {}), participant, session)
-        if every and not own:
+        every = _scans(dataset, participant, session, suffix, {}) if given and not scans else []
+        if every:
             notes.append(f"the filter of --bids-filter-file leaves none of {len(every)} {suffix}")
-    found["dwi"], note = _alike(dataset, found["dwi"])
     for extension in ("bval", "bvec"):
-        beside = [_nearest(dataset, path, extension, gradients) for path in found["dwi"]]
+        beside = [find_gradients(dataset, path, extension) for path in found["dwi"]]
         found[extension] = beside if all(beside) else []
     cells = {
         kind: SEVERAL.join(os.path.relpath(path, dataset.root) for path in whole) or None
         for kind, whole in found.items()
     }
-    row = {"participant_id": f"sub-{participant}", "session_id": session and f"ses-{session}"}
+    named = session and session is not NO_SESSION
+    row = {
+        "participant_id": f"sub-{participant}",
+        "session_id": f"ses-{session}" if named else None,
+    }
     row |= dict.fromkeys(SCANS) | cells
-    return row | {"note": "; ".join(filter(None, (*notes, note))) or None}
+    return row | {"note": "; ".join(filter(None, notes)) or None}
 
 
-def _list_scans(dataset, suffix, filters):
-    """List everybody's scans of one kind that the filter lets pass.
-
-    One question for all: the index looks through all files for each.
-
-    Returns
-    -------
-    dict of str to list of tuple
-        Label of the participant to (label of the session or None, path).
-    """
-    query, found = {"suffix": suffix, "extension": [".nii.gz", ".nii"]}, {}
-    for scan in dataset.get(**(query | filters), invalid_filters="allow"):
-        own = scan.entities
-        found.setdefault(own.get("subject"), []).append((own.get("session"), scan.path))
-    return found
-
-
-def _own(scans, participant, session):
-    """List the scans of one participant-session."""
-    return [path for own, path in scans.get(participant, []) if session in (None, own)]
-
-
-def _nearest(dataset, path, extension, gradients):
-    """Find the file of b-values or b-vectors of a series: of its own name, or inherited."""
-    beside = re.sub(r"\.nii(\.gz)?$", f".{extension}", path)
-    if beside in gradients:
-        return beside
-    return dataset.get_nearest(path, extension=f".{extension}", suffix="dwi")
+def _scans(dataset, participant, session, suffix, filters):
+    """List the scans of one kind that the filter lets pass."""
+    key = json.dumps([suffix, filters], sort_keys=True)
+    query = {"suffix": suffix, "extension": [".nii.gz", ".nii"]} | filters
+    scans = list_once(dataset, key, query).get(participant, [])
+    wanted = None if session is NO_SESSION else session
+    return [path for own, path in scans if session is None or own == wanted]
 
 
 def _together(filters):
@@ -196,7 +250,7 @@ def _together(filters):
     ]
 
 
-def choose_scans(scans, together=(), only_first=False):
+def choose_scans(scans, together=(), only_first=False, kind=None):
     """Choose one scan, with all its runs: that with the plainest name.
 
     Parameters
@@ -206,33 +260,60 @@ def choose_scans(scans, together=(), only_first=False):
         Entities whose labels may differ between the parts of one scan, beside ``run``.
     only_first : bool
         Leave the further runs.
+    kind : {"t1w", "dwi"}, optional
+        Key of the filter that can choose another. Of several ``t1w`` the headers are read: what
+        measures most comes first, among equals the plainest name.
 
     Returns
     -------
     list
         The runs in the order of their names; empty without any scan.
     str or None
-        What was chosen, where there was a choice.
+        What was chosen, where there was a choice, and how to choose another.
     """
     scans, twins = _without_twins(scans)
     groups = {}
     for path in sorted(scans, key=lambda path: (len(Path(path).name.split("_")), str(path))):
         entities, _, _ = parse_name(path)
-        key = tuple(pair for pair in entities.items() if pair[0] not in ("run", *together))
+        alike = ("run", "part", *together)
+        key = tuple(pair for pair in entities.items() if pair[0] not in alike)
         groups.setdefault(key, []).append(path)
     if not groups:
         return [], None
-    runs = groups[min(groups, key=lambda key: (len(key), key))]
-    # A name without run stands before run-2.
-    runs.sort(key=lambda path: (int("0" + re.sub(r"\D", "", _run(path))), str(path)))
+    ordered = [groups[key] for key in sorted(groups, key=lambda key: (len(key), key))]
+    for runs in ordered:  # a name without run stands before run-2
+        runs.sort(key=lambda path: (int("0" + re.sub(r"\D", "", _run(path))), str(path)))
+    every = sum(ordered, [])
+    contents = {path: read_content(path) for path in every} if kind == "t1w" and every[1:] else {}
+    partial = find_partial(ordered, contents)
+    ordered = [[path for path in runs if path not in partial] for runs in ordered]
+    choice = choose_content(ordered, contents)
+    runs = ordered[choice]
     chosen = runs[:1] if only_first else runs
-    stems = {str(path).removesuffix(".gz") for path in chosen}
-    notes = [f"{Path(path).name}.gz and not {Path(path).name}" for path in twins if path in stems]
-    if len(groups) > 1:
-        notes.append(f"{Path(runs[0]).name}, the plainest of {len(groups)}")
+    notes = _tell_twins(twins, chosen)
+    if len(ordered) > 1:
+        notes.append(_tell_choice(ordered, choice, contents, kind))
     if len(runs) > 1:
         notes.append(f"{len(chosen)} of {len(runs)} runs of {Path(runs[0]).name}")
+    notes += [f"without {Path(path).name} ({contents[path].words})" for path in partial]
     return chosen, "; ".join(notes) or None
+
+
+def _tell_choice(groups, choice, contents, kind):
+    """Say which scan was chosen among several names, why, and how to choose another."""
+    chosen, others = groups[choice], groups[:choice] + groups[choice + 1 :]
+    why = "which measures most" if choice else "the plainest"
+    told = f"{Path(chosen[0]).name}, {why} of {len(groups)}"
+    if kind is None:
+        return told
+    left = []
+    for path, *_ in others[:MOST_NAMES]:
+        about = [contents[path].words] if contents.get(path) else []
+        about += [] if left else [tell_way(kind, path, chosen)]  # one example says it all
+        about = "; ".join(filter(None, about))
+        left.append(Path(path).name + (f" ({about})" if about else ""))
+    more = f" and {len(others) - MOST_NAMES} more" if len(others) > MOST_NAMES else ""
+    return f"{told}, and not {', '.join(left)}{more}"
 
 
 def _without_twins(scans):
@@ -242,18 +323,11 @@ def _without_twins(scans):
     return [path for path in scans if str(path) not in twins], twins
 
 
+def _tell_twins(twins, chosen):
+    """Say which of the chosen scans lie beside a ``.nii`` of their name."""
+    stems = {str(path).removesuffix(".gz") for path in chosen}
+    return [f"{Path(path).name}.gz and not {Path(path).name}" for path in twins if path in stems]
+
+
 def _run(path):
     return parse_name(path)[0].get("run", "")
-
-
-def _alike(dataset, series):
-    """Keep the runs whose sidecars tell the same phase encoding as the first one's."""
-    if len(series) < 2:
-        return series, None
-    fields = ("PhaseEncodingDirection", "TotalReadoutTime", "EchoTime")
-    told = [[dataset.get_metadata(path).get(field) for field in fields] for path in series]
-    alike = [path for path, own in zip(series, told, strict=True) if own == told[0]]
-    if len(alike) == len(series):
-        return series, None
-    others = ", ".join(Path(path).name for path in series if path not in alike)
-    return alike, f"without {others}, whose sidecar tells another {', '.join(fields)}"

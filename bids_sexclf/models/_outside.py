@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from bids_sexclf.cells import entity
 from bids_sexclf.errors import InputError, LeakageError, suggest
 
 WORDS = ("none", "imagenet")
@@ -33,6 +34,24 @@ def find_file(path):
             f"run.{suggest([path], WORDS)}"
         )
     return path
+
+
+def list_files(options):
+    """List the files that the weights of a variant are read from.
+
+    Parameters
+    ----------
+    options : dict
+        Of a variant; ``weights`` is read.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The weights and the card that says whom they know, whether or not it is there; empty where
+        weights are one of `WORDS`.
+    """
+    weights = str(options.get("weights", "none"))
+    return [] if weights in WORDS else [Path(weights), Path(weights).with_suffix(".json")]
 
 
 def write_card(path, participants):
@@ -76,13 +95,7 @@ def check_weights(options, held_out):
     if not path.is_file():  # one of WORDS; or gone, which fails its own fits by name
         return
     card = path.with_suffix(".json")
-    try:
-        known = set(json.loads(card.read_text())["participants"]) if card.exists() else None
-    except (ValueError, KeyError, TypeError) as fault:
-        raise InputError(
-            f"Found {card}, which does not list participants ({fault!r}); needed "
-            '{"participants": ["sub-01", ...]}. Write it anew.'
-        ) from fault
+    known = _read_card(card) if card.exists() else None
     if known is None and options.get("arm", "scratch") != "scratch":
         raise InputError(
             f"Found no {card} beside the weights, needed the list of the participants that they "
@@ -95,3 +108,17 @@ def check_weights(options, held_out):
             f"those that {path} was learnt from, needed none. Pretrain on others, or within the "
             "fold (without weights)."
         )
+
+
+def _read_card(card):
+    """Read whom weights know: a set of participants, spelled as in every table."""
+    try:
+        names = json.loads(card.read_text(encoding="utf-8"))["participants"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("participants is no list of texts")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as fault:
+        raise InputError(
+            f"Found {card}, which does not list participants ({fault}); needed "
+            '{"participants": ["sub-01", ...]}. Write it anew.'
+        ) from fault
+    return {entity(name, "sub") for name in names}

@@ -205,25 +205,31 @@ def init_given_dwi_wf(*, record, name="dwi_wf"):
     return workflow
 
 
-def init_given_register_wf(*, grid_file, name="register_wf"):
+def init_given_register_wf(*, grid_file, covers=False, name="register_wf"):
     """Build the road of maps that lie in the T1w's space to the group grid.
 
     Parameters
     ----------
     grid_file : path-like
+    covers : bool
+        Carry also what was measured; maps without their series do not tell it.
     name : str
 
     Returns
     -------
     nipype.pipeline.engine.Workflow
         *Inputs* and *Outputs*: those of `register.init_register_wf`; there is no transform to the
-        T1w, and ``mask`` comes out only where one goes in.
+        T1w, and no ``mask``.
     """
     inputnode = Node(
-        IdentityInterface(fields=["b0_brain", "maps", "mask", "t1w_brain", "t1w_forward"]),
+        IdentityInterface(
+            fields=["b0_brain", "maps", "mask", "measured", "t1w_brain", "t1w_forward"]
+        ),
         "inputnode",
     )
-    outputnode = Node(IdentityInterface(fields=["maps", "mask", "transform"]), "outputnode")
+    outputnode = Node(
+        IdentityInterface(fields=["maps", "mask", "covered", "transform"]), "outputnode"
+    )
     carry = Node(Carry(reference=str(grid_file)), "carry", mem_gb=1)
     workflow = Workflow(name)
     workflow.connect(
@@ -232,6 +238,11 @@ def init_given_register_wf(*, grid_file, name="register_wf"):
             (carry, outputnode, [("out_files", "maps")]),
         ]
     )
+    if covers:
+        cover = Node(Carry(reference=str(grid_file), threshold=True), "cover", mem_gb=1)
+        given = [("measured", "in_files"), ("t1w_forward", "transforms")]
+        workflow.connect([(inputnode, cover, given)])
+        workflow.connect([(cover, outputnode, [("out_files", "covered")])])
     return workflow
 
 

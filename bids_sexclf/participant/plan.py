@@ -14,11 +14,11 @@ from bids_sexclf.given.offers import (
 from bids_sexclf.given.prepared import fill
 from bids_sexclf.participant.failures import reason_of_fault
 from bids_sexclf.participant.finished import find_places, judge
+from bids_sexclf.participant.nobody import drop_empty, refuse_all
 from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.participant.references import find_sources
-from bids_sexclf.participant.series import plan_series
+from bids_sexclf.participant.series import keep_correctable, plan_series, read_acquisition
 from bids_sexclf.participant.series_checks import WITHOUT
-from bids_sexclf.people import lacks_labels
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,9 @@ class Plan:
         participant_id, session_id, reason: those of `ready` that an earlier run has prepared.
     places : dict
         Where inputs lie, as `finished.find_places` gives it.
+    empty : list of str
+        Sessions without a T1w and without a diffusion series, of participants who have other
+        sessions: nothing is to be prepared there.
     partial : list of dict
         participant_id, session_id, reason: those of `ready` and `finished` who lose only their
         diffusion data.
@@ -50,6 +53,7 @@ class Plan:
     worklist: object
     again: list
     places: dict
+    empty: list = field(default_factory=list)
     partial: list = field(default_factory=list)
 
 
@@ -71,8 +75,8 @@ def plan(bids_dir, out, run, preparation, advance=None):
     Raises
     ------
     InputError
-        If the dataset, a label or a filter cannot be used, no participant is usable, or the output
-        was made with other choices.
+        If the dataset, a label or a filter cannot be used, or the output was made with other
+        choices; or, but for a dry run, if no participant is usable.
     ToolError
         If the template, or a program asked for, is not at hand.
     """
@@ -83,9 +87,11 @@ def plan(bids_dir, out, run, preparation, advance=None):
         dataset = layout.PlainFolder(bids_dir)
     else:
         dataset = layout.open_dataset(
-            bids_dir, validate=not run.skip_bids_validation, database_dir=run.bids_database_dir
+            bids_dir,
+            validate=not run.skip_bids_validation,
+            database_dir=None if run.dry_run else run.bids_database_dir,  # it would be written
         )
-    worklist = make_worklist(dataset, folders, run, preparation)
+    worklist, empty = drop_empty(make_worklist(dataset, folders, run, preparation))
     if worklist.empty:
         raise InputError(
             f"Found no T1w and no diffusion series in {bids_dir}, needed sub-*/anat/*_T1w.nii.gz "
@@ -101,22 +107,42 @@ def plan(bids_dir, out, run, preparation, advance=None):
         folders=folders,
         preparation=preparation,
     )
-    if good.empty:
-        reasons = "; ".join(excluded["participant_id"] + ": " + excluded["reason"])
-        unlabelled = not run.allow_unlabelled and excluded["reason"].map(lacks_labels).any()
-        way = " --allow-unlabelled prepares those of unknown sex or age." if unlabelled else ""
-        raise InputError(
-            f"Found no usable participant among {len(worklist)} ({reasons}), needed at least one. "
-            f"Mend the scans or the tables named.{way}"
-        )
+    excluded = excluded.to_dict("records")
+    if good.empty and not run.dry_run:
+        raise refuse_all(excluded, run)
     kept = {name: path for name, path in folders.items() if read_by_participant(name)}
     shared = find_sources(template, run, preparation)
     places = find_places(bids_dir, out, template, kept, shared)
-    rows = [row | plan_series(dataset, row, preparation) for row in good.to_dict("records")]
-    return _sort(rows, preparation, places, excluded.to_dict("records"), worklist)
+    rows = [
+        row | plan_series(dataset, row, preparation) | read_acquisition(dataset, row)
+        for row in good.to_dict("records")
+    ]
+    looked_at = with_checked(worklist, rows)
+    return _sort(rows, preparation, places, excluded, looked_at, empty)
 
 
-def _sort(rows, preparation, places, excluded, worklist):
+def with_checked(worklist, rows):
+    """Return the worklist with the scans and the notes that the check has left of its rows.
+
+    Parameters
+    ----------
+    worklist : pandas.DataFrame
+    rows : list of dict
+        Of those that passed the check.
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    checked = {(row["participant_id"], row["session_id"]): row for row in rows}
+    every = [
+        checked.get((row["participant_id"], row["session_id"]), row)
+        for row in worklist.to_dict("records")
+    ]
+    return worklist.__class__(every, columns=worklist.columns, dtype=object)
+
+
+def _sort(rows, preparation, places, excluded, worklist, empty):
     """Sort rows by what is to be done: to prepare, finished, or not to be read at all."""
     ready, finished, again, partial = [], [], [], []
     for row in rows:
@@ -132,7 +158,7 @@ def _sort(rows, preparation, places, excluded, worklist):
         _, found, faults = (row["note"] or "").partition(WITHOUT)
         if found:
             partial.append(who | {"reason": found + faults})
-    return Plan(ready, finished, excluded, worklist, again, places, partial)
+    return Plan(ready, finished, excluded, worklist, again, places, empty, partial)
 
 
 def check_tools(preparation):
@@ -178,8 +204,10 @@ def make_worklist(dataset, folders, run, preparation):
         filters,
         others=[key for name in offers if holds_scans(name) for key in offers[name]],
         first=first,
+        b0_threshold=preparation.b0_threshold,
     )
     rows = [fill(row, offers) for row in worklist.to_dict("records")]
+    rows = [keep_correctable(dataset, row, preparation) for row in rows]
     return worklist.__class__(rows, columns=worklist.columns, dtype=object)
 
 

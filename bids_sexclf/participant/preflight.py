@@ -18,6 +18,7 @@ from bids_sexclf.participant.series_checks import (
     fieldmap_faults,
     leave_out_diffusion,
     missing_fields,
+    orientation_notes,
     plan_or_fault,
     twin_faults,
 )
@@ -83,6 +84,8 @@ def check_dataset(
         diffusion = seen.diffusion + ([fault] if fault else [])
         notes = [row["note"], *missing_fields(planned, row), tell_series(planned), *seen.notes]
         notes += bad_sidecar_notes(dataset, row)
+        if not row["t1w"] and (row["dwi"] or row["maps"]):
+            notes.append("no T1w in any session")
         if diffusion and row["t1w"] and not own:
             notes.append(leave_out_diffusion(row, diffusion))
         else:
@@ -147,8 +150,9 @@ def check_scans(root, row, folders=None, preparation=None, fieldmaps=()):
     preparation, seen = preparation or Preparation(), Findings()
     record = take_over(row, places, preparation.template)
     if not (record.t1w or record.dwi or record.maps):
+        why = f" ({row['note']})" if row.get("note") else ""
         seen.faults.append(
-            "no T1w and no diffusion series with a valid BIDS name, needed one of them"
+            f"no T1w and no diffusion series with a valid BIDS name, needed one of them{why}"
         )
         return seen
     shapes = {}
@@ -158,6 +162,7 @@ def check_scans(root, row, folders=None, preparation=None, fieldmaps=()):
             path = locate(uri, places)
             image = inspect(path)
             own = [*image.faults, *_shape_faults(image.shape, ndim, kind)]
+            seen.notes += orientation_notes(path)
             own += twin_faults(path, image)
             faults += [f"{path.name} {fault}" for fault in own]
             seen.prints[uri], shapes[uri] = image.fingerprint, image.shape
@@ -179,6 +184,10 @@ def check_scans(root, row, folders=None, preparation=None, fieldmaps=()):
 
 def _shape_faults(shape, ndim, kind):
     """Say whether an image has the dimensions of its kind."""
+    count = int(np.prod(shape[3:], dtype=object))
+    if kind == "t1w" and len(shape) > 3 and count > 1:
+        return [f"holds {count} volumes, needed one; split it (fslsplit, mri_convert --frame) and "
+                "keep the T1w"]  # fmt: skip
     size = len([n for n in shape if n > 1]) if kind == "t1w" else len(shape)
     if shape and size != ndim:
         return [f"has shape {shape}, needed {ndim} dimensions"]

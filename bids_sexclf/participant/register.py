@@ -128,17 +128,23 @@ def init_register_wf(*, road, template, grid_file, preparation, threads=1, name=
     Returns
     -------
     nipype.pipeline.engine.Workflow
-        *Inputs*: b0_brain, maps, mask; t1w_brain and t1w_forward where the road leads through the
-        T1w. *Outputs*: maps, mask (on the group grid), transform (dwi to T1w, or to the template).
+        *Inputs*: b0_brain, maps, mask, measured; t1w_brain and t1w_forward where the road leads
+        through the T1w. *Outputs*: maps, mask and covered (on the group grid), transform (dwi to
+        T1w, or to the template).
     """
     inputnode = Node(
-        IdentityInterface(fields=["b0_brain", "maps", "mask", "t1w_brain", "t1w_forward"]),
+        IdentityInterface(
+            fields=["b0_brain", "maps", "mask", "measured", "t1w_brain", "t1w_forward"]
+        ),
         "inputnode",
     )
-    outputnode = Node(IdentityInterface(fields=["maps", "mask", "transform"]), "outputnode")
+    outputnode = Node(
+        IdentityInterface(fields=["maps", "mask", "covered", "transform"]), "outputnode"
+    )
     chain = Node(Merge(2 if road == "t1w" else 1), "chain", run_without_submitting=True)
     carry = Node(Carry(reference=str(grid_file)), "carry", mem_gb=1)
     carry_mask = Node(Carry(reference=str(grid_file), threshold=True), "carry_mask", mem_gb=1)
+    cover = Node(Carry(reference=str(grid_file), threshold=True), "cover", mem_gb=1)
     shell = _find(road, template, preparation)
     find = Node(shell, "find", mem_gb=2, n_procs=threads)
     found = "transform" if road == "t1w" else "forward"
@@ -156,6 +162,9 @@ def init_register_wf(*, road, template, grid_file, preparation, threads=1, name=
             (inputnode, carry_mask, [("mask", "in_files")]),
             (chain, carry, [("out", "transforms")]),
             (chain, carry_mask, [("out", "transforms")]),
+            (inputnode, cover, [("measured", "in_files")]),
+            (chain, cover, [("out", "transforms")]),
+            (cover, outputnode, [("out_files", "covered")]),
             (carry, outputnode, [("out_files", "maps")]),
             (carry_mask, outputnode, [("out_files", "mask")]),
         ]

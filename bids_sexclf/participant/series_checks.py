@@ -10,7 +10,8 @@ from bids_sexclf.given.prepared import source_of
 from bids_sexclf.layout import paths
 from bids_sexclf.layout.dataset import bad_sidecars_of
 from bids_sexclf.participant.series import plan_series
-from bids_sexclf.volumes import inspect
+from bids_sexclf.volumes import inspect, knows_sides, measure_shear
+from bids_sexclf.volumes.orientation import MOST_SHEAR_MM
 
 DWI_FIELDS = ("PhaseEncodingDirection", "TotalReadoutTime")
 """What distortion correction will ask of a series; its absence is noted, and leaves nobody out."""
@@ -21,7 +22,7 @@ DIFFUSION = ("dwi", "bval", "bvec", "dwi_mask", "dwi_motion", "maps")
 WITHOUT = "prepared without its diffusion data"
 """How the note of who loses only the diffusion data begins; it is the last part of all notes."""
 
-UNPLANNED = {"metadata": {}, "distortion": None, "series_notes": []}
+UNPLANNED = {"parts": [], "series_notes": []}
 
 
 def plan_or_fault(dataset, row, preparation):
@@ -64,11 +65,12 @@ def missing_fields(planned, row):
     -------
     list of str
     """
-    series = paths(row["dwi"])
-    if not series or source_of(series[0]) != "raw" or planned is UNPLANNED:
-        return []
-    missing = [field for field in DWI_FIELDS if planned["metadata"].get(field) is None]
-    return [f"{Path(series[0]).name} lacks {' and '.join(missing)}"] if missing else []
+    lacking = []
+    for part in planned["parts"]:
+        missing = [field for field in DWI_FIELDS if part.metadata.get(field) is None]
+        name = Path(paths(row["dwi"])[part.files[0]]).name
+        lacking += [f"{name} lacks {' and '.join(missing)}"] if missing else []
+    return lacking
 
 
 def bad_sidecar_notes(dataset, row):
@@ -117,6 +119,35 @@ def twin_faults(path, image):
     if other == path or not other.exists() or inspect(other).fingerprint == image.fingerprint:
         return []
     return [f"lies beside {other.name}, which holds other voxels; needed one scan. Remove one"]
+
+
+def orientation_notes(path):
+    """Say what a header leaves open about a scan's orientation.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    list of str
+    """
+    import nibabel as nib
+
+    path, notes = Path(path), []
+    if not knows_sides(path):
+        notes.append(
+            f"{path.name} tells no orientation (qform and sform codes are 0): its left and right "
+            "are unknown"
+        )
+    try:
+        image = nib.load(path)
+        shear = measure_shear(image.shape, image.affine)
+    except Exception:  # nibabel raises many kinds on a damaged header; told elsewhere
+        return notes
+    if MOST_SHEAR_MM < shear < float("inf"):
+        notes.append(f"{path.name} has sheared axes ({shear:.1f} mm at a corner), resampled")
+    return notes
 
 
 def fieldmap_faults(images):

@@ -2,7 +2,8 @@
 
 ``inspection`` says what is wrong with a file, ``images`` loads and saves it whole, ``series``
 volume by volume or slab by slab; ``grids`` knows where voxels lie and carries volumes from one
-grid to another; ``cohort`` holds the volumes of all participants in one array on disk.
+grid to another, ``orientation`` what headers tell of that; ``cohort`` holds the volumes of all
+participants in one array on disk.
 """
 
 from bids_sexclf.volumes.cohort import Channels, Rows, new_cohort, open_cohort, release
@@ -17,6 +18,13 @@ from bids_sexclf.volumes.grids import (
 )
 from bids_sexclf.volumes.images import check_written, load, read_grid, save, save_field
 from bids_sexclf.volumes.inspection import Inspection, inspect
+from bids_sexclf.volumes.orientation import (
+    is_clear,
+    is_sheared,
+    knows_sides,
+    measure_shear,
+    straighten,
+)
 from bids_sexclf.volumes.series import (
     load_series,
     make_series,
@@ -37,9 +45,13 @@ __all__ = [
     "check_written",
     "crop_grid",
     "inspect",
+    "is_clear",
+    "is_sheared",
+    "knows_sides",
     "load",
     "load_series",
     "make_series",
+    "measure_shear",
     "new_cohort",
     "open_cohort",
     "open_series",
@@ -54,6 +66,7 @@ __all__ = [
     "save_volumes",
     "series_gb",
     "series_writer",
+    "straighten",
     "turn_axes",
     "volumes",
 ]

@@ -4,7 +4,8 @@ import numpy as np
 
 from bids_sexclf.disk import whole
 from bids_sexclf.errors import InputError, ToolError
-from bids_sexclf.volumes.grids import Grid
+from bids_sexclf.volumes.grids import Grid, resample
+from bids_sexclf.volumes.orientation import check_straight, is_sheared, straighten
 from bids_sexclf.volumes.streams import StreamError, open_image
 
 
@@ -32,6 +33,11 @@ def load(path, ndim=None):
     ------
     InputError
         If the file cannot be read, is damaged, or has other dimensions.
+
+    Notes
+    -----
+    An image with sheared axes is resampled on the grid that `straighten` returns: masks to the
+    nearest voxel, all others by linear interpolation.
     """
     try:
         with open_image(path) as stream:
@@ -42,6 +48,8 @@ def load(path, ndim=None):
     except StreamError as fault:
         raise unreadable(path, fault) from fault
     array = values.reshape(shape, order="F")
+    if array.ndim >= 3 and is_sheared(shape, affine):
+        array, affine = _straight(array, affine)
     while ndim is not None and array.ndim > ndim and array.shape[-1] == 1:
         array = array[..., 0]
     if ndim is not None and array.ndim != ndim:
@@ -50,6 +58,15 @@ def load(path, ndim=None):
             "file, or convert the scan again."
         )
     return array, affine
+
+
+def _straight(array, affine):
+    """Resample a volume, or each volume of a series, on the grid without shear."""
+    grid, is_mask = straighten(array.shape, affine), len(np.unique(array[..., :1])) <= 2
+    order = 0 if is_mask and len(np.unique(array)) <= 2 else 1
+    series = array.reshape(*array.shape[:3], -1)
+    made = [resample(series[..., index], affine, grid, order) for index in range(series.shape[3])]
+    return np.stack(made, axis=-1).reshape(*grid.shape, *array.shape[3:]), grid.affine
 
 
 def unreadable(path, fault):
@@ -81,10 +98,16 @@ def save(array, affine, path):
     affine : ndarray, shape (4, 4)
     path : path-like
         Ends in ``.nii`` or ``.nii.gz``.
+
+    Raises
+    ------
+    InputError
+        If the axes are sheared.
     """
     import nibabel as nib
 
     array = np.asarray(array)
+    check_straight(array.shape, affine, path)
     narrow = {"b": np.uint8, "f": np.float32}.get(array.dtype.kind, array.dtype)
     image = nib.Nifti1Image(array.astype(narrow), affine)
     image.header.set_xyzt_units("mm", "sec")
@@ -164,7 +187,7 @@ def read_grid(path):
     Returns
     -------
     Grid
-        Shape and affine of the first three axes.
+        Shape and affine of the first three axes, as `load` gives them.
 
     Raises
     ------
@@ -175,6 +198,7 @@ def read_grid(path):
 
     try:
         image = nib.load(path)
-        return Grid(tuple(int(size) for size in image.shape[:3]), np.asarray(image.affine))
+        shape, affine = tuple(int(size) for size in image.shape[:3]), np.asarray(image.affine)
+        return straighten(shape, affine) if is_sheared(shape, affine) else Grid(shape, affine)
     except Exception as fault:  # nibabel raises many kinds on a damaged header
         raise unreadable(path, fault) from fault

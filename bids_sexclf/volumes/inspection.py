@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bids_sexclf.errors import InputError
+from bids_sexclf.volumes.orientation import is_sheared, straighten
 from bids_sexclf.volumes.streams import CHUNK, StreamError, open_image, say_kind
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -61,6 +63,8 @@ def inspect(path):
             affine = stream.affine
             if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
                 faults.append("the affine does not span space")
+            elif len(shape) >= 3 and is_sheared(shape, affine):
+                faults += _shear_faults(shape, affine)
             if stream.dtype.kind not in "iuf":
                 raise StreamError(say_kind(stream.dtype))
             digest, values = _check_values(stream)
@@ -69,6 +73,15 @@ def inspect(path):
     except StreamError as fault:
         faults.append(str(fault))
     return Inspection(shape, zooms, digest, tuple(faults))
+
+
+def _shear_faults(shape, affine):
+    """Say whether axes are too far from right angles to be straightened."""
+    try:
+        straighten(shape, affine)
+    except InputError as fault:
+        return [f"has axes that cannot be used ({fault})"]
+    return []
 
 
 def _check_values(stream):

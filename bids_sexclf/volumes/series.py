@@ -12,6 +12,7 @@ import numpy as np
 from bids_sexclf.disk import whole
 from bids_sexclf.errors import InputError
 from bids_sexclf.volumes.images import unreadable
+from bids_sexclf.volumes.orientation import check_straight
 from bids_sexclf.volumes.streams import CHUNK, StreamError, open_image
 
 
@@ -230,6 +231,7 @@ def _header(shape, affine):
     """Make the header of a float32 series in millimetres."""
     import nibabel as nib
 
+    check_straight(shape, affine, "a series")
     image = nib.Nifti1Image(np.broadcast_to(np.float32(0), shape), affine)
     header = image.header
     header.set_data_dtype("<f4")

@@ -11,8 +11,8 @@ import pytest
 from bids_sexclf import layout
 from bids_sexclf.errors import GridError, InputError
 from bids_sexclf.group import base
-from bids_sexclf.group._jobs import check_fitted, list_jobs
-from bids_sexclf.settings import Run
+from bids_sexclf.group._jobs import check_fitted, list_jobs, mark
+from bids_sexclf.settings import Run, Study
 from bids_sexclf.volumes import load, save
 
 TABLES = {"predictions.tsv", "scores.tsv", "comparisons.tsv", "attributions.tsv", "report.html"}
@@ -176,6 +176,32 @@ def test_folds_that_do_not_exist_are_refused(study, folds):
 def test_a_name_that_is_given_twice_is_refused(study, names):
     with pytest.raises(InputError, match="more than once in"):
         study(**names)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".json"])
+def test_weights_replaced_under_their_name_are_fitted_again(study, tmp_path, suffix):
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"before")
+    more = {
+        "models": ["tuned"],
+        "variants": {"tuned": {"design": "sfcn", "weights": str(weights)}},
+    }
+    desk = study(**more)
+    splits = desk.read("splits")
+
+    def look():
+        jobs = list_jobs(desk, splits, ["tuned", "shuffled"])[::2]
+        return [mark(job, splits) for job in jobs], base.list_reads(desk, "fit")
+
+    (before, files), times = look(), weights.stat()
+    assert {f"weights/tuned/weights{end}" for end in (".safetensors", ".json")} < set(files)
+    weights.with_suffix(suffix).write_bytes(b"after!")
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert all(old != new for old, new in zip(before, look()[0], strict=True))
+
+
+def test_numbers_of_a_list_may_be_equal():
+    base.check_lists(Study(split="fixed", parts=[831, 100, 100], crop=[64, 64, 64]))
 
 
 def test_a_model_that_is_also_a_baseline_is_judged_once(study):

@@ -2,12 +2,14 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
 from bids_sexclf import layout
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import base
+from bids_sexclf.settings import Run, Study
 
 FACE = {"brain_volume_ml": 1073.0, "registration_agreement": 0.285, "snr": 2.2}
 
@@ -45,9 +47,9 @@ def test_a_mask_on_the_face_is_not_studied_and_is_named(dataset, run_study):
 
 
 def test_a_person_may_keep_and_leave_out(dataset, run_study):
-    rate(dataset, ("sub-008", "n/a", "use", "cropped head"), ("3", "n/a", "exclude", "tumour"))
+    rate(dataset, ("sub-008", "n/a", "use", "cropped head"), ("009", "NA", "unsure", "NA"))
     desk = run_study(dataset, ["cohort"])
-    assert studied(desk) == set(range(12))  # "3" is sub-3, who is nobody here
+    assert studied(desk) == set(range(12))
     rate(dataset, ("sub-008", "n/a", "use", "cropped"), ("sub-003", "n/a", "exclude", "tumour"))
     assert base.state(desk, "cohort") == "inputs changed"
     base.run_stage(desk, "cohort")
@@ -75,3 +77,53 @@ def test_a_study_may_set_its_own_limits(dataset, run_study):
     assert 8 not in studied(strict)
     with pytest.raises(InputError, match="agreement"):
         run_study(dataset, ["cohort"], name="wrong", quality_limits=["agreement >= 0.5"])
+
+
+def test_a_verdict_counts_however_a_spreadsheet_has_written_it(dataset, run_study):
+    rate(dataset, ("sub-003 ", "NA", "Exclude", "NA"), ("005", "", "EXCLUDE", ""))
+    assert studied(run_study(dataset, ["cohort"])) == set(range(12)) - {3, 5, 8}
+
+
+@pytest.mark.parametrize("who", [("sub-03", "n/a"), ("sub-003", "ses-1")])
+def test_a_verdict_on_nobody_is_refused(dataset, run_study, who):
+    rate(dataset, (*who, "exclude", "tumour"))
+    with pytest.raises(InputError, match=f"{'_'.join(who).removesuffix('_n/a')}, of whom"):
+        run_study(dataset, ["cohort"])
+
+
+def test_a_verdict_on_whom_nothing_is_prepared_does_no_harm(dataset, run_study):
+    people = dataset / "participants.tsv"
+    people.write_text(people.read_text() + "sub-099\tF\t30\n")
+    out = dataset / "derivatives" / "out"
+    (out / "excluded.tsv").write_text(
+        "participant_id\tsession_id\tstage\treason\nsub-098\tses-1\tpreflight\tcut\n"
+    )
+    rate(dataset, ("099", "ses-1", "exclude", "moved"), ("sub-098", "ses-1", "exclude", "cut"))
+    assert studied(run_study(dataset, ["cohort"])) == set(range(12)) - {8}
+
+
+def test_verdicts_that_a_study_names_must_be_there(dataset, run_study, tmp_path):
+    with pytest.raises(InputError, match="Found no .*verdicts.tsv"):
+        run_study(dataset, ["cohort"], ratings=tmp_path / "verdicts.tsv")
+
+
+def test_a_number_of_hundreds_of_digits_costs_its_participant_only(dataset, run_study):
+    path = dataset / "derivatives" / "out" / layout.derivative("quality", "sub-003")
+    path.write_text(json.dumps({"snr": 10**400}))
+    desk = run_study(dataset, ["cohort"])
+    assert studied(desk) == set(range(12)) - {3, 8}
+    assert "sub-003_quality.json" in desk.read("excluded")["reason"][0]
+
+
+def test_verdicts_beside_the_study_count_where_others_prepared_the_maps(dataset, tmp_path):
+    prepared, out = dataset / "derivatives" / "out", tmp_path / "elsewhere"
+    out.mkdir()
+    (out / "ratings.tsv").write_text("participant_id\tverdict\n003\texclude\n")
+    study = Study(voxel_size=5.0, n_folds=2)
+    run = Run(nprocs=1, derivatives=[f"bids_sexclf={prepared}"])
+    desk = base.Desk.at(dataset, out, run, study)
+    base.run_stage(desk, "cohort")
+    assert studied(desk) == set(range(12)) - {3, 8}
+    rate(dataset, ("sub-003", "n/a", "use", "fine"))
+    with pytest.raises(InputError, match="needed one file"):
+        base.run_stage(replace(desk, run=run.model_copy(update={"first": "cohort"})), "cohort")

@@ -141,6 +141,12 @@ def test_one_fold_in_two_spellings_is_one_fold(from_file):
         from_file(pd.concat([table, again]))
 
 
+def test_people_tested_in_two_folds_of_a_repeat_are_named(from_file):
+    folds = pd.concat([parts().assign(repeat=1, fold=fold) for fold in (1, 2)])
+    with pytest.raises(InputError, match="in two folds of a repeat .*sub-00.*Correct the table"):
+        from_file(folds)
+
+
 def test_who_was_left_out_of_the_cohort_may_stand_in_the_file(from_file):
     dealt = from_file(parts(14), excluded=["sub-012", "sub-013"])
     assert len(dealt) == 12
@@ -181,7 +187,7 @@ def test_a_test_part_of_one_sex_is_told_before_training(from_file):
 
 
 def test_a_file_with_a_header_only_is_told(from_file):
-    with pytest.raises(InputError, match="with no rows"):
+    with pytest.raises(InputError, match="a header and no row below it"):
         from_file(parts().iloc[:0])
 
 

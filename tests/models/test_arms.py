@@ -170,7 +170,10 @@ def test_a_run_killed_in_any_step_goes_on_to_the_same_weights(
     assert len(steps) < 6
     assert equal(resumed.module.state_dict(), probed[0].module.state_dict())
     assert resumed.history == probed[0].history
-    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["encoder.safetensors"]
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == [
+        "encoder.safetensors",
+        "encoder.safetensors.sha256",
+    ]
 
 
 def test_hidden_patches_of_unseen_participants_are_foretold_better_after_pretraining(cohort):
@@ -234,6 +237,14 @@ def test_weights_that_know_someone_held_out_are_leakage(outside):
     _outside.check_weights(options, ["sub-2", "sub-3"])
     with pytest.raises(LeakageError, match="1 participants .*sub-7"):
         _outside.check_weights(options, ["sub-2", "sub-7"])
+    path.with_suffix(".json").write_text('{"participants": ["1", "7 "]}')
+    with pytest.raises(LeakageError, match="sub-7"):  # as people write ids
+        _outside.check_weights(options, ["sub-2", "sub-7"])
+    for wrong in ('{"participants": "sub-7"}', '{"participants": [7]}', "[" * 100_000, "3"):
+        path.with_suffix(".json").write_text(wrong)
+        with pytest.raises(InputError, match="does not list participants"):
+            _outside.check_weights(options, ["sub-2"])
+    path.with_suffix(".json").write_text('{"participants": ["sub-1", "sub-7"]}')
 
 
 def test_an_arm_does_not_start_from_weights_that_do_not_say_whom_they_know(outside):

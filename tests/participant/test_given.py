@@ -182,7 +182,7 @@ def test_sessions_runs_and_reconstructions_run_with_shipped_masks(head, plain, p
     made = prepare(bids, {"masks": bids / "derivatives/masks"})
     assert made.path.parent.name == "ses-1"
     assert made.quality["Runs"]["chosen"].endswith("run-2_T1w.nii.gz")
-    assert {"n4", "join", "unite"} <= made.steps and "extract" not in made.steps
+    assert {"n4", "pool", "unite"} <= made.steps and "extract" not in made.steps
     joined = made.image("*_desc-preproc_dwi.nii.gz").shape[3]
     assert joined == 2 * nib.load(head.dwi("nii.gz")).shape[3]
     assert "the sharpest was taken" in made.page()
@@ -198,5 +198,35 @@ def test_a_dry_run_lists_what_is_taken_over(phantom, head, tmp_path):
     command = [sys.executable, "-m", "bids_sexclf.cli", *map(str, command)]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    (line,) = [line for line in ended.stdout.splitlines() if line.startswith("sub-001")]
-    assert f"taken over from fMRIPrep: {BIAS}, " in line
+    block = " ".join(ended.stdout.split("\n\n")[0].split())
+    assert block.startswith("sub-001: to prepare, about ")
+    assert f"taken over from fMRIPrep: {BIAS}, " in block
+
+
+def test_a_slab_and_unknown_sides_are_told_everywhere(head, prepare, tmp_path):
+    bids, anat = layouts.write_people(tmp_path / "bids"), f"{layouts.PERSON}/anat"
+    scan = nib.load(head.t1w)
+    silent = nib.Nifti1Image(np.asarray(scan.dataobj), scan.affine)
+    for code in (silent.set_sform, silent.set_qform):
+        code(None, 0)
+    # The T1w lies beside the session of the diffusion series.
+    (bids / anat).mkdir(parents=True)
+    silent.to_filename(bids / anat / f"{layouts.PERSON}_T1w.nii.gz")
+    series = nib.load(head.dwi("nii.gz"))
+    stem = bids / layouts.PERSON / "ses-1" / "dwi" / f"{layouts.PERSON}_ses-1_dwi"
+    for end in ("bval", "bvec", "json"):
+        layouts.put(head.dwi(end), stem.with_name(f"{stem.name}.{end}"))
+    axis = int(np.argmax(np.abs(series.affine[2, :3])))
+    slab = [slice(None)] * 4
+    slab[axis] = slice(series.shape[axis] // 2, None)
+    series.slicer[tuple(slab)].to_filename(stem.with_name(f"{stem.name}.nii.gz"))
+    made = prepare(bids)
+    assert 0.2 < made.quality["coverage_dwi"] < 0.8 < made.quality["coverage_t1w"] <= 1
+    assert made.quality["orientation_known"] == 0
+    page = made.page()
+    assert "its left and right are unknown" in page and "as ses-1 has none" in page
+    assert "Coverage of the diffusion series" in page
+    masks = sorted(path.name for path in made.out.rglob("*desc-coverage_mask.nii.gz"))
+    assert len(masks) == 2
+    about = json.loads(next(made.out.rglob("*desc-preproc_T1w.json")).read_text())
+    assert about["LeftRight"].startswith("unknown")

@@ -2,11 +2,15 @@
 
 import json
 import re
+import shutil
+import subprocess
 
 import pandas as pd
+import pytest
 
 from bids_sexclf import layout
 from bids_sexclf.participant.index import THUMBNAILS, write_index
+from bids_sexclf.quality import read_ratings
 from bids_sexclf.tables import write_table
 
 HOSTILE = "</script><script>alert(1)</script> <img src=x onerror=alert(1)> $\\alpha_{1$ \u2028 end"
@@ -76,3 +80,16 @@ def test_damaged_files_are_named_and_stop_nothing(tmp_path):
 
 def test_an_empty_output_folder_gives_an_empty_page(tmp_path):
     assert read_data(tmp_path)[1]["rows"] == []
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs node to run the page's script")
+def test_a_comment_with_quotation_marks_is_saved_so_that_it_can_be_read(tmp_path):
+    write_index(tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    function = re.search(r"function cellText.*?\n}\n", page, re.S)[0]
+    comment = '"odd" mask, 5" too low'
+    script = f"{function}process.stdout.write(cellText({json.dumps(comment)}))"
+    cell = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True).stdout
+    path = tmp_path / "ratings.tsv"
+    path.write_text(f"participant_id\tsession_id\tverdict\tcomment\nsub-1\tn/a\tuse\t{cell}\n")
+    assert read_ratings(path) == {("sub-1", None): ("use", comment)}

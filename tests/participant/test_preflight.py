@@ -119,6 +119,19 @@ def flat_t1w(root):
     )
 
 
+def coloured(root):
+    path = root / "sub-1/anat/sub-1_T1w.nii.gz"
+    values = np.zeros((12, 12, 12), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    values["R"] = np.random.default_rng(0).integers(0, 255, values.shape)
+    nib.save(nib.Nifti1Image(values, np.eye(4)), path)
+
+
+def imaginary(root):
+    path = root / "sub-1/anat/sub-1_T1w.nii.gz"
+    values = np.random.default_rng(0).random((12, 12, 12)) * (1 + 1j)
+    nib.save(nib.Nifti1Image(values.astype(np.complex64), np.eye(4)), path)
+
+
 def no_sex(root):
     path = root / "participants.tsv"
     path.write_text(path.read_text().replace("sub-1\tF", "sub-1\tn/a"))
@@ -139,7 +152,9 @@ def two_rows(root):
     [
         (cut, "truncated"),
         (all_zero, "one constant value"),
-        (flat_t1w, "needed 3 dimensions"),
+        (flat_t1w, "holds 3 volumes, needed one"),
+        (coloured, "holds colours (RGB)"),
+        (imaginary, "holds complex numbers, needed their magnitude"),
         (no_sex, "sex is unknown"),
         (no_row, "no row in participants.tsv"),
         (two_rows, "contradict each other in sex"),
@@ -530,16 +545,51 @@ def test_masks_bring_no_participants_of_their_own(dataset, tmp_path):
     assert rows["participant_id"].tolist() == ["sub-1", "sub-2", "sub-3"]
 
 
-def test_runs_on_different_grids_are_told(dataset):
+def ready_note(root, person="sub-1"):
+    indexed = layout.open_dataset(root)
+    ready, excluded = check_dataset(indexed, layout.find_scans(indexed))
+    assert excluded.empty
+    return ready.set_index("participant_id").loc[person, "note"]
+
+
+def test_a_missing_t1w_and_unknown_sides_are_noted(dataset):
+    shutil.rmtree(dataset / "sub-1/anat")
+    path = dataset / "sub-1/dwi/sub-1_dwi.nii.gz"
+    image = nib.load(path)
+    silent = nib.Nifti1Image(np.asarray(image.dataobj), image.affine)
+    silent.set_sform(None, 0)
+    silent.set_qform(None, 0)
+    silent.to_filename(path)
+    note = ready_note(dataset)
+    assert "no T1w in any session" in note
+    assert "sub-1_dwi.nii.gz tells no orientation" in note
+
+
+def test_an_empty_row_tells_why_its_scans_were_left(dataset):
+    shutil.rmtree(dataset / "sub-1/dwi")
+    anat = dataset / "sub-1/anat"
+    (anat / "sub-1_T1w.nii.gz").rename(anat / "sub-1_part-phase_T1w.nii.gz")
+    reason = check(dataset)[1]["sub-1"]
+    assert "needed one of them (without sub-1_part-phase" in reason
+
+
+def test_runs_on_one_grid_are_pooled_and_others_are_told(dataset):
     stem = dataset / "sub-1/dwi/sub-1_run-2_dwi"
     for end in (".bval", ".bvec"):
         shutil.copy(dataset / f"sub-1/dwi/sub-1_dwi{end}", stem.with_suffix(end))
     array = np.random.default_rng(7).random((11, 10, 10, 9))
     save(array, np.eye(4), stem.with_suffix(".nii.gz"))
-    reason = note_of(dataset)
-    assert "sub-1_run-2_dwi.nii.gz lies on another grid" in reason and "--dwi-runs first" in reason
+
+    def taken():
+        indexed = layout.open_dataset(dataset)
+        ready, _ = check_dataset(indexed, layout.find_scans(indexed, ["sub-1"]))
+        return len(layout.paths(ready["dwi"][0])), ready["note"][0]
+
+    count, note = taken()
+    assert count == 1 and "without sub-1_run-2_dwi.nii.gz (another grid" in note
     save(array[:10], np.eye(4), stem.with_suffix(".nii.gz"))
-    assert check(dataset)[1] == {}
+    count, note = taken()
+    assert count == 2 and "pooled sub-1_dwi.nii.gz, sub-1_run-2_dwi.nii.gz" in note
 
 
 def test_an_own_transform_is_whole_by_the_same_rule(tmp_path):

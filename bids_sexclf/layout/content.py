@@ -1,0 +1,227 @@
+"""Judge scans of one kind by what they measure: from their headers and sidecars alone.
+
+A phase image is no scan of a brain, a slab measures half of it, and thick slices measure little
+along one axis. A plain name says nothing of this.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bids_sexclf.layout.entities import ENTITIES, parse_name
+
+LEAST_EXTENT_MM = 120.0
+"""A field of view that is shorter along some axis cannot hold the brain of an adult, mm."""
+
+LIKE_SIZES = 1.25
+"""Scans are equally fine if their largest voxel edges differ by no more than this factor."""
+
+PARTS = {"phase": "phase", "real": "real", "imag": "imaginary"}
+"""Label of the entity ``part`` to the part of a complex image that is no magnitude."""
+
+IMAGE_TYPES = {
+    "P": "phase",
+    "PHASE": "phase",
+    "PHASE MAP": "phase",
+    "R": "real",
+    "REAL": "real",
+    "I": "imaginary",
+    "IMAGINARY": "imaginary",
+}
+"""Entry of the sidecar's ImageType to the part of a complex image; magnitudes have ``M``."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the header of a T1w tells.
+
+    Attributes
+    ----------
+    usable : bool
+        One volume with one real number for each voxel.
+    whole : bool
+        The field of view can hold a brain.
+    edge : float
+        Largest voxel edge, mm.
+    words : str
+        What is measured, in a few words.
+    """
+
+    usable: bool
+    whole: bool
+    edge: float
+    words: str
+
+
+def read_content(path):
+    """Read what a T1w measures from its header.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Content or None
+        None where the header cannot be read; other checks say why.
+    """
+    import nibabel as nib
+
+    try:
+        image = nib.load(path)
+        shape, dtype = tuple(image.shape), image.get_data_dtype()
+        zooms = np.asarray(image.header.get_zooms()[:3], float)
+    except Exception:  # nibabel raises many kinds on a damaged header
+        return None
+    if dtype.names or dtype.kind == "c":
+        words = "colours" if dtype.names else "complex numbers"
+        return Content(False, False, float("inf"), words)
+    if len(shape) < 3 or int(np.prod(shape[3:])) != 1:
+        return Content(False, False, float("inf"), f"shape {shape}")
+    extent, edge = shape[:3] * zooms, float(zooms.max())
+    whole = bool(extent.min() >= LEAST_EXTENT_MM)
+    words = f"voxels of {' x '.join(f'{zoom:.3g}' for zoom in zooms)} mm"
+    if not whole:
+        words = f"{extent.min():.0f} mm in all along one axis, {words}"
+    return Content(True, whole, edge, words)
+
+
+def find_part(path, metadata):
+    """Say which part of a complex image a scan is.
+
+    Parameters
+    ----------
+    path : path-like
+    metadata : dict
+        Its sidecar.
+
+    Returns
+    -------
+    str or None
+        ``phase``, ``real`` or ``imaginary``; None for a magnitude.
+
+    Examples
+    --------
+    >>> find_part("sub-1_part-phase_dwi.nii.gz", {}), find_part("sub-1_part-mag_dwi.nii.gz", {})
+    ('phase', None)
+    >>> find_part("sub-1_T1w.nii.gz", {"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]})
+    'phase'
+    """
+    part = parse_name(path)[0].get("part")
+    if part is not None:
+        return PARTS.get(part.lower())
+    types = metadata.get("ImageType")
+    entries = types if isinstance(types, list) else [types]
+    entries = [entry.upper() for entry in entries if isinstance(entry, str)]
+    if {"M", "MAGNITUDE"} & set(entries):
+        return None
+    return next((IMAGE_TYPES[entry] for entry in entries if entry in IMAGE_TYPES), None)
+
+
+def keep_magnitudes(dataset, scans):
+    """Leave out phase, real and imaginary images.
+
+    Parameters
+    ----------
+    dataset : bids.BIDSLayout or PlainFolder
+    scans : iterable of path-like
+
+    Returns
+    -------
+    list
+        The others.
+    list of str
+        What was left out, in words.
+    """
+    kept, notes = [], []
+    for path in scans:
+        part = find_part(path, dataset.get_metadata(str(path)))
+        if part is None:
+            kept.append(path)
+        else:
+            notes.append(f"without {Path(path).name} ({part}, not magnitude)")
+    return kept, notes
+
+
+def find_partial(groups, contents):
+    """Find runs that do not hold the whole head, beside a run of the same name that does.
+
+    Parameters
+    ----------
+    groups : list of list of path-like
+        The runs of each name.
+    contents : dict of path-like to Content or None
+
+    Returns
+    -------
+    list of path-like
+        Runs whose headers cannot be read are not among them: other checks refuse them.
+    """
+    partial = []
+    for runs in groups:
+        seen = [(path, contents.get(path)) for path in runs]
+        if any(content and content.whole for _, content in seen):
+            partial += [path for path, content in seen if content and not content.whole]
+    return partial
+
+
+def choose_content(groups, contents):
+    """Choose among scans of several names the one that measures most.
+
+    One volume of real numbers comes first, then a field of view that holds the brain, then small
+    voxels along every axis, then the order given. The first scan of each group stands for it. One
+    whose header cannot be read counts as good: other checks then say what is wrong with it.
+
+    Parameters
+    ----------
+    groups : list of list of path-like
+        Scans of one name, in order; the plainest name first.
+    contents : dict of path-like to Content or None
+
+    Returns
+    -------
+    int
+        Position of the group.
+    """
+    seen = [contents.get(runs[0]) for runs in groups]
+    ranks = [(c.usable, c.whole) if c else (True, True) for c in seen]
+    best = [index for index, rank in enumerate(ranks) if rank == max(ranks)]
+    smallest = min((seen[index].edge for index in best if seen[index]), default=0.0)
+    return next(
+        index for index in best if not seen[index] or seen[index].edge <= LIKE_SIZES * smallest
+    )
+
+
+def tell_way(kind, path, chosen):
+    """Say how to take a scan in place of those that were chosen.
+
+    Parameters
+    ----------
+    kind : {"t1w", "dwi"}
+    path : path-like
+        Of a scan that was not chosen.
+    chosen : list of path-like
+
+    Returns
+    -------
+    str
+        Empty where no entity of the name tells it from the others.
+
+    Examples
+    --------
+    >>> tell_way("t1w", "sub-1_acq-2D_T1w.nii.gz", ["sub-1_T1w.nii.gz"])
+    'to take it: --bids-filter-file with {"t1w": {"acquisition": "2D"}}'
+    >>> tell_way("t1w", "sub-1_T1w.nii.gz", ["sub-1_acq-2D_T1w.nii.gz"])
+    'to take it: --bids-filter-file with {"t1w": {"acquisition": null}}'
+    """
+    long = {short: name for name, short in ENTITIES.items()}
+    entities, others = parse_name(path)[0], [parse_name(other)[0] for other in chosen]
+    for entity in dict.fromkeys([*entities, *(others[0] if others else ())]):
+        value = entities.get(entity)
+        if entity not in ("sub", "ses", "part") and all(o.get(entity) != value for o in others):
+            value = int(value) if entity == "run" and (value or "").isdigit() else value
+            wanted = json.dumps({kind: {long.get(entity, entity): value}})
+            return f"to take it: --bids-filter-file with {wanted}"
+    return ""
