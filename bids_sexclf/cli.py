@@ -230,9 +230,9 @@ def main(argv=None):
         0 when all is done, 3 when participants were left out, 64 and above when refused, 70 for a
         fault of the program, 130 and above when stopped.
     """
+    open_streams()
     arguments = vars(build_parser().parse_args(argv))
     os.environ["NIPYPE_NO_ET"] = "1"  # no version ping
-    open_streams()
     try:
         with stoppable():
             code = _run(arguments)

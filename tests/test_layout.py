@@ -242,6 +242,34 @@ def test_filters_that_would_drop_everybody_are_refused(tmp_path, content, words)
         layout.read_filters(path)
 
 
+def test_a_filter_never_gives_one_the_scan_of_another(tmp_path):
+    """A filter chose the participant too: everybody had the T1w of sub-1, and of ses-a."""
+    names = [f"sub-{i}/ses-{s}/anat/sub-{i}_ses-{s}_T1w.nii.gz" for i in "12" for s in "ab"]
+    dataset = layout.open_dataset(touch(tmp_path, *names))
+    for chosen in ({"subject": "1"}, {"session": "a"}):
+        rows = layout.find_scans(dataset, filters={"t1w": chosen})
+        assert len(rows) == 4 and rows["t1w"].notna().sum() == 2
+        for row in rows[rows["t1w"].notna()].to_dict("records"):
+            assert f"{row['participant_id']}_{row['session_id']}_" in row["t1w"]
+
+
+def test_the_index_is_asked_as_often_for_many_as_for_few(tmp_path, monkeypatch):
+    """A thousand participants took a minute, each of them a walk through all files."""
+    asked = []
+    for count in (2, 6):
+        names = (f"sub-{i}/dwi/sub-{i}_dwi.{end}" for i in range(count)
+                 for end in ("nii.gz", "bval", "bvec"))  # fmt: skip
+        folder = make_dataset(tmp_path / str(count))
+        dataset = layout.open_dataset(touch(folder, *names))
+        get, calls = dataset.get, []
+        monkeypatch.setattr(
+            dataset, "get", lambda *a, g=get, c=calls, **k: c.append(k) or g(*a, **k)
+        )
+        assert layout.find_scans(dataset)["bvec"].notna().all()
+        asked.append(len(calls))
+    assert asked[0] == asked[1]
+
+
 def test_what_has_no_end_is_not_read(tmp_path):
     with pytest.raises(InputError, match="it is a pipe or a device"):
         layout.read_filters("/dev/zero")

@@ -1,5 +1,6 @@
 """Find what there is to prepare in a BIDS dataset (pybids)."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -14,6 +15,7 @@ from bids_sexclf.layout.content import (
 )
 from bids_sexclf.layout.entities import ENTITIES, label, parse_name
 from bids_sexclf.layout.filters import check_filters
+from bids_sexclf.layout.listing import find_gradients, list_once
 from bids_sexclf.layout.pooling import B0_THRESHOLD, choose_series
 
 SEVERAL = ";"
@@ -116,7 +118,11 @@ def find_scans(
 
 def _participants(dataset, others):
     """Give every participant's sessions, in the dataset and in what others have prepared."""
-    held = {name: set(dataset.get_sessions(subject=name)) for name in dataset.get_subjects()}
+    from bids.layout import Query
+
+    held = {name: set() for name in dataset.get_subjects()}
+    for file in dataset.get(session=Query.REQUIRED, subject=Query.REQUIRED):
+        held[file.entities["subject"]].add(file.entities["session"])
     for participant, sessions in getattr(dataset, "folders", {}).items():
         held.setdefault(participant, set()).update(sessions)
     for participant, session in others:
@@ -185,7 +191,7 @@ def _borrow_t1w(dataset, row, sessions, filters, first):
 
 def _list_known(labels):
     if not labels:
-        return "no such flag, since there is none"
+        return "no label, as none exists"
     more = " …" if len(labels) > 8 else ""
     return f"some of the {len(labels)} that exist ({', '.join(labels[:8])}{more})"
 
@@ -211,8 +217,7 @@ def _row(dataset, participant, session, filters, first, b0_threshold):
         if every:
             notes.append(f"the filter of --bids-filter-file leaves none of {len(every)} {suffix}")
     for extension in ("bval", "bvec"):
-        beside = [dataset.get_nearest(path, extension=f".{extension}", suffix="dwi")
-                  for path in found["dwi"]]  # fmt: skip
+        beside = [find_gradients(dataset, path, extension) for path in found["dwi"]]
         found[extension] = beside if all(beside) else []
     cells = {
         kind: SEVERAL.join(os.path.relpath(path, dataset.root) for path in whole) or None
@@ -229,14 +234,11 @@ def _row(dataset, participant, session, filters, first, b0_threshold):
 
 def _scans(dataset, participant, session, suffix, filters):
     """List the scans of one kind that the filter lets pass."""
-    query = {"suffix": suffix, "extension": [".nii.gz", ".nii"], "subject": participant}
-    if session is NO_SESSION:
-        from bids.layout import Query
-
-        query["session"] = Query.NONE
-    elif session:
-        query["session"] = session
-    return [scan.path for scan in dataset.get(**(query | filters), invalid_filters="allow")]
+    key = json.dumps([suffix, filters], sort_keys=True)
+    query = {"suffix": suffix, "extension": [".nii.gz", ".nii"]} | filters
+    scans = list_once(dataset, key, query).get(participant, [])
+    wanted = None if session is NO_SESSION else session
+    return [path for own, path in scans if session is None or own == wanted]
 
 
 def _together(filters):

@@ -17,6 +17,7 @@ import numpy as np
 from bids_sexclf.errors import InputError
 from bids_sexclf.layout.dataset import bad_sidecars_of
 from bids_sexclf.layout.entities import ENTITIES, parse_name
+from bids_sexclf.layout.listing import find_gradients
 from bids_sexclf.layout.sidecars import OF_SERIES, check_sidecar
 
 ECHO_TOLERANCE_S = 5e-4
@@ -222,7 +223,7 @@ def _read_grid(path):
 def _read_gradients(dataset, path):
     """Return b-values, b-vectors, and why there are none."""
     none = np.empty(0), np.empty((0, 3))
-    files = [dataset.get_nearest(path, extension=end, suffix="dwi") for end in (".bval", ".bvec")]
+    files = [find_gradients(dataset, path, end) for end in ("bval", "bvec")]
     missing = [end for end, file in zip(("bval", "bvec"), files, strict=True) if not file]
     if missing:
         return *none, f"has no {' and no '.join(missing)} file"

@@ -5,7 +5,7 @@ import dataclasses
 import sys
 
 from bids_sexclf import __version__
-from bids_sexclf.ending import end_with
+from bids_sexclf.ending import end_with, open_streams
 from bids_sexclf.errors import USAGE
 from bids_sexclf.phantom.options import PhantomOptions
 from bids_sexclf.stopping import stoppable
@@ -66,6 +66,7 @@ def main(argv=None):
     int
         Exit code: 0, or that of the refusal.
     """
+    open_streams()
     parser = make_parser()
     values = vars(parser.parse_args(argv))
     out, nprocs = values.pop("out"), values.pop("nprocs")

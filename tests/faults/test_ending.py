@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 
 import pytest
 from attacks import people, processes
@@ -14,6 +15,14 @@ from bids_sexclf.crashes import describe
 from bids_sexclf.disk import whole
 from bids_sexclf.errors import NO_MEMORY, OUR_FAULT, SYSTEM, InputError
 from bids_sexclf.faults import explain, name_file
+
+
+def test_outputs_that_were_closed_are_no_fault(monkeypatch, tmp_path):
+    """As with ``>&- 2>&-``: Python then has None in their place, and libraries fail."""
+    monkeypatch.setattr(cli, "_group", lambda *args, **kwargs: print("done") or 0)
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert cli.main([str(tmp_path / "bids"), str(tmp_path / "out"), "group"]) == 0
 
 
 @pytest.fixture

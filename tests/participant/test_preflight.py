@@ -632,3 +632,14 @@ def test_a_header_in_another_case_changes_no_id(dataset):
         '{"Age": {"Units": "months"}, "sex": {"Levels": {"1": "male", "2": "female"}}}'
     )
     assert check(dataset) == ({"sub-1", "sub-2", "sub-3"}, {})
+
+
+def test_who_loses_only_the_diffusion_data_is_named(monkeypatch):
+    from bids_sexclf.participant import plan as planning
+    from bids_sexclf.participant.finished import NEVER_BEGUN
+
+    monkeypatch.setattr(planning, "judge", lambda *_: NEVER_BEGUN)
+    who = {"participant_id": "sub-1", "session_id": None}
+    words = "prepared without its diffusion data: sub-1_dwi.nii.gz has 1 as its largest b-value"
+    rows = [who | {"note": f"1 of 2 runs; {words}"}, who | {"note": None}]
+    assert planning._sort(rows, None, {}, [], None).partial == [who | {"reason": words}]
