@@ -10,7 +10,7 @@ from typing import Literal, get_args, get_origin
 
 from bids_sexclf import __version__
 from bids_sexclf.disk import lies_in, temporary_files
-from bids_sexclf.ending import end_with
+from bids_sexclf.ending import end_with, open_streams
 from bids_sexclf.errors import PARTIAL, USAGE, InputError, suggest
 from bids_sexclf.settings import (
     People,
@@ -232,6 +232,7 @@ def main(argv=None):
     """
     arguments = vars(build_parser().parse_args(argv))
     os.environ["NIPYPE_NO_ET"] = "1"  # no version ping
+    open_streams()
     try:
         with stoppable():
             code = _run(arguments)
@@ -272,7 +273,9 @@ def _participant(bids_dir, out, run, preparation, study):
             raise refuse_all(planned.excluded, run)
         return PARTIAL if planned.excluded else 0
     _tell("left out", planned.excluded)
-    _tell("made again", planned.again)
+    _tell("warning:", planned.partial)
+    if not run.reports_only:
+        _tell("made again", planned.again)
     if planned.empty:
         print(tell_empty(planned.empty), file=sys.stderr)
     print(
@@ -285,7 +288,7 @@ def _participant(bids_dir, out, run, preparation, study):
     if run.reports_only:
         print(f"{level.rewrite_reports(out, planned, preparation, _warn)} reports written")
         return PARTIAL if planned.excluded else 0
-    with Bar("preparing", "step") as bar:
+    with Bar("preparing", "step", rate=False) as bar:
         excluded = level.execute(bids_dir, out, run, preparation, planned, bar.update, _warn)
     _tell("failed", excluded[len(planned.excluded) :])
     done = len(planned.ready) + len(planned.finished) + len(planned.excluded) - len(excluded)
@@ -386,25 +389,34 @@ def _tell(what, rows, most=None):
         print(f"{what} {who}: {clean(reason, 1000)}", file=sys.stderr)
 
 
+PLAIN = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}s [{elapsed}{postfix}]"
+"""Shape of a progress line whose notes tell the time left."""
+
+
 class Bar:
     """A progress line with the time left, made when the first step is told.
 
     Parameters
     ----------
     title, unit : str
+    rate : bool
+        Foretell the time left by the steps that are over. Without it the notes tell it, for steps
+        that take unlike times.
     """
 
-    def __init__(self, title, unit):
-        self.title, self.unit, self.bar = title, unit, None
+    def __init__(self, title, unit, rate=True):
+        self.title, self.unit, self.rate, self.bar = title, unit, rate, None
 
     def update(self, done, total, note=None):
         """Tell that `done` of `total` steps are over."""
         from tqdm import tqdm
 
         if self.bar is None:
+            shape = {} if self.rate else {"bar_format": PLAIN}
             self.bar = tqdm(
-                total=total, desc=self.title, unit=self.unit, mininterval=1, dynamic_ncols=True
-            )
+                total=total, desc=self.title, unit=self.unit, mininterval=1, dynamic_ncols=True,
+                **shape,
+            )  # fmt: skip
         self.bar.total = total  # how much there is to do may become known on the way
         self.bar.update(done - self.bar.n)
         if isinstance(note, str):

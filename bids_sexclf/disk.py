@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,43 @@ def write_json(content, path):
     """
     with whole(path) as part:
         part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_object(path):
+    """Read a JSON object; an empty one where the file is missing or damaged."""
+    try:
+        content = json.loads(Path(path).read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read_small(path, largest=2**30):
+    """Return the bytes of a file that should be small, such as a table or a list of choices.
+
+    Parameters
+    ----------
+    path : path-like
+    largest : int
+        Bytes.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is a pipe or a device, which may have no end, or holds more than `largest` bytes.
+    """
+    about = os.stat(path)
+    if not (stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode)):
+        raise ValueError("it is a pipe or a device, and no ordinary file")
+    if about.st_size > largest:
+        raise ValueError(f"it has more than {largest:_} bytes".replace("_", " "))
+    return Path(path).read_bytes()
 
 
 def digest_file(path):

@@ -44,6 +44,13 @@ def end_with(fault, arguments, out, verbose=0, program="bids-sexclf"):
     return told.exit_code
 
 
+def open_streams():
+    """Put nothing in place of an output that was closed, as daemons and cron may start us."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+
+
 def _explain_stop(fault):
     if not isinstance(fault, KeyboardInterrupt):
         return None

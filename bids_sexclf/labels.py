@@ -6,6 +6,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from bids_sexclf.cells import WRITTEN_UNKNOWN
+from bids_sexclf.disk import read_small
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.tables import read_tsv
 
@@ -86,16 +88,17 @@ def _whole_number(path, text):
 
 def _read_text(path):
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise _refusal(path, "of more than 10 MB")
-        return path.read_bytes()
+        return read_small(path, LARGEST_FILE)
+    except ValueError as fault:
+        raise _refusal(path, f"that cannot be read ({fault})") from fault
     except OSError as fault:
         raise _refusal(path, f"that cannot be read ({fault.strerror})") from fault
 
 
 def _read_table(path):
     """Read a TSV whose header may be spelt in capitals or with blanks."""
-    table = read_tsv(path, text=(*COLUMNS, "hemisphere"))
+    # A region may be called NA (nucleus accumbens).
+    table = read_tsv(path, text=(*COLUMNS, "hemisphere"), unknown=WRITTEN_UNKNOWN)
     table.columns = [str(name).strip().lower() for name in table.columns]
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:

@@ -58,20 +58,43 @@ def read_quality(out, names=None):
     damaged : dict of tuple to str
         (participant_id, session_id) to what is wrong with its file.
     """
+    files = {
+        (found["participant_id"], found["session_id"]): Path(out, found["path"])
+        for found in layout.find_derivatives(out, "quality")
+    }
+    return tabulate(files, names)
+
+
+def tabulate(contents, names=None):
+    """Return a table of the quality numbers of participant-sessions.
+
+    Parameters
+    ----------
+    contents : dict of tuple to path-like or dict
+        (participant_id, session_id) to a quality file, or to what it holds.
+    names : iterable of str, optional
+        As for `read_quality`.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+    damaged : dict of tuple to str
+        As of `read_quality`.
+    """
     import pandas as pd
 
     about = schema("cohort") | schema("quality")
     entries = {name: about[name] for name in (numbers() if names is None else names)}
     rows, damaged = [], {}
-    for found in layout.find_derivatives(out, "quality"):
-        key = (found["participant_id"], found["session_id"])
+    for key, content in contents.items():
         try:
-            rows.append([*key, *_read_numbers(Path(out, found["path"]), entries)])
+            rows.append([*key, *_read_numbers(content, entries)])
         except (OSError, ValueError, OverflowError, RecursionError) as fault:
+            what = "Its quality numbers" if isinstance(content, dict) else Path(content).name
             reason = " ".join(str(fault).split())[:200]
             damaged[key] = (
-                f"{found['path']} cannot be used ({reason}), needed the file that the participant "
-                "level wrote; run the participant level again"
+                f"{what} cannot be used ({reason}), needed what the participant level wrote; run "
+                "the participant level again"
             )
     table = pd.DataFrame(rows, columns=[*KEYS, *entries])
     table = table.astype(dict.fromkeys(KEYS, object) | dict.fromkeys(entries, float))
@@ -79,9 +102,10 @@ def read_quality(out, names=None):
     return table, damaged
 
 
-def _read_numbers(path, entries):
-    """Read one file, and refuse what its data dictionary does not allow."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+def _read_numbers(content, entries):
+    """Read one file, or what it holds, and refuse what its data dictionary does not allow."""
+    if not isinstance(content, dict):
+        content = json.loads(content.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise ValueError("it holds no names and numbers")
     values = [_check_number(name, content.get(name), entry) for name, entry in entries.items()]
@@ -315,6 +339,40 @@ def judge(table, limits, ratings=None, outliers=None):
         verdicts.reasons.append(reason)
         verdicts.flags.append("; ".join(flags) or None)
     return verdicts
+
+
+def state_of(gate, flags):
+    """Return what a page calls a participant-session: its gate, or ``odd``.
+
+    Parameters
+    ----------
+    gate : str
+        As of `Verdicts`.
+    flags : str or None
+        What stands out.
+    """
+    return "odd" if gate == "passed" and flags else gate
+
+
+def mark(value, limits, odd):
+    """Say how a page colours a number.
+
+    Parameters
+    ----------
+    value : float
+        Not a number where it is unknown.
+    limits : (float, float)
+    odd : bool
+        It stands out from the others.
+
+    Returns
+    -------
+    {"broken", "odd", ""}
+        ``broken`` lies beyond the limits.
+    """
+    if value != value:
+        return ""
+    return "broken" if not limits[0] <= value <= limits[1] else "odd" if odd else ""
 
 
 def _beyond(row, limits):

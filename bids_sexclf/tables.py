@@ -28,7 +28,7 @@ from bids_sexclf.cells import (
     strip,
     to_numbers,
 )
-from bids_sexclf.disk import whole, write_json
+from bids_sexclf.disk import read_small, whole, write_json
 from bids_sexclf.errors import InputError
 
 IDENTIFIERS = {
@@ -114,9 +114,11 @@ def read_text(path):
         If the file cannot be read, or is no UTF-8 text.
     """
     try:
-        content = Path(path).read_bytes()
+        content = read_small(path)
         if content.startswith(b"PK\x03\x04"):
             raise ValueError("it is an Excel workbook or another archive")
+        if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise ValueError("it is UTF-16; 'iconv -f utf-16 -t utf-8' makes it UTF-8")
         text = content.decode("utf-8-sig")
         if "\0" in text:
             raise ValueError("it holds NUL bytes: it is damaged, or no UTF-8")
@@ -124,7 +126,7 @@ def read_text(path):
         line = content.count(b"\n", 0, fault.start) + 1
         raise InputError(
             f"Found {path}, which cannot be read as a table: byte {fault.start} in line {line} is "
-            "no UTF-8 (Excel writes Latin-1 or UTF-16); needed UTF-8 text. Save it again as UTF-8, "
+            "no UTF-8 (Excel writes Latin-1); needed UTF-8 text. Save it again as UTF-8, "
             "for example by 'iconv -f latin1 -t utf-8'."
         ) from fault
     except (OSError, ValueError) as fault:
@@ -172,6 +174,7 @@ def read_tsv(path, text=(), unknown=UNKNOWN, spell=True):
     separator = _separator(path, content)
     try:
         header, body = _split_header(content, separator)
+        _check_tabs(header, separator)
         names = _name_columns(header, (*IDENTIFIERS, *text))
         texts = [name for name in names if name in {*IDENTIFIERS, *text}]
         frame = pd.read_csv(
@@ -212,6 +215,13 @@ def _separator(path, content):
         return "\t"
     header = content.partition("\n")[0]
     return ";" if ";" in header and "," not in header else ","
+
+
+def _check_tabs(header, separator):
+    """Refuse a TSV whose cells are separated as in CSV: it would be one column."""
+    other = next((sign for sign in ",;" if header[0].count(sign) > 0), None)
+    if separator == "\t" and len(header) == 1 and other:
+        raise ValueError(f"its cells are separated by {other!r}, and not by tabs")
 
 
 def _split_header(content, separator):

@@ -27,7 +27,7 @@ def test_a_file_is_the_same_without_being_read(scan, monkeypatch):
     def refuse(path):
         raise AssertionError
 
-    monkeypatch.setattr(fingerprints, "_digest", refuse)
+    monkeypatch.setattr(fingerprints, "digest_file", refuse)
     assert is_same(scan, known)
     scan.write_bytes(b"three")
     assert not is_same(scan, known)

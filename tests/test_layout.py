@@ -5,6 +5,7 @@ import pytest
 from bids_sexclf import layout
 from bids_sexclf.errors import InputError
 from bids_sexclf.people import read_participants
+from bids_sexclf.tables import read_tsv
 
 PARTICIPANTS = "participant_id\tsex\tage\n"
 
@@ -108,6 +109,42 @@ def test_a_filter_chooses_and_an_unknown_participant_is_named(tmp_path):
         layout.find_scans(dataset, ["9"])
 
 
+@pytest.mark.parametrize("above", ["sub-9", "ses-9", "run-2_acq-x", "a (b)+[c]/dwi"])
+def test_the_path_to_a_dataset_names_nobody(tmp_path, above):
+    """pybids reads entities from the whole path: all scans were of sub-9, or of session 9."""
+    folder = make_dataset(tmp_path / above / "bids", "1", "2")
+    for kept in (None, tmp_path / "index", tmp_path / "index"):
+        dataset = layout.open_dataset(folder, database_dir=kept)
+        rows = layout.find_scans(dataset, filters={"t1w": {"datatype": "anat", "run": None}})
+        assert rows["participant_id"].tolist() == ["sub-1", "sub-2"]
+        assert rows["session_id"].tolist() == [None, None] and rows["t1w"].notna().all()
+
+
+def test_links_that_lead_in_circles_end(tmp_path):
+    folder = make_dataset(tmp_path, "1", "2")
+    for name in ("1", "2"):
+        (folder / f"sub-{name}" / "up").symlink_to("..")
+        (folder / f"sub-{name}" / "other").symlink_to(f"../sub-{3 - int(name)}")
+    assert layout.open_dataset(folder).get_subjects() == ["1", "2"]
+
+
+def test_who_has_a_folder_without_a_valid_name_in_it_does_not_vanish(tmp_path):
+    """An empty folder (not fetched), one whose files have another label, an empty session."""
+    folder = touch(
+        make_dataset(tmp_path, "1"),
+        "sub-02/anat/sub-2_T1w.nii.gz",
+        "sub-4/ses-a/anat/sub-4_ses-a_T1w.nii.gz",
+    )
+    (folder / "sub-3").mkdir()
+    (folder / "sub-4" / "ses-b").mkdir()
+    rows = layout.find_scans(layout.open_dataset(folder))
+    who = list(zip(rows["participant_id"], rows["session_id"], strict=True))
+    assert who == [
+        ("sub-02", None), ("sub-1", None), ("sub-3", None), ("sub-4", "ses-a"), ("sub-4", "ses-b"),
+    ]  # fmt: skip
+    assert rows["t1w"].notna().tolist() == [False, True, False, True, False]
+
+
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path):
     with pytest.raises(InputError, match="no BIDS dataset"):
         layout.open_dataset(tmp_path)
@@ -145,19 +182,6 @@ def test_runs_belong_together_and_other_names_do_not(tmp_path):
     assert "2 of 2 runs" in row["note"] and "plainest of 2" in row["note"]
     row = layout.find_scans(dataset, first=("t1w", "dwi")).to_dict("records")[0]
     assert row["t1w"].endswith("run-2_T1w.nii.gz") and row["dwi"].endswith("run-1_dwi.nii.gz")
-
-
-def test_runs_of_another_phase_encoding_are_not_joined(tmp_path):
-    names = [
-        f"sub-1/dwi/sub-1_run-{run}_dwi.{end}" for run in (1, 2, 3) for end in ("nii.gz", "json")
-    ]
-    folder = touch(tmp_path, *names)
-    for run, axis in ((1, "j"), (2, "j-"), (3, "j")):
-        path = folder / f"sub-1/dwi/sub-1_run-{run}_dwi.json"
-        path.write_text(json.dumps({"PhaseEncodingDirection": axis}))
-    row = layout.find_scans(layout.open_dataset(folder)).to_dict("records")[0]
-    assert [path[-12] for path in layout.paths(row["dwi"])] == ["1", "3"]
-    assert "without sub-1_run-2_dwi.nii.gz" in row["note"]
 
 
 def test_a_filter_with_several_labels_joins_them(tmp_path):
@@ -216,6 +240,13 @@ def test_filters_that_would_drop_everybody_are_refused(tmp_path, content, words)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=words):
         layout.read_filters(path)
+
+
+def test_what_has_no_end_is_not_read(tmp_path):
+    with pytest.raises(InputError, match="it is a pipe or a device"):
+        layout.read_filters("/dev/zero")
+    with pytest.raises(InputError, match="it is a pipe or a device"):
+        read_tsv("/dev/zero")
 
 
 def test_a_filter_that_drops_a_scan_says_so(tmp_path):

@@ -227,3 +227,17 @@ def test_a_spoiled_table_is_refused_or_holds_the_numbers_that_it_shows(tmp_path)
         for name in table.select_dtypes("number"):
             assert set(table[name].dropna()) <= shown, content[:500]
     assert 100 < refused < 350
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"participant_id;sex;age\n1;F;20\n", "cells are separated by ';', and not by tabs"),
+        (b"participant_id,sex,age\n1,F,20\n", "cells are separated by ',', and not by tabs"),
+        ("participant_id\tsex\n1\tF\n".encode("utf-16"), "it is UTF-16; 'iconv -f utf-16"),
+    ],
+)
+def test_a_table_of_another_kind_is_told_by_its_kind(tmp_path, content, words):
+    (tmp_path / "participants.tsv").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        tables.read_tsv(tmp_path / "participants.tsv")

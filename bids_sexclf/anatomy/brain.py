@@ -199,12 +199,21 @@ GAP = 4.0
 """Half the width, mm, of gaps in the brain's outline that are closed."""
 
 
+DARK = 0.35
+"""Share of the brain's signal nearby below which a voxel at the rim of a b0 mask is bone or air."""
+
+PEEL = 6.0
+"""Depth, mm, to which such voxels are taken from the rim: deeper ones are signal that is lost."""
+
+
 def b0_mask(b0, voxel_size):
     """Mask the brain on a diffusion scan's mean b0.
 
     The signal is divided by its own smooth trend (50 mm), since head coils leave the deep brain
     dark; then Otsu's threshold on the median-filtered volume (dipy's ``median_otsu``), and the
-    largest part that stays whole when thin bridges, as to the eyes, are cut.
+    largest part that stays whole when thin bridges, as to the eyes, are cut. What is as dark as
+    bone at its rim is then taken away: the median filter rounds off the vertex, and beyond the
+    last slice sees only the wider ones below it.
 
     Parameters
     ----------
@@ -239,7 +248,23 @@ def b0_mask(b0, voxel_size):
             "Found a mean b0 in which no brain stands out, needed signal well above the "
             "background. Look at the b0 volumes, and at which volumes the b-values call b0."
         )
-    return _cut_bridges(mask.astype(bool), voxel_size)
+    whole = _cut_bridges(mask.astype(bool), voxel_size)
+    return _cut_bridges(_peel(whole, b0, voxel_size), voxel_size)
+
+
+def _peel(mask, b0, voxel_size):
+    """Take from the rim of a mask what is dark as bone and hangs together with the outside."""
+    from scipy import ndimage
+
+    width = 10.0 / np.asarray(voxel_size)
+    near = np.maximum(ndimage.gaussian_filter(mask.astype(float), width), 1e-3)
+    nearby = ndimage.gaussian_filter(np.where(mask, b0, 0), width) / near
+    # Where the field of view ends, the brain may go on: that side is no rim.
+    room = int(np.ceil(PEEL / min(voxel_size))) + 1
+    padded = np.pad(mask, room, mode="edge")
+    depth = ndimage.distance_transform_edt(padded, sampling=voxel_size)[(slice(room, -room),) * 3]
+    dark = mask & (b0 < DARK * nearby) & (depth <= PEEL + 1e-6)
+    return mask & ~ndimage.binary_propagation(~mask, mask=~mask | dark)
 
 
 def _cut_bridges(mask, voxel_size):

@@ -18,19 +18,30 @@ from bids_sexclf.diffusion.tensor import (
 
 
 @alone
-def fit_tensor(dwi, bvals, bvecs, mask=None, *, b0_threshold=50, counts=False, n_threads=1):
+def fit_tensor(
+    dwi,
+    bvals,
+    bvecs,
+    mask=None,
+    *,
+    b0_threshold=50,
+    counts=False,
+    directions=False,
+    n_threads=1,
+):
     """Fit one diffusion tensor per voxel by dipy's weighted least squares.
 
     Parameters
     ----------
-    dwi, bvals, bvecs, mask, b0_threshold, counts, n_threads
+    dwi, bvals, bvecs, mask, b0_threshold, counts, directions, n_threads
         As in `bids_sexclf.diffusion.fit_tensor`, whose choice of volumes and
         whose floor of the signal hold here too.
 
     Returns
     -------
     dict of numpy.ndarray
-        float32 arrays of shape (X, Y, Z), one for each record in ``tensor.MAPS``.
+        float32 arrays of shape (X, Y, Z), one for each record in ``tensor.MAPS``; and ``V1`` of
+        shape (X, Y, Z, 3) where directions are asked for.
 
     References
     ----------
@@ -42,7 +53,12 @@ def fit_tensor(dwi, bvals, bvecs, mask=None, *, b0_threshold=50, counts=False, n
     scan = scan._replace(gradients=choose_volumes(scan.gradients, None))
     check_tensor(scan.gradients)
     model = TensorModel(_table(scan.gradients, b0_threshold), fit_method="WLS", return_S0_hat=True)
-    return _fit(model, lambda fit: {}, tensor.MAPS, scan, counts, n_threads)
+    outputs = declare(tensor.MAPS, counts) | ({"V1": (np.float32, 3)} if directions else {})
+
+    def principal(fit):
+        return {"V1": fit.evecs[..., 0].T}
+
+    return _fit(model, principal, outputs, scan, n_threads)
 
 
 @alone
@@ -90,7 +106,7 @@ def fit_kurtosis(
     model = DiffusionKurtosisModel(
         _table(scan.gradients, b0_threshold), fit_method="WLS", return_S0_hat=True
     )
-    return _fit(model, averages, kurtosis.MAPS, scan, counts, n_threads)
+    return _fit(model, averages, declare(kurtosis.MAPS, counts), scan, n_threads)
 
 
 def _table(gradients, b0_threshold):
@@ -99,7 +115,7 @@ def _table(gradients, b0_threshold):
     return gradient_table(gradients.bvals, bvecs=gradients.bvecs, b0_threshold=b0_threshold)
 
 
-def _fit(model, averages, records, scan, counts, n_threads):
+def _fit(model, more, outputs, scan, n_threads):
     """Fit a model of dipy chunk by chunk, and bring its maps into the declared ranges."""
 
     def fit_chunk(signal):
@@ -107,12 +123,10 @@ def _fit(model, averages, records, scan, counts, n_threads):
         fit = model.fit(np.exp((logs + log_s0).T, dtype=float))
         evals = np.clip(fit.evals.T, MIN_DIFFUSIVITY, MAX_DIFFUSIVITY)
         log_s0 = np.log(np.clip(np.ravel(fit.S0_hat), np.finfo(np.float32).tiny, MAX_S0))
-        maps = tensor.tensor_maps(log_s0, evals) | averages(fit)
+        maps = tensor.tensor_maps(log_s0, evals) | more(fit)
         outside = ((evals <= MIN_DIFFUSIVITY) | (evals >= MAX_DIFFUSIVITY)).sum(axis=0)
         maps["n_clipped"] = maps.get("n_clipped", 0) + outside
         maps["n_floored"] = floored.sum(axis=0)
         return blank(maps, empty)
 
-    return fit_voxels(
-        fit_chunk, scan, declare(records, counts), chunk_size=CHUNK_SIZE, n_threads=n_threads
-    )
+    return fit_voxels(fit_chunk, scan, outputs, chunk_size=CHUNK_SIZE, n_threads=n_threads)

@@ -1,9 +1,9 @@
 """Read the b-values and b-vectors of a series from their files, and say what is wrong with them."""
 
-from pathlib import Path
-
 import numpy as np
 
+from bids_sexclf.cells import to_numbers
+from bids_sexclf.disk import read_small
 from bids_sexclf.errors import InputError
 
 B0_THRESHOLD = 50.0
@@ -59,7 +59,7 @@ def read_gradients(bval, bvec):
     ------
     InputError
         If a file is absent, empty, or holds other things than numbers; if the b-vectors are no
-        table of three lines or three columns.
+        table of three lines or three columns; if only a part of a vector is known.
     """
     bvals, rows = read_bvals(bval), _read_rows(bvec, "b-vectors")
     lengths = sorted({len(row) for row in rows})
@@ -70,18 +70,24 @@ def read_gradients(bval, bvec):
         )
     bvecs = np.array(rows)
     by_line = len(rows) == 3 and (lengths[0] != 3 or len(bvals) == 3)
-    return bvals, np.nan_to_num(bvecs.T if by_line else bvecs)
+    bvecs = bvecs.T if by_line else bvecs
+    unknown = np.isnan(bvecs)
+    half = int((unknown.any(1) & ~unknown.all(1)).sum())
+    if half:
+        raise InputError(
+            f"Found {bvec} with {half} b-vectors of which only a part is a number, needed x, y and "
+            "z. Write the b-vectors again."
+        )
+    return bvals, np.nan_to_num(bvecs)
 
 
 def _read_rows(path, kind):
     """Read the numbers of each line of a text file that is not empty."""
     try:
-        if Path(path).stat().st_size > LARGEST_FILE:
-            raise ValueError("more than 10 MB")
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        text = read_small(path, LARGEST_FILE).decode("utf-8-sig")
         lines = [line.partition("#")[0].replace(",", " ").replace(";", " ").split()
                  for line in text.splitlines()]  # fmt: skip
-        rows = [[float(word) for word in line] for line in lines if line]
+        rows = [to_numbers(line).tolist() for line in lines if line]
     except (OSError, ValueError) as fault:  # UnicodeDecodeError is a ValueError
         reason = getattr(fault, "strerror", None) or str(fault)[:200]
         raise InputError(

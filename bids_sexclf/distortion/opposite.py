@@ -133,6 +133,30 @@ def unwarp_second(first, second, shift, motion):
     return ndimage.map_coordinates(second.array, places, order=1, mode="nearest") * (1 + slope)
 
 
+def carry_shift(first, second, shift, motion):
+    """Bring the shift of the first scan to the second: one field, seen from the other side.
+
+    Parameters
+    ----------
+    first, second : Scan
+    shift : ndarray, shape of the first scan
+    motion : ndarray, shape (4, 4)
+        As `estimate_shift` gives them.
+
+    Returns
+    -------
+    ndarray, shape of the second scan
+        Voxels along the second scan's phase axis.
+    """
+    from scipy import ndimage
+
+    back = np.linalg.inv(first.affine) @ np.linalg.inv(motion) @ second.affine
+    field = shift * (second.readout / first.readout)
+    return ndimage.affine_transform(
+        field, back[:3, :3], back[:3, 3], second.array.shape, order=1, mode="nearest"
+    )
+
+
 class _Pair:
     """Two scans on one scale, and the way between their voxels."""
 

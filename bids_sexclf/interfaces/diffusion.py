@@ -21,12 +21,22 @@ from bids_sexclf.interfaces.ants import _register, antspyx, to_ants, to_matrix
 from bids_sexclf.motion.align import Alignment, align_series, average_blocks, coarsen
 from bids_sexclf.motion.geometry import displacement, image_centre, turn_gradients
 from bids_sexclf.motion.resample import (
+    displacements,
     distorted_places,
     read_displacements,
     resample_volume,
     seen_mask,
+    through_pose,
 )
-from bids_sexclf.volumes import check_same_grid, load, open_series, save, series_writer, volumes
+from bids_sexclf.volumes import (
+    check_same_grid,
+    load,
+    open_series,
+    save,
+    save_field,
+    series_writer,
+    volumes,
+)
 
 
 class _SeriesIn(BaseInterfaceInputSpec):
@@ -133,8 +143,13 @@ class EstimateMotion(SimpleInterface):
             )
 
 
-def _tie(ants, fixed, moving, mask, prefix, sloppy):
+def _tie(ants, fixed, moving, mask, prefix, sloppy, **pyramid):
     """Register two contrasts of one head rigidly; give the matrix."""
+    pyramid = pyramid or {
+        "aff_iterations": (40, 0) if sloppy else (50, 20),
+        "aff_shrink_factors": (2, 1),
+        "aff_smoothing_sigmas": (1, 0),
+    }
     found = _register(
         ants,
         fixed,
@@ -144,9 +159,7 @@ def _tie(ants, fixed, moving, mask, prefix, sloppy):
         initial_transform="Identity",
         mask=mask,
         mask_all_stages=True,
-        aff_iterations=(40, 0) if sloppy else (50, 20),
-        aff_shrink_factors=(2, 1),
-        aff_smoothing_sigmas=(1, 0),
+        **pyramid,
     )
     return to_matrix(ants.read_transform(found["fwdtransforms"][0]))
 
@@ -238,6 +251,7 @@ class FindBias(SimpleInterface):
 
 class _ResampleIn(_MeanIn):
     matrices = File(exists=True, desc="of `EstimateMotion`; none where volumes lie aligned")
+    pose = File(exists=True, desc="JSON: reference to this series' head; of `AlignParts`")
     warp = File(exists=True, desc="ANTs displacement field on the grid of the series")
     jacobian = File(exists=True, desc="what the warp's stretch does to intensity; multiplied")
     bias = File(exists=True, desc="divided out")
@@ -249,10 +263,14 @@ class _ResampleOut(_MeanOut):
     b0 = File(exists=True, desc="mean b0 of the series as it leaves")
     b0_brain = File(exists=True, desc="the same inside the mask")
     mask = File(exists=True, desc="what nearly all volumes hold of it")
+    warp = File(exists=True, desc="ANTs displacement field: pose and warp in one")
 
 
 class ResampleSeries(SimpleInterface):
-    """Resample every volume once, through distortion and motion, and divide the bias out."""
+    """Resample every volume once, through pose, distortion and motion, and divide the bias out.
+
+    Mask and bias lie in the reference's place of the head; warp and jacobian in that of the series.
+    """
 
     input_spec, output_spec = _ResampleIn, _ResampleOut
 
@@ -263,7 +281,8 @@ class ResampleSeries(SimpleInterface):
         matrices = [np.eye(4)] * shape[3]
         if isdefined(given.matrices):
             matrices = np.array(json.loads(Path(given.matrices).read_text()))
-        places, gain = self._places(shape, affine), self._gain(affine, shape)
+        pose = self._pose()
+        places, gain = self._places(shape, affine, pose), self._gain(affine, shape, pose)
         bvals = read_bvals(given.bval)
         low, total = find_b0(bvals, given.b0_threshold), 0.0
         path = str(Path(runtime.cwd, "dwi.nii.gz"))
@@ -287,19 +306,35 @@ class ResampleSeries(SimpleInterface):
         for name, array in (("b0", b0), ("b0_brain", b0 * mask), ("mask", mask)):
             self._results[name] = str(Path(runtime.cwd, f"{name}.nii.gz"))
             save(array, affine, self._results[name])
+        if isdefined(given.pose) and places is not None:
+            self._results["warp"] = str(Path(runtime.cwd, "warp.nii.gz"))
+            save_field(displacements(places, affine), affine, self._results["warp"])
         return runtime
 
-    def _places(self, shape, affine):
-        """Say where the distortion field reads each voxel; None without one."""
-        if not isdefined(self.inputs.warp):
+    def _pose(self):
+        """Read the pose; None where the head lies as in the reference."""
+        if not isdefined(self.inputs.pose):
             return None
-        return distorted_places(shape, affine, read_displacements(self.inputs.warp))
+        pose = np.array(json.loads(Path(self.inputs.pose).read_text()))
+        return None if np.allclose(pose, np.eye(4), atol=1e-9) else pose
 
-    def _gain(self, affine, shape):
+    def _places(self, shape, affine, pose):
+        """Say where pose and distortion field read each voxel; None without both."""
+        places = None
+        if isdefined(self.inputs.warp):
+            places = distorted_places(shape, affine, read_displacements(self.inputs.warp))
+        return places if pose is None else through_pose(affine, pose, places, shape)
+
+    def _gain(self, affine, shape, pose):
         """Give the factor on every volume, shape (X, Y, Z)."""
+        from scipy.ndimage import map_coordinates
+
         gain = np.ones(shape[:3], np.float32)
         if isdefined(self.inputs.jacobian):
             gain *= self._on_grid("jacobian", affine, shape)
+        if pose is not None:
+            moved = through_pose(affine, pose, shape=shape)
+            gain = map_coordinates(gain, moved, order=1, mode="nearest")
         if isdefined(self.inputs.bias):
             gain /= self._on_grid("bias", affine, shape)
         return gain

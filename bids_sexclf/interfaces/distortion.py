@@ -19,7 +19,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_sexclf.diffusion.scheme import B0_THRESHOLD, find_b0, read_bvals
-from bids_sexclf.errors import ToolError
+from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.interfaces.ants import _register, align_t1w, antspyx, to_ants
 from bids_sexclf.volumes import load, save, save_field, volumes
 
@@ -100,6 +100,12 @@ class AverageB0(SimpleInterface):
         low = np.ones(image.shape[3], bool)
         if isdefined(self.inputs.bval):
             bvals = read_bvals(self.inputs.bval)
+            if len(bvals) != len(low):
+                raise InputError(
+                    f"Found {len(bvals)} b-values for the {len(low)} volumes of "
+                    f"{self.inputs.in_file}, needed one for each. Look for the .bval file that "
+                    "belongs to it."
+                )
             low = find_b0(bvals, self.inputs.b0_threshold)
         series = enumerate(volumes(self.inputs.in_file))
         return (volume for index, volume in series if low[index]), image.affine
@@ -111,14 +117,24 @@ class _OppositeIn(_FindIn):
     opposite_readout = traits.Float(mandatory=True, desc="as readout")
 
 
-class FindByOpposite(_Find):
-    """Find the shift that makes two oppositely encoded b0 volumes alike."""
+class _OppositeOut(_FindOut):
+    opposite_shift = File(exists=True, desc="of the same field, in the opposite scan's voxels")
 
-    input_spec = _OppositeIn
+
+class FindByOpposite(_Find):
+    """Find the field that makes two oppositely encoded b0 volumes alike, as the shift of each."""
+
+    input_spec, output_spec = _OppositeIn, _OppositeOut
 
     def _run_interface(self, runtime):
         from bids_sexclf.distortion.fieldmaps import unwarp
-        from bids_sexclf.distortion.opposite import LEVELS, Scan, estimate_shift, unwarp_second
+        from bids_sexclf.distortion.opposite import (
+            LEVELS,
+            Scan,
+            carry_shift,
+            estimate_shift,
+            unwarp_second,
+        )
 
         given = self.inputs
         b0, affine = load(given.b0, ndim=3)
@@ -129,6 +145,9 @@ class FindByOpposite(_Find):
         shift, motion = estimate_shift(first, second, levels=levels)
         pair = unwarp(b0, shift, given.axis), unwarp_second(first, second, shift, motion)
         raw = b0, unwarp_second(first, second, np.zeros_like(shift), np.eye(4))
+        self._results["opposite_shift"] = str(Path(runtime.cwd, "opposite_shift.nii.gz"))
+        carried = carry_shift(first, second, shift, motion)
+        save(carried, other_affine, self._results["opposite_shift"])
         return self._finish(runtime, shift, affine, **_agreement("opposite", raw, pair, affine))
 
 

@@ -39,6 +39,7 @@ class _FitIn(BaseInterfaceInputSpec):
 class _FitOut(TraitedSpec):
     out_files = OutputMultiObject(File(exists=True), desc="one map each, named by its parameter")
     counts = File(exists=True, desc="JSON: what the fits had to repair, or why there is none")
+    colours = File(exists=True, desc="red, green, blue: direction of diffusion, bright by FA")
 
 
 class FitMaps(SimpleInterface):
@@ -70,6 +71,7 @@ class FitMaps(SimpleInterface):
                     counts[family.label] = {}
                 else:
                     clip = dict(zip(("min_kurtosis", "max_kurtosis"), given.clip, strict=True))
+                    more = {"kurtosis": clip, "tensor": {"directions": True}}.get(name, {})
                     maps = family.fits[engine](
                         series,
                         bvals,
@@ -78,16 +80,26 @@ class FitMaps(SimpleInterface):
                         counts=True,
                         b0_threshold=given.b0_threshold,
                         n_threads=given.num_threads,
-                        **(clip if name == "kurtosis" else {}),
+                        **more,
                     )
                     counts[family.label] = count_impossible(maps)
                 for key in family.records:
                     files.append(str(Path(runtime.cwd, f"{family.label}_{key}.nii.gz")))
                     save(maps[key], affine, files[-1])
+                if "V1" in maps:
+                    self._save_colours(maps, affine, runtime.cwd)
         self._results["out_files"] = files
         self._results["counts"] = str(Path(runtime.cwd, "counts.json"))
         Path(self._results["counts"]).write_text(json.dumps(counts))
         return runtime
+
+    def _save_colours(self, maps, affine, folder):
+        """Save the colours of the principal direction, a byte each."""
+        from bids_sexclf.diffusion.colours import colour_directions
+
+        self._results["colours"] = str(Path(folder, "colours.nii.gz"))
+        colours = colour_directions(maps["V1"], maps["FA"], affine)
+        save(colours, affine, self._results["colours"])
 
 
 def fit_with_fsl(series, affine, bvals, bvecs, mask, folder, b0_threshold=B0_THRESHOLD):
@@ -109,7 +121,7 @@ def fit_with_fsl(series, affine, bvals, bvecs, mask, folder, b0_threshold=B0_THR
     Returns
     -------
     dict of ndarray, shape (X, Y, Z)
-        FA MD AD RD S0.
+        FA MD AD RD S0; and V1 of shape (X, Y, Z, 3).
 
     Raises
     ------
@@ -130,6 +142,7 @@ def fit_with_fsl(series, affine, bvals, bvecs, mask, folder, b0_threshold=B0_THR
     found = _call(fsl.DTIFit(base_name="dtifit", args="--wls", **path, **NIFTI), folder)
     parts = ("FA", "MD", "L1", "L2", "L3", "S0")
     read = {name: load(getattr(found, name), ndim=3)[0] for name in parts}
+    read["V1"] = load(found.V1, ndim=4)[0]
     for file in path.values():
         Path(file).unlink()
     return {
@@ -138,4 +151,5 @@ def fit_with_fsl(series, affine, bvals, bvecs, mask, folder, b0_threshold=B0_THR
         "AD": read["L1"],
         "RD": (read["L2"] + read["L3"]) / 2,
         "S0": read["S0"],
+        "V1": read["V1"],
     }

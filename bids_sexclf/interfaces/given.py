@@ -239,6 +239,7 @@ class _TakeOut(TraitedSpec):
     dwi = File(exists=True)
     bval = File(exists=True)
     bvec = File(exists=True)
+    counts = traits.List(traits.Int, desc="volumes that are kept of each file")
 
 
 class TakeSeries(SimpleInterface):
@@ -260,6 +261,8 @@ class TakeSeries(SimpleInterface):
         gradients = [read_gradients(*pair) for pair in pairs]
         bvals, bvecs = join_gradients(*map(list, zip(*gradients, strict=True)))
         kept = ~find_traces(bvals, bvecs, self.inputs.b0_threshold)
+        ends = np.cumsum([len(own) for own, _ in gradients])[:-1]
+        self._results["counts"] = [int(own.sum()) for own in np.split(kept, ends)]
         self._results["dwi"] = files[0]
         if len(files) > 1 or not kept.all() or not is_clear(files[0]):
             self._results["dwi"] = str(Path(runtime.cwd, "joined.nii.gz"))

@@ -47,13 +47,22 @@ class _PictureOut(TraitedSpec):
 
 
 class _Picture(SimpleInterface):
-    """Write one figure into the node's folder."""
+    """Write one figure into the node's folder.
+
+    An empty file says that there is nothing to draw: the page then tells why in words.
+    """
 
     output_spec = _PictureOut
 
     def _save(self, runtime, draw, *arguments, **options):
         path = Path(runtime.cwd, "picture.svg")
         self._results["out_file"] = save_svg(draw, path, *arguments, **options)
+        return runtime
+
+    def _leave_empty(self, runtime):
+        path = Path(runtime.cwd, "picture.svg")
+        path.write_bytes(b"")
+        self._results["out_file"] = str(path)
         return runtime
 
 
@@ -170,8 +179,38 @@ class DrawResidual(_Picture):
 
     def _run_interface(self, runtime):
         residual, affine = load(self.inputs.residual)
+        if not residual.any():  # the step took nothing away
+            return self._leave_empty(runtime)
         mask = _mask(self.inputs.mask, residual.shape[:3], affine, "the residual")
         return self._save(runtime, slices.draw_residual, residual, affine, mask, self.inputs.cuts)
+
+
+class _SlicesIn(_PictureIn):
+    in_file = File(exists=True, mandatory=True)
+    mask = File(exists=True, mandatory=True, desc="slices are cut to it")
+
+
+class DrawVolume(_Picture):
+    """Draw slices of one volume along the three axes, with nothing on it."""
+
+    input_spec = _SlicesIn
+
+    def _run_interface(self, runtime):
+        volume, affine = load(self.inputs.in_file, ndim=3)
+        mask = _mask(self.inputs.mask, volume.shape, affine, "the volume")
+        volume = np.nan_to_num(volume)
+        return self._save(runtime, slices.draw_volume, volume, affine, mask, self.inputs.cuts)
+
+
+class DrawColours(_Picture):
+    """Draw the direction of diffusion in colour, as bright as FA is high."""
+
+    input_spec = _SlicesIn
+
+    def _run_interface(self, runtime):
+        colours, affine = load(self.inputs.in_file, ndim=4)
+        mask = _mask(self.inputs.mask, colours.shape[:3], affine, "the colours")
+        return self._save(runtime, slices.draw_colours, colours, affine, mask, self.inputs.cuts)
 
 
 class _MapsIn(_PictureIn):
@@ -195,20 +234,10 @@ class DrawMaps(_Picture):
             grid = grid or (volume.shape, affine)
             about, units = _meaning(model, name)
             told.append((name, about, units, volume))
-        if not told:
-            self._results["out_file"] = save_svg(_say_none, Path(runtime.cwd, "picture.svg"))
-            return runtime
+        if not told:  # the shells do not allow the model
+            return self._leave_empty(runtime)
         mask = _mask(self.inputs.mask, *grid, "the map")
         return self._save(runtime, slices.draw_maps, told, grid[1], mask, self.inputs.cuts)
-
-
-def _say_none():
-    """Draw the word that there is nothing to draw."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 0.5))
-    figure.text(0, 0.5, "The shells of this series do not allow these maps.", color="#5b6676")
-    return figure
 
 
 def _meaning(model, name):
@@ -272,11 +301,18 @@ class DrawSeries(_Picture):
         flagged = flag_slices(residuals, bvals, self.inputs.b0_threshold)
         judged = int(np.isfinite(residuals).sum())
         told = {"slice_outliers_percent": 100 * float(flagged.sum()) / judged} if judged else {}
+        shells = find_shells(bvals, self.inputs.b0_threshold)
+        told["dwi_volumes"] = _count_volumes(bvals, shells)
         counts = Path(runtime.cwd, "slices.json")
         counts.write_text(json.dumps(told))
         self._results["counts"] = str(counts)
-        shells = find_shells(bvals, self.inputs.b0_threshold)
         return self._save(runtime, series.draw_series, bvals, shells, moved, residuals, flagged)
+
+
+def _count_volumes(bvals, shells):
+    """Count the volumes without weighting, and those of each shell by its b-value, s/mm²."""
+    weighted = {f"{round(value / 10) * 10:.0f}": len(members) for value, members in shells}
+    return {"0": len(bvals) - sum(weighted.values())} | weighted
 
 
 def _images(*paths):

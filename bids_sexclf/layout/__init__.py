@@ -1,7 +1,8 @@
 """Spell BIDS names, in and out: no other room does.
 
-``dataset`` indexes a folder; ``inputs`` finds scans, by the choice that ``filters`` reads, and
-``fieldmaps`` what corrects their distortion; ``sidecars`` checks the values that are used;
+``dataset`` indexes a folder; ``inputs`` finds scans, by the choice that ``filters`` reads,
+``pooling`` chooses which diffusion series make one, and ``fieldmaps`` finds what corrects their
+distortion; ``sidecars`` checks the values that are used;
 ``outputs`` names and finds derivatives, ``references`` the template's images beside them,
 ``description`` what makes a folder of them a dataset. ``entities`` is what all of them spell
 names with.
@@ -20,6 +21,7 @@ from bids_sexclf.layout.inputs import (
     paths,
 )
 from bids_sexclf.layout.outputs import derivative, figure_name, find_derivatives, name_of, names
+from bids_sexclf.layout.pooling import group_by_encoding
 from bids_sexclf.layout.references import (
     REFERENCES,
     atlas_description,
@@ -45,6 +47,7 @@ __all__ = [
     "find_derivatives",
     "find_fieldmaps",
     "find_scans",
+    "group_by_encoding",
     "label",
     "name_of",
     "names",

@@ -5,14 +5,18 @@ import json
 import os
 import re
 import warnings
+from importlib.resources import files
 from pathlib import Path
 
-from bids_sexclf.disk import write_json
+from bids_sexclf.disk import read_object, read_small, write_json
 from bids_sexclf.errors import InputError
 from bids_sexclf.layout.entities import parse_name
 
 NOT_RAW = ("code", "derivatives", "models", "sourcedata", "stimuli")
 """Folders of a dataset that hold no raw scan."""
+
+LABEL = re.compile(r"[0-9a-zA-Z]+")
+"""What BIDS allows as the label of a participant or a session."""
 
 MARK = "bids_sexclf_index.json"
 """File beside a kept index: of which dataset it is, in which state."""
@@ -39,7 +43,8 @@ def open_dataset(bids_dir, validate=True, database_dir=None):
     -------
     bids.BIDSLayout
         Its ``bad_sidecars`` are the JSON files that cannot be read: path relative to the dataset,
-        to the reason.
+        to the reason. Its ``folders`` are the labels of all participants who have a folder, to
+        the labels of their sessions.
 
     Raises
     ------
@@ -52,15 +57,16 @@ def open_dataset(bids_dir, validate=True, database_dir=None):
         raise InputError(
             f"Found no folder {bids_dir}, needed a BIDS dataset. Correct the first argument."
         )
-    bad, state = survey(bids_dir)
+    bids_dir = Path(bids_dir).resolve()
+    bad, loops, state = survey(bids_dir)
     if "dataset_description.json" in bad:
         raise InputError(
             f"Found {bids_dir}/dataset_description.json, which {bad['dataset_description.json']}; "
             "needed the file that every BIDS dataset begins with. Mend it."
         )
-    ignored = [re.compile(rf"^/{re.escape(path)}$") for path in bad]
+    ignored = [re.compile(rf"^/{re.escape(path)}$") for path in (*bad, *loops)]
     ignored += [re.compile(rf"^/({'|'.join(NOT_RAW)})"), re.compile(r"^/\.")]
-    mark = {"Root": str(Path(bids_dir).resolve()), "Validated": validate, "State": state}
+    mark = {"Root": str(bids_dir), "Validated": validate, "State": state}
     fresh = database_dir is None or not _is_current(Path(database_dir), mark)
     try:
         dataset = BIDSLayout(
@@ -68,6 +74,7 @@ def open_dataset(bids_dir, validate=True, database_dir=None):
             validate=validate,
             database_path=database_dir,
             reset_database=database_dir is not None and fresh,
+            config=_configs(bids_dir),
             indexer=BIDSLayoutIndexer(validate=validate, ignore=ignored),
         )
     except Exception as fault:  # pybids raises many kinds on what it does not expect
@@ -79,8 +86,40 @@ def open_dataset(bids_dir, validate=True, database_dir=None):
         ) from fault
     if database_dir is not None and fresh:
         write_json(mark, Path(database_dir, MARK))
-    dataset.bad_sidecars = bad
+    dataset.bad_sidecars, dataset.folders = bad, _list_folders(bids_dir)
     return dataset
+
+
+def _list_folders(root):
+    """List the folders of participants, and of their sessions, by their names alone.
+
+    pybids knows only those who have a file with a valid name. A folder that is empty (not yet
+    fetched), or whose files are called after somebody else, would vanish.
+    """
+    found = {}
+    for path in sorted(root.glob("sub-*")):
+        label = path.name.removeprefix("sub-")
+        if LABEL.fullmatch(label) and path.is_dir():
+            names = (own.name.removeprefix("ses-") for own in path.glob("ses-*") if own.is_dir())
+            found[label] = {name for name in names if LABEL.fullmatch(name)}
+    return found
+
+
+def _configs(root):
+    """List pybids' rules for names, so that they read only the part of a path within the dataset.
+
+    As they are, they search the whole path: below ``/data/sub-01/bids`` every file would be of
+    participant 01, and below ``/data/ses-2/bids`` of session 2.
+    """
+    folder = files("bids") / "layout" / "config"
+    about = read_object(Path(root, "dataset_description.json"))
+    kinds = ["bids", "derivatives"] if about.get("DatasetType") == "derivative" else ["bids"]
+    rules = [json.loads((folder / f"{kind}.json").read_text()) for kind in kinds]
+    begin = f"^{re.escape(str(root))}(?s:.*?)"
+    for entity in (entity for rule in rules for entity in rule["entities"]):
+        if "pattern" in entity:
+            entity["pattern"] = f"{begin}(?:{entity['pattern']})"
+    return rules
 
 
 def _is_current(folder, mark):
@@ -117,15 +156,19 @@ def survey(root):
     bad : dict of str to str
         JSON files that cannot be read, relative to the dataset, to the reason; the words follow
         the name of the file.
+    loops : list of str
+        Links that lead to a folder in which they lie; they are not followed.
     state : str
         Digest of names, sizes and times of change.
     """
-    bad, state = {}, hashlib.sha256()
+    bad, loops, state = {}, [], hashlib.sha256()
     for folder, below, names in os.walk(root, followlinks=True):
         inside = os.path.relpath(folder, root)
         at_top = inside == "."
         hidden = [name for name in below if name.startswith(".") or (at_top and name in NOT_RAW)]
-        below[:] = sorted(set(below) - set(hidden))
+        circles = [name for name in below if _leads_back(os.path.join(folder, name), root)]
+        loops += [f"{inside}/{name}".removeprefix("./") for name in circles]
+        below[:] = sorted(set(below) - set(hidden) - set(circles))
         for name in sorted(names):
             if name.startswith("."):
                 continue
@@ -138,7 +181,27 @@ def survey(root):
             reason = _json_fault(path) if name.endswith(".json") else None
             if reason:
                 bad[name if at_top else f"{inside}/{name}"] = reason
-    return bad, state.hexdigest()
+    return bad, loops, state.hexdigest()
+
+
+def _leads_back(path, root):
+    """Say whether a link leads to a folder in which it lies: who follows it never comes to an end.
+
+    Parameters
+    ----------
+    path : str
+        Below `root`, and reached through links perhaps.
+    root : path-like
+    """
+    if not os.path.islink(path):
+        return False
+    target, above = os.path.realpath(path), os.path.dirname(path)
+    while True:
+        if os.path.realpath(above) == target:
+            return True
+        if os.path.relpath(above, root) == ".":
+            return False
+        above = os.path.dirname(above)
 
 
 def _json_fault(path):
@@ -146,9 +209,7 @@ def _json_fault(path):
     if os.path.islink(path) and not os.path.exists(path):
         return "is a link to a file that is not there (fetch it: datalad get, git annex get)"
     try:
-        if os.stat(path).st_size > LARGEST_SIDECAR:
-            return "is larger than any sidecar"
-        content = Path(path).read_bytes()
+        content = read_small(path, LARGEST_SIDECAR)
         if not content.strip():
             return "is empty"
         if content.startswith(b"\xef\xbb\xbf"):
@@ -168,8 +229,10 @@ def _json_fault(path):
         return "is not UTF-8 text; save it as UTF-8"
     except RecursionError:
         return "is nested too deeply"
-    except (OSError, ValueError) as fault:
-        return f"is no JSON ({getattr(fault, 'strerror', None) or fault})"
+    except OSError as fault:
+        return f"cannot be read ({fault.strerror})"
+    except ValueError as fault:
+        return f"is no JSON ({fault})"
     return None
 
 
@@ -181,7 +244,7 @@ class PlainFolder:
     root : path-like
     """
 
-    bad_sidecars = {}
+    bad_sidecars, folders = {}, {}
 
     def __init__(self, root):
         self.root = str(Path(root).resolve())

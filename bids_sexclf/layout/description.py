@@ -10,6 +10,7 @@ from bids_sexclf.locks import hold
 
 TOOLS = (
     "antspyx",
+    "picsl_greedy",
     "nipype",
     "dipy",
     "nibabel",

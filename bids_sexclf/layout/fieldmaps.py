@@ -31,9 +31,10 @@ def find_fieldmaps(dataset, row):
     -------
     dict
         ``name`` of the series; its ``direction`` (None without a sign), ``axis`` and ``readout``
-        (s); ``inputs``: ``opposite`` (name, path, bval, direction, readout) and ``fieldmap``
-        (name, kind, phase, magnitude, delay, scale), None where there is none; ``notes``: files
-        that field maps are meant for and that do not exist.
+        (s); ``named``: whether its B0FieldSource names what corrects it; ``inputs``: ``opposite``
+        (name, path, bval, direction, readout) and ``fieldmap`` (name, kind, phase, magnitude,
+        delay, scale), None where there is none; ``notes``: files that field maps are meant for and
+        that do not exist.
 
     Raises
     ------
@@ -70,6 +71,7 @@ def find_fieldmaps(dataset, row):
         "direction": direction,
         "axis": direction or about.get("PhaseEncodingAxis"),
         "readout": about.get("TotalReadoutTime"),
+        "named": bool(about.get("B0FieldSource")),
         "inputs": {
             "opposite": _opposite(dataset, direction, scans),
             "fieldmap": _gradient_echo(scans),
@@ -175,16 +177,24 @@ def _opposite(dataset, direction, scans):
     ]
     if not found:
         return None
-    kind, path, about = min(found, key=lambda entry: entry[0])
-    beside = {"extension": ".bval", "suffix": "dwi"}
-    bval = dataset.get_nearest(str(path), **beside) if kinds[kind] == "dwi" else None
+    _, path, about = min(found, key=lambda entry: entry[0])
     return {
         "name": path.name,
         "path": str(path),
-        "bval": str(bval) if bval else None,
+        "bval": _find_bval(dataset, path),
         "direction": about["PhaseEncodingDirection"],
         "readout": about.get("TotalReadoutTime"),
     }
+
+
+def _find_bval(dataset, path):
+    """Return the b-values of a series, or those beside an ``epi`` field map that has some."""
+    beside = path.with_name(path.name.split(".")[0] + ".bval")
+    if beside.exists():
+        return str(beside)
+    is_series = path.name.split(".")[0].endswith("_dwi")
+    bval = dataset.get_nearest(str(path), extension=".bval", suffix="dwi") if is_series else None
+    return str(bval) if bval else None
 
 
 def _gradient_echo(scans):

@@ -2,13 +2,16 @@
 
 import json
 from functools import cache
-from pathlib import Path
 
+from bids_sexclf.disk import read_small
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.layout.entities import ENTITIES, ORDER
 
 FILTERED = ("t1w", "dwi", "t1w_mask", "dwi_mask", "maps")
 """Kinds of scans that a filter may choose."""
+
+LARGEST_FILE = 10**6
+"""Bytes; more is no file of filters."""
 
 EXAMPLE = '{"dwi": {"direction": "AP"}}'
 
@@ -33,7 +36,7 @@ def read_filters(path):
     if path is None:
         return {}
     try:
-        filters = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
+        filters = json.loads(read_small(path, LARGEST_FILE).decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as fault:
         raise InputError(
             f"Found {path}, which cannot be read ({fault}); needed JSON such as {EXAMPLE}. Correct "

@@ -14,6 +14,7 @@ from bids_sexclf.layout.content import (
 )
 from bids_sexclf.layout.entities import ENTITIES, label, parse_name
 from bids_sexclf.layout.filters import check_filters
+from bids_sexclf.layout.pooling import B0_THRESHOLD, choose_series
 
 SEVERAL = ";"
 """What stands between the paths of one cell of the worklist."""
@@ -51,7 +52,15 @@ def paths(cell):
     return cell.split(SEVERAL) if cell else []
 
 
-def find_scans(dataset, participants=None, sessions=None, filters=None, others=(), first=()):
+def find_scans(
+    dataset,
+    participants=None,
+    sessions=None,
+    filters=None,
+    others=(),
+    first=(),
+    b0_threshold=B0_THRESHOLD,
+):
     """List what there is to prepare: one row is one participant-session.
 
     Parameters
@@ -66,12 +75,14 @@ def find_scans(dataset, participants=None, sessions=None, filters=None, others=(
         of None stands for all of the participant's.
     first : iterable of str
         Kinds, ``t1w`` or ``dwi``, of which only the first run is taken.
+    b0_threshold : float
+        Largest b-value of a b0 volume, s/mm².
 
     Returns
     -------
     pandas.DataFrame
         The columns of the ``worklist`` table; paths relative to the dataset, those of several runs
-        joined by a semicolon.
+        of a T1w, or of diffusion series that are pooled, joined by a semicolon.
 
     Raises
     ------
@@ -90,11 +101,14 @@ def find_scans(dataset, participants=None, sessions=None, filters=None, others=(
         own = sorted(set(held[participant]) & set(known))
         if sessions and not own:
             continue
-        new = [_row(dataset, participant, session, filters, first) for session in own or [None]]
+        new = [
+            _row(dataset, participant, session, filters, first, b0_threshold)
+            for session in own or [None]
+        ]
         for row in new:
             _borrow_t1w(dataset, row, held[participant], filters, first)
         if own and not sessions:
-            new += _outside_sessions(dataset, participant, new, own, filters, first)
+            new += _outside_sessions(dataset, participant, new, own, filters, first, b0_threshold)
         rows += new
     columns = ["participant_id", "session_id", *SCANS, "note"]
     return pd.DataFrame(rows, columns=columns, dtype=object)
@@ -103,6 +117,8 @@ def find_scans(dataset, participants=None, sessions=None, filters=None, others=(
 def _participants(dataset, others):
     """Give every participant's sessions, in the dataset and in what others have prepared."""
     held = {name: set(dataset.get_sessions(subject=name)) for name in dataset.get_subjects()}
+    for participant, sessions in getattr(dataset, "folders", {}).items():
+        held.setdefault(participant, set()).update(sessions)
     for participant, session in others:
         own = held.setdefault(label(participant, "sub"), set())
         if session:
@@ -119,16 +135,16 @@ def _existing(asked, known, entity, flag):
     missing = [entry for entry in asked if entry not in known]
     if missing:
         raise InputError(
-            f"Found no {entity}-{', '.join(missing)} in the dataset, needed some of the "
-            f"{len(known)} that exist ({', '.join(known[:8])}{' …' if len(known) > 8 else ''}). "
+            f"Found no {entity}-{', '.join(missing)} in the dataset, needed "
+            f"{_list_known(known)}. "
             f"Correct {flag}."
         )
     return [entry for entry in known if entry in asked]
 
 
-def _outside_sessions(dataset, participant, rows, sessions, filters, first):
+def _outside_sessions(dataset, participant, rows, sessions, filters, first, b0_threshold):
     """Make a row of scans that lie beside the sessions, where no session uses them."""
-    row = _row(dataset, participant, NO_SESSION, filters, first)
+    row = _row(dataset, participant, NO_SESSION, filters, first, b0_threshold)
     used = {path for other in rows for path in paths(other["t1w"])}
     if not row["dwi"] and set(paths(row["t1w"])) <= used:
         return []
@@ -167,7 +183,14 @@ def _borrow_t1w(dataset, row, sessions, filters, first):
     row["note"] = "; ".join(filter(None, notes))
 
 
-def _row(dataset, participant, session, filters, first):
+def _list_known(labels):
+    if not labels:
+        return "no such flag, since there is none"
+    more = " …" if len(labels) > 8 else ""
+    return f"some of the {len(labels)} that exist ({', '.join(labels[:8])}{more})"
+
+
+def _row(dataset, participant, session, filters, first, b0_threshold):
     """One row of the worklist, of what lies in the dataset."""
     found = {kind: [] for kind in ("t1w", "dwi")}
     notes = []
@@ -176,12 +199,17 @@ def _row(dataset, participant, session, filters, first):
         scans = _scans(dataset, participant, session, suffix, given)
         magnitudes, parts = keep_magnitudes(dataset, scans)
         notes += parts
-        found[kind], note = choose_scans(magnitudes, _together(given), kind in first, kind)
+        options = {"together": _together(given), "only_first": kind in first}
+        if kind == "dwi":
+            single, twins = _without_twins(magnitudes)
+            found[kind], note = choose_series(dataset, single, b0_threshold=b0_threshold, **options)
+            notes += _tell_twins(twins, found[kind])
+        else:
+            found[kind], note = choose_scans(magnitudes, kind=kind, **options)
         notes.append(note)
         every = _scans(dataset, participant, session, suffix, {}) if given and not scans else []
         if every:
             notes.append(f"the filter of --bids-filter-file leaves none of {len(every)} {suffix}")
-    found["dwi"], note = _alike(dataset, found["dwi"])
     for extension in ("bval", "bvec"):
         beside = [dataset.get_nearest(path, extension=f".{extension}", suffix="dwi")
                   for path in found["dwi"]]  # fmt: skip
@@ -196,7 +224,7 @@ def _row(dataset, participant, session, filters, first):
         "session_id": f"ses-{session}" if named else None,
     }
     row |= dict.fromkeys(SCANS) | cells
-    return row | {"note": "; ".join(filter(None, (*notes, note))) or None}
+    return row | {"note": "; ".join(filter(None, notes)) or None}
 
 
 def _scans(dataset, participant, session, suffix, filters):
@@ -260,8 +288,7 @@ def choose_scans(scans, together=(), only_first=False, kind=None):
     choice = choose_content(ordered, contents)
     runs = ordered[choice]
     chosen = runs[:1] if only_first else runs
-    stems = {str(path).removesuffix(".gz") for path in chosen}
-    notes = [f"{Path(path).name}.gz and not {Path(path).name}" for path in twins if path in stems]
+    notes = _tell_twins(twins, chosen)
     if len(ordered) > 1:
         notes.append(_tell_choice(ordered, choice, contents, kind))
     if len(runs) > 1:
@@ -294,18 +321,11 @@ def _without_twins(scans):
     return [path for path in scans if str(path) not in twins], twins
 
 
+def _tell_twins(twins, chosen):
+    """Say which of the chosen scans lie beside a ``.nii`` of their name."""
+    stems = {str(path).removesuffix(".gz") for path in chosen}
+    return [f"{Path(path).name}.gz and not {Path(path).name}" for path in twins if path in stems]
+
+
 def _run(path):
     return parse_name(path)[0].get("run", "")
-
-
-def _alike(dataset, series):
-    """Keep the runs whose sidecars tell the same phase encoding as the first one's."""
-    if len(series) < 2:
-        return series, None
-    fields = ("PhaseEncodingDirection", "TotalReadoutTime", "EchoTime")
-    told = [[dataset.get_metadata(path).get(field) for field in fields] for path in series]
-    alike = [path for path, own in zip(series, told, strict=True) if own == told[0]]
-    if len(alike) == len(series):
-        return series, None
-    others = ", ".join(Path(path).name for path in series if path not in alike)
-    return alike, f"without {others}, whose sidecar tells another {', '.join(fields)}"

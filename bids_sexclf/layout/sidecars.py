@@ -72,6 +72,79 @@ OF_FIELDMAPS = {
 """What is read of the sidecar of a scan that may correct distortion."""
 
 
+ACQUISITION = (
+    "Modality",
+    "MagneticFieldStrength",
+    "ImagingFrequency",
+    "Manufacturer",
+    "ManufacturersModelName",
+    "SoftwareVersions",
+    "ReceiveCoilName",
+    "ParallelAcquisitionTechnique",
+    "ParallelReductionFactorInPlane",
+    "ParallelReductionFactorOutOfPlane",
+    "MultibandAccelerationFactor",
+    "PartialFourier",
+    "PartialFourierDirection",
+    "NonlinearGradientCorrection",
+    "MRAcquisitionType",
+    "PulseSequenceType",
+    "ScanningSequence",
+    "SequenceVariant",
+    "ScanOptions",
+    "SequenceName",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "EchoTime",
+    "RepetitionTime",
+    "InversionTime",
+    "FlipAngle",
+    "DwellTime",
+    "PixelBandwidth",
+    "PhaseEncodingDirection",
+    "PhaseEncodingAxis",
+    "EffectiveEchoSpacing",
+    "TotalReadoutTime",
+    "DiffusionScheme",
+)
+"""Fields that say how a scan was acquired, and nothing of the person; derivatives keep them."""
+
+
+def shared_fields(sidecars):
+    """Return how scans were acquired, as far as all of them agree.
+
+    Parameters
+    ----------
+    sidecars : list of dict
+
+    Returns
+    -------
+    dict
+        Those fields of `ACQUISITION` that every scan has alike; numbers up to a share of 0.001.
+
+    Examples
+    --------
+    >>> shared_fields([{"EchoTime": 0.09, "FlipAngle": 90}, {"EchoTime": 0.090001}])
+    {'EchoTime': 0.09}
+    """
+    return (
+        {
+            field: sidecars[0][field]
+            for field in ACQUISITION
+            if all(_alike(about.get(field), sidecars[0].get(field)) for about in sidecars)
+        }
+        if sidecars
+        else {}
+    )
+
+
+def _alike(value, other):
+    """Return whether two values of a field are there and the same."""
+    if _is_number(value) and _is_number(other):
+        return abs(value - other) <= 1e-3 * abs(other)
+    return value is not None and value == other
+
+
 def check_sidecar(name, metadata, checks):
     """Refuse a sidecar whose values cannot be used.
 

@@ -47,6 +47,57 @@ def distorted_places(shape, affine, displacements):
     return places
 
 
+def displacements(places, affine):
+    """Turn places into the displacement field that ANTs applies: the reverse of `distorted_places`.
+
+    Parameters
+    ----------
+    places : ndarray, shape (3, X, Y, Z)
+        In voxels.
+    affine : ndarray, shape (4, 4)
+
+    Returns
+    -------
+    ndarray, shape (X, Y, Z, 3)
+        mm, LPS+.
+    """
+    shifts = places - np.indices(places.shape[1:], dtype=np.float32)
+    field = np.tensordot(np.diag([-1.0, -1.0, 1.0]) @ affine[:3, :3], shifts, axes=1)
+    return np.moveaxis(field, 0, -1)
+
+
+def through_pose(affine, pose, places=None, shape=None):
+    """Say where a pose, and then a distortion field, read each voxel of a reference.
+
+    Parameters
+    ----------
+    affine : ndarray, shape (4, 4)
+        Voxel to world, of the reference and of the field.
+    pose : ndarray, shape (4, 4)
+        Reference to the head's place in the series, world to world, mm.
+    places : ndarray, shape (3, X, Y, Z), optional
+        Of the field, as `distorted_places` gives it.
+    shape : tuple of int
+        (X, Y, Z).
+
+    Returns
+    -------
+    ndarray of float32, shape (3, X, Y, Z)
+        In voxels.
+    """
+    from scipy.ndimage import map_coordinates
+
+    route = np.linalg.inv(affine) @ pose @ affine
+    grid = np.indices(shape[:3], dtype=np.float32)
+    moved = np.tensordot(route[:3, :3].astype(np.float32), grid, axes=1)
+    moved += route[:3, 3].astype(np.float32)[:, None, None, None]
+    if places is None:
+        return moved
+    # The displacement is smooth and may be continued beyond the grid, places may not.
+    shifts = [map_coordinates(part, moved, order=1, mode="nearest") for part in places - grid]
+    return moved + np.stack(shifts)
+
+
 def seen_mask(mask, affine, matrices, places=None):
     """Leave out of a mask what too many volumes have outside their field of view.
 

@@ -1,15 +1,18 @@
 """The road of one participant-session, from its scans to its derivatives."""
 
+import os
+
 from nipype.interfaces.utility import Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_sexclf.diffusion.families import FAMILIES
 from bids_sexclf.given.offers import about
-from bids_sexclf.given.prepared import scans_of, take_over
+from bids_sexclf.given.prepared import as_uri, scans_of, take_over
 from bids_sexclf.interfaces.ants import Carry
 from bids_sexclf.interfaces.given import Regrid, TakeSeries, UniteRuns
 from bids_sexclf.interfaces.images import Quality
 from bids_sexclf.interfaces.pictures import (
+    DrawColours,
     DrawFlicker,
     DrawGradients,
     DrawMaps,
@@ -17,13 +20,14 @@ from bids_sexclf.interfaces.pictures import (
     DrawResidual,
     DrawSeries,
     DrawTissues,
+    DrawVolume,
 )
 from bids_sexclf.layout import figure_name, name_of
 from bids_sexclf.motion.align import motion_gb
 from bids_sexclf.participant.anat import init_anat_wf
 from bids_sexclf.participant.coverage import connect_dwi_coverage, connect_t1w_coverage
 from bids_sexclf.participant.distortion import init_correction_wf
-from bids_sexclf.participant.dwi import init_dwi_wf, list_records
+from bids_sexclf.participant.dwi import init_dwi_wf, list_made, list_records
 from bids_sexclf.participant.given import (
     init_given_anat_wf,
     init_given_dwi_wf,
@@ -35,7 +39,9 @@ from bids_sexclf.participant.maps import init_maps_wf
 from bids_sexclf.participant.morphometry import init_morphometry_wf
 from bids_sexclf.participant.native import init_native_wf
 from bids_sexclf.participant.outputs import WriteDerivatives
+from bids_sexclf.participant.pool import init_pooled_dwi_wf
 from bids_sexclf.participant.register import choose_road, init_register_wf
+from bids_sexclf.participant.series import images_of, parts_of
 from bids_sexclf.volumes import knows_sides, series_gb
 
 SERIES = ("dwi", "bval", "bvec")
@@ -88,7 +94,7 @@ def init_participant_wf(
     common = {"preparation": preparation, "threads": threads}
     places = {"template": template, "grid_file": references["brain"]}
     write = Node(
-        _writer(row, record, out=out, preparation=preparation, road=road),
+        _writer(row, record, root=root, out=out, preparation=preparation, road=road),
         "write",
         mem_gb=0.5,
         run_without_submitting=False,
@@ -135,17 +141,20 @@ def init_participant_wf(
     return workflow
 
 
-def _writer(row, record, *, out, preparation, road):
+def _writer(row, record, *, root, out, preparation, road):
     """Give the interface that writes what was made, and with it what it was made of."""
+    correctors = images_of({"parts": parts_of(row)})
     return WriteDerivatives(
         out=str(out),
         participant_id=row["participant_id"],
         session_id=row["session_id"],
         sources=scans_of(row),
+        note=row.get("note") or "",
+        correctors=[as_uri(os.path.relpath(path, root)) for path in correctors],
+        acquisition=row.get("acquisition") or {},
         taken_over={step: about(name)["title"] for step, name in record.done.items()},
         provenance=preparation.provenance(),
         road=road,
-        note=row.get("note"),
         sides_known=_knows_sides(record),
     )
 
@@ -181,15 +190,19 @@ def choose_dwi_wf(record, *, row, preparation, threads):
     """Choose the series' road by what is done already."""
     if record.dwi_done:
         return init_given_dwi_wf(record=record)
+    sizes = {
+        "series_gb": [series_gb(path) for path in record.dwi],
+        "motion_gb": [motion_gb(path) for path in record.dwi],
+    }
+    parts, common = parts_of(row), {"preparation": preparation, "threads": threads}
+    if len(record.dwi) > 1:
+        files = {kind: [str(path) for path in getattr(record, kind)] for kind in SERIES}
+        return init_pooled_dwi_wf(files=files, parts=parts, sizes=sizes, **common)
     return init_dwi_wf(
-        preparation=preparation,
-        metadata=row.get("metadata"),
-        series_gb=sum(series_gb(path) for path in record.dwi),
-        motion_gb=sum(motion_gb(path) for path in record.dwi),
-        distortion_wf=init_correction_wf(
-            row.get("distortion"), preparation=preparation, threads=threads
-        ),
-        threads=threads,
+        metadata=parts[0].metadata,
+        **{key: sum(values) for key, values in sizes.items()},
+        distortion_wf=init_correction_wf(parts[0].distortion, **common),
+        **common,
     )
 
 
@@ -212,7 +225,7 @@ def _feed_t1w(workflow, anat_wf, write, record, preparation):
 
 
 def _series(record):
-    """Give a node that hands out series, b-values and b-vectors; several runs are joined."""
+    """Return a node that hands out a series, its b-values and b-vectors."""
     files = {kind: [str(path) for path in getattr(record, kind)] for kind in SERIES}
     take = Node(TakeSeries(), "take_series", mem_gb=0.5)
     take.inputs.trait_set(in_files=files["dwi"], bvals=files["bval"], bvecs=files["bvec"])
@@ -338,16 +351,19 @@ def _connect_series(
 
 def _feed_dwi(workflow, dwi_wf, quality, write, *, record, row, anat_wf):
     """Give the series to its road, and what its single steps found to the quality file."""
-    series = _series(record)
-    workflow.connect([(series, dwi_wf, [(kind, f"inputnode.{kind}") for kind in SERIES])])
+    pooled = len(record.dwi) > 1 and not record.dwi_done
+    if not pooled:  # the road of several series takes them in itself
+        series = _series(record)
+        workflow.connect([(series, dwi_wf, [(kind, f"inputnode.{kind}") for kind in SERIES])])
     if record.dwi_done:  # a series that others have prepared lies on disk already
         return
     workflow.connect([(dwi_wf, write, [(f"outputnode.{kind}", kind) for kind in SERIES])])
-    correction = row.get("distortion")
-    if correction is not None and correction.method == "t1w":
+    parts = parts_of(row)
+    if any(part.corrected and part.distortion.method == "t1w" for part in parts):
         workflow.connect([(anat_wf, dwi_wf, [("outputnode.brain", "inputnode.t1w_brain")])])
-    if correction is not None and correction.method != "none":
-        workflow.connect([(dwi_wf, write, [("outputnode.warp", "distortion_warp")])])
+    if any(part.corrected for part in parts):
+        warp = ("warps", "distortion_warps") if pooled else ("warp", "distortion_warp")
+        workflow.connect([(dwi_wf, write, [(f"outputnode.{warp[0]}", warp[1])])])
     told = list_records(dwi_wf)
     if told:
         records = Node(Merge(len(told)), "records", run_without_submitting=True)
@@ -454,19 +470,33 @@ def _draw_series(workflow, dwi_wf, maps_wf, quality, *, models, cuts):
     )
     pictures = [("gradients", gradients), ("series", volumes)]
     for key, field in (("denoised", "noise_residual"), ("unrung", "gibbs_residual")):
-        if field.replace("residual", "record") in list_records(dwi_wf):
+        if field in list_made(dwi_wf):
             node = Node(DrawResidual(cuts=cuts), key, mem_gb=0.5)
             drawn = [(f"outputnode.{field}", "residual"), ("outputnode.mask", "mask")]
             workflow.connect([(dwi_wf, node, drawn)])
             pictures.append((key, node))
-    if "distortion_record" in list_records(dwi_wf):
+    if "b0_distorted" in list_made(dwi_wf):
         pictures += _draw_distortion(workflow, dwi_wf, cuts=cuts)
+    pictures += _draw_slices(workflow, dwi_wf, maps_wf, models=models, cuts=cuts)
     for model in models:
         node = Node(DrawMaps(cuts=cuts, model=FAMILIES[model].label), f"{model}maps", mem_gb=0.5)
         workflow.connect([(maps_wf, node, [("outputnode.maps", "in_files")])])
         workflow.connect([(dwi_wf, node, [("outputnode.mask", "mask")])])
         pictures.append((f"{model}maps", node))
     return pictures
+
+
+def _draw_slices(workflow, dwi_wf, maps_wf, *, models, cuts):
+    """Wire the pictures of the mean b0 and of the directions of diffusion; return them."""
+    b0 = Node(DrawVolume(cuts=cuts), "b0", mem_gb=0.5)
+    drawn = [("outputnode.b0", "in_file"), ("outputnode.mask", "mask")]
+    workflow.connect([(dwi_wf, b0, drawn)])
+    if "tensor" not in models:
+        return [("b0", b0)]
+    colours = Node(DrawColours(cuts=cuts), "colourfa", mem_gb=0.5)
+    workflow.connect([(dwi_wf, colours, [("outputnode.mask", "mask")])])
+    workflow.connect([(maps_wf, colours, [("outputnode.colours", "in_file")])])
+    return [("b0", b0), ("colourfa", colours)]
 
 
 def _first(paths):

@@ -76,10 +76,11 @@ def init_distortion_wf(*, method, preparation, threads=1, kind=None, name="disto
         *Inputs*: b0, mask, axis (of the array), readout (s, negative against the axis), why; and
         for opposite encodings opposite (scan), opposite_bval, opposite_axis, opposite_readout; for
         a field map phase (list), magnitude; for the T1w t1w_brain. *Outputs*: warp (ANTs
-        displacement field), jacobian, b0 (unwarped), record (JSON, for the quality file).
+        displacement field), jacobian, b0 (unwarped), record (JSON, for the quality file); for
+        ``opposite`` also opposite_shift, by which `init_mirrored_wf` corrects the other scan.
     """
     inputnode = Node(IdentityInterface(fields=list(FIELDS)), "inputnode")
-    outputs = ["warp", "jacobian", "b0", "record"]
+    outputs = ["warp", "jacobian", "b0", "record", "opposite_shift"]
     outputnode = Node(IdentityInterface(fields=outputs), "outputnode")
     unwarp = Node(Unwarp(), "unwarp", mem_gb=1)
     workflow = Workflow(name)
@@ -94,10 +95,41 @@ def init_distortion_wf(*, method, preparation, threads=1, kind=None, name="disto
             (find, outputnode, [("record", "record")]),
         ]
     )
+    if method == "opposite":
+        workflow.connect([(find, outputnode, [("opposite_shift", "opposite_shift")])])
     return workflow
 
 
-def init_correction_wf(correction, *, preparation, threads=1):
+def init_mirrored_wf(correction, *, name="distortion_wf"):
+    """Build the road of a scan whose field was found with its opposite.
+
+    Parameters
+    ----------
+    correction : fieldmaps.Correction
+        Of this scan.
+    name : str
+
+    Returns
+    -------
+    nipype.pipeline.engine.Workflow
+        *Inputs*: b0, shift (on its grid), record. *Outputs*: warp, jacobian, b0, record.
+    """
+    inputnode = Node(IdentityInterface(fields=["b0", "shift", "record"]), "inputnode")
+    outputs = ["warp", "jacobian", "b0", "record"]
+    outputnode = Node(IdentityInterface(fields=outputs), "outputnode")
+    unwarp = Node(Unwarp(axis=correction.axis), "unwarp", mem_gb=1)
+    workflow = Workflow(name)
+    workflow.connect(
+        [
+            (inputnode, unwarp, [("b0", "b0"), ("shift", "shift")]),
+            (inputnode, outputnode, [("record", "record")]),
+            (unwarp, outputnode, [(field, field) for field in ("warp", "jacobian", "b0")]),
+        ]
+    )
+    return workflow
+
+
+def init_correction_wf(correction, *, preparation, threads=1, alone=True, name="distortion_wf"):
     """Build the road of a correction that was chosen, and give it all it reads but the series.
 
     Parameters
@@ -105,6 +137,9 @@ def init_correction_wf(correction, *, preparation, threads=1):
     correction : fieldmaps.Correction or None
     preparation : settings.Preparation
     threads : int
+    alone : bool
+        The oppositely encoded scan is no part of the series: its b0 volumes are averaged here.
+    name : str
 
     Returns
     -------
@@ -116,7 +151,7 @@ def init_correction_wf(correction, *, preparation, threads=1):
     found, method = correction.inputs or {}, correction.method
     kind = {key: found.get(key) for key in ("kind", "delay", "scale")}
     workflow = init_distortion_wf(
-        method=method, preparation=preparation, threads=threads, kind=kind
+        method=method, preparation=preparation, threads=threads, kind=kind, name=name
     )
     given = workflow.inputs.inputnode
     given.trait_set(axis=correction.axis, why=correction.why)
@@ -124,9 +159,11 @@ def init_correction_wf(correction, *, preparation, threads=1):
         given.readout = correction.readout
     if method in ("topup", "opposite"):
         axis, sign = read_encoding(found["direction"])
-        given.trait_set(opposite=found["path"], opposite_axis=axis)
+        given.opposite_axis = axis
         given.opposite_readout = sign * (found["readout"] or abs(correction.readout))
-        if found["bval"]:
+        if alone:
+            given.opposite = found["path"]
+        if alone and found["bval"]:
             given.opposite_bval = found["bval"]
     elif method == "fieldmap":
         given.trait_set(phase=found["phase"], magnitude=found["magnitude"])

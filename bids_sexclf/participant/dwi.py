@@ -71,12 +71,8 @@ UNBIASED = {
     ),
     "none": "",
 }
-RECORDS = {
-    "denoise": "noise_record",
-    "degibbs": "gibbs_record",
-    "distortion_wf": "distortion_record",
-}
-"""Step to the output that tells about it."""
+RECORDS = ("noise_record", "gibbs_record", "distortion_record", "pool_record")
+"""Outputs that tell about single steps, where these run; of several series there is one."""
 
 MASKED = (
     "The brain was masked on the mean b=0 volume (median Otsu, thin bridges to eyes and face cut), "
@@ -148,19 +144,15 @@ def init_dwi_wf(
     metadata = metadata or {}
     inputnode = Node(IdentityInterface(fields=["dwi", "bval", "bvec", "t1w_brain"]), "inputnode")
     outputs = ["dwi", "bval", "bvec", "b0", "b0_brain", "mask", "motion", "noise_residual"]
-    outputs += ["gibbs_residual", "b0_distorted", "warp", *RECORDS.values()]
+    outputs += ["gibbs_residual", "b0_distorted", "warp", *RECORDS]
     outputnode = Node(IdentityInterface(fields=outputs), "outputnode")
     workflow = Workflow(name)
     workflow.add_nodes([inputnode, outputnode])
-    series = _connect_noise(workflow, preparation, metadata, series_gb, threads)
     resample = Node(
         ResampleSeries(threads=threads), "resample", mem_gb=0.5 + series_gb / 4, n_procs=threads
     )
-    steps = (workflow, series, resample, preparation, metadata)
-    if uses_eddy(preparation):
-        aligned = _connect_eddy(*steps, series_gb, threads)
-    else:
-        aligned = _connect_estimate(*steps, motion_gb, threads)
+    sizes = {"series_gb": series_gb, "motion_gb": motion_gb, "threads": threads}
+    aligned = connect_alignment(workflow, resample, preparation, metadata, **sizes)
     mask = Node(MaskB0(), "mask", mem_gb=0.5)
     mean, field = aligned
     if distortion_wf is not None:
@@ -183,6 +175,33 @@ def init_dwi_wf(
     return workflow
 
 
+def connect_alignment(workflow, resample, preparation, metadata, *, series_gb, motion_gb, threads):
+    """Wire the steps from a raw series to the knowledge of where each volume lies.
+
+    Parameters
+    ----------
+    workflow : nipype.pipeline.engine.Workflow
+        With an inputnode (dwi, bval, bvec) and an outputnode.
+    resample : nipype.pipeline.engine.Node
+        Takes in_file, and matrices from our own alignment.
+    preparation : settings.Preparation
+    metadata : dict
+    series_gb, motion_gb : float
+    threads : int
+
+    Returns
+    -------
+    node : nipype.pipeline.engine.Node
+    field : str
+        Of it: the mean of the aligned b0 volumes.
+    """
+    series = _connect_noise(workflow, preparation, metadata, series_gb, threads)
+    steps = (workflow, series, resample, preparation, metadata)
+    if uses_eddy(preparation):
+        return _connect_eddy(*steps, series_gb, threads)
+    return _connect_estimate(*steps, motion_gb, threads)
+
+
 def check_tools(preparation):
     """Refuse an engine that this machine has no program for.
 
@@ -200,7 +219,7 @@ def check_tools(preparation):
 
 
 def list_records(workflow):
-    """List the outputs of a `init_dwi_wf` that tell the quality file about a single step.
+    """List the outputs of a diffusion road that tell the quality file about its steps.
 
     Parameters
     ----------
@@ -210,8 +229,22 @@ def list_records(workflow):
     -------
     list of str
     """
-    steps = workflow.list_node_names()
-    return [field for step, field in RECORDS.items() if any(n.startswith(step) for n in steps)]
+    return [field for field in RECORDS if field in list_made(workflow)]
+
+
+def list_made(workflow):
+    """List the outputs of a workflow that some step of it makes.
+
+    Parameters
+    ----------
+    workflow : nipype.pipeline.engine.Workflow
+
+    Returns
+    -------
+    set of str
+    """
+    edges = workflow._graph.in_edges(workflow.get_node("outputnode"), data=True)
+    return {field for _, _, data in edges for _, field in data["connect"]}
 
 
 def uses_eddy(preparation):

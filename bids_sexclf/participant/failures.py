@@ -11,8 +11,9 @@ from bids_sexclf.faults import explain
 from bids_sexclf.given.prepared import scans_of
 from bids_sexclf.layout import figure_name, name_of
 from bids_sexclf.locks import hold
+from bids_sexclf.participant.captions import FIGURES
 from bids_sexclf.participant.index import THUMBNAILS
-from bids_sexclf.participant.report import FIGURES, write_report
+from bids_sexclf.participant.report import write_report
 from bids_sexclf.tables import read_table, write_table
 
 LOCKS = Path("logs", "locks")
@@ -176,7 +177,8 @@ def _keep_pictures(out, folder, row, ended):
             target.unlink(missing_ok=True)  # of an earlier run
             source = folder / key / "picture.svg"
             # What this run has neither drawn nor found up to date shows something else.
-            if f"{folder.parent.name}.{folder.name}.{key}" in ended and source.exists():
+            drawn = source.exists() and source.stat().st_size
+            if f"{folder.parent.name}.{folder.name}.{key}" in ended and drawn:
                 with whole(target) as part:
                     shutil.copyfile(source, part)
 
@@ -200,6 +202,7 @@ def report_failure(out, row, worklist, preparation):
         row["session_id"],
         error=row["reason"],
         trace=row.get("trace"),
+        stage=row.get("stage"),
         provenance=preparation.provenance(),
         sources=scans_of(scans),
         note=scans.get("note"),

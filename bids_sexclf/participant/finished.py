@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_sexclf import layout
-from bids_sexclf.disk import lies_in, write_json
+from bids_sexclf.disk import lies_in, read_object, write_json
 from bids_sexclf.errors import InputError
 from bids_sexclf.fingerprints import renew
 from bids_sexclf.given.prepared import locate, scans_of
@@ -94,10 +94,10 @@ def judge(row, preparation, places):
         return Verdict(False, "its sidecars or field maps are others than before", stale=True)
     changed = _find_changed(row, inputs, places)
     if changed:
-        return Verdict(False, f"{_list(changed)} changed since", stale=True)
+        return Verdict(False, f"{_list(changed, 'has', 'have')} changed since", stale=True)
     missing = [name for name, size in outputs.items() if not _is_whole(Path(out, name), size)]
     if missing:
-        return Verdict(False, f"{_list(missing)} missing or not whole")
+        return Verdict(False, f"{_list(missing, 'is', 'are')} missing or not whole")
     return FINISHED
 
 
@@ -106,11 +106,11 @@ def quality_name(row):
     return layout.derivative("quality", row["participant_id"], row["session_id"])
 
 
-def _list(names):
-    """List names, the first three of many."""
+def _list(names, one, several):
+    """List names, the first three of many, with the verb for one or for several."""
     names = [Path(name).name for name in names]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more + (" is" if len(names) == 1 else " are")
+    return ", ".join(names[:3]) + more + f" {one if len(names) == 1 else several}"
 
 
 def _check_choices(before, preparation, path):
@@ -204,13 +204,15 @@ def name_input(path, places):
         are recorded, and for what is installed with programs, whose versions are recorded.
     """
     path = Path(path)
-    if any(path.is_relative_to(home) for home in (places["out"], *INSTALLED)):
-        return None
-    homes = {name: home for name, home in places.items() if name not in ("out", "shared")}
+    homes = {name: home for name, home in places.items() if name != "shared"}
+    homes |= {home: home for home in INSTALLED}
     within = [name for name, home in homes.items() if path.is_relative_to(home)]
     if not within:
         return str(path)
+    # One place may hold another, as a folder for everything holds a dataset and these results.
     nearest = max(within, key=lambda name: len(homes[name].parts))
+    if nearest == "out" or nearest in INSTALLED:
+        return None
     inside = path.relative_to(homes[nearest]).as_posix()
     return f"template:{inside}" if nearest == "template" else f"bids:{nearest}:{inside}"
 
@@ -251,15 +253,6 @@ def _content(fingerprint):
 def _cache(row, places):
     name = layout.name_of(row["participant_id"], row["session_id"])
     return Path(places["out"], "logs", "fingerprints", f"{name}.json")
-
-
-def read_object(path):
-    """Read a JSON object; an empty one where the file is missing or damaged."""
-    try:
-        content = json.loads(Path(path).read_text())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def read_known(path):

@@ -1,11 +1,13 @@
 """Run the workflows of participants as one Nipype graph."""
 
+import math
 import time
 from pathlib import Path
 
-from bids_sexclf.disk import remove_folder
+from bids_sexclf.disk import read_small, remove_folder
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
+from bids_sexclf.given.prepared import take_over
 from bids_sexclf.layout import name_of
 from bids_sexclf.participant.cache import GRAPH, forget_changed, forget_incomplete, list_reads
 from bids_sexclf.participant.failures import (
@@ -15,6 +17,7 @@ from bids_sexclf.participant.failures import (
     tell_failure,
 )
 from bids_sexclf.participant.finished import digest_plan, judge, record_inputs, withdraw
+from bids_sexclf.participant.forecast import Clock, Step, foretell, say_progress
 
 
 def remove_intermediates(work, rows):
@@ -55,7 +58,7 @@ def run_workflows(materials, places, work, run, preparation, rows, advance):
     rows : list of dict
         Of the worklist.
     advance : callable or None
-        Called with (steps done, steps in all, participant-sessions finished).
+        Called with (steps done, steps in all, words on what runs and how long it will take).
 
     Returns
     -------
@@ -83,7 +86,10 @@ def run_workflows(materials, places, work, run, preparation, rows, advance):
     started, ended, faults = time.time() - 1, set(), {}
     built = [row for row in rows if not any(_is_of(row, each) for each in failed)]
     if built:
-        _run_graph(graph, run, advance, ended, faults, lambda: read_crashes(crashes, started))
+        steps = list_steps(graph, built, materials, preparation)
+        clock = Clock(steps, run.nprocs or processors())
+        follow = _progress(clock, advance, ended)
+        _run_graph(graph, run, follow, faults, lambda: read_crashes(crashes, started))
     traces = read_crashes(crashes, started) | faults
     for row in built:
         if not _is_finished(row, preparation, places):
@@ -154,13 +160,13 @@ def _remove_parts(out, row):
         path.unlink(missing_ok=True)
 
 
-def _run_graph(graph, run, advance, ended, faults, find_crashes):
+def _run_graph(graph, run, follow, faults, find_crashes):
     """Run the graph with the pool, or with the plugin of the user's file."""
     from bids_sexclf.interfaces.plugin import GuardedMultiProc, quiet
 
     if run.verbose < 2:
         quiet()
-    tell = {"status_callback": _progress(graph, advance, ended)}
+    tell = {"status_callback": follow}
     if run.use_plugin:
         chosen = read_plugin(run.use_plugin)
         chosen["plugin_args"] = (chosen.get("plugin_args") or {}) | tell
@@ -209,9 +215,7 @@ def read_plugin(path):
     import yaml
 
     try:
-        if Path(path).stat().st_size > LARGEST_PLUGIN:
-            raise ValueError(f"it has more than {LARGEST_PLUGIN} bytes")
-        chosen = yaml.safe_load(Path(path).read_text())
+        chosen = yaml.safe_load(read_small(path, LARGEST_PLUGIN).decode("utf-8-sig"))
         fault = f"it holds {str(chosen)[:80]}"
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         chosen, fault = None, " ".join(str(error).split())[:200]
@@ -231,18 +235,112 @@ def read_plugin(path):
     return chosen
 
 
-def _progress(graph, advance, seen):
-    """Count finished steps and finished participant-sessions; add their names to `seen`."""
-    steps = [name for name in graph.list_node_names() if not name.endswith("putnode")]
-    total, done = len(steps), [0]
+def list_steps(graph, rows, materials, preparation):
+    """List the steps of a run, each with the seconds it should take.
+
+    Parameters
+    ----------
+    graph : nipype.pipeline.engine.Workflow
+    rows : list of dict
+        Of the worklist: the participant-sessions in the graph.
+    materials : dict
+        As for `run_workflows`.
+    preparation : settings.Preparation
+
+    Returns
+    -------
+    dict of str to forecast.Step
+        By the full name of the node.
+    """
+    from bids_sexclf.participant.base import wf_name
+
+    places = {"raw": materials.get("root", "")} | (materials.get("derivatives") or {})
+    sizes, names = {}, {}
+    for row in rows:
+        folder = wf_name(row["participant_id"], row["session_id"])
+        names[folder] = name_of(row["participant_id"], row["session_id"])
+        sizes[folder] = measure_scans(take_over(row, places, preparation.template))
+    steps, shapes = {}, {}
+    for folder, who in names.items():
+        workflow = graph.get_node(folder)
+        shape = tuple(workflow.list_node_names())
+        if shape not in shapes:  # most participant-sessions have the same steps
+            shapes[shape] = _needs(workflow)
+        for kind, needs in shapes[shape].items():
+            place = f"{graph.name}.{folder}"
+            steps[f"{place}.{kind}"] = Step(
+                who,
+                kind,
+                foretell(kind, sizes[folder]),
+                workflow.get_node(kind).n_procs or 1,
+                tuple(f"{place}.{need}" for need in needs),
+            )
+    return steps
+
+
+def _needs(workflow):
+    """Return the steps of a workflow, each behind those that it needs: name to their names.
+
+    Nodes that only hand on (``inputnode``, ``outputnode``) never run and are left out.
+    """
+    import networkx as nx
+
+    flat, needs = workflow._create_flat_graph(), {}
+    for node in nx.topological_sort(flat):
+        found = set()
+        for before in flat.predecessors(node):
+            found |= needs[before] if before.name.endswith("putnode") else {before}
+        needs[node] = found
+    names = {node: node.fullname.partition(".")[2] for node in needs}
+    return {
+        names[node]: sorted(names[before] for before in found)
+        for node, found in needs.items()
+        if not node.name.endswith("putnode")
+    }
+
+
+def measure_scans(record):
+    """Return how many values the scans of a participant-session hold.
+
+    Parameters
+    ----------
+    record : prepared.Record
+
+    Returns
+    -------
+    dict of str to float
+        ``t1w`` and ``dwi``, those that can be read.
+    """
+    import nibabel as nib
+
+    sizes = {}
+    for kind, files in {"t1w": record.t1w, "dwi": record.dwi}.items():
+        try:
+            shapes = [nib.load(path).shape for path in files]
+        except Exception:  # nibabel raises many kinds; a forecast can do without
+            continue
+        if shapes:
+            sizes[kind] = float(sum(math.prod(shape) for shape in shapes))
+    return sizes
+
+
+def _progress(clock, advance, seen):
+    """Tell what runs and how long it will take; add the names of steps that ended to `seen`."""
+    finished = [0]
 
     def tell(node, status):
-        if status != "end" or node.fullname in seen:
+        name, now = node.fullname, time.monotonic()
+        if name not in clock.steps or name in seen:
             return
-        seen.add(node.fullname)
-        done[0] += node.name == "write"
+        if status == "start":
+            clock.begin(name, now)
+        else:
+            clock.end(name, now, failed=status != "end")
+        if status == "end":
+            seen.add(name)
+            finished[0] += node.name == "write"
         if advance:
-            advance(len(seen), total, done[0])
+            advance(len(seen), len(clock.steps), say_progress(clock, now, finished[0]))
 
     return tell
 

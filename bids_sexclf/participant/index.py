@@ -10,15 +10,17 @@ from bids_sexclf import __version__
 from bids_sexclf.disk import whole
 from bids_sexclf.interfaces.pictures import DrawThumbnails
 from bids_sexclf.layout import figure_name, name_of
-from bids_sexclf.participant.report import NUMBERS
+from bids_sexclf.participant.captions import NUMBERS
 from bids_sexclf.quality import (
     RATINGS,
     find_verdict,
     flag,
     judge,
+    mark,
     numbers,
     read_limits,
     read_quality,
+    state_of,
 )
 from bids_sexclf.quality import read_ratings as read_verdicts
 from bids_sexclf.tables import read_table, schema
@@ -116,12 +118,12 @@ def _gather_rows(out, names):
     verdicts, flags = judge(table, limits, ratings), flag(table)[0]
     rows = {}
     for position, record in enumerate(table.to_dict("records")):
-        who, gate = (record["participant_id"], record["session_id"]), verdicts.gate[position]
-        state = "odd" if gate == "passed" and verdicts.flags[position] else gate
+        who = (record["participant_id"], record["session_id"])
+        state = state_of(verdicts.gate[position], verdicts.flags[position])
         reason = verdicts.reasons[position] or verdicts.flags[position]
         rows[who] = _row(out, who, state, reason) | {
             "values": [_rounded(record[name]) for name in names],
-            "marks": [_mark(record[name], limits[name], name in flags[position]) for name in names],
+            "marks": [mark(record[name], limits[name], name in flags[position]) for name in names],
         }
     for record in _excluded(out, notes):
         who = (record["participant_id"], record["session_id"])
@@ -153,13 +155,6 @@ def _row(out, who, state, reason):
 def _rounded(value):
     """Return a number as the page shows it; None where it is unknown."""
     return None if value != value else float(f"{value:.4g}")
-
-
-def _mark(value, limits, odd):
-    """Say how a number is coloured: it lies beyond its limits, stands out, or neither."""
-    if value != value:
-        return ""
-    return "broken" if not limits[0] <= value <= limits[1] else "odd" if odd else ""
 
 
 def _excluded(out, notes):

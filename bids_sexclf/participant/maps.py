@@ -56,10 +56,11 @@ def init_maps_wf(*, preparation, threads=1, name="maps_wf"):
     Returns
     -------
     nipype.pipeline.engine.Workflow
-        *Inputs*: dwi, bval, bvec, mask. *Outputs*: maps (``tensor_FA.nii.gz``, …), counts.
+        *Inputs*: dwi, bval, bvec, mask. *Outputs*: maps (``tensor_FA.nii.gz``, …), counts,
+        colours (of the principal direction).
     """
     inputnode = Node(IdentityInterface(fields=["dwi", "bval", "bvec", "mask"]), "inputnode")
-    outputnode = Node(IdentityInterface(fields=["maps", "counts"]), "outputnode")
+    outputnode = Node(IdentityInterface(fields=["maps", "counts", "colours"]), "outputnode")
     fit = Node(
         FitMaps(
             models=list(preparation.dwi_models),
@@ -80,7 +81,11 @@ def init_maps_wf(*, preparation, threads=1, name="maps_wf"):
                 fit,
                 [("dwi", "in_file"), ("bval", "bval"), ("bvec", "bvec"), ("mask", "mask")],
             ),
-            (fit, outputnode, [("out_files", "maps"), ("counts", "counts")]),
+            (
+                fit,
+                outputnode,
+                [("out_files", "maps"), ("counts", "counts"), ("colours", "colours")],
+            ),
         ]
     )
     return workflow

@@ -11,9 +11,15 @@ METHODS = (
     "Inside the brain mask, cerebrospinal fluid, grey and white matter were told apart by a "
     "Gaussian mixture whose voxels hold one or two tissues, with {priors}, a Markov random field "
     "[@zhang2001] and the rest of the bias field [@wells1996], on voxels of 1 mm or larger; "
-    "volumes add up the tissues' shares of each voxel. Intracranial volume was estimated as the "
-    "brain mask closed over sulci and fissures by a ball of 15 mm radius."
+    "volumes add up the tissues' shares of each voxel."
 )
+INTRACRANIAL = {
+    "measured": "Intracranial volume is that of the brain mask, which is all within the skull.",
+    "estimated": (
+        "Intracranial volume was estimated as the brain mask closed over sulci and fissures by a "
+        "ball of 15 mm radius."
+    ),
+}
 PRIORS = "the template's tissue maps, carried by the registration, as priors [@ashburner2005]"
 REGIONS = (
     "The atlas {atlases} was carried to each scan by nearest neighbour, and the volume, the grey "

@@ -15,10 +15,10 @@ from nipype.interfaces.base import (
 )
 from nipype.interfaces.base import isdefined as _given
 
-from bids_sexclf.disk import whole, write_json
-from bids_sexclf.given.prepared import as_uri, describe
+from bids_sexclf.disk import read_object, whole, write_json
+from bids_sexclf.given.prepared import as_uri
 from bids_sexclf.layout import derivative, names, number_label, paths, sidecar, versions
-from bids_sexclf.participant.finished import read_object, remove_outputs
+from bids_sexclf.participant.finished import remove_outputs
 from bids_sexclf.participant.register import ROADS
 from bids_sexclf.volumes import check_written
 
@@ -83,8 +83,14 @@ ABOUT = {
     },
 }
 
+WARP_OF_PART = {
+    "Description": "Displacement field that ANTs applies to bring the mean b=0 volume of one phase "
+    "encoding, as scanned, to the pooled series: rigid motion and susceptibility distortion",
+    "Units": "mm",
+}
+
 ANATOMY = ("t1w", "t1w_mask", "t1w_to_template")
-USED = {"anat": ANATOMY, "dwi": (*ANATOMY, "dwi", "dwi_mask", "maps")}
+USED = {"anat": ANATOMY, "dwi": (*ANATOMY, "dwi", "bval", "bvec", "dwi_mask", "maps")}
 """Folder of a file to the kinds of scans that went into it."""
 
 
@@ -93,6 +99,8 @@ class _WriteIn(BaseInterfaceInputSpec):
     participant_id = traits.Str(mandatory=True)
     session_id = traits.Either(None, traits.Str)
     sources = traits.Dict(desc="kind of scan to its paths, as the worklist spells them")
+    correctors = traits.List(traits.Str, desc="scans by which distortion was corrected, as URIs")
+    acquisition = traits.Dict({}, usedefault=True, desc="kind of scan to fields of its sidecar")
     taken_over = traits.Dict({}, usedefault=True, desc="step that others have done to who did it")
     runs = File(exists=True, desc="JSON: what was done with several runs of the T1w")
     provenance = traits.Dict(desc="the choices this participant was prepared with")
@@ -118,9 +126,9 @@ class _WriteIn(BaseInterfaceInputSpec):
     dwi_mask = File(exists=True)
     covered_t1w = File(exists=True)
     covered_dwi = File(exists=True)
-    note = traits.Either(None, traits.Str, desc="of the worklist")
     sides_known = traits.Bool(True, usedefault=True, desc="headers tell left from right")
     distortion_warp = File(exists=True)
+    distortion_warps = InputMultiObject(File(exists=True), desc="one per phase encoding")
     dwi_transform = File(exists=True)
     maps = InputMultiObject(File(exists=True))
     maps_template = InputMultiObject(File(exists=True))
@@ -128,6 +136,7 @@ class _WriteIn(BaseInterfaceInputSpec):
     figure_names = traits.List(traits.Str)
     quality = File(exists=True, mandatory=True)
     made_from = traits.Dict({}, usedefault=True, desc="input to its size and sha256")
+    note = traits.Str("", usedefault=True, desc="what was chosen, left out or found wanting")
     plan = traits.Str("", usedefault=True, desc="digest of sidecars and corrections")
 
 
@@ -150,6 +159,8 @@ class WriteDerivatives(SimpleInterface):
             if _given(getattr(given, kind)):
                 path = getattr(given, kind)
                 self._put(path, _form(entry, path), self._about(kind) | more.get(kind, {}))
+        for number, path in enumerate(_listed(given.distortion_warps), start=1):
+            self._put(path, "distortion_warp_of_part", WARP_OF_PART, from_=f"distorted{number}")
         if _given(given.dwi_transform):
             entry = "dwi_to_t1w" if given.road == "t1w" else "dwi_to_template"
             self._put(given.dwi_transform, _form(entry, given.dwi_transform), {})
@@ -159,13 +170,14 @@ class WriteDerivatives(SimpleInterface):
                 self._put_map(Path(path), place)
         self._put_measures()
         for path, name in zip(given.figures or [], given.figure_names or [], strict=True):
-            self._copy(path, Path(given.participant_id, "figures", name))
+            if Path(path).stat().st_size:  # an empty one says that there was nothing to draw
+                self._copy(path, Path(given.participant_id, "figures", name))
         self._results["out_file"] = str(self._finish())
         return runtime
 
     def _about(self, kind):
         """Say what a file holds; a mask, or a bias field removed, may be another's."""
-        content = dict(ABOUT.get(kind, {}))
+        content = dict(self.inputs.acquisition.get(kind, {})) | ABOUT.get(kind, {})
         step = {"mask": "brain mask of the T1w", "dwi_mask": "brain mask of the diffusion series"}
         giver = self.inputs.taken_over.get(step.get(kind))
         if giver:
@@ -206,8 +218,10 @@ class WriteDerivatives(SimpleInterface):
         if path.name.endswith((".bval", ".bvec", "_dseg.tsv")):  # an image beside it has one
             return
         used = [given.sources.get(kind) for kind in self._used(path.parent.name)]
+        sources = [as_uri(name) for cell in used for name in paths(cell)]
+        sources += _listed(given.correctors) if path.parent.name == "dwi" else []
         content = dict(about) | {
-            "Sources": [as_uri(name) for cell in used for name in paths(cell)],
+            "Sources": list(dict.fromkeys(sources)),
             "GeneratedWith": dict(given.provenance),
             "Versions": versions(),
         }
@@ -299,13 +313,13 @@ class WriteDerivatives(SimpleInterface):
             numbers=numbers,
             provenance=given.provenance,
             sources=given.sources,
-            note=given.note or describe(given.sources),
+            note=given.note,
         )
         self._written[page.name] = None  # it may be written again, and then have another size
         path = Path(given.out, derivative("quality", given.participant_id, session))
         self._remove_older(path)
         about = {"GeneratedWith": dict(given.provenance), "Scans": dict(given.sources)}
-        about["TakenOver"] = dict(given.taken_over)
+        about |= {"TakenOver": dict(given.taken_over), "Note": given.note}
         about |= {"Plan": given.plan, "Inputs": dict(given.made_from)}
         about["Outputs"] = dict(sorted(self._written.items()))
         if _given(given.runs):
@@ -318,6 +332,11 @@ class WriteDerivatives(SimpleInterface):
         before = read_object(quality).get("Outputs")
         older = set(before if isinstance(before, dict) else ()) - set(self._written)
         remove_outputs(self.inputs.out, self.inputs.participant_id, dict.fromkeys(older))
+
+
+def _listed(values):
+    """Return a list that may not have been given."""
+    return list(values) if _given(values) else []
 
 
 def _form(entry, path):

@@ -17,7 +17,8 @@ from bids_sexclf.participant.finished import find_places, judge
 from bids_sexclf.participant.nobody import drop_empty, refuse_all
 from bids_sexclf.participant.preflight import check_dataset
 from bids_sexclf.participant.references import find_sources
-from bids_sexclf.participant.series import plan_series
+from bids_sexclf.participant.series import keep_correctable, plan_series, read_acquisition
+from bids_sexclf.participant.series_checks import WITHOUT
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class Plan:
     empty : list of str
         Sessions without a T1w and without a diffusion series, of participants who have other
         sessions: nothing is to be prepared there.
+    partial : list of dict
+        participant_id, session_id, reason: those of `ready` and `finished` who lose only their
+        diffusion data.
     """
 
     ready: list
@@ -50,6 +54,7 @@ class Plan:
     again: list
     places: dict
     empty: list = field(default_factory=list)
+    partial: list = field(default_factory=list)
 
 
 def plan(bids_dir, out, run, preparation, advance=None):
@@ -108,13 +113,38 @@ def plan(bids_dir, out, run, preparation, advance=None):
     kept = {name: path for name, path in folders.items() if read_by_participant(name)}
     shared = find_sources(template, run, preparation)
     places = find_places(bids_dir, out, template, kept, shared)
-    rows = [row | plan_series(dataset, row, preparation) for row in good.to_dict("records")]
-    return _sort(rows, preparation, places, excluded, worklist, empty)
+    rows = [
+        row | plan_series(dataset, row, preparation) | read_acquisition(dataset, row)
+        for row in good.to_dict("records")
+    ]
+    looked_at = with_checked(worklist, rows)
+    return _sort(rows, preparation, places, excluded, looked_at, empty)
+
+
+def with_checked(worklist, rows):
+    """Return the worklist with the scans and the notes that the check has left of its rows.
+
+    Parameters
+    ----------
+    worklist : pandas.DataFrame
+    rows : list of dict
+        Of those that passed the check.
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    checked = {(row["participant_id"], row["session_id"]): row for row in rows}
+    every = [
+        checked.get((row["participant_id"], row["session_id"]), row)
+        for row in worklist.to_dict("records")
+    ]
+    return worklist.__class__(every, columns=worklist.columns, dtype=object)
 
 
 def _sort(rows, preparation, places, excluded, worklist, empty):
     """Sort rows by what is to be done: to prepare, finished, or not to be read at all."""
-    ready, finished, again = [], [], []
+    ready, finished, again, partial = [], [], [], []
     for row in rows:
         who = {key: row[key] for key in ("participant_id", "session_id")}
         try:
@@ -125,7 +155,10 @@ def _sort(rows, preparation, places, excluded, worklist, empty):
         (finished if verdict.finished else ready).append(row)
         if verdict.reason:
             again.append(who | {"reason": verdict.reason})
-    return Plan(ready, finished, excluded, worklist, again, places, empty)
+        _, found, faults = (row["note"] or "").partition(WITHOUT)
+        if found:
+            partial.append(who | {"reason": found + faults})
+    return Plan(ready, finished, excluded, worklist, again, places, empty, partial)
 
 
 def check_tools(preparation):
@@ -171,8 +204,10 @@ def make_worklist(dataset, folders, run, preparation):
         filters,
         others=[key for name in offers if holds_scans(name) for key in offers[name]],
         first=first,
+        b0_threshold=preparation.b0_threshold,
     )
     rows = [fill(row, offers) for row in worklist.to_dict("records")]
+    rows = [keep_correctable(dataset, row, preparation) for row in rows]
     return worklist.__class__(rows, columns=worklist.columns, dtype=object)
 
 

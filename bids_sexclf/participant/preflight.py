@@ -151,7 +151,9 @@ def check_scans(root, row, folders=None, preparation=None, fieldmaps=()):
     record = take_over(row, places, preparation.template)
     if not (record.t1w or record.dwi or record.maps):
         why = f" ({row['note']})" if row.get("note") else ""
-        seen.faults.append(f"no T1w and no diffusion series, needed one of them{why}")
+        seen.faults.append(
+            f"no T1w and no diffusion series with a valid BIDS name, needed one of them{why}"
+        )
         return seen
     shapes = {}
     for kind, ndim in (("t1w", 3), ("dwi", 4), ("maps", 3)):

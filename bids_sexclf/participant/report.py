@@ -1,6 +1,7 @@
 """One HTML page per participant-session: pictures a person can judge, and what was done."""
 
 import json
+import re
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -9,6 +10,7 @@ from bids_sexclf import __version__
 from bids_sexclf.citations import to_html
 from bids_sexclf.disk import whole
 from bids_sexclf.given.prepared import take_over
+from bids_sexclf.interfaces.images import INTRACRANIAL
 from bids_sexclf.layout import figure_name, name_of, versions
 from bids_sexclf.participant import (
     anat,
@@ -18,194 +20,23 @@ from bids_sexclf.participant import (
     maps,
     morphometry,
     native,
+    pool,
     register,
+    summary,
 )
+from bids_sexclf.participant.captions import FIGURES, list_numbers
 from bids_sexclf.participant.references import NONE
 from bids_sexclf.texts import shown
 
-FIGURES = {
-    "T1w": {
-        "t1wmask": (
-            "Brain mask",
-            "The outline should follow the brain's surface: no skull, eyes or neck inside, "
-            "no cortex or cerebellum outside.",
-        ),
-        "t1wtemplate": (
-            "Registration to the template",
-            "Hover (or wait) to flicker between the template and the registered brain: ventricles, "
-            "sulci and the outer edge should stay in place; the outline is the template's brain.",
-        ),
-        "tissueborders": (
-            "Borders of tissues",
-            "The orange line should follow the border of grey and white matter from the bottom to "
-            "the vertex, the blue line the outer surface of grey matter. Fluid lies outside the "
-            "blue line and in the ventricles.",
-        ),
-    },
-    "Diffusion series": {
-        "gradients": (
-            "b-values and gradient directions",
-            "Each sphere is one shell, seen from the side: filled points are directions as "
-            "measured, rings their antipodes, which measure the same. Points and rings together "
-            "should cover the sphere evenly; a bare half or a cluster means a wrong or incomplete "
-            "table.",
-        ),
-        "series": (
-            "Volume by volume: motion and slices",
-            "Above, how far the head moved before each volume: below about 1 mm is good, a few "
-            "spikes can be mended, a restless trace cannot. Below, the signal of each slice beside "
-            "what the tensor predicts: it should be pale all over. A blue line is a slice that "
-            "lost signal to motion, a striped volume moved while it was measured, a red one has a "
-            "spike or leftover misalignment. Grey slices are not judged: they hold too little "
-            "brain, or lie at the end of the field of view, which a head that moves leaves.",
-        ),
-        "denoised": (
-            "What denoising took away",
-            "It should look like noise: no anatomy, no edges. Anatomy here is signal lost. Patches "
-            "that fade smoothly are where the coils' own noise is higher.",
-        ),
-        "unrung": (
-            "What the removal of Gibbs ringing took away",
-            "Thin bands beside sharp edges, and noise; nothing of the brain's own pattern.",
-        ),
-        "dwidistortion": (
-            "Susceptibility distortion, before and after",
-            "Hover to flicker between the mean b=0 volume as scanned and corrected: the corrected "
-            "brain should fill the outline, its frontal and temporal poles neither stretched nor "
-            "folded, and its two sides alike.",
-        ),
-        "dwimask": (
-            "Brain mask on the mean b=0 volume",
-            "The outline should hold the whole brain and little else.",
-        ),
-        "dwit1w": (
-            "Mean b=0 volume registered to the T1w",
-            "Hover to flicker: ventricles and the outer edge should agree but for what stretch "
-            "along the phase-encoding axis is left.",
-        ),
-    },
-    "Maps": {
-        "tensormaps": (
-            "Tensor maps",
-            "In the scan's own space. White matter should be bright in FA and symmetric, with no "
-            "bright rim; MD even over the brain and high (bright) in fluid only. The window is the "
-            "same for everyone, so pages compare.",
-        ),
-        "kurtosismaps": (
-            "Kurtosis maps",
-            "MK should be highest in white matter, about 1, without black holes: holes are voxels "
-            "whose fit was driven to its limit by noise.",
-        ),
-        "noddimaps": (
-            "NODDI maps",
-            "ICVF high in white matter, ODI high in grey matter, ISOVF high in fluid only.",
-        ),
-        "famap": (
-            "FA on the group grid",
-            "The outline is the template's brain. The corpus callosum should lie on the midline, "
-            "and tracts where the outline leads one to expect them.",
-        ),
-    },
-}
-"""Section of the page to its pictures: key to heading and what right looks like."""
-
-NUMBERS = {
-    "brain_volume_ml": (
-        "Brain volume",
-        "{:.0f} mL",
-        "grey and white matter, in native space; adults have about 900 to 1500",
-    ),
-    "mask_volume_ml": ("Brain mask", "{:.0f} mL", "in native space; adults have 1000 to 1900"),
-    "mask_opinions_overlap": (
-        "Overlap of two opinions on the brain mask",
-        "{:.2f}",
-        "Dice of two masks that were made independently; above 0.9 is usual, below 0.85 they are "
-        "said to disagree",
-    ),
-    "mask_template_overlap": (
-        "Overlap of the mask with the template's brain",
-        "{:.2f}",
-        "Dice, after a linear transform; above 0.93 is usual",
-    ),
-    "mask_template_agreement": (
-        "Agreement of the brain in the mask with the template",
-        "{:.2f}",
-        "correlation after a linear transform; above 0.5 is usual",
-    ),
-    "mask_symmetry": (
-        "Left-right symmetry of the mask",
-        "{:.2f}",
-        "Dice of the mask with its mirror image; above 0.95 is usual",
-    ),
-    "mask_turned_degrees": (
-        "Head turned by",
-        "{:.0f} degrees",
-        "against what the file's header says: 0 is right. With any other number the header is "
-        "wrong, and left and right may be exchanged",
-    ),
-    "grey_volume_ml": ("Grey matter", "{:.0f} mL", "inside the mask, in native space"),
-    "white_volume_ml": ("White matter", "{:.0f} mL", "inside the mask, in native space"),
-    "csf_volume_ml": ("Fluid", "{:.0f} mL", "inside the mask; not all that lies in the skull"),
-    "intracranial_volume_ml": (
-        "Intracranial volume",
-        "{:.0f} mL",
-        "the mask, where it is all that lies within the skull (deepbet); otherwise estimated: the "
-        "mask closed over sulci and fissures",
-    ),
-    "white_gradient_percent": (
-        "Bias field left",
-        "{:.1f} %",
-        "how much white matter changes from the bottom of the brain to the vertex; 5 % or less is "
-        "usual",
-    ),
-    "grey_white_contrast": (
-        "Contrast of grey and white matter",
-        "{:.2f}",
-        "by how much grey matter is darker, as a share of white matter; 0.15 to 0.35 is usual for "
-        "a T1w, and below 0 the contrast is inverted",
-    ),
-    "registration_agreement": (
-        "Agreement with the template",
-        "{:.2f}",
-        "correlation inside the brain; compare it with the other participants",
-    ),
-    "coverage_t1w": (
-        "Coverage of the T1w",
-        "{:.0%}",
-        "of the template's brain was measured; below 85 % the group level leaves it out",
-    ),
-    "coverage_dwi": (
-        "Coverage of the diffusion series",
-        "{:.0%}",
-        "of the template's brain was measured; below 85 % the group level leaves it out",
-    ),
-    "snr": ("Signal-to-noise", "{:.1f}", "mean over standard deviation inside white matter"),
-    "distortion_agreement_before": (
-        "Agreement before distortion correction",
-        "{:.3f}",
-        "",
-    ),
-    "distortion_agreement_after": (
-        "Agreement after distortion correction",
-        "{:.3f}",
-        "the same measure; it should have risen",
-    ),
-    "motion_mm": ("Motion", "{:.2f} mm", "mean displacement between successive diffusion volumes"),
-    "motion_max_mm": ("Largest motion", "{:.2f} mm", "between two successive volumes"),
-    "noise_sd": ("Diffusion noise", "{:.3g}", "median SD inside the brain, in the scan's unit"),
-    "b0_snr": ("Signal-to-noise of b=0", "{:.1f}", "median signal over that noise"),
-    "slice_outliers_percent": (
-        "Slices that stand out",
-        "{:.2f} %",
-        "of the slices of all diffusion volumes; 0 to 1 % is usual",
-    ),
-}
-
 SOFTWARE = (
-    f"Scans in BIDS layout [@gorgolewski2016] were prepared with bids_sexclf {__version__}, a "
-    "Nipype workflow [@gorgolewski2011] that uses ANTs [@tustison2021] and DIPY "
-    "[@garyfallidis2014]."
+    "Scans in BIDS layout [@gorgolewski2016] were prepared with bids_sexclf{bids-sexclf}, a "
+    "Nipype{nipype} workflow [@gorgolewski2011] that uses {tools}."
 )
+TOOLS = {
+    "ants": "ANTs (antspyx{antspyx}) [@tustison2021]",
+    "greedy": "Greedy (picsl_greedy{picsl_greedy}) [@yushkevich2016]",
+    "dipy": "DIPY{dipy} [@garyfallidis2014]",
+}
 
 
 def methods(provenance, sources, numbers=None):
@@ -242,19 +73,21 @@ def sentences(provenance, sources, numbers=None):
     list of str
     """
     record = take_over(sources, None, provenance["template"])
+    provenance = summary.what_ran(provenance, numbers)
     told = given.methods(provenance, record)
-    text = [SOFTWARE, told.get("taken")]
+    text = [describe_software(record, provenance, numbers), told.get("taken")]
     if len(record.t1w) > 1:
         text.append(given.RUNS[provenance["t1w_runs"]])
     if record.t1w:
         text.append(told.get("t1w", anat.methods(provenance)))
         text += [native.METHODS.format(**provenance)]
         text.append(morphometry.METHODS.format(priors=morphometry.PRIORS))
+        text.append(morphometry.INTRACRANIAL[_origin_of_size(record, provenance, numbers)])
         atlases = [name for name in provenance["morphometry_atlas"] if name != NONE]
         if atlases:
             text.append(morphometry.REGIONS.format(atlases=", ".join(atlases)))
     if len(record.dwi) > 1:
-        text.append(given.RUNS["concatenate"])
+        text.append(given.RUNS["concatenate"] if record.dwi_done else pool.describe(numbers))
     if record.dwi:
         if not record.dwi_done:
             text.append(dwi.describe(provenance))
@@ -266,17 +99,48 @@ def sentences(provenance, sources, numbers=None):
     return list(filter(None, text))
 
 
+def _origin_of_size(record, provenance, numbers):
+    """Say whether the brain mask gives the intracranial volume itself."""
+    asked = None if record.t1w_mask else provenance["brain_extraction"]
+    engine = (numbers or {}).get("mask_engine", asked)
+    return "measured" if engine in INTRACRANIAL else "estimated"
+
+
+def describe_software(record, provenance, numbers=None):
+    """Write the sentence about the programs that ran, with their versions.
+
+    Parameters
+    ----------
+    record : prepared.Record
+    provenance : dict
+        The choices of the steps that ran.
+    numbers : dict, optional
+        What the quality file holds; its versions are those that ran. Without it the versions are
+        those that are installed.
+
+    Returns
+    -------
+    str
+    """
+    deforms = record.t1w and not record.t1w_to_template
+    greedy = deforms and provenance["registration_engine"] == "ants"
+    used = ["ants", *(["greedy"] if greedy else []), *(["dipy"] if record.dwi else [])]
+    found = (numbers or {}).get("Versions")
+    found = found if isinstance(found, dict) else versions()
+    named = {
+        name: f" {found[name]}" if found.get(name) else ""
+        for name in ("bids-sexclf", "nipype", "antspyx", "picsl_greedy", "dipy")
+    }
+    listed = [TOOLS[name] for name in used]
+    tools = " and ".join(filter(None, (", ".join(listed[:-1]), listed[-1])))
+    return SOFTWARE.replace("{tools}", tools).format(**named)
+
+
 def _correction(numbers):
     """Say how distortion was corrected, as the quality file has it; None while it is unknown."""
     if not numbers:
         return None
     return numbers.get("distortion", {}).get("method", "none")
-
-
-def _tell_correction(numbers):
-    """Say by what the correction of distortion was measured, and what it rests on."""
-    told = numbers.get("distortion", {})
-    return "; ".join(filter(None, (told.get("measure"), told.get("why"))))
 
 
 def write_report(
@@ -290,6 +154,8 @@ def write_report(
     error=None,
     trace=None,
     note=None,
+    stage="participant",
+    verdict=None,
 ):
     """Write the page of one participant-session, also where a step failed; at least as text.
 
@@ -307,6 +173,11 @@ def write_report(
     error, trace : str, optional
         What went wrong, in a sentence, and where; they come first on the page.
     note : str, optional
+        What was chosen, left out or found wanting; sentences parted by semicolons.
+    stage : str
+        Where the error was found: ``preflight``, or ``participant`` where a step failed.
+    verdict : summary.Verdict, optional
+        By default that of its own numbers, where they are known.
 
     Returns
     -------
@@ -318,30 +189,51 @@ def write_report(
         "version": __version__,
         "error": error,
         "trace": trace,
-        "note": note,
+        "failed": stage != "preflight",
+        "notes": summary.split_note(note),
         "sources": {kind: paths for kind, paths in (sources or {}).items() if paths},
     }
     try:
-        page = _render(content, _find_figures(out, participant_id, session_id), numbers, provenance)
+        if error:
+            verdict = summary.Verdict("left out", (error,))
+        elif verdict is None:
+            verdict = summary.judge_one(out, (participant_id, session_id), numbers)
+        drawn = _find_figures(out, participant_id, session_id)
+        page = _render(content, drawn, numbers, provenance, verdict)
     except Exception as fault:  # what went wrong before must be told, whatever goes wrong here
         content["fault"] = f"This page could not be drawn: {type(fault).__name__}: {fault}"
         page = _write_plainly(content | {"numbers": numbers})
-    path = Path(out, f"{stem}.html")
+    path = page_of(out, participant_id, session_id)
     with whole(path) as part:
         part.write_text(page, errors="replace")
     return path
 
 
-def _render(content, sections, numbers, provenance):
+def page_of(out, participant_id, session_id=None):
+    """Return the path of a participant-session's page."""
+    return Path(out, f"{name_of(participant_id, session_id)}.html")
+
+
+def state_on(path):
+    """Return the state that a page tells, as `summary.Verdict` calls it; None without a page."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            found = re.search(r'<meta name="state" content="([a-z ]+)">', stream.read(2000))
+    except OSError:
+        return None
+    return found[1] if found else None
+
+
+def _render(content, drawn, numbers, provenance, verdict):
     """Draw a page."""
     from jinja2 import Environment
     from markupsafe import Markup
 
-    rows = [
-        (label, text.format(numbers[key]), meaning or _tell_correction(numbers))
-        for key, (label, text, meaning) in NUMBERS.items()
-        if numbers.get(key) is not None
-    ]
+    sources = content["sources"]
+    record = take_over(sources, None, provenance["template"])
+    rows = list_numbers(numbers, verdict.marks)
+    box = summary.summarize(sources, record, provenance, numbers, content["notes"])
+    sections = _place_figures(drawn, summary.skipped_pictures(record, numbers))
     text = methods(provenance, content["sources"], numbers)
     source = (files("bids_sexclf") / "data" / "participant.html").read_text()
     return (
@@ -351,8 +243,13 @@ def _render(content, sections, numbers, provenance):
             **content,
             rows=rows,
             sections=sections,
+            verdict=verdict,
+            words=summary.STATES[verdict.state],
+            box=box,
             methods=Markup(to_html(text)),  # noqa: S704
-            provenance=json.dumps({"choices": provenance, "versions": versions()}, indent=2),
+            provenance=json.dumps(
+                {"choices": provenance, "versions": numbers.get("Versions") or versions()}, indent=2
+            ),
         )
     )
 
@@ -364,12 +261,41 @@ def _write_plainly(content):
     return f"{head}<pre>{escape(chr(10).join(told))}</pre>\n"
 
 
+def _sentence(words):
+    """Return words as a sentence: a capital first, a full stop last."""
+    return f"{words[:1].upper()}{words[1:].rstrip('.')}."
+
+
 def _find_figures(out, participant_id, session_id):
-    """List the pictures that exist, by section."""
+    """Return the pictures that exist: key to path."""
+    keys = [key for entries in FIGURES.values() for key in entries]
+    found = {
+        key: f"{participant_id}/figures/{figure_name(participant_id, session_id, key)}"
+        for key in keys
+    }
+    return {key: path for key, path in found.items() if Path(out, path).exists()}
+
+
+def _place_figures(drawn, skipped):
+    """List by section the pictures that exist, and in words why others do not.
+
+    Parameters
+    ----------
+    drawn : dict of str to str
+        Key of a picture to its path.
+    skipped : dict of str to str
+        Key of a picture to the reason why there is none.
+
+    Returns
+    -------
+    dict of str to list of tuple
+        Section to (key, title, caption or reason, path or None).
+    """
     sections = {}
     for section, entries in FIGURES.items():
         for key, (title, caption) in entries.items():
-            path = f"{participant_id}/figures/{figure_name(participant_id, session_id, key)}"
-            if Path(out, path).exists():
-                sections.setdefault(section, []).append((key, title, caption, path))
+            if key in skipped:
+                sections.setdefault(section, []).append((key, title, _sentence(skipped[key]), None))
+            elif key in drawn:
+                sections.setdefault(section, []).append((key, title, caption, drawn[key]))
     return sections

@@ -22,7 +22,8 @@ from bids_sexclf.participant.finished import judge, quality_name
 from bids_sexclf.participant.graph import folder_of, remove_intermediates, run_workflows
 from bids_sexclf.participant.index import PAGE, write_index
 from bids_sexclf.participant.references import write_atlases, write_references
-from bids_sexclf.participant.report import sentences, write_report
+from bids_sexclf.participant.report import page_of, sentences, state_on, write_report
+from bids_sexclf.participant.summary import judge_all
 
 
 def execute(bids_dir, out, run, preparation, planned, advance=None, tell=None):
@@ -35,7 +36,7 @@ def execute(bids_dir, out, run, preparation, planned, advance=None, tell=None):
     preparation : settings.Preparation
     planned : plan.Plan
     advance : callable, optional
-        Called with (steps done, steps in all, participant-sessions finished).
+        Called with (steps done, steps in all, words on what runs and how long it will take).
     tell : callable, optional
         Called with a sentence about what the user should know: another run to wait for, a table
         or a page that could not be written.
@@ -60,6 +61,9 @@ def execute(bids_dir, out, run, preparation, planned, advance=None, tell=None):
     failed = prepare_all(planned, preparation, out, work, prepare, tell, clean=run.clean_workdir)
     excluded = planned.excluded + failed
     _account(out, excluded, planned, preparation, tell, pages=failed)
+    lost = {(row["participant_id"], row["session_id"]) for row in failed}
+    whole = [row for row in planned.ready + planned.finished if _who(row) not in lost]
+    _write_pages(out, whole, preparation, tell)
     if run.clean_workdir:
         _clean_finished(work, planned.finished)
     return excluded
@@ -221,13 +225,7 @@ def rewrite_reports(out, planned, preparation, tell=None):
         How many were written.
     """
     troubles = []
-    for row in planned.finished:
-        try:
-            _rewrite_report(out, row, preparation)
-        except Exception as fault:  # of one participant; the others have their pages
-            who = layout.name_of(row["participant_id"], row["session_id"])
-            reason = reason_of_fault(fault)
-            troubles.append(f"warning: the page of {who} could not be written: {reason}")
+    _write_pages(out, planned.finished, preparation, troubles.append, every=True)
     report_failures(out, planned.excluded, planned.worklist, preparation, troubles.append)
     pages = len(planned.finished) + len(planned.excluded) - len(troubles)
     _write_index(out, troubles.append)
@@ -236,7 +234,41 @@ def rewrite_reports(out, planned, preparation, tell=None):
     return pages
 
 
-def _rewrite_report(out, row, preparation):
+def _who(row):
+    return (row["participant_id"], row["session_id"])
+
+
+def _write_pages(out, rows, preparation, tell, every=False):
+    """Write pages of who is prepared again, now that all can be compared; a fault is told.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+    rows : list of dict
+        Of the worklist.
+    preparation : settings.Preparation
+    tell : callable
+        Called with a sentence for each page that could not be written.
+    every : bool
+        Also those whose page says already that nothing stands out, and where nothing does.
+    """
+    try:
+        verdicts = judge_all(out)
+    except Exception as fault:
+        verdicts = {}
+        tell(f"warning: participants could not be compared: {reason_of_fault(fault)}")
+    for row in rows:
+        try:
+            verdict = verdicts.get(_who(row))
+            states = {verdict.state if verdict else None, state_on(page_of(out, *_who(row)))}
+            if every or (verdict and states != {"passed"}):
+                _rewrite_report(out, row, preparation, verdict)
+        except Exception as fault:  # of one participant; the others have their pages
+            name, reason = layout.name_of(*_who(row)), reason_of_fault(fault)
+            tell(f"warning: the page of {name} could not be written: {reason}")
+
+
+def _rewrite_report(out, row, preparation, verdict=None):
     numbers = json.loads(Path(out, quality_name(row)).read_text())
     write_report(
         out,
@@ -244,8 +276,9 @@ def _rewrite_report(out, row, preparation):
         row["session_id"],
         numbers=numbers,
         provenance=numbers.get("GeneratedWith", preparation.provenance()),
-        sources=scans_of(row),
-        note=row["note"],
+        sources=numbers.get("Scans") or scans_of(row),
+        note=numbers.get("Note", row.get("note")),
+        verdict=verdict,
     )
 
 

@@ -1,29 +1,65 @@
-"""What is planned for a raw diffusion series before any computing: its sidecar, its distortion."""
+"""What is planned for raw diffusion series before any computing: their parts, their distortion."""
 
 import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from bids_sexclf.distortion.fieldmaps import choose
+from bids_sexclf.distortion.fieldmaps import Correction, choose
 from bids_sexclf.errors import REFUSALS, InputError
 from bids_sexclf.given.prepared import source_of
-from bids_sexclf.layout import find_fieldmaps, paths, read_metadata
-from bids_sexclf.layout.sidecars import OF_SERIES, check_sidecar
+from bids_sexclf.layout import SEVERAL, find_fieldmaps, group_by_encoding, paths, read_metadata
+from bids_sexclf.layout.dataset import bad_sidecars_of
+from bids_sexclf.layout.sidecars import OF_SERIES, check_sidecar, shared_fields
+
+DWI_CELLS = ("dwi", "bval", "bvec")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The series of one phase encoding: they are joined before any other step.
+
+    Attributes
+    ----------
+    files : tuple of int
+        Positions of the series in the row of the worklist.
+    metadata : dict
+        The sidecar of the first one.
+    distortion : fieldmaps.Correction or None
+        None where nothing is to be corrected.
+    partner : int or None
+        Position of the part of opposite phase encoding that the correction is found with.
+    """
+
+    files: tuple = (0,)
+    metadata: dict = field(default_factory=dict)
+    distortion: Correction | None = None
+    partner: int | None = None
+
+    @property
+    def corrected(self):
+        """Whether distortion is corrected."""
+        return self.distortion is not None and self.distortion.method != "none"
+
+
+def parts_of(row):
+    """Return the parts that are planned for a row of the worklist; one of all where none are."""
+    return row.get("parts") or [Part(files=tuple(range(len(paths(row.get("dwi"))))))]
 
 
 def plan_series(dataset, row, preparation):
-    """Read the sidecar of a series, and choose how its distortion will be corrected.
+    """Read the sidecars of diffusion series, and choose how their distortion will be corrected.
 
     Parameters
     ----------
     dataset : bids.BIDSLayout or layout.PlainFolder
     row : dict
-        Of the worklist. Of several runs the first one speaks for all.
+        Of the worklist. Of several series of one phase encoding the first speaks for all.
     preparation : settings.Preparation
 
     Returns
     -------
     dict
-        ``metadata``: the sidecar; ``distortion``: a `fieldmaps.Correction`, None where nothing
-        is to be corrected; ``series_notes``: list of str.
+        ``parts``: list of `Part`, empty without a raw series; ``series_notes``: list of str.
 
     Raises
     ------
@@ -44,23 +80,144 @@ def plan_series(dataset, row, preparation):
 
 
 def _plan_series(dataset, row, preparation):
-    """Plan one series, where its sidecar can be used."""
+    """Plan series whose sidecars can be used."""
     from bids_sexclf.interfaces.eddy import encoding_row
     from bids_sexclf.participant.dwi import uses_eddy
 
     series = paths(row["dwi"])
     if not series or source_of(series[0]) != "raw":
-        return {"metadata": {}, "distortion": None, "series_notes": []}
-    metadata, asked = read_metadata(dataset, series[0]), preparation.distortion
-    check_sidecar(series[0], metadata, OF_SERIES)
+        return {"parts": [], "series_notes": []}
+    every = []
+    for path in series:
+        every.append(read_metadata(dataset, path))
+        check_sidecar(path, every[-1], OF_SERIES)
+    encodings = [
+        (about.get("PhaseEncodingDirection"), about.get("TotalReadoutTime")) for about in every
+    ]
+    groups = group_by_encoding(encodings)
+    parts = [Part(tuple(group), every[group[0]]) for group in groups]
     if uses_eddy(preparation):
-        encoding_row(metadata)  # refuses a sidecar that cannot tell it
-    if asked == "none":
-        return {"metadata": metadata, "distortion": None, "series_notes": []}
-    found = find_fieldmaps(dataset, row | {"dwi": series[0]})
+        for part in parts:
+            encoding_row(part.metadata)  # refuses a sidecar that cannot tell it
+    if preparation.distortion == "none":
+        return {"parts": parts, "series_notes": []}
+    found = [find_fieldmaps(dataset, row | {"dwi": series[part.files[0]]}) for part in parts]
+    partners = _pair(found, [[series[index] for index in part.files] for part in parts])
     tools = {"t1w": bool(row["t1w"]), "topup": bool(shutil.which("topup"))}
-    chosen = choose(asked, found, **tools)
-    return {"metadata": metadata, "distortion": chosen, "series_notes": found["notes"]}
+    planned = []
+    for part, own, other in zip(parts, found, partners, strict=True):
+        if other is not None:
+            first = parts[other].files[0]
+            own["inputs"]["opposite"] = {
+                "name": found[other]["name"],
+                "path": str(Path(dataset.root, series[first])),
+                "bval": str(Path(dataset.root, paths(row["bval"])[first])),
+                "direction": found[other]["direction"],
+                "readout": found[other]["readout"],
+            }
+        chosen = choose(preparation.distortion, own, **tools)
+        paired = chosen.method in ("topup", "opposite")
+        planned.append(replace(part, distortion=chosen, partner=other if paired else None))
+    notes = dict.fromkeys(note for own in found for note in own["notes"])
+    return {"parts": planned, "series_notes": list(notes)}
+
+
+def _pair(found, names):
+    """Pair parts of opposite phase encodings: each is corrected with the other's b0 volumes.
+
+    Parameters
+    ----------
+    found : list of dict
+        As `find_fieldmaps` returns it, for each part.
+    names : list of list of str
+        The series of each part.
+
+    Returns
+    -------
+    list of int or None
+        The partner of each part. A part whose B0FieldSource names something else has none.
+    """
+    partners = [None] * len(found)
+    for first, one in enumerate(found):
+        for second in range(first + 1, len(found)):
+            if partners[first] is None and partners[second] is None:
+                both = ((one, names[second]), (found[second], names[first]))
+                if _are_opposite(one, found[second]) and all(_may_serve(*pair) for pair in both):
+                    partners[first], partners[second] = second, first
+    return partners
+
+
+def _are_opposite(one, other):
+    first, second = one["direction"], other["direction"]
+    return bool(first and second) and first != second and first[0] == second[0]
+
+
+def _may_serve(found, names):
+    """Say whether the sidecar of a part lets some series correct its distortion."""
+    opposite = found["inputs"]["opposite"]
+    return not found["named"] or (
+        opposite is not None and opposite["name"] in [Path(name).name for name in names]
+    )
+
+
+def keep_correctable(dataset, row, preparation):
+    """Leave out what must not be pooled because its distortion cannot be corrected.
+
+    Scans of two phase encodings show one head in two shapes: unless both are corrected, only the
+    encoding that determines most is kept.
+
+    Parameters
+    ----------
+    dataset : bids.BIDSLayout or layout.PlainFolder
+    row : dict
+        Of the worklist.
+    preparation : settings.Preparation
+
+    Returns
+    -------
+    dict
+        The row.
+    """
+    if len(paths(row["dwi"])) < 2:
+        return row
+    try:
+        parts = plan_series(dataset, row, preparation)["parts"]
+    except REFUSALS:  # told where the row is checked
+        return row
+    if len(parts) < 2 or all(part.corrected for part in parts):
+        return row
+    beside = [part for part in parts if part.corrected] if parts[0].corrected else parts[:1]
+    kept = [index for part in beside for index in part.files]
+    cells = {kind: paths(row[kind]) for kind in DWI_CELLS}
+    left = [Path(name).name for index, name in enumerate(cells["dwi"]) if index not in kept]
+    cells = {
+        kind: SEVERAL.join(files[index] for index in kept) if files else None
+        for kind, files in cells.items()
+    }
+    note = f"without {', '.join(left)}: another phase encoding, and distortion is not corrected"
+    return row | cells | {"note": "; ".join(filter(None, (row.get("note"), note)))}
+
+
+def read_acquisition(dataset, row):
+    """Read how the raw scans of a row were acquired.
+
+    Parameters
+    ----------
+    dataset : bids.BIDSLayout or layout.PlainFolder
+    row : dict
+        Of the worklist.
+
+    Returns
+    -------
+    dict
+        ``acquisition``: ``t1w`` and ``dwi`` to the fields that all scans of the kind share.
+    """
+    found = {}
+    for kind in ("t1w", "dwi"):
+        scans = [path for path in paths(row[kind]) if source_of(path) == "raw"]
+        if scans and not any(bad_sidecars_of(dataset, path) for path in scans):
+            found[kind] = shared_fields([read_metadata(dataset, path) for path in scans])
+    return {"acquisition": found}
 
 
 def tell_series(planned):
@@ -75,16 +232,18 @@ def tell_series(planned):
     -------
     str or None
     """
-    chosen, notes = planned["distortion"], list(planned["series_notes"])
-    if chosen is not None and chosen.method == "none":
-        notes.append(f"distortion stays: {chosen.why}")
-    elif chosen is not None:
-        notes.append(f"distortion corrected by {chosen.method}: {chosen.why}")
-    return "; ".join(notes) or None
+    notes = list(planned["series_notes"])
+    for part in planned["parts"]:
+        chosen = part.distortion
+        if chosen is not None and chosen.method == "none":
+            notes.append(f"distortion stays: {chosen.why}")
+        elif chosen is not None:
+            notes.append(f"distortion corrected by {chosen.method}: {chosen.why}")
+    return "; ".join(dict.fromkeys(notes)) or None
 
 
 def images_of(planned):
-    """List the images that a correction of distortion reads.
+    """List the images that corrections of distortion read.
 
     Parameters
     ----------
@@ -96,7 +255,8 @@ def images_of(planned):
     list of str
         Paths.
     """
-    chosen = planned["distortion"]
-    inputs = (chosen.inputs if chosen is not None else None) or {}
-    entries = [inputs.get("path"), *(inputs.get("phase") or []), inputs.get("magnitude")]
-    return [path for path in entries if path]
+    images = []
+    for part in planned["parts"]:
+        inputs = (part.distortion and part.distortion.inputs) or {}
+        images += [inputs.get("path"), *(inputs.get("phase") or []), inputs.get("magnitude")]
+    return list(dict.fromkeys(path for path in images if path))

@@ -19,7 +19,10 @@ DWI_FIELDS = ("PhaseEncodingDirection", "TotalReadoutTime")
 DIFFUSION = ("dwi", "bval", "bvec", "dwi_mask", "dwi_motion", "maps")
 """Columns of the worklist that hold diffusion data."""
 
-UNPLANNED = {"metadata": {}, "distortion": None, "series_notes": []}
+WITHOUT = "prepared without its diffusion data"
+"""How the note of who loses only the diffusion data begins; it is the last part of all notes."""
+
+UNPLANNED = {"parts": [], "series_notes": []}
 
 
 def plan_or_fault(dataset, row, preparation):
@@ -62,11 +65,12 @@ def missing_fields(planned, row):
     -------
     list of str
     """
-    series = paths(row["dwi"])
-    if not series or source_of(series[0]) != "raw" or planned is UNPLANNED:
-        return []
-    missing = [field for field in DWI_FIELDS if planned["metadata"].get(field) is None]
-    return [f"{Path(series[0]).name} lacks {' and '.join(missing)}"] if missing else []
+    lacking = []
+    for part in planned["parts"]:
+        missing = [field for field in DWI_FIELDS if part.metadata.get(field) is None]
+        name = Path(paths(row["dwi"])[part.files[0]]).name
+        lacking += [f"{name} lacks {' and '.join(missing)}"] if missing else []
+    return lacking
 
 
 def bad_sidecar_notes(dataset, row):
@@ -94,7 +98,7 @@ def leave_out_diffusion(row, faults):
         A note.
     """
     row |= dict.fromkeys(DIFFUSION)
-    return f"prepared without its diffusion data: {'; '.join(faults)}"
+    return f"{WITHOUT}: {'; '.join(faults)}"
 
 
 def twin_faults(path, image):

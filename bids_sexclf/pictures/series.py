@@ -131,14 +131,27 @@ def draw_series(bvals, shells, displacement, residuals, flagged):
     flagged : ndarray of bool, shape (Z, N)
         Slices that stand out.
 
+    Notes
+    -----
+    What is unknown for all volumes has no panel.
+
     Returns
     -------
     matplotlib.figure.Figure
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
-    strip, trace, carpet = figure.subplots(3, 1, sharex=True, height_ratios=[0.28, 1.2, 2.4])
+    known = {"trace": np.isfinite(displacement).all(), "carpet": np.isfinite(residuals).any()}
+    heights = {"strip": 0.28} | {
+        name: height for name, height in {"trace": 1.2, "carpet": 2.4}.items() if known[name]
+    }
+    tall = 1.4 * sum(heights.values()) + 0.3
+    figure = Figure(figsize=(WIDTH, tall), layout="constrained")
+    panels = figure.subplots(
+        len(heights), 1, sharex=True, height_ratios=list(heights.values()), squeeze=False
+    )[:, 0]
+    panel = dict(zip(heights, panels, strict=True))
+    strip = panel["strip"]
     colours, volumes = _colour_volumes(bvals, shells), np.arange(len(bvals))
     strip.bar(volumes, 1, 1.0, color=colours)
     strip.set(yticks=[], ylabel="b", ylim=(0, 1), xlim=(-0.5, len(bvals) - 0.5))
@@ -156,16 +169,17 @@ def draw_series(bvals, shells, displacement, residuals, flagged):
         )  # fmt: skip
     strip.tick_params(length=0)
     strip.set_title("b-value (s/mm²)")
-    _draw_trace(trace, volumes, displacement)
-    _draw_carpet(figure, carpet, residuals, flagged)
+    if known["trace"]:
+        _draw_trace(panel["trace"], volumes, displacement)
+    if known["carpet"]:
+        _draw_carpet(figure, panel["carpet"], residuals, flagged)
+    panels[-1].set_xlabel("volume")
+    panels[-1].xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 
 def _draw_trace(ax, volumes, displacement):
-    """Draw the displacement of each volume, where it is known."""
-    if not np.isfinite(displacement).all():
-        ax.set(ylabel="mm", yticks=[], title="Displacement: not told by who prepared the series")
-        return
+    """Draw the displacement of each volume."""
     ax.fill_between(volumes, displacement, step="mid", color="#0072B2", alpha=0.15, linewidth=0)
     ax.step(volumes, displacement, where="mid", color="#0072B2", linewidth=1.2)
     after = displacement[1:] if len(displacement) > 1 else displacement
@@ -183,7 +197,7 @@ def _draw_carpet(figure, ax, residuals, flagged):
 
     shown = 100 * residuals
     known = np.abs(shown[np.isfinite(shown)])
-    reach = float(np.clip(np.percentile(known, 99.5), 10, 60)) if known.size else 10.0
+    reach = float(np.clip(np.percentile(known, 99.5), 10, 60))
     shades = matplotlib.colormaps["RdBu_r"].with_extremes(bad="#e9edf2")
     image = ax.imshow(
         shown, cmap=shades, vmin=-reach, vmax=reach, aspect="auto", origin="lower",
@@ -191,16 +205,9 @@ def _draw_carpet(figure, ax, residuals, flagged):
     )  # fmt: skip
     rows, columns = np.nonzero(flagged)
     ax.scatter(columns, rows, 34, "none", marker="s", edgecolors=WARNING, linewidths=1.1)
-    told = (
-        "too few volumes to judge"
-        if not known.size
-        else "no slice stands out"
-        if not len(rows)
-        else f"{len(rows)} slices stand out (framed)"
-    )
-    ax.set(xlabel="volume", ylabel="slice")
-    for side in (ax.xaxis, ax.yaxis):
-        side.get_major_locator().set_params(integer=True)
+    told = f"{len(rows)} slices stand out (framed)" if len(rows) else "no slice stands out"
+    ax.set(ylabel="slice")
+    ax.yaxis.get_major_locator().set_params(integer=True)
     ax.set_title(f"Signal beside the tensor's prediction: {told}", color=INK)
     bar = figure.colorbar(image, ax=ax, pad=0.01, fraction=0.03)
     bar.set_label("%")

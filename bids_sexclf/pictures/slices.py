@@ -197,6 +197,71 @@ def draw_borders(t1w, grey, white, affine, mask, cuts=7):
     return figure
 
 
+def draw_volume(volume, affine, mask, cuts=7):
+    """Draw slices of one volume along the three axes.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (X, Y, Z)
+    affine : ndarray, shape (4, 4)
+    mask : ndarray of bool, shape (X, Y, Z)
+        Slices are cut to it, and grey values reach a little above those of its inside.
+    cuts : int
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    picture, corners = Mosaic(affine, mask, cuts).lay(volume)
+    figure, place = _figure(picture)
+    ax = _show(figure, place, picture, find_window(volume, mask))
+    _write_corners(ax, corners)
+    return figure
+
+
+PRIMARIES = (
+    ("left and right", "#e03131"),
+    ("front and back", "#2b9a3e"),
+    ("up and down", "#3b5bdb"),
+)
+"""What the three colours of a direction mean, and the colours of these words."""
+
+
+BRIGHTEST = 0.75
+"""FA that is drawn in full brightness; hardly any voxel of a brain has more."""
+
+
+def draw_colours(colours, affine, mask, cuts=7):
+    """Draw slices of the colours that tell the direction of diffusion.
+
+    Parameters
+    ----------
+    colours : ndarray, shape (X, Y, Z, 3)
+        Red, green and blue in [0, 255], as `bids_sexclf.diffusion.colours` gives them.
+    affine : ndarray, shape (4, 4)
+    mask : ndarray of bool, shape (X, Y, Z)
+        Slices are cut to it; outside it is black.
+    cuts : int
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    mosaic = Mosaic(affine, mask, cuts)
+    laid = [mosaic.lay(colours[..., channel] * mask) for channel in range(3)]
+    picture = np.stack([channel for channel, _ in laid], axis=-1)
+    between = np.isnan(picture[..., :1])
+    bright = np.nan_to_num(picture) / 255 / BRIGHTEST
+    picture = np.concatenate([bright, ~between], axis=-1)
+    figure, place = _figure(picture)
+    ax = _show(figure, place, np.clip(picture, 0, 1), (0, 1))
+    _write_corners(ax, laid[0][1])
+    for number, (words, colour) in enumerate(PRIMARIES):
+        y = 1 - 0.15 / figure.get_figheight()
+        figure.text(0.14 * number, y, f"■ {words}", color=colour, va="center")
+    return figure
+
+
 WINDOWS = {
     "FA": (0, 1),
     "MD": (0, 3e-3),

@@ -58,7 +58,9 @@ class Preparation(People):
         "with the plainest name is taken; --bids-filter-file chooses another.",
     )
     dwi_runs: Literal["concatenate", "first"] = choice(
-        "concatenate", "Several runs of one diffusion series: join their volumes, or the first."
+        "concatenate",
+        "Several runs of a diffusion series: take all, or the first. All series of a session that "
+        "share grid and echo time are pooled, whatever their phase encoding and shells.",
     )
     b0_threshold: float = choice(
         50.0,

@@ -138,3 +138,22 @@ def test_the_rim_leaves_and_holes_inside_stay_harmless():
 def test_the_edge_of_the_image_counts_as_outside():
     trimmed = brain.trim_rim(np.full((5, 5, 5), 0.3))
     assert np.count_nonzero(trimmed) == 27
+
+
+def test_the_vertex_of_a_b0_is_not_widened_by_the_slices_below_it():
+    """A scan that ends in the crown of the head: dark bone between a small brain and the scalp."""
+    b0 = np.select([sphere(20), sphere(24), sphere(27)], [500.0, 40, 180], 10)[:, :, :47]
+    found = brain.b0_mask(b0 + np.random.default_rng(0).normal(0, 5, b0.shape), (3.0, 3.0, 3.0))
+    known = sphere(20)[:, :, :47]
+    top = (slice(None), slice(None), slice(-4, None))
+    assert known[top].any()
+    assert (found & ~known)[top].sum() < 0.03 * known[top].sum()
+    assert (known & ~found).sum() < 0.04 * known.sum()
+
+
+def test_signal_that_is_lost_deep_inside_stays_in_the_mask():
+    """Air beside the brain takes its signal away; the brain is there all the same."""
+    b0 = np.where(sphere(20), 500.0, 10.0)
+    b0[26:34, 26:34, 16:24] = 60  # more than 6 mm under the surface
+    found = brain.b0_mask(b0 + np.random.default_rng(0).normal(0, 5, b0.shape), SIZE)
+    assert found[28:32, 28:32, 18:22].all()

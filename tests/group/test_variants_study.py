@@ -109,12 +109,16 @@ def test_changing_one_variant_refits_that_one_alone(joined, run_study, two_maps)
     assert again == {"quick_T1w+FA"}
 
 
+WILD = {"optimizer": "sgd", "learning_rate": 100.0, "weight_decay": 100.0}
+"""Every step makes the weights ten thousand times larger."""
+
+
 def test_a_loss_that_is_no_number_and_weights_that_are_not_there_are_named_and_the_others_go_on(
     two_maps, run_study
 ):
     choices = BRIEF | {"name": "nan", "maps": ["FA"], "models": ["wild", "lost", "tame"]}
     choices["variants"] = {
-        "wild": {"design": "cnn3", "learning_rate": 1e30, "epochs": 3},
+        "wild": {"design": "cnn3", "epochs": 20} | WILD,
         "lost": VIT | {"arm": "probe", "weights": "/nowhere/x.safetensors"},
         "tame": {"design": "cnn3"},
     }
@@ -144,8 +148,7 @@ def test_a_damaged_cohort_array_is_named_with_what_to_do(two_maps, run_study, da
     notes = []
     with pytest.raises(InputError, match="FA.npy.*--first cohort") as told:
         base.run_stage(desk, "fit", lambda done, total, note: notes.append((done, total, note)))
-    assert notes == [(1, 2, "cnn3 FA fold 1 failed"), (2, 2, "cnn3 FA fold 2 failed")]
-    assert "cnn3 on FA, folds 1 and 2: " in str(told.value)
+    assert notes == []  # it is told before the first fit
     assert str(told.value).count("--first cohort") == 1
 
 

@@ -98,8 +98,10 @@ assert np.loadtxt(given["-b"]).shape == (dwi.shape[3],)
 assert np.loadtxt(given["-r"]).shape == (3, dwi.shape[3])
 b0 = np.asarray(dwi.dataobj[..., 0]) * np.asarray(mask.dataobj)
 for name, value in {"FA": .5, "MD": 1e-3, "L1": 2e-3, "L2": 6e-4, "L3": 4e-4, "MO": 1,
-                    "V1": 1, "V2": 1, "V3": 1, "S0": b0}.items():
-    image = nib.Nifti1Image(np.float32(value * (b0 > 0)), dwi.affine)
+                    "V1": [1, 0, 0], "V2": [0, 1, 0], "V3": [0, 0, 1], "S0": b0}.items():
+    inside = b0 > 0
+    values = np.where(inside[..., None], value, 0) if name[0] == "V" else value * inside
+    image = nib.Nifti1Image(np.float32(values), dwi.affine)
     nib.save(image, f"{given['-o']}_{name}.nii.gz")
 """
 

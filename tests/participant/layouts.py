@@ -158,8 +158,11 @@ def write_runs(folder, head):
     )
     for run in (1, 2):
         stem = folder / PERSON / "ses-1" / "dwi" / f"{PERSON}_ses-1_run-{run}_dwi"
-        for extension in ("nii.gz", "bval", "bvec", "json"):
+        for extension in ("bval", "bvec", "json"):
             put(head.dwi(extension), stem.with_name(f"{stem.name}.{extension}"))
+        series = nib.load(head.dwi("nii.gz"))
+        scaled = np.asarray(series.dataobj, dtype=float) * run  # a second scan on another scale
+        nib.Nifti1Image(scaled.astype(np.float32), series.affine).to_filename(f"{stem}.nii.gz")
     mask = folder / "derivatives" / "masks" / PERSON / "ses-1" / "anat"
     put(head.true_mask, mask / f"{PERSON}_ses-1_desc-brain_mask.nii.gz")
     description = {"Name": "m", "BIDSVersion": "1.10.0", "DatasetType": "derivative"}

@@ -20,7 +20,7 @@ from bids_sexclf.interfaces.diffusion import ResampleSeries
 from bids_sexclf.layout import REFERENCES
 from bids_sexclf.participant.base import init_participant_wf
 from bids_sexclf.participant.distortion import init_distortion_wf
-from bids_sexclf.participant.series import plan_series
+from bids_sexclf.participant.series import Part, keep_correctable, plan_series
 from bids_sexclf.resources import Template
 from bids_sexclf.settings import Preparation
 from bids_sexclf.volumes import load, save
@@ -110,7 +110,7 @@ def test_a_field_in_known_units_is_taken(bids, units):
 
 
 def plan(dataset, row, asked):
-    return plan_series(dataset, row, Preparation(distortion=asked))["distortion"]
+    return plan_series(dataset, row, Preparation(distortion=asked))["parts"][0].distortion
 
 
 def test_a_method_that_cannot_run_is_refused_for_that_participant(bids):
@@ -122,6 +122,59 @@ def test_a_method_that_cannot_run_is_refused_for_that_participant(bids):
     assert chosen.method == "none" and "PhaseEncodingDirection" in chosen.why
     chosen = plan(dataset, row | {"t1w": "t1w.nii.gz"}, "t1w")
     assert (chosen.method, chosen.axis) == ("t1w", 1) and "without its sign" in chosen.why
+
+
+def pair(root):
+    """Return a dataset and a row that pools both directions."""
+    dataset, row = find(root)
+    stems = [f"sub-1/dwi/sub-1_dir-{way}_dwi" for way in ("AP", "PA")]
+    ends = {"dwi": "nii.gz", "bval": "bval", "bvec": "bvec"}
+    cells = {kind: ";".join(f"{stem}.{end}" for stem in stems) for kind, end in ends.items()}
+    return dataset, row | cells | {"note": None}
+
+
+def test_two_pooled_directions_serve_each_other(bids):
+    parts = plan_series(*pair(bids), Preparation())["parts"]
+    assert [part.partner for part in parts] == [1, 0]
+    assert [part.distortion.method for part in parts] == ["opposite", "opposite"]
+    assert [part.distortion.readout for part in parts] == [-0.05, 0.05]
+    names = [part.distortion.inputs["name"] for part in parts]
+    assert names == ["sub-1_dir-PA_dwi.nii.gz", "sub-1_dir-AP_dwi.nii.gz"]
+
+
+def test_pooled_directions_come_before_an_epi_field_map(bids):
+    write(bids, "fmap/sub-1_dir-PA_epi", PhaseEncodingDirection="j", TotalReadoutTime=0.04)
+    parts = plan_series(*pair(bids), Preparation())["parts"]
+    assert [part.partner for part in parts] == [1, 0]
+
+
+def test_a_field_map_serves_both_directions_each_with_its_sign(bids):
+    parts = plan_series(*pair(bids), Preparation(distortion="fieldmap"))["parts"]
+    assert [part.partner for part in parts] == [None, None]
+    assert [part.distortion.readout for part in parts] == [-0.05, 0.05]
+    about = {"TotalReadoutTime": 0.05, "B0FieldSource": "gre"}
+    for way, sign in (("AP", "j-"), ("PA", "j")):
+        write(bids, f"dwi/sub-1_dir-{way}_dwi", PhaseEncodingDirection=sign, **about)
+    write(bids, "fmap/sub-1_phasediff", EchoTime1=0.00492, EchoTime2=0.00738,
+          B0FieldIdentifier="gre")  # fmt: skip
+    parts = plan_series(*pair(bids), Preparation())["parts"]
+    assert [part.distortion.method for part in parts] == ["fieldmap", "fieldmap"]
+
+
+@pytest.mark.parametrize(("asked", "count"), [("auto", 2), ("none", 1)])
+def test_two_directions_are_pooled_only_if_both_are_corrected(bids, asked, count):
+    dataset, row = pair(bids)
+    kept = keep_correctable(dataset, row, Preparation(distortion=asked))
+    assert len(layout.paths(kept["dwi"])) == len(layout.paths(kept["bvec"])) == count
+    left = "without sub-1_dir-PA_dwi.nii.gz: another phase encoding" in (kept["note"] or "")
+    assert left == (count == 1)
+
+
+def test_the_b_values_of_an_epi_field_map_are_read(bids):
+    write(bids, "fmap/sub-1_dir-PA_epi", PhaseEncodingDirection="j", TotalReadoutTime=0.04)
+    beside = bids / "sub-1/fmap/sub-1_dir-PA_epi.bval"
+    beside.write_text("0 1000\n")
+    assert layout.find_fieldmaps(*find(bids))["inputs"]["opposite"]["bval"] == str(beside)
 
 
 # -- wiring -------------------------------------------------------------------------------------
@@ -152,7 +205,7 @@ def test_on_every_road_nothing_dangles(tmp_path, method):
     place = tmp_path / "brain"
     row = {"participant_id": "sub-01", "session_id": None, "t1w": "t1w.nii.gz",
            "dwi": "dwi.nii.gz", "bval": "dwi.bval", "bvec": "dwi.bvec",
-           "distortion": Correction(method, "a test", 1, -0.05, inputs)}  # fmt: skip
+           "parts": [Part(distortion=Correction(method, "a test", 1, -0.05, inputs))]}  # fmt: skip
     workflow = init_participant_wf(
         row=row,
         root=tmp_path,
@@ -185,6 +238,29 @@ def scanned(tmp_path_factory):
     save(volume > 200, AFFINE, folder / "mask.nii.gz")
     save(shift, AFFINE, folder / "shift.nii.gz")
     return folder
+
+
+def test_weighted_volumes_of_a_field_map_are_no_b0(scanned, tmp_path):
+    """A weighted volume that lies elsewhere moves nothing, since it is not averaged."""
+    volume = load(scanned / "pa.nii.gz")[0]
+    weighted = 0.5 * np.roll(volume, 4, axis=1)
+    save(np.stack([volume, weighted, weighted], -1), AFFINE, tmp_path / "epi.nii.gz")
+    (tmp_path / "epi.bval").write_text("0 1000 1000\n")
+    average = shell.AverageB0(in_file=str(tmp_path / "epi.nii.gz"), bval=str(tmp_path / "epi.bval"))
+    b0 = load(average.run(cwd=str(tmp_path)).outputs.out_file)[0]
+    np.testing.assert_allclose(b0, volume, rtol=1e-5, atol=1e-3)
+    (tmp_path / "epi.bval").write_text("0 1000\n")
+    with pytest.raises(InputError, match="2 b-values for the 3 volumes"):
+        average.run(cwd=str(tmp_path))
+
+
+def test_one_field_is_seen_from_both_scans(scanned, tmp_path):
+    ways = (("b0", "ap"), ("opposite", "pa"))
+    given = {name: str(scanned / f"{way}.nii.gz") for name, way in ways}
+    found = shell.FindByOpposite(**given, **PAIR).run(cwd=str(tmp_path)).outputs
+    truth, inside = load(scanned / "shift.nii.gz")[0], load(scanned / "mask.nii.gz")[0] > 0
+    for path, sign in ((found.shift, -1), (found.opposite_shift, 1)):
+        assert np.abs(load(path)[0] - sign * truth)[inside].mean() < 0.25
 
 
 PAIR = {"axis": 1, "readout": -0.05, "opposite_axis": 1, "opposite_readout": 0.05}

@@ -111,10 +111,12 @@ def test_inputs_are_named_without_the_paths_of_a_machine(study):
     assert name_input("/data/fa.nii.gz", study) == "/data/fa.nii.gz"
     inside = study | {"template": study["raw"] / "tpl"}
     assert name_input(study["raw"] / "tpl" / "head", inside) == "template:head"
+    around = study | {"out": study["raw"].parent}  # results beside the dataset
+    assert name_input(study["raw"] / ROW["t1w"], around) == f"bids:raw:{ROW['t1w']}"
 
 
 def test_what_is_whole_and_unchanged_is_finished_and_no_file_is_read(study, monkeypatch):
-    monkeypatch.setattr(fingerprints, "_digest", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr(fingerprints, "digest_file", lambda path: pytest.fail(f"{path} was read"))
     assert verdict(study).finished
 
 

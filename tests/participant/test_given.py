@@ -182,7 +182,7 @@ def test_sessions_runs_and_reconstructions_run_with_shipped_masks(head, plain, p
     made = prepare(bids, {"masks": bids / "derivatives/masks"})
     assert made.path.parent.name == "ses-1"
     assert made.quality["Runs"]["chosen"].endswith("run-2_T1w.nii.gz")
-    assert {"n4", "join", "unite"} <= made.steps and "extract" not in made.steps
+    assert {"n4", "pool", "unite"} <= made.steps and "extract" not in made.steps
     joined = made.image("*_desc-preproc_dwi.nii.gz").shape[3]
     assert joined == 2 * nib.load(head.dwi("nii.gz")).shape[3]
     assert "the sharpest was taken" in made.page()

@@ -3,9 +3,11 @@ import pytest
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
+from bids_sexclf.distortion.fieldmaps import Correction
 from bids_sexclf.layout import REFERENCES
 from bids_sexclf.participant.base import init_participant_wf
 from bids_sexclf.participant.dwi import init_dwi_wf
+from bids_sexclf.participant.series import Part
 from bids_sexclf.resources import Template
 from bids_sexclf.settings import Preparation
 
@@ -19,11 +21,12 @@ KINDS = {
 
 @pytest.fixture
 def build(tmp_path):
-    def make(kind, atlases=(), derivatives=None, **choices):
+    def make(kind, atlases=(), derivatives=None, parts=None, **choices):
         names = ["t1w.nii.gz", "dwi.nii.gz", "dwi.bval", "dwi.bvec", *REFERENCES]
         for name in names:
             (tmp_path / name).write_text("")
         row = {"participant_id": "sub-01", "bval": "dwi.bval", "bvec": "dwi.bvec"} | KINDS[kind]
+        row |= {"parts": parts} if parts else {}
         place = tmp_path / "brain"
         return init_participant_wf(
             row=row,
@@ -50,7 +53,8 @@ def mandatory_without_value(workflow):
             field for _, _, data in flat.in_edges(node, data=True) for _, field in data["connect"]
         }
         for name in node.inputs.traits(mandatory=True):
-            if name not in fed and not isdefined(getattr(node.inputs, name)):
+            either = (name, *(node.inputs.trait(name).xor or ()))
+            if not any(one in fed or isdefined(getattr(node.inputs, one)) for one in either):
                 missing.append(f"{node.fullname}.{name}")
     return missing
 
@@ -184,7 +188,7 @@ GIVEN = {
 
 @pytest.fixture
 def build_given(build, tmp_path):
-    def make(kind):
+    def make(kind, **choices):
         cells = GIVEN[kind]
         for uri in (uri for cell in cells.values() for uri in cell.split(";")):
             inside = uri.split(":")
@@ -194,7 +198,7 @@ def build_given(build, tmp_path):
         names = ("fmriprep", "qsiprep", "qsirecon", "cc359")
         KINDS[kind] = {"t1w": None, "dwi": None, "session_id": None, **cells}
         try:
-            return build(kind, derivatives={name: tmp_path / name for name in names})
+            return build(kind, derivatives={name: tmp_path / name for name in names}, **choices)
         finally:
             del KINDS[kind]
 
@@ -231,6 +235,56 @@ def test_what_is_done_has_no_step_and_what_is_not_done_has_one(build_given, kind
     series = {"fit", "estimate"} if "dwi" in GIVEN[kind] else set()
     aligned = {"find"} if {"t1w", "dwi"} <= set(GIVEN[kind]) else set()
     assert steps >= (anatomy | series | aligned) - DONE[kind]
+
+
+def two_parts(**inputs):
+    """Plan two parts of opposite encodings; without `inputs` they serve each other."""
+    told = {"TotalReadoutTime": 0.05}
+    parts = []
+    for index, (direction, sign) in enumerate((("j-", -1), ("j", 1))):
+        method = inputs.get("method", "opposite")
+        other = {"path": inputs["path"], "bval": None, "readout": 0.05,
+                 "direction": "j" if sign < 0 else "j-"}  # fmt: skip
+        needed = None if method == "t1w" else other
+        chosen = Correction(method, "a test", 1, 0.05 * sign, needed)
+        partner = 1 - index if inputs.get("share", True) else None
+        about = told | {"PhaseEncodingDirection": direction}
+        parts.append(Part((index,), about, chosen, partner))
+    return parts
+
+
+@pytest.mark.parametrize("engine", ["ants", "fsl"])
+@pytest.mark.parametrize(
+    ("method", "share"), [("opposite", True), ("opposite", False), ("topup", True), ("t1w", False)]
+)
+def test_every_correction_of_two_parts_has_a_road_on_which_nothing_dangles(
+    build_given, tmp_path, engine, method, share
+):
+    path = tmp_path / "other.nii.gz"
+    path.write_text("")
+    parts = two_parts(path=str(path), method=method, share=share)
+    workflow = build_given("runs", parts=parts, eddy_engine=engine)
+    assert mandatory_without_value(workflow) == []
+    names = workflow.list_node_names()
+    found = [name for name in names if name.endswith(".find") and "distortion" in name]
+    assert len(found) == (1 if (method, share) == ("opposite", True) else 2)
+    assert sum("resample" in name for name in names) == 2
+    write = workflow.get_node("write")
+    fed = {
+        field
+        for _, _, data in workflow._graph.in_edges(write, data=True)
+        for _, field in data["connect"]
+    }
+    assert "distortion_warps" in fed and "distortion_warp" not in fed
+
+
+def test_the_part_of_the_other_direction_is_corrected_by_the_same_field(build_given, tmp_path):
+    path = tmp_path / "other.nii.gz"
+    path.write_text("")
+    workflow = build_given("runs", parts=two_parts(path=str(path)))
+    names = set(workflow.list_node_names())
+    assert "dwi_wf.distortion2_wf.unwarp" in names
+    assert not any(name.endswith("average") for name in names if "distortion2" in name)
 
 
 def road(**choices):
@@ -283,3 +337,33 @@ def test_memory_is_planned_by_the_size_of_the_series(tmp_path):
         make_series(tmp_path / "dwi.nii", (40, 40, 40, 3), np.diag([-size, size, size, 1]))
         held = motion_gb(tmp_path / "dwi.nii")
         assert held == pytest.approx(5 * series_gb(tmp_path / "dwi.nii") / share)
+
+
+@pytest.mark.parametrize("kind", ["T1w and diffusion", "a session"])
+def test_every_step_that_runs_is_foretold_behind_what_it_needs(build, kind, tmp_path):
+    from bids_sexclf.participant.forecast import read_costs
+    from bids_sexclf.participant.graph import list_steps
+
+    workflow = build(kind)
+    whole = Workflow("whole")
+    whole.add_nodes([workflow])
+    row = {"participant_id": "sub-01", "bval": "dwi.bval", "bvec": "dwi.bvec"} | KINDS[kind]
+    steps = list_steps(whole, [row], {"root": tmp_path}, Preparation(template="T"))
+    runs = {
+        node.fullname
+        for node in whole._create_flat_graph().nodes()
+        if not isinstance(node.interface, IdentityInterface)
+    }
+    assert runs == set(steps)
+    assert {step.who for step in steps.values()} == {
+        "sub-01" if kind != "a session" else "sub-01_ses-1"
+    }
+    before = set()
+    for name, step in steps.items():
+        assert set(step.needs) <= before, name
+        before.add(name)
+    write = next(step for name, step in steps.items() if name.endswith(".write"))
+    assert any(need.endswith(".quality") for need in write.needs)
+    extract = next(step for name, step in steps.items() if name.endswith(".extract"))
+    assert not extract.needs or all("putnode" not in need for need in extract.needs)
+    assert not {step.kind for step in steps.values()} - set(read_costs()["steps"])

@@ -115,7 +115,8 @@ def test_fractional_anisotropy_is_high_in_white_matter_and_low_elsewhere(done):
 
 def test_the_report_shows_every_picture_and_its_files_exist(done):
     page = (done[0] / "sub-001.html").read_text()
-    keys = "t1wmask t1wtemplate gradients series dwimask dwit1w tensormaps kurtosismaps famap"
+    keys = "t1wmask t1wtemplate gradients b0 series dwimask dwit1w colourfa"
+    keys += " tensormaps kurtosismaps famap"
     for key in keys.split():
         path = f"sub-001/figures/sub-001_desc-{key}.svg"
         assert path in page and (done[0] / path).stat().st_size > 10_000

@@ -73,11 +73,58 @@ def test_every_picture_is_light_sound_and_the_same_twice(tmp_path, head, scheme)
         "gradients": (series.draw_gradients, bvals, bvecs, find_shells(bvals)),
         "series": (series.draw_series, bvals, find_shells(bvals), np.ones(13), residuals,
                    residuals > 0.05),
+        "volume": (slices.draw_volume, head, AFFINE, BOX),
+        "colours": (slices.draw_colours, np.stack([head * 90] * 3, -1), AFFINE, BOX),
     }  # fmt: skip
     for name, parts in drawings.items():
         once, again = (draw(tmp_path, name, *parts)[1] for _ in range(2))
         assert once == again, name
         assert 3_000 < len(once) < 600_000, name
+
+
+def test_what_is_unknown_of_a_series_has_no_panel(scheme):
+    bvals, _ = scheme
+    known, unknown = np.ones(13), np.full(13, np.nan)
+    residuals, none = np.zeros((18, 13)), np.full((18, 13), np.nan)
+
+    def titles(moved, judged):
+        figure = series.draw_series(
+            bvals, find_shells(bvals), moved, judged, np.zeros(judged.shape, bool)
+        )
+        return " ".join(ax.get_title() for ax in figure.axes).strip()
+
+    assert "Displacement" in titles(known, residuals) and "tensor" in titles(known, residuals)
+    assert "Displacement" not in titles(unknown, residuals)
+    assert "tensor" not in titles(known, none)
+    assert titles(unknown, none) == "b-value (s/mm²)"
+
+
+def test_directions_are_drawn_in_their_own_colour_and_left_is_left():
+    colours = np.zeros((*BOX.shape, 3), np.uint8)
+    colours[4:10, ..., 0] = 255  # the participant's left is red
+    colours[10:16, ..., 2] = 255
+    figure = slices.draw_colours(colours, AFFINE, BOX, 1)
+    picture = figure.axes[0].images[0].get_array()
+    first = picture[: picture.shape[0] // 3]
+    half = first.shape[1] // 2
+    assert first[:, :half, 0].sum() > 0 and first[:, half:, 0].sum() < first[:, :half, 0].sum() / 9
+    assert first[:, half:, 2].sum() > 0 and first[..., 1].sum() == 0
+
+
+def test_nothing_taken_away_and_no_map_of_a_model_leave_an_empty_file(tmp_path, monkeypatch):
+    from bids_sexclf.interfaces.pictures import DrawMaps, DrawResidual
+    from bids_sexclf.volumes import save
+
+    monkeypatch.chdir(tmp_path)
+    save(np.zeros(BOX.shape, np.float32), AFFINE, "residual.nii")
+    save(BOX, AFFINE, "mask.nii")
+    save(BOX.astype(np.float32), AFFINE, "tensor_FA.nii")
+    nothing = DrawResidual(residual="residual.nii", mask="mask.nii").run().outputs.out_file
+    assert (tmp_path / nothing).stat().st_size == 0
+    drawing = DrawMaps(in_files=["tensor_FA.nii"], mask="mask.nii", model="dki")
+    assert (tmp_path / drawing.run().outputs.out_file).stat().st_size == 0
+    drawing.inputs.model = "tensor"
+    assert (tmp_path / drawing.run().outputs.out_file).stat().st_size > 1000
 
 
 def test_each_axis_shows_once_on_the_half_sphere(scheme):

@@ -23,7 +23,8 @@ def contents(out, outside=OUTSIDE):
     held = {}
     for path in sorted(out.rglob("*")):
         inside = path.relative_to(out)
-        if path.is_file() and not set(inside.parts[:-1]) & set(outside):
+        is_result = path.is_file() and path.suffix != ".lock"
+        if is_result and not set(inside.parts[:-1]) & set(outside):
             held[str(inside)] = content(path)
     return held
 

@@ -35,7 +35,7 @@ def run(folder, count=8, seed=0, levels=("group", "participant")):
     ways = [(*way, turn) for turn in (1, 2) for way in itertools.product((1, 2), (1, 2))]
     ways = [*ways[3:], *ways[1:3]] if count < 7 else ways[1:]  # the farthest first
     for level in levels:
-        command = _prepare(folder / level, level)
+        command = _prepare(folder / level, level, networks=count > 2)
         expected = _execute(outcome, command, level, 1, 1, 0)
         for nprocs, threads, turn in ways[:count]:
             outcome.tried += 1
@@ -48,18 +48,20 @@ def run(folder, count=8, seed=0, levels=("group", "participant")):
     return outcome.end()
 
 
-def _prepare(folder, level):
+def _prepare(folder, level, networks):
+    """Give a function that gives the command of a run; networks take minutes."""
     if level == "participant":
         people.write_raw(folder / "bids", n=2)
         return lambda out, *more, nprocs: people.participant_command(
             folder / "bids", folder / out, *more, nprocs=nprocs
         )
-    prepared = people.write_study(folder / "bids", n=12, size=people.FINE)
+    size, choices = (people.FINE, NETWORK) if networks else (people.SIZE, {})
+    prepared = people.write_study(folder / "bids", n=12, size=size)
 
     def command(out, *more, nprocs):
         shutil.copytree(prepared, folder / out / "out")
         return people.group_command(
-            folder / "bids", folder / out / "out", *more, nprocs=nprocs, **NETWORK
+            folder / "bids", folder / out / "out", *more, nprocs=nprocs, **choices
         )
 
     return command

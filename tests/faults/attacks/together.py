@@ -1,5 +1,6 @@
 """Several runs into one output folder at the same time: the files of one run after the other."""
 
+import shutil
 import time
 
 from attacks import Outcome, people
@@ -59,7 +60,12 @@ def _growing(outcome, folder, count, seed):
 
     people.write_study(folder / "all" / "bids", n=12)
     final = folder / "all" / "out"
-    out = people.write_study(folder / "growing" / "bids", n=8)
+    out = folder / "growing" / "out"
+    for path in sorted(final.rglob("*")):
+        if path.is_file() and path.relative_to(final).parts[0] < "sub-008":
+            (out / path.relative_to(final)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, out / path.relative_to(final))
+    shutil.copytree(final / "tpl-Phantom", out / "tpl-Phantom")
     what = "a group run while participants are added"
     running = _start([people.group_command(folder / "all" / "bids", out)], folder, 0)
     while running[0][0].poll() is None:

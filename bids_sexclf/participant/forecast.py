@@ -1,0 +1,251 @@
+"""Foretell how long a run will still take, from what each kind of step costs.
+
+``data/costs.json`` holds seconds of one processor, measured on one real participant-session, for
+each kind of step, and with what they grow. What a run has measured itself corrects them.
+"""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+UNKNOWN = 2.0
+"""Seconds of a kind of step that the table does not hold."""
+
+TRUST = 10.0
+"""Seconds of measured steps that weigh as much as the table."""
+
+CACHED = 0.05
+"""Share of the foretold seconds below which a step was taken from an earlier run."""
+
+LEAST_LEFT = 0.1
+"""Share of the foretold seconds that a running step that is overdue is taken to need still."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of one participant-session.
+
+    Attributes
+    ----------
+    who : str
+        The participant-session.
+    kind : str
+        Name of the step, the same for all participant-sessions.
+    seconds : float
+        What it is foretold to take.
+    processors : int
+        How many it uses.
+    needs : tuple of str
+        Full names of the steps that must end before it begins.
+    """
+
+    who: str
+    kind: str
+    seconds: float
+    processors: int = 1
+    needs: tuple = ()
+
+
+@cache
+def read_costs():
+    """Read the table of measured costs.
+
+    Returns
+    -------
+    dict
+        ``sizes``: size of what was measured, by kind of scan; ``steps``: kind of step to its
+        ``seconds``, ``words`` and, where it grows, ``grows``: the kind of scan it grows with.
+    """
+    text = (files("bids_sexclf") / "data" / "costs.json").read_text(encoding="utf-8")
+    return json.loads(text)
+
+
+def foretell(kind, sizes):
+    """Return the seconds that a step should take.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the step, as ``data/costs.json`` spells it.
+    sizes : dict of str to float
+        Kind of scan to its number of values: voxels, times volumes in a series. Without one the
+        step is taken to be as large as the one that was measured.
+
+    Returns
+    -------
+    float
+    """
+    costs = read_costs()
+    entry = costs["steps"].get(kind)
+    if entry is None:
+        return UNKNOWN
+    scan = entry.get("grows")
+    measured = costs["sizes"].get(scan)
+    grown = sizes.get(scan, measured) / measured if measured else 1.0
+    return entry["seconds"] * grown
+
+
+def describe_step(kind):
+    """Say in plain words what a step does; its own name where the table does not hold it.
+
+    Examples
+    --------
+    >>> describe_step("anat_wf.never_heard_of")
+    'never heard of'
+    """
+    entry = read_costs()["steps"].get(kind, {})
+    return entry.get("words") or kind.rpartition(".")[2].replace("_", " ")
+
+
+def seconds_left(steps, spans, lost, now, processors):
+    """Foretell how many seconds a run will still take.
+
+    Parameters
+    ----------
+    steps : dict of str to Step
+        Every step of the run by its full name; each behind those that it needs.
+    spans : dict of str to (float, float or None)
+        Steps that were begun: when, s, and when they ended; None while they run.
+    lost : set of str
+        Participant-sessions of which a step failed: what they have not begun is not awaited.
+    now : float
+        s, on the same clock.
+    processors : int
+        How many the run may use.
+
+    Returns
+    -------
+    float
+        Seconds from now.
+
+    Notes
+    -----
+    A kind of step takes as long as foretold times what this run has measured, first on that kind,
+    where it was not measured on all kinds. The run lasts as long as all work takes on all
+    processors, or as long as the longest chain of steps that wait for each other, whichever is
+    longer (Graham's bounds of list scheduling, doi:10.1137/0117039).
+    """
+    pace = _Pace(steps, spans, now)
+    work, ends = 0.0, {}
+    for name, step in steps.items():
+        begun, ended = spans.get(name, (None, None))
+        if ended is not None or (begun is None and step.who in lost):
+            continue
+        seconds = step.seconds * pace.of(step.kind)
+        if begun is not None:
+            seconds = max(seconds - (now - begun), LEAST_LEFT * seconds)
+        work += seconds * min(step.processors, processors)
+        ends[name] = seconds + max((ends.get(need, 0.0) for need in step.needs), default=0.0)
+    return max(work / processors, max(ends.values(), default=0.0))
+
+
+class _Pace:
+    """How many times longer than foretold the steps of this run take, by kind."""
+
+    def __init__(self, steps, spans, now):
+        self.measured, self.foretold = defaultdict(float), defaultdict(float)
+        self.counts, self.overall = defaultdict(int), 1.0
+        known = [(steps[name], *span) for name, span in spans.items() if name in steps]
+        for step, begun, ended in known:
+            if ended is not None and ended - begun >= CACHED * step.seconds:
+                self._count(step, ended - begun)
+        self._average()
+        for step, begun, ended in known:  # a step that runs longer than foretold tells of it too
+            if ended is None and now - begun > self.overall * step.seconds:
+                self._count(step, now - begun)
+        self._average()
+
+    def _count(self, step, measured):
+        self.measured[step.kind] += measured
+        self.foretold[step.kind] += step.seconds
+        self.counts[step.kind] += 1
+
+    def _average(self):
+        foretold, measured = sum(self.foretold.values()), sum(self.measured.values())
+        self.overall = (TRUST + measured) / (TRUST + foretold)
+
+    def of(self, kind):
+        """Return the pace of one kind; where it was measured often, by what was measured."""
+        if not self.counts.get(kind):
+            return self.overall
+        one = self.foretold[kind] / self.counts[kind]
+        return (one * self.overall + self.measured[kind]) / (one + self.foretold[kind])
+
+
+class Clock:
+    """Follow a run: which steps have begun and ended, and how long it will still take.
+
+    Parameters
+    ----------
+    steps : dict of str to Step
+    processors : int
+    """
+
+    def __init__(self, steps, processors):
+        self.steps, self.processors = steps, processors
+        self.spans, self.lost = {}, set()
+        self._told = (float("-inf"), 0.0)
+
+    def begin(self, name, now):
+        """Note that a step has begun."""
+        self.spans.setdefault(name, (now, None))
+
+    def end(self, name, now, failed=False):
+        """Note that a step has ended."""
+        self.spans[name] = (self.spans.get(name, (now, None))[0], now)
+        if failed and name in self.steps:
+            self.lost.add(self.steps[name].who)
+
+    def left(self, now):
+        """Return the seconds left, foretold anew every five seconds at most."""
+        if now - self._told[0] > 5:
+            seconds = seconds_left(self.steps, self.spans, self.lost, now, self.processors)
+            self._told = (now, seconds)
+        return max(self._told[1] - (now - self._told[0]), 0.0)
+
+    def running(self):
+        """Return the steps that run now, longest first."""
+        names = [name for name, (_, ended) in self.spans.items() if ended is None]
+        steps = [self.steps[name] for name in names if name in self.steps]
+        return sorted(steps, key=lambda step: -step.seconds)
+
+
+def say_time(seconds):
+    """Say a duration as a person would.
+
+    Examples
+    --------
+    >>> say_time(20), say_time(700), say_time(9000)
+    ('less than a minute', 'about 12 min', 'about 2 h 30 min')
+    """
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute"
+    hours, minutes = divmod(minutes, 60)
+    return f"about {hours} h {minutes:02d} min" if hours else f"about {minutes} min"
+
+
+def say_progress(clock, now, finished):
+    """Say in one line what runs, how long it will take, and how many are finished.
+
+    Parameters
+    ----------
+    clock : Clock
+    now : float
+        s.
+    finished : int
+        Participant-sessions.
+
+    Returns
+    -------
+    str
+        ``about 12 min left, 3 finished; sub-01: finding the brain, 1 more``.
+    """
+    told = f"{say_time(clock.left(now))} left, {finished} finished"
+    running = clock.running()
+    if not running:
+        return told
+    more = f", {len(running) - 1} more" if len(running) > 1 else ""
+    return f"{told}; {running[0].who}: {describe_step(running[0].kind)}{more}"
