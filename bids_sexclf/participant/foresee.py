@@ -9,6 +9,7 @@ from bids_sexclf.execute import processors
 from bids_sexclf.given.prepared import locate, source_of
 from bids_sexclf.layout import name_of, paths
 from bids_sexclf.motion.align import motion_gb
+from bids_sexclf.participant.series import parts_of
 from bids_sexclf.people import list_people
 from bids_sexclf.volumes import read_grid, series_gb
 
@@ -163,12 +164,13 @@ def _describe_scans(row):
     for kind, title in KINDS.items():
         for path in paths(row.get(kind)):
             yield from _line(title, path)
-    correction = row.get("distortion")
-    if correction is not None and correction.method != "none":
-        # The reason stands in the notes.
-        inputs = correction.inputs or {}
-        with_what = Path(inputs["name"]).name if inputs.get("name") else "the T1w"
-        yield from _line("corrected", f"distortion, by {correction.method} with {with_what}")
+    for part in parts_of(row):
+        correction = part.distortion
+        if correction is not None and correction.method != "none":
+            # The reason stands in the notes.
+            inputs = correction.inputs or {}
+            with_what = Path(inputs["name"]).name if inputs.get("name") else "the T1w"
+            yield from _line("corrected", f"distortion, by {correction.method} with {with_what}")
 
 
 def _line(title, text):

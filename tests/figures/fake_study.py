@@ -148,7 +148,7 @@ def make_quality(cohort):
     table.loc[3, ["motion_mm", "motion_max_mm"]] = 9.0
     table.loc[3, "outlier"] = "yes"
     table["reason"] = np.where(table["outlier"] == "yes", "motion_mm 9 mm, far above", None)
-    return table[list(schema("quality"))]
+    return table.reindex(columns=list(schema("quality")))
 
 
 def make_excluded():

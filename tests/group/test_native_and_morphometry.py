@@ -38,7 +38,7 @@ def heads(tmp_path):
         person, inside = f"sub-{index:03d}", np.linalg.norm(world, axis=-1) < radius
         name = layout.derivative("t1w_acpc", person, res="10")
         save(inside * (100.0 + 300 * index), affine, out / name)
-        numbers = {"brain_volume_ml": float(inside.sum()), "intracranial_volume_ml": 1400.0}
+        numbers = {"brain_volume_ml": 500 + float(inside.sum()), "intracranial_volume_ml": 1400.0}
         path = out / layout.derivative("quality", person)
         path.write_text(json.dumps(numbers))
         rows = [(person, None, "Halves", i, f"part {i}", "L", 100.0 * i) for i in (1, 2)]
