@@ -178,6 +178,8 @@ def _system(fault):
     if words is None:
         return None
     path = name_file(fault)
+    if words is NO_ROOM and isinstance(fault.filename2, (str, os.PathLike)):
+        path = _final_name(fault.filename2)  # of a copy: where it should lie
     if fault.errno in (errno.ENOTDIR, errno.EEXIST):
         path = _in_the_way(path)
     message = words.format(path=path or "a file", cause=os.strerror(fault.errno))

@@ -144,7 +144,9 @@ def limit_quality(quality):
         number, bad (direction), median, low, high; a row for each number known of two or more.
     """
     rows = []
-    for name, entry in numbers().items():
+    # A study of an earlier version does not have every number of today.
+    judged = {name: entry for name, entry in numbers().items() if name in quality}
+    for name, entry in judged.items():
         known = quality[name].dropna().astype(float)
         if len(known) > 1:
             rows.append([name, entry["Bad"], float(np.median(known)), *find_band(known)])

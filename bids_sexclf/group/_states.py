@@ -122,8 +122,9 @@ def check_upstream(desk, stage):
     for maker in _makers(stage):
         fault = _find_fault(desk, maker)
         if fault:
-            other = _other_choices(desk, maker, _notes.read_note(note_of(desk, maker)) or {})
+            note = _notes.read_note(note_of(desk, maker))
             # Other choices are refused without --first.
+            other = note is not None and _other_choices(desk, maker, note)
             way = "or give the study another name" if other else "or without --first"
             raise InputError(
                 f"Found {fault} in {desk.folder}, needed by stage {stage}: tables that were made "

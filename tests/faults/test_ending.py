@@ -206,3 +206,9 @@ def test_a_full_disk_behind_the_output_gives_no_traceback(study):
         )  # fmt: skip
     assert ended.returncode == SYSTEM and "no room" in ended.stderr
     assert "Traceback" not in ended.stderr and "Exception ignored" not in ended.stderr
+
+
+def test_a_copy_without_room_names_where_it_should_lie():
+    fault = OSError(errno.ENOSPC, "No space left on device", "/work/tmp1", None, "/out/last.ckpt")
+    told = explain(fault)
+    assert "no room to write /out/last.ckpt" in told.message and told.exit_code == SYSTEM

@@ -200,6 +200,14 @@ def test_weights_replaced_under_their_name_are_fitted_again(study, tmp_path, suf
     assert all(old != new for old, new in zip(before, look()[0], strict=True))
 
 
+def test_the_advice_fits_what_is_wrong(study):
+    with pytest.raises(InputError, match="--first fit, or give the study another name"):
+        study("evaluate", first="evaluate", epochs=11)
+    (study.folder / "logs" / "fit.json").write_text("{")
+    with pytest.raises(InputError, match="--first fit, or without --first"):
+        study("evaluate", first="evaluate")
+
+
 def test_numbers_of_a_list_may_be_equal():
     base.check_lists(Study(split="fixed", parts=[831, 100, 100], crop=[64, 64, 64]))
 

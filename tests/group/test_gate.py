@@ -9,6 +9,7 @@ import pytest
 from bids_sexclf import layout
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import base
+from bids_sexclf.group._quality import limit_quality
 from bids_sexclf.settings import Run, Study
 
 FACE = {"brain_volume_ml": 1073.0, "registration_agreement": 0.285, "snr": 2.2}
@@ -113,6 +114,15 @@ def test_a_number_of_hundreds_of_digits_costs_its_participant_only(dataset, run_
     desk = run_study(dataset, ["cohort"])
     assert studied(desk) == set(range(12)) - {3, 8}
     assert "sub-003_quality.json" in desk.read("excluded")["reason"][0]
+
+
+def test_a_study_of_an_earlier_version_may_lack_a_number_of_today(dataset, run_study):
+    quality = run_study(dataset, ["cohort"]).read("quality")
+    whole = limit_quality(quality)
+    assert "snr" in set(whole["number"])
+    assert set(limit_quality(quality.drop(columns="snr"))["number"]) == set(whole["number"]) - {
+        "snr"
+    }
 
 
 def test_verdicts_beside_the_study_count_where_others_prepared_the_maps(dataset, tmp_path):
