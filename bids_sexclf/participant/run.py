@@ -1,6 +1,7 @@
 """Run the participant level: prepare everyone a plan names, and account for every participant."""
 
 import json
+import resource
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -130,7 +131,8 @@ def prepare_all(planned, preparation, out, work, prepare, tell, clean=False):
     waiting, failed = list(planned.ready), []
     while waiting:
         with ExitStack() as stack:
-            free, busy = _claim(stack, waiting, out, work)
+            portion, later = waiting[: _most_locked()], waiting[_most_locked() :]
+            free, busy = _claim(stack, portion, out, work)
             ready, unreadable = _unfinished(free, preparation, planned.places)
             new = unreadable + (prepare(ready) if ready else [])
             failed += new
@@ -142,8 +144,14 @@ def prepare_all(planned, preparation, out, work, prepare, tell, clean=False):
             lock, what = busy[0][1]
             with hold(lock, what, tell=tell):
                 pass
-        waiting = [row for row, _ in busy]
+        waiting = later + [row for row, _ in busy]
     return failed
+
+
+def _most_locked():
+    """Return how many participant-sessions are locked at once: each takes two open files."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, most // 4) if most != resource.RLIM_INFINITY else 100_000
 
 
 def _unfinished(rows, preparation, places):

@@ -99,6 +99,20 @@ def test_who_is_free_is_prepared_before_a_run_waits_for_others(jobs, tmp_path):
     assert jobs.log == ["sub-02"]  # the other run has finished sub-01
 
 
+def test_where_few_files_may_be_open_participants_are_prepared_in_portions(jobs, monkeypatch):
+    monkeypatch.setattr(run.resource, "getrlimit", lambda kind: (64, 8))
+    held = []
+    claim = run._claim
+
+    def count(stack, rows, *places):
+        held.append(len(rows))
+        return claim(stack, rows, *places)
+
+    monkeypatch.setattr(run, "_claim", count)
+    assert jobs([row_of(number) for number in range(5)]) == []
+    assert sorted(jobs.log) == [f"sub-{number:02}" for number in range(5)] and held == [2, 2, 1]
+
+
 def test_two_output_folders_that_share_a_work_folder_take_turns(jobs, tmp_path):
     place = run._locks(row_of(1), tmp_path / "out", jobs.work)[1]
     told, thread = [], None
