@@ -17,13 +17,18 @@ def check_inputs(job, cohort):
     Raises
     ------
     InputError
-        If columns are unknown for some, with their names, or the table of features is no use.
+        If columns are unknown for some, with their names, the table of features is no use, or a
+        network cannot read the grid.
     """
     from bids_sexclf import models as catalogue
 
     entry = catalogue.entry_of(job.study, job.model)
     if entry.READS != "volumes":
         inputs(job, entry, cohort, np.arange(len(cohort)))
+        return
+    classifier = catalogue.make(job.study, job.model)
+    if hasattr(classifier, "check_grid"):
+        classifier.check_grid(inputs(job, entry, cohort, np.arange(1)).shape)
 
 
 def check_outside(jobs, splits):

@@ -232,6 +232,29 @@ class NetworkClassifier:
         """Give the standardisation alone, wherever volumes lie."""
         return Standardise(self.module.centre.clone(), self.module.scale.clone())
 
+    def check_grid(self, shape):
+        """Refuse volumes that the network cannot read. Nothing is computed, and no memory taken.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (n, X, Y, Z) or (n, channels, X, Y, Z).
+
+        Raises
+        ------
+        InputError
+            If the grid is too small, or does not fit the options.
+        """
+        self._take_shape(shape)
+        start = {"weights": "none"} if "weights" in _options.known(self.build) else {}
+        try:
+            with torch.device("meta"):
+                self._built(**start)
+        except InputError:
+            raise
+        except Exception:  # a network that needs numbers to be built is judged when it is fitted
+            return
+
     def _take_shape(self, shape):
         """Note grid and channels of what is learnt from: (n, X, Y, Z) or (n, channels, X, Y, Z)."""
         self.grid = tuple(int(length) for length in shape[-3:])

@@ -255,3 +255,13 @@ def test_maps_on_two_grids_are_refused(study):
         save(volume[:-2], affine, path)
     with pytest.raises(GridError, match="T1w maps on 2 grids"):
         study("cohort")
+
+
+def test_a_grid_that_a_network_cannot_read_is_told_before_the_first_fit(study, monkeypatch):
+    from bids_sexclf.group import fit
+
+    monkeypatch.setattr(fit, "run_jobs", lambda *_, **__: pytest.fail("a model was fitted"))
+    coarse = {"models": ["logistic", "cnn3"], "voxel_size": 12.0, "name": "coarse"}
+    study("cohort", "splits", **coarse)
+    with pytest.raises(InputError, match="needed at least 22 along each axis"):
+        study("fit", **coarse)
