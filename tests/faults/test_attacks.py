@@ -1,6 +1,6 @@
 """The short form of all attacks; ``benchmarks/chaos.py`` runs the long one."""
 
-from attacks import hostile, kills, mutations, repeats, together, writes
+from attacks import hostile, mutations, repeats, together, writes
 
 
 def check(outcome, tried):
@@ -18,14 +18,6 @@ def test_hostile_text_is_shown_and_never_run(tmp_path):
 
 def test_a_full_disk_and_no_permission_are_named_and_leave_nothing_half(tmp_path):
     check(writes.run(tmp_path, count=1), 4)
-
-
-def test_a_killed_study_leaves_no_process_and_ends_with_the_same_files(tmp_path):
-    check(kills.run(tmp_path, count=2, levels=("group",)), 2)
-
-
-def test_killed_participants_leave_no_process_and_end_with_the_same_files(tmp_path):
-    check(kills.run(tmp_path, count=2, levels=("participant",)), 2)
 
 
 def test_two_runs_of_one_study_do_not_disturb_each_other(tmp_path):
