@@ -168,7 +168,7 @@ class _Pace:
 
     def of(self, kind):
         """Return the pace of one kind; where it was measured often, by what was measured."""
-        if not self.counts.get(kind):
+        if not self.foretold.get(kind):  # never measured, or foretold to take no time
             return self.overall
         one = self.foretold[kind] / self.counts[kind]
         return (one * self.overall + self.measured[kind]) / (one + self.foretold[kind])

@@ -2,6 +2,7 @@
 
 import math
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from bids_sexclf.disk import read_small, remove_folder
@@ -340,7 +341,9 @@ def _progress(clock, advance, seen):
             seen.add(name)
             finished[0] += node.name == "write"
         if advance:
-            advance(len(seen), len(clock.steps), say_progress(clock, now, finished[0]))
+            # Nipype calls this between two steps: a word that fails must not end the run.
+            with suppress(Exception):
+                advance(len(seen), len(clock.steps), say_progress(clock, now, finished[0]))
 
     return tell
 

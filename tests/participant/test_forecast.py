@@ -86,6 +86,14 @@ def test_a_kind_that_is_slow_here_is_foretold_slow_for_the_others():
     assert pace.of("register") > 8 and pace.of("mask") < 4
 
 
+def test_a_kind_that_is_foretold_to_take_no_time_has_a_pace():
+    steps = {"a": Step("sub-1", "records", 0.0), "b": Step("sub-1", "records", 0.0)}
+    assert seconds_left(steps, {"a": (0.0, 3.0)}, set(), 4.0, 1) == 0
+    clock = Clock(steps, 2)
+    clock.begin("a", 0.0)
+    assert "0 finished" in forecast.say_progress(clock, 10.0, 0)
+
+
 def test_what_an_earlier_run_has_finished_says_nothing_of_the_pace():
     steps, _ = plan(4)
     cached = {name: (0.0, 0.01) for name, step in steps.items() if step.who == "sub-0"}

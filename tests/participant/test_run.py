@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,6 +58,7 @@ def dataset(tmp_path_factory):
     write_dataset(root, PhantomOptions(participants=PEOPLE, seed=5))
     spoiled = root / "sub-003" / "dwi" / "sub-003_dwi.bval"
     spoiled.write_text("0 1000\n")
+    shutil.rmtree(root / "sub-003" / "anat")  # what is wrong with diffusion costs no sound T1w
     return root
 
 
@@ -195,8 +197,6 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_files(done, dataset, 
 
 def test_a_step_that_fails_costs_its_participant_and_nobody_else(dataset, tmp_path):
     """Noise passes the preflight, and is found out when it does not look like the template."""
-    import shutil
-
     root = shutil.copytree(dataset, tmp_path / "bids")
     path = root / "sub-001" / "anat" / "sub-001_T1w.nii.gz"
     head = nib.load(path)
