@@ -2,8 +2,12 @@
 
 import os
 import signal
+import sys
 import threading
 from contextlib import contextmanager
+
+PATIENCE = 3.0
+"""Seconds until the program is stopped again, should it go on."""
 
 SIGNALS = {"SIGINT": "Ctrl-C", "SIGTERM": "a scheduler or kill", "SIGHUP": "a closed terminal"}
 
@@ -38,7 +42,8 @@ class Stopped(KeyboardInterrupt):
 def stoppable():
     """Turn signals that stop the program into `Stopped`, and end its processes first.
 
-    A second signal ends the program at once.
+    Python drops what is raised while it takes an object apart; therefore `Stopped` is raised again
+    as long as the block goes on. A second signal ends the program at once.
 
     Raises
     ------
@@ -54,16 +59,28 @@ def stoppable():
     def stop(number, _):
         for name in SIGNALS:
             signal.signal(getattr(signal, name), lambda again, _: os._exit(128 + again))
+        signal.signal(signal.SIGALRM, lambda *_: end(number))
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE, PATIENCE)
+        end(number)
+
+    def end(number):
         end_children(older)
         raise Stopped(number)
 
     before = {name: signal.signal(getattr(signal, name), stop) for name in SIGNALS}
+    before["SIGALRM"], hook = signal.getsignal(signal.SIGALRM), sys.unraisablehook
+    sys.unraisablehook = lambda dropped: (
+        None if isinstance(dropped.exc_value, Stopped) else hook(dropped)
+    )
     try:
         yield
     except KeyboardInterrupt:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         end_children(older)  # those that were being started when the signal came
         raise
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = hook
         for name, handler in before.items():
             signal.signal(getattr(signal, name), handler)
 

@@ -6,11 +6,12 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from attacks import people, processes
 
-from bids_sexclf import cli
+from bids_sexclf import cli, stopping
 from bids_sexclf.crashes import describe
 from bids_sexclf.disk import whole
 from bids_sexclf.errors import NO_MEMORY, OUR_FAULT, SYSTEM, InputError
@@ -182,6 +183,27 @@ def test_a_signal_ends_the_workers_first_and_says_how_to_go_on(study, tmp_path, 
     assert "run the same command again" in words and kind.name in words
     assert "Traceback" not in words, words
     assert processes.survivors(child.pid) == {}
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_stop_that_python_has_dropped_comes_again(monkeypatch):
+    monkeypatch.setattr(stopping, "PATIENCE", 0.1)
+
+    class Odd:
+        """An object that is being taken apart when the signal comes."""
+
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+    handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGALRM)]
+    with pytest.raises(stopping.Stopped) as stopped, stopping.stoppable():
+        odd = Odd()
+        del odd
+        time.sleep(20)
+    assert stopped.value.exit_code == 143
+    time.sleep(0.3)  # nothing comes later
+    assert handlers == [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGALRM)]
 
 
 @pytest.mark.parametrize("reader", ["true", "head -c 1"])
