@@ -35,6 +35,8 @@ class Job:
     repeat, fold : int
     devices : int or models._nodes.Seat
         That train one network together.
+    threads : int
+        Per process.
     """
 
     study_folder: Path
@@ -45,6 +47,7 @@ class Job:
     repeat: int
     fold: int
     devices: object = 1
+    threads: int = 1
 
     @property
     def keys(self):
@@ -137,7 +140,17 @@ def make_job(desk, model, map, repeat, fold):
     Job
     """
     folder = desk.folder / "models" / f"{model}_{map}" / f"repeat-{repeat}_fold-{fold}"
-    return Job(desk.folder, folder, desk.study, model, map, repeat, fold, desk.run.devices)
+    return Job(
+        desk.folder,
+        folder,
+        desk.study,
+        model,
+        map,
+        repeat,
+        fold,
+        desk.run.devices,
+        desk.run.omp_nthreads,
+    )
 
 
 def list_jobs(desk, splits, models=None):
@@ -190,6 +203,7 @@ def mark(job, splits):
             "followed": [_described(study, name) for name in followed],
             "features": _read_by(job),
             "confounds": study.provenance(("residualize", "harmonize")),
+            "threads": job.threads,
         }
         | ({"weights": weights} if weights else {})
     )

@@ -62,9 +62,15 @@ def note_of(desk, stage):
     return desk.folder / "logs" / f"{stage}.json"
 
 
+def _choices(desk, stage):
+    """Return what a stage is run with: choices of the study, and of the run where it names any."""
+    run = {name: getattr(desk.run, name) for name in getattr(module(stage), "OF_RUN", ())}
+    return desk.study.provenance(module(stage).SETTINGS) | run
+
+
 def _other_choices(desk, stage, note):
-    """Say which choices of a study differ from those that a stage was run with."""
-    asked, held = desk.study.provenance(module(stage).SETTINGS), note.get("settings")
+    """Say which choices differ from those that a stage was run with."""
+    asked, held = _choices(desk, stage), note.get("settings")
     held = held if isinstance(held, dict) else {}
     return "; ".join(
         f"{key} {held.get(key)}, this run asks {asked[key]}"
@@ -259,7 +265,7 @@ def write_note(desk, stage, reads):
     """
     if all((desk.folder / name).exists() for name in module(stage).WRITES):
         note = {
-            "settings": desk.study.provenance(module(stage).SETTINGS),
+            "settings": _choices(desk, stage),
             "reads": reads,
             "writes": _notes.take(_writes(desk, stage)),
             "versions": versions(),

@@ -27,6 +27,8 @@ from bids_sexclf.volumes import load
 
 READS = ("cohort", "splits", "predictions")
 WRITES = ("attributions.tsv",)
+OF_RUN = ("omp_nthreads",)
+"""Sums of floats depend on how many threads share them."""
 SETTINGS = ("target", "models", "maps", "attributions", "fill", "atlas", "atlas_labels")
 GRID = ("atlas", "white")
 

@@ -37,6 +37,8 @@ from bids_sexclf.tables import read_table, read_tsv, schema, write_table
 READS = ("cohort", "splits")
 WRITES = ("predictions.tsv", "history.tsv")
 ALSO = ("importances.tsv",)
+OF_RUN = ("omp_nthreads",)
+"""Sums of floats depend on how many threads share them."""
 SETTINGS = (
     "target",
     "maps",

@@ -14,7 +14,7 @@ DERIVATIVES = json.loads((Path(__file__).parents[1] / "data" / "derivatives.json
 
 
 class Run(Record):
-    """How to run: nothing here may change a number."""
+    """How to run: nothing here may change a number, but for the last bits by ``omp_nthreads``."""
 
     participant_label: list[str] | None = choice(
         None, "Participants to run, with or without 'sub-'; all by default.", "--participant_label"
@@ -46,8 +46,9 @@ class Run(Record):
     )
     omp_nthreads: int = choice(
         1,
-        "Threads of the steps that can use several and give the same numbers at any count; ANTs "
-        "always runs with one.",
+        "Threads per process. Maps are the same at any count (ANTs always runs with one). Networks "
+        "differ in their last bits: a study is fitted and attributed with one count, which is "
+        "noted.",
         minimum=1,
         maximum=1024,
     )

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -265,3 +266,13 @@ def test_a_grid_that_a_network_cannot_read_is_told_before_the_first_fit(study, m
     study("cohort", "splits", **coarse)
     with pytest.raises(InputError, match="needed at least 22 along each axis"):
         study("fit", **coarse)
+
+
+def test_results_of_other_numbers_of_threads_are_not_mixed(study):
+    desk = study()
+    more = replace(desk, run=desk.run.model_copy(update={"omp_nthreads": 2}))
+    with pytest.raises(InputError, match="omp_nthreads 1, this run asks 2"):
+        base.state(more, "fit")
+    assert base.state(more, "splits") == "finished"
+    job, other = (list_jobs(one, one.read("splits"))[0] for one in (desk, more))
+    assert mark(job, desk.read("splits")) != mark(other, desk.read("splits"))
