@@ -12,12 +12,11 @@ import pytest
 
 from bids_sexclf import disk
 from bids_sexclf.errors import InputError, ToolError
-from bids_sexclf.layout import SCANS
+from bids_sexclf.layout import SCANS, read_filters
 from bids_sexclf.locks import hold
 from bids_sexclf.participant import failures, graph, report, run
 from bids_sexclf.participant.cache import GRAPH
 from bids_sexclf.participant.finished import FINISHED, NEVER_BEGUN
-from bids_sexclf.participant.plan import _filters
 from bids_sexclf.settings import Preparation, Run
 from bids_sexclf.tables import read_table
 
@@ -301,7 +300,7 @@ def test_a_filter_file_of_another_kind_is_refused(tmp_path, content):
     path = tmp_path / "filter.json"
     path.write_bytes(content.encode("latin-1"))
     with pytest.raises(InputError, match="[Ff]ound.*needed.*Correct --bids-filter-file"):
-        _filters(path)
+        read_filters(path)
 
 
 def test_a_plan_of_odd_sidecars_is_refused_for_its_participant(monkeypatch):
