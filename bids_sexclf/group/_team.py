@@ -6,6 +6,7 @@ processes tell each other goes through a store that the first one holds, as JSON
 """
 
 import json
+import os
 import signal
 import socket
 import time
@@ -262,7 +263,8 @@ class Child:
     def __init__(self, function, job, threads):
         context = get_context("spawn")  # torch holds threads that do not survive a fork
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_run, args=(theirs, function, job, threads))
+        given = (os.getpid(), theirs, function, job, threads)
+        self.process = context.Process(target=_run, args=given)
         self.process.start()
         theirs.close()
 
@@ -290,9 +292,9 @@ class Child:
         self.pipe.close()
 
 
-def _run(pipe, function, job, threads):
+def _run(parent, pipe, function, job, threads):
     """Run in the child: tell how it goes and how it ended; after a fault, wait to be ended."""
-    die_with_parent()
+    die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends this process
     set_threads(threads)
     fault = ""
