@@ -181,7 +181,7 @@ def test_a_test_part_of_one_sex_is_told_before_training(from_file):
 
 
 def test_a_file_with_a_header_only_is_told(from_file):
-    with pytest.raises(InputError, match="with no rows"):
+    with pytest.raises(InputError, match="with a header and no row below it"):
         from_file(parts().iloc[:0])
 
 
