@@ -151,7 +151,7 @@ def test_the_test_part_teaches_nothing(rows, people):
 def test_a_damaged_file_is_named(rows, people, tmp_path):
     _adjust.learn(Study(residualize=["age"]), rows, people).save(tmp_path)
     (tmp_path / _adjust.ARRAYS).write_bytes(b"x")
-    with pytest.raises(InputError, match="fit stage again"):
+    with pytest.raises(InputError, match="--first fit"):
         _adjust.Adjustment.load(tmp_path)
 
 
