@@ -161,7 +161,7 @@ def test_same_seed_gives_the_same_evidence(name, target, fitted, parts):
 def test_nothing_is_loaded_from_an_empty_folder_or_from_another_model(name, fitted, tmp_path):
     entry = models.find(name)
     study = brief_study(name, entry.Classifier.targets[0])
-    with pytest.raises(InputError, match="fit stage"):
+    with pytest.raises(InputError, match="--first fit"):
         entry.Classifier.load(tmp_path, study)
     fitted(*next(case for case in CASES if case[0] != name)).save(tmp_path)
     with pytest.raises(InputError, match="needed"):

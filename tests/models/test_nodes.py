@@ -166,6 +166,15 @@ def train_two(study, cohort, folder, until=None):
     return [torch.load(path) for path in made if path.exists()], [w.exitcode for w in workers]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sums of floats depend on how many threads share them, and processes may get fewer."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def patient():
     """Batches of unequal size, and a patience that some epochs use up."""
