@@ -167,9 +167,10 @@ def train_two(study, cohort, folder, until=None):
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Sums of floats depend on how many threads share them, and processes may get fewer."""
+def one_thread(monkeypatch):
+    """Sums of floats depend on how many threads share them; Lightning reads the variable."""
     threads = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
