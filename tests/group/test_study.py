@@ -268,7 +268,7 @@ def test_voxels_finer_than_the_maps_are_refused(write_derivatives, run_study, tm
 def test_a_baseline_that_cannot_be_asked_is_named(write_derivatives, run_study, tmp_path):
     root = write_derivatives(tmp_path, n=12)
     for path in root.glob("derivatives/out/sub-*/*_quality.json"):
-        path.write_text("{}")
+        path.write_text('{"snr": 10.0}')
     with pytest.raises(InputError, match="12 participants without brain_volume_ml .sub-000"):
         run_study(root, base.STAGES[:3], n_folds=2, epochs=1, baselines=["brain_size"])
 
