@@ -79,7 +79,6 @@ def write_index(out):
         "verdicts": schema("ratings")["verdict"]["Levels"],
         "thumbnails": list(THUMBNAILS.values()),
         "ratings_file": RATINGS,
-        "dataset": str(Path(out).resolve()),
         "notes": notes,
     }
     source = (files("bids_sexclf") / "data" / PAGE).read_text(encoding="utf-8")
