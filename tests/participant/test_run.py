@@ -222,5 +222,5 @@ def test_a_step_that_fails_costs_its_participant_and_nobody_else(dataset, tmp_pa
     reasons = excluded.set_index("participant_id")
     assert reasons["stage"].to_dict() == {"sub-001": "participant", "sub-003": "preflight"}
     assert len(reasons["reason"]["sub-001"]) > 20
-    assert "a step failed" in (tmp_path / "out" / "sub-001.html").read_text()
+    assert "Left out: there is no result" in (tmp_path / "out" / "sub-001.html").read_text()
     assert (tmp_path / "out" / layout.derivative("quality", "sub-002")).exists()
