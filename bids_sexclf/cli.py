@@ -1,7 +1,6 @@
 """Turn arguments into settings, run one level, give an exit code."""
 
 import argparse
-import json
 import os
 import sys
 from functools import partial
@@ -9,9 +8,10 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 from bids_sexclf import __version__
-from bids_sexclf.disk import lies_in, temporary_files
+from bids_sexclf.disk import temporary_files
 from bids_sexclf.ending import end_with, open_streams
 from bids_sexclf.errors import PARTIAL, USAGE, InputError, suggest
+from bids_sexclf.places import check_places
 from bids_sexclf.settings import (
     People,
     Preparation,
@@ -142,79 +142,6 @@ def read_settings(arguments):
             values[record] |= {key: given[key] for key in record.model_fields if key in given}
     made = build_all(values, "the study, the file and the flags")
     return {record.__name__.lower(): made[record] for record in made}
-
-
-def check_places(bids_dir, out, run):
-    """Refuse folders in which the program could spoil the dataset or its own results.
-
-    Parameters
-    ----------
-    bids_dir, out : pathlib.Path
-    run : settings.Run
-
-    Raises
-    ------
-    InputError
-        If the output folder is the dataset or lies among its raw files; or if the work folder
-        is, holds, or lies in the dataset, what others have prepared, or the results.
-    """
-    check_owner(out)
-    derivatives = bids_dir / "derivatives"
-    if lies_in(out, bids_dir) and not lies_in(out, derivatives):
-        raise InputError(
-            f"Found output folder {out.resolve()} inside the BIDS folder, needed one outside it "
-            f"or below its derivatives. Use for example {derivatives.resolve() / 'bids_sexclf'}."
-        )
-    own = out / "work"
-    work = run.work_dir or own
-    # A link in place of the default folder may lead anywhere: then its target is judged.
-    is_own = lies_in(work, own) and lies_in(own, out)
-    if lies_in(out, work):
-        raise InputError(
-            f"Found work folder {work.resolve()}, which is or holds the output folder "
-            f"{out.resolve()}; needed a folder of its own. Leave -w out, or give another folder."
-        )
-    if lies_in(work, out) and not is_own:
-        raise InputError(
-            f"Found work folder {work.resolve()} among the results in {out.resolve()}, needed "
-            f"another one. Leave -w out (it is then {own.resolve()}), or give another folder."
-        )
-    prepared = {name: path for name, path in run.folders().items() if name != "bids_sexclf"}
-    for name, folder in {"the BIDS folder": bids_dir, **prepared}.items():
-        if lies_in(folder, work) or (lies_in(work, folder) and not is_own):
-            raise InputError(
-                f"Found work folder {work.resolve()}, which is, holds or lies inside {name} "
-                f"({folder.resolve()}); needed one apart from it. Give another folder with -w."
-            )
-
-
-def check_owner(out):
-    """Refuse an output folder that holds a dataset of another program.
-
-    Parameters
-    ----------
-    out : pathlib.Path
-
-    Raises
-    ------
-    InputError
-        If its dataset_description.json does not say that this program has made it.
-    """
-    path = out / "dataset_description.json"
-    if not path.exists():
-        return
-    try:
-        about = json.loads(path.read_text())
-        makers = [maker.get("Name") for maker in about.get("GeneratedBy") or []]
-        makers = makers if makers and about.get("DatasetType") != "raw" else ["its scanner (raw)"]
-    except (OSError, ValueError, AttributeError, TypeError) as fault:
-        makers = [f"an unknown program ({fault})"]
-    if makers[0] != "bids_sexclf":
-        raise InputError(
-            f"Found output folder {out.resolve()}, which holds a dataset made by "
-            f"{', '.join(map(str, makers))}; needed a new folder, or one that bids_sexclf has "
-            "made. Give another output folder."
-        )
 
 
 def main(argv=None):
@@ -350,16 +277,12 @@ def _run_one(desk, stage):
     from bids_sexclf.group import base
 
     with Bar(stage, "step") as bar:
-        found = base.run_stage(desk, stage, bar.update, _tell_waiting)
+        found = base.run_stage(desk, stage, bar.update, _warn)
     if stage == "cohort":
         _tell_cohort(desk)
     if stage == "cohort" and found != "finished":  # hours of training may follow
         for line in base.warnings_of(desk):
             print(line, file=sys.stderr)
-
-
-def _tell_waiting(sentence):
-    print(sentence, file=sys.stderr)
 
 
 def _tell_cohort(desk):

@@ -6,6 +6,7 @@ import pytest
 
 from bids_sexclf import cli
 from bids_sexclf.errors import USAGE
+from bids_sexclf.places import check_places
 from bids_sexclf.settings import Preparation, Run, Study
 
 
@@ -134,7 +135,7 @@ def test_a_work_folder_of_its_own_is_accepted(places, work, out):
     bids, out, work = places / "data/bids", places / out, work and places / work
     if work is not None and work.is_relative_to(places / "data/out") and "ours" in out.name:
         work = out / "work" / "deep"
-    cli.check_places(bids, out, Run(work_dir=work))
+    check_places(bids, out, Run(work_dir=work))
 
 
 @pytest.mark.parametrize("out", ["data/bids", "data/bids/out", "data/bids/sub-01", "link/out"])

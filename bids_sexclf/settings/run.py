@@ -38,7 +38,7 @@ class Run(Record):
     )
     clean_workdir: bool = choice(
         False,
-        "Remove the intermediate files of each participant-session that this run has prepared; "
+        "Remove the intermediate files of each participant-session of this run that is finished; "
         "everything else in the work folder stays.",
     )
     nprocs: int | None = choice(

@@ -1,0 +1,79 @@
+"""Refuse folders in which a run could spoil raw data, its own results, or another's dataset."""
+
+import json
+
+from bids_sexclf.disk import lies_in
+from bids_sexclf.errors import InputError
+
+
+def check_places(bids_dir, out, run):
+    """Refuse folders in which the program could spoil the dataset or its own results.
+
+    Parameters
+    ----------
+    bids_dir, out : pathlib.Path
+    run : settings.Run
+
+    Raises
+    ------
+    InputError
+        If the output folder is the dataset or lies among its raw files; or if the work folder
+        is, holds, or lies in the dataset, what others have prepared, or the results.
+    """
+    check_owner(out)
+    derivatives = bids_dir / "derivatives"
+    if lies_in(out, bids_dir) and not lies_in(out, derivatives):
+        raise InputError(
+            f"Found output folder {out.resolve()} inside the BIDS folder, needed one outside it "
+            f"or below its derivatives. Use for example {derivatives.resolve() / 'bids_sexclf'}."
+        )
+    own = out / "work"
+    work = run.work_dir or own
+    # A link in place of the default folder may lead anywhere: then its target is judged.
+    is_own = lies_in(work, own) and lies_in(own, out)
+    if lies_in(out, work):
+        raise InputError(
+            f"Found work folder {work.resolve()}, which is or holds the output folder "
+            f"{out.resolve()}; needed a folder of its own. Leave -w out, or give another folder."
+        )
+    if lies_in(work, out) and not is_own:
+        raise InputError(
+            f"Found work folder {work.resolve()} among the results in {out.resolve()}, needed "
+            f"another one. Leave -w out (it is then {own.resolve()}), or give another folder."
+        )
+    prepared = {name: path for name, path in run.folders().items() if name != "bids_sexclf"}
+    for name, folder in {"the BIDS folder": bids_dir, **prepared}.items():
+        if lies_in(folder, work) or (lies_in(work, folder) and not is_own):
+            raise InputError(
+                f"Found work folder {work.resolve()}, which is, holds or lies inside {name} "
+                f"({folder.resolve()}); needed one apart from it. Give another folder with -w."
+            )
+
+
+def check_owner(out):
+    """Refuse an output folder that holds a dataset of another program.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+
+    Raises
+    ------
+    InputError
+        If its dataset_description.json does not say that this program has made it.
+    """
+    path = out / "dataset_description.json"
+    if not path.exists():
+        return
+    try:
+        about = json.loads(path.read_text())
+        makers = [maker.get("Name") for maker in about.get("GeneratedBy") or []]
+        makers = makers if makers and about.get("DatasetType") != "raw" else ["its scanner (raw)"]
+    except (OSError, ValueError, AttributeError, TypeError) as fault:
+        makers = [f"an unknown program ({fault})"]
+    if makers[0] != "bids_sexclf":
+        raise InputError(
+            f"Found output folder {out.resolve()}, which holds a dataset made by "
+            f"{', '.join(map(str, makers))}; needed a new folder, or one that bids_sexclf has "
+            "made. Give another output folder."
+        )
