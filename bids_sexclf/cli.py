@@ -10,7 +10,7 @@ from typing import Literal, get_args, get_origin
 from bids_sexclf import __version__
 from bids_sexclf.disk import temporary_files
 from bids_sexclf.ending import end_with, open_streams
-from bids_sexclf.errors import PARTIAL, USAGE, InputError, suggest
+from bids_sexclf.errors import PARTIAL, USAGE, suggest
 from bids_sexclf.places import check_places
 from bids_sexclf.settings import (
     People,
