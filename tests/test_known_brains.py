@@ -85,4 +85,7 @@ def test_the_mask_of_a_whole_head_is_its_known_brain(head, real_data, tmp_path, 
     mask = load(node.run(cwd=str(tmp_path)).outputs.mask_file)[0] > 0
     record_property("Dice with brain, folds filled", overlap(mask, known_brain(labels)))
     record_property("Dice with all within the skull", overlap(mask, within_skull(labels)))
-    assert overlap(mask, known_brain(labels)) >= 0.96
+    missed = float((known_brain(labels) & ~mask).sum() / known_brain(labels).sum())
+    record_property("share of the brain that is missed", missed)
+    # The mask is all that lies within the skull: it holds the fluid around the brain too.
+    assert overlap(mask, within_skull(labels)) >= 0.97 and missed <= 0.004

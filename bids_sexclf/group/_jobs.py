@@ -203,7 +203,8 @@ def mark(job, splits):
             "followed": [_described(study, name) for name in followed],
             "features": _read_by(job),
             "confounds": study.provenance(("residualize", "harmonize")),
-            "threads": job.threads,
+            # Sums of floats depend on how many threads share them: networks alone notice.
+            "threads": job.threads if reads_volumes(study, job.model) else None,
         }
         | ({"weights": weights} if weights else {})
     )

@@ -281,8 +281,9 @@ def test_two_encodings_of_a_real_head_agree_and_are_fitted_as_one(real_data, tmp
     chosen = [slice(0, 42), slice(0, 21), slice(21, 42)]
     both, one, other = (fit_tensor(data[..., s], bvals[s], bvecs[s], mask) for s in chosen)
     agreed = [np.corrcoef(both["FA"][mask], half["FA"][mask])[0, 1] for half in (one, other)]
-    # Neither denoised nor aligned here, for speed; the whole road gives 0.95, and 0.89 for halves.
-    assert min(agreed) > 0.8 > np.corrcoef(one["FA"][mask], other["FA"][mask])[0, 1]
+    # Neither denoised nor aligned here, for speed, and the mask holds fluid: noise there.
+    halves = np.corrcoef(one["FA"][mask], other["FA"][mask])[0, 1]
+    assert min(agreed) > 0.83 > halves
     # Noise makes isotropic voxels look anisotropic: more so where fewer volumes are fitted.
     medians = [np.median(maps["FA"][mask]) for maps in (both, one, other)]
     assert medians[0] < min(medians[1:])

@@ -120,7 +120,7 @@ def test_a_bent_brain_is_brought_to_the_fa_template_with_all_its_maps(bundles, t
     road.base_dir = str(tmp_path)
     maps = [str(folder / f"tensor_{name}.nii.gz") for name in ("MD", "FA")]
     b0_brain, mask = str(folder / "mask.nii.gz"), str(folder / "mask.nii.gz")
-    road.inputs.inputnode.trait_set(maps=maps, mask=mask, b0_brain=b0_brain)
+    road.inputs.inputnode.trait_set(maps=maps, mask=mask, measured=mask, b0_brain=b0_brain)
     nodes = {node.name: node for node in road.run().nodes()}
     md, fa = (load(path)[0] for path in nodes["carry"].result.outputs.out_files)
     core = load(folder / "brain.nii.gz")[0] > 0
