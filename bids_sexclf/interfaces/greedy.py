@@ -56,7 +56,7 @@ class Recipe:
 
 
 RECIPES = {
-    "accurate": Recipe("100x100x50x8", "1.732vox 0.85vox", stationary=False, voxel_size=1.0),
+    "accurate": Recipe("100x60x30x5", "1.732vox 0.85vox", stationary=False, voxel_size=1.0),
     "fast": Recipe("100x100x30", "1.732vox 0.85vox", stationary=False),
     "head": Recipe("100x50x10", "2vox 1vox", stationary=True),
     "sloppy": Recipe("30x10", "2vox 1vox", stationary=True, voxel_size=4.0),
@@ -110,7 +110,7 @@ def deform(fixed, moving, linear, prefix, *, recipe, mask=None, grid=None, seed=
             f"-d 3 -i fixed moving -it {folder}/linear.mat {'-gm mask ' if mask else ''}"
             f"-m NCC {'x'.join([str(recipe.radius)] * 3)} -n {recipe.iterations} "
             f"-s {recipe.smoothing} {'-sv ' if recipe.stationary else ''}"
-            f"-o warp -wp 0 -seed {int(seed) or 1} -threads {threads} -V 0"
+            f"-o warp -wp 0 -seed {int(seed) or 1} -threads {threads} -float -V 0"
         )
         try:
             quiet = {"out": io.StringIO(), "err": io.StringIO()}
