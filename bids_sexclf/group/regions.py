@@ -3,7 +3,7 @@
 import numpy as np
 
 from bids_sexclf.group._dependence import variance_factor
-from bids_sexclf.stats import multiplicity, regional, resampling
+from bids_sexclf.stats import means, multiplicity, regional
 from bids_sexclf.tables import read_table, schema, write_table
 from bids_sexclf.volumes import load, save
 
@@ -130,7 +130,7 @@ def regions_table(drops, family, study, factor):
     values = drops.to_numpy(float)
     tested = regional.wilcoxon_drop(values, factor)
     options = {"seed": study.random_seed, "factor": factor}
-    low, high = resampling.mean_interval(
+    low, high = means.mean_interval(
         values, family, n=study.bootstraps, level=study.interval_level, **options
     )
     return pd.DataFrame(

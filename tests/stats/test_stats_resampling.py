@@ -9,7 +9,8 @@ from scipy.stats import binomtest, norm, t
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.stats import scores
-from bids_sexclf.stats.resampling import bootstrap, mean_interval, permutation
+from bids_sexclf.stats.means import mean_interval
+from bids_sexclf.stats.resampling import bootstrap, permutation
 
 NULL = np.array([5, 3, -2, 7, 1, 0, -4, 9, 2, -1, 6, -3, 4, 8, -5, 10, 2, -6, 1, 0])
 """Twenty integers, from -6 to 10; 0, 1 and 2 occur twice."""
