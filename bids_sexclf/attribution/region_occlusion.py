@@ -68,15 +68,17 @@ def attribute(rows, view):
     """
     parcellation = _check_parcellation(view.parcellation, rows.shape[-3:])
     index = find_regions(parcellation)
-    places = [np.flatnonzero(parcellation == region) for region in index]
+    labels = parcellation.ravel()
+    places = {region: np.flatnonzero(labels == region) for region in index}
     for row in range(len(rows)):
         volume = np.asarray(rows[row], dtype=np.float32)
-        whole = evaluate(view.evidence, volume[None])[0]
+        whole = float(evaluate(view.evidence, volume[None])[0])
         replacements = view.fill(volume, row)
-        values = np.empty((len(replacements), len(places)))
+        values = np.zeros((len(replacements), len(index)))
         for draw, replacement in enumerate(replacements):
             put_in = _check_replacement(replacement.volume, volume)
-            values[draw] = whole - _without_each(view.evidence, volume, places, put_in, whole)
+            changed, occluded = _without_each(view.evidence, volume, labels, places, put_in)
+            values[draw, np.searchsorted(index, changed)] = whole - occluded
         yield Answer(
             whole,
             values,
@@ -86,23 +88,29 @@ def attribute(rows, view):
         )
 
 
-def _without_each(evidence, volume, places, put_in, whole):
-    """Compute the evidence without each region; `whole` where nothing changes."""
-    occluded = np.full(len(places), whole, dtype=np.float64)
+def _without_each(evidence, volume, labels, places, put_in):
+    """Compute the evidence without each region that the fill changes.
+
+    Returns
+    -------
+    changed : ndarray of int
+        Their atlas indices: where nothing changes, the evidence is that of the whole volume.
+    occluded : ndarray of float64, the same shape
+    """
     # Channels, a single one too, by voxels.
-    flat = volume.reshape(-1, np.prod(volume.shape[-3:]))
+    flat = volume.reshape(-1, labels.size)
     put_in = put_in.reshape(flat.shape)
-    changed = [
-        region for region, place in enumerate(places) if (flat[:, place] != put_in[:, place]).any()
-    ]
+    changed = np.unique(labels[(flat != put_in).any(axis=0)])
+    changed = changed[changed != 0]
+    occluded = np.empty(len(changed))
     step = max(1, MEMORY // volume.nbytes)
     for start in range(0, len(changed), step):
         batch = changed[start : start + step]
         copies = np.repeat(flat[None], len(batch), axis=0)
         for copy, region in zip(copies, batch, strict=True):
             copy[:, places[region]] = put_in[:, places[region]]
-        occluded[batch] = evaluate(evidence, copies.reshape(-1, *volume.shape))
-    return occluded
+        occluded[start : start + step] = evaluate(evidence, copies.reshape(-1, *volume.shape))
+    return changed, occluded
 
 
 def _check_parcellation(parcellation, grid):
