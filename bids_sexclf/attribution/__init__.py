@@ -192,3 +192,31 @@ def find_regions(parcellation):
     """
     indices = np.unique(parcellation)
     return indices[indices != 0]
+
+
+def sum_regions(values, parcellation):
+    """Sum values of voxels over the regions of an atlas, and over channels.
+
+    Parameters
+    ----------
+    values : ndarray, shape (draws, [C,] X, Y, Z)
+    parcellation : ndarray of int, shape (X, Y, Z)
+        Atlas indices; 0 is background.
+
+    Returns
+    -------
+    index : ndarray of int, shape (regions,)
+    sums : ndarray of float64, shape (draws, regions)
+
+    Examples
+    --------
+    >>> labels = np.array([0, 4, 2, 4])[:, None, None]
+    >>> index, sums = sum_regions(np.arange(4.0)[None, :, None, None], labels)
+    >>> index.tolist(), sums.tolist()
+    ([2, 4], [[2.0, 4.0]])
+    """
+    index = find_regions(parcellation)
+    labels = parcellation.ravel()
+    flat = np.asarray(values, np.float64).reshape(len(values), -1, labels.size).sum(axis=1)
+    size = int(labels.max()) + 1
+    return index, np.array([np.bincount(labels, row, size)[index] for row in flat])

@@ -3,7 +3,8 @@
 An entry gives ``prepare(tested, **options)``, which returns a function
 ``fill(volume, row) -> list of Replacement``. ``volume`` is the volume of the participant in that
 row of ``tested.rows``; the voxels of the region are then taken from ``Replacement.volume``. An
-empty list says that nothing can replace a region of this participant; ``LACKING`` says why.
+empty list says that nothing can replace a region of this participant; ``LACKING`` of the entry says
+why. ``SAYS`` names what is put in, for the methods text.
 
 ``CLAIMS`` is True where regions hidden by this fill look like regions of people, so that a test of
 the drops may carry the claim that a model leans on a region.

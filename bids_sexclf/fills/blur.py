@@ -5,7 +5,6 @@ import numpy as np
 from bids_sexclf.fills import Replacement
 
 CLAIMS = False
-LACKING = "no reason: every volume can be blurred"
 SAYS = "a blurred copy of the participant's own volume"
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from bids_sexclf.fills import Replacement
 
 CLAIMS = False
-LACKING = "no reason: the tested people have a mean"
 SAYS = "the mean of the region over all tested people, both sexes alike"
 
 

@@ -14,7 +14,6 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.fills import constant
 
 CLAIMS = False
-LACKING = "no reason: every participant has white matter"
 SAYS = "the mean of the participant's white matter [@chen2024]"
 
 

@@ -5,7 +5,6 @@ import numpy as np
 from bids_sexclf.fills import Replacement
 
 CLAIMS = False
-LACKING = "no reason: zeros are always at hand"
 SAYS = "zeros"
 
 

@@ -98,25 +98,45 @@ def wilcoxon_drop(drop, factor=1.0):
     return {"mean": drop.mean(axis=0), "effect_size": effect_size, "p": p}
 
 
-def find_strongest(rows, level=0.05):
-    """Find the region whose hiding costs most among those shown to matter.
+LEVEL = 0.05
+"""Family-wise p up to which a region is named."""
+
+
+def is_named(rows):
+    """Tell which regions a model is shown to lean on.
+
+    Report, figures, terminal and demo ask here.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Of the regions table.
+
+    Returns
+    -------
+    pandas.Series of bool
+        False also where method and fill carry no claim.
+    """
+    return rows["p_fwe"] <= LEVEL
+
+
+def find_strongest(rows):
+    """Find the region whose hiding costs most among those that are named.
 
     Parameters
     ----------
     rows : pandas.DataFrame
         Regions of one model, map, method, fill and atlas, at least one, with ``mean``,
         ``effect_size`` and ``p_fwe``.
-    level : float
-        At this family-wise p or below it a region is shown to matter.
 
     Returns
     -------
     pandas.Series
-        Of those shown to matter the one of the largest mean fall; where none is, the nearest:
-        that of the smallest corrected p, then of the largest fall and effect. Among equals the
+        Of those that are named the one of the largest mean drop; where none is, the nearest:
+        that of the smallest family-wise p, then of the largest drop and effect. Among equals the
         first.
     """
-    sure = rows[rows["p_fwe"] <= level]
+    sure = rows[is_named(rows)]
     if len(sure):
         return sure.sort_values("mean", ascending=False, kind="stable").iloc[0]
     order = ["p_fwe", "mean", "effect_size"]

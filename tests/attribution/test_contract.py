@@ -165,7 +165,7 @@ FILL = '''
 """Fill with the volume turned upside down."""
 from bids_sexclf.fills import Replacement
 
-CLAIMS, LACKING, SAYS = False, "no reason", "the volume upside down"
+CLAIMS, SAYS = False, "the volume upside down"
 
 
 def prepare(tested, axis=-1):

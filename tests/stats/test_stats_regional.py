@@ -196,5 +196,6 @@ def test_the_strongest_region_is_the_largest_fall_among_those_shown_to_matter():
             "p_fwe": [0.2, 0.01, 0.05],
         }
     )
-    assert find_strongest(rows, 0.05)["name"] == "c"
-    assert find_strongest(rows, 0.001)["name"] == "b"
+    assert find_strongest(rows)["name"] == "c"
+    assert find_strongest(rows.assign(p_fwe=[0.3, 0.2, 0.2]))["name"] == "c"
+    assert find_strongest(rows.assign(p_fwe=[0.1, 0.2, 0.2]))["name"] == "a"
