@@ -10,8 +10,8 @@ CAPTION = (
     "The same numbers on the template brain: red where hiding the region lowers the probability of "
     "the correct sex, blue where it raises it; the fainter, the nearer to zero. Black outlines "
     "mark regions that the network is shown to lean on (family-wise p up to 0.05, with regions of "
-    "donors put in); without any outline it is shown to lean on none, whatever the colour. Slices "
-    "are seen from above and from behind: left (L) is left."
+    "donors put in); without any outline it is shown to lean on none. Bad would be reading "
+    "colours without an outline. Slices are seen from above and from behind: left (L) is left."
 )
 MOST_MOSAICS = 9
 PLANES = (("z", 2), ("y", 1), ("x", 0))
