@@ -228,7 +228,7 @@ def _group(bids_dir, out, run, preparation, study):
     if run.num_nodes is None:
         return _run_study(bids_dir, out, run, study)
     from bids_sexclf.group import base, fit
-    from bids_sexclf.group._team import gathered
+    from bids_sexclf.training.team import gathered
 
     with gathered(run) as team:
         if team.leads:
@@ -240,8 +240,9 @@ def _run_study(bids_dir, out, run, study, team=None):
     """Run the stages of a study, and tell what was found."""
     from bids_sexclf import models
     from bids_sexclf.citations import write_citations
-    from bids_sexclf.group import attribute, base
-    from bids_sexclf.group.methods import write_methods
+    from bids_sexclf.group import base
+    from bids_sexclf.group._questions import check_choices
+    from bids_sexclf.report.methods import write_methods
 
     if run.participant_label:
         print(
@@ -256,7 +257,7 @@ def _run_study(bids_dir, out, run, study, team=None):
         print(write_citations(write_methods(study), out / f"study-{study.name}" / "logs"))
         return 0
     models.check(study)
-    attribute.check_choices(study)
+    check_choices(study)
     desk = base.Desk.at(bids_dir, out, run, study, team)
     stages = base.chosen(run)
     if run.dry_run:

@@ -206,22 +206,6 @@ def take(frame, pair):
     return frame[(frame["model"] == pair[0]) & (frame["map"] == pair[1])]
 
 
-def is_named(regions):
-    """Tell which regions a model is shown to lean on: those of a family-wise p up to 0.05.
-
-    Parameters
-    ----------
-    regions : pandas.DataFrame
-        Rows of the regions table.
-
-    Returns
-    -------
-    pandas.Series of bool
-        False also where method and fill carry no claim.
-    """
-    return regions["p_fwe"] <= 0.05
-
-
 def name_pair(pair):
     """Name a model and its map in a few words.
 

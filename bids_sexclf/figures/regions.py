@@ -1,7 +1,8 @@
 """Show which regions a network needs, with intervals."""
 
 from bids_sexclf.figures import label_region
-from bids_sexclf.figures._style import COLOURS, GROUP, WIDTH, is_named, name_group
+from bids_sexclf.figures._style import COLOURS, GROUP, WIDTH, name_group
+from bids_sexclf.stats.regional import is_named
 
 SECTION = "Where the sexes differ"
 ORDER = 60

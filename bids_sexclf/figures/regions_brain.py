@@ -1,6 +1,7 @@
 """Show where in the brain the regions lie that a network needs."""
 
-from bids_sexclf.figures._style import GROUP, WIDTH, is_named, name_group
+from bids_sexclf.figures._style import GROUP, WIDTH, name_group
+from bids_sexclf.stats.regional import is_named
 
 SECTION = "Where the sexes differ"
 ORDER = 70

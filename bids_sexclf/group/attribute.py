@@ -4,19 +4,14 @@ Only test participants are asked about, each through the model that never saw th
 hidden region comes from people of the same test part, or from the participant.
 """
 
-import re
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 
 from bids_sexclf import attribution, fills
 from bids_sexclf import models as catalogue
 from bids_sexclf.cells import WRITTEN_UNKNOWN
+from bids_sexclf.cohort.adjustment import Adjustment
 from bids_sexclf.disk import write_json
-from bids_sexclf.errors import InputError
 from bids_sexclf.execute import FAILED, processors, run_jobs
-from bids_sexclf.group._adjust import Adjustment
 from bids_sexclf.group._faults import check_results, gather_faults, name_jobs
 from bids_sexclf.group._inputs import map_rows, part_rows
 from bids_sexclf.group._jobs import (
@@ -27,6 +22,7 @@ from bids_sexclf.group._jobs import (
     working_on,
 )
 from bids_sexclf.group._notes import list_changed, read_note, take
+from bids_sexclf.group._questions import list_questions
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.tables import read_table, read_tsv, write_table
 from bids_sexclf.volumes import load
@@ -35,123 +31,12 @@ READS = ("cohort", "splits", "predictions")
 WRITES = ("attributions.tsv",)
 OF_RUN = ("omp_nthreads",)
 """Sums of floats depend on how many threads share them."""
-CHOICES = ("fills", "attribution_options", "atlas", "atlas_labels")
+CHOICES = ("fills", "attribution_options", "atlas", "atlas_labels", "random_seed")
 SETTINGS = ("target", "models", "maps", "attributions", *CHOICES)
 GRID = ("atlas", "white", "mask")
 NOTHING = "the fill has nothing to put in"
 ALIKE = {"sex": ("brain_volume_ml", "age_years"), "age": ("brain_volume_ml",)}
 """Columns of the cohort in which a donor should resemble the participant, by the target."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of a fitted model.
-
-    Attributes
-    ----------
-    method : str
-        Entry of the catalogue of attribution methods.
-    fill : str or None
-        Entry of the catalogue of fills; None for methods that replace nothing.
-    atlas : str
-        Its name in tables and file names.
-    """
-
-    method: str
-    fill: str | None
-    atlas: str
-
-    @property
-    def label(self):
-        """Name the question in file names."""
-        return name_question(self.method, self.fill, self.atlas)
-
-
-def name_question(method, fill, atlas):
-    """Name method, fill and atlas in a file name.
-
-    Parameters
-    ----------
-    method : str
-    fill : str or None
-    atlas : str
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> name_question("region_occlusion", "donors", "Lobes")
-    'method-region_occlusion_fill-donors_atlas-Lobes'
-    """
-    filled = f"_fill-{fill}" if isinstance(fill, str) else ""
-    return f"method-{method}{filled}_atlas-{atlas}"
-
-
-def name_atlas(atlas):
-    """Name an atlas in tables and file names: its known name, or that of its image.
-
-    Parameters
-    ----------
-    atlas : str
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> name_atlas("JHU"), name_atlas("/data/my atlas.v2.nii.gz")
-    ('JHU', 'my-atlas')
-    """
-    return re.sub("[^A-Za-z0-9]+", "-", Path(atlas).name.split(".")[0])
-
-
-def list_questions(study):
-    """List what a study asks of each of its models.
-
-    Parameters
-    ----------
-    study : settings.Study
-
-    Returns
-    -------
-    list of Question
-    """
-    atlas, questions = name_atlas(study.atlas), []
-    for method in study.attributions:
-        filled = "fill" in attribution.find(method).NEEDS
-        questions += [Question(method, fill, atlas) for fill in (study.fills if filled else [None])]
-    return questions
-
-
-def check_choices(study):
-    """Refuse attribution methods, fills and options that do not exist, before anything runs.
-
-    Parameters
-    ----------
-    study : settings.Study
-
-    Raises
-    ------
-    InputError
-    """
-    functions = {name: attribution.find(name).attribute for name in study.attributions}
-    functions |= {name: fills.find(name).prepare for name in study.fills}
-    filled = [name for name in study.attributions if "fill" in attribution.find(name).NEEDS]
-    if filled and not study.fills:
-        raise InputError(
-            f"Found no fill for {', '.join(filled)}, needed one at least. Set fills = "
-            '["donors"], or attributions = [].'
-        )
-    for name, options in study.attribution_options.items():
-        if name not in functions:
-            raise InputError(
-                f"Found attribution_options of {name!r}, needed one of {', '.join(functions)}: "
-                "the attribution methods and fills of the study. Correct the study."
-            )
-        fills.check_options(functions[name], name, options)
 
 
 def files(desk):
@@ -281,7 +166,7 @@ def attribute_job(pair, tell):
     Parameters
     ----------
     pair : tuple
-        A `_jobs.Job` and a `Question`.
+        A `_jobs.Job` and a `_questions.Question`.
     tell : callable
         Called with (done, total) participants.
     """
@@ -345,7 +230,7 @@ def make_view(job, question, volumes, people):
     Parameters
     ----------
     job : _jobs.Job
-    question : Question
+    question : _questions.Question
     volumes : volumes.Rows or volumes.Channels
         Of the tested people.
     people : pandas.DataFrame
@@ -375,7 +260,7 @@ def tabulate(answer, question, parcellation):
     Parameters
     ----------
     answer : attribution.Answer
-    question : Question
+    question : _questions.Question
     parcellation : ndarray of int, shape (X, Y, Z)
         Values of voxels are summed over its regions.
 

@@ -9,8 +9,8 @@ its own, ``p_wilcoxon``, and carries no claim.
 import numpy as np
 
 from bids_sexclf import attribution, fills
-from bids_sexclf.group._dependence import variance_factor
-from bids_sexclf.group.attribute import name_question
+from bids_sexclf.cohort.dependence import variance_factor
+from bids_sexclf.group._questions import name_question
 from bids_sexclf.stats import means, multiplicity, regional
 from bids_sexclf.tables import read_table, schema, write_table
 from bids_sexclf.volumes import load, save
@@ -187,7 +187,7 @@ def run_tests(drops, target, family, study, factor, claims):
         Families are resampled and flipped as blocks.
     study : settings.Study
     factor : float
-        Of the variance, as ``_dependence.variance_factor`` gives it.
+        Of the variance, as ``dependence.variance_factor`` gives it.
     claims : bool
         Whether `p_fwe` may carry a claim.
 
