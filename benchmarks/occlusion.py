@@ -1,8 +1,8 @@
 """Count how often hiding regions names a region that holds nothing, by the claim and as published.
 
-    python benchmarks/occlusion.py cohorts [--cohorts 400] [--planted 100] [--processes 2]
+    python benchmarks/occlusion.py cohorts [--cohorts 400] [--planted 100] [--first 0] [--processes 2]
     python benchmarks/occlusion.py heads OUT [--draws 20] [--model svm_rbf] [--people 145]
-        [--effect 2.5] [--per-sex 2]
+        [--effect 2.5]
 
 **cohorts**: hundreds of small cohorts of 16 regions. Models are formulas whose coefficients are
 learnt in training: a sum over regions (linear), a sum of products of pairs of regions (product),
@@ -19,6 +19,7 @@ from cohort to regions. Counted are the draws in which any other region is named
 
 import argparse
 from concurrent.futures import as_completed
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,8 @@ from bids_sexclf.stats.folds import variance_factor
 
 PEOPLE, FOLDS, REGIONS, FEATURES = 100, 5, 16, 4
 FLIPS, LEVEL = 999, 0.05
+PLANTED_REGION = 8
+"""Of heads.py."""
 LABELS = np.repeat(np.arange(1, REGIONS + 1), FEATURES)[:, None, None]
 MODELS = ("linear", "product", "max")
 NULLS = {
@@ -235,14 +238,14 @@ def judge_many(case, model, seeds):
     return [judge(case, model, seed) for seed in seeds]
 
 
-def compare_cohorts(cohorts, planted, processes):
+def compare_cohorts(cohorts, planted, first, processes):
     """Print the table of all cohorts."""
     jobs, judged = {}, {}
     with execute.pool(processes) as pool:
         for name, case in (NULLS | PLANTED).items():
             for model in MODELS:
-                for first in range(processes):
-                    seeds = range(first, planted if name in PLANTED else cohorts, processes)
+                for part in range(first, first + processes):
+                    seeds = range(part, planted if name in PLANTED else cohorts, processes)
                     jobs[pool.submit(judge_many, case, model, seeds)] = (name, model)
         for job in as_completed(jobs):
             judged.setdefault(jobs[job], []).extend(job.result())
@@ -274,6 +277,66 @@ def say_row(name, model, judged):
     )
 
 
+def judge_heads(out, draw, model, people, effect):
+    """Run the package's study on one draw of heads, and read its regions.
+
+    Returns
+    -------
+    dict
+        ``auc``; ``claim`` and ``published``: named regions; ``drop`` and ``p_fwe`` of the planted.
+    """
+    from heads import differ_by_sex, draw_heads, run_study, write_dataset
+    from networks import VARIANTS
+
+    from bids_sexclf.group import base
+
+    root = out / f"heads-{people}-{effect:g}-{draw}"
+    sexes = ["FM"[index % 2] for index in range(people)]
+    volumes = draw_heads(differ_by_sex(people, effect), draw)
+    write_dataset(root, {"sex": sexes}, volumes, draw)
+    choices = {"models": [model], "variants": {model: VARIANTS[model]}, "random_seed": draw}
+    choices |= {"n_folds": FOLDS, "fills": ["donors", "white_matter_mean"], "region_means": False}
+    desk, _ = run_study(root, model.replace("_", ""), features="morphometry", **choices)
+    for stage in ("attribute", "regions"):
+        base.run_stage(desk, stage)
+    table = desk.read("regions").set_index("region")
+    claim, published = (table[table["fill"] == name] for name in choices["fills"])
+    score = desk.read("scores").query("score == 'auc'").iloc[0]
+    return {
+        "auc": score["estimate"],
+        "claim": set(claim.index[regional.is_named(claim)]),
+        "published": set(published.index[published["p_wilcoxon"] < LEVEL]),
+        "drop": claim.loc[PLANTED_REGION, "mean"],
+        "p_fwe": claim.loc[PLANTED_REGION, "p_fwe"],
+    }
+
+
+def compare_heads(given):
+    """Print the table of all draws of heads."""
+    print(
+        "| draw | AUC | claim: false regions | planted named | drop | published: false regions |\n"
+        + "|---" * 6
+        + "|"
+    )
+    told = []
+    for draw in range(given.draws):
+        one = judge_heads(given.out, draw, given.model, given.people, given.effect)
+        told.append(one)
+        cells = (
+            draw,
+            f"{one['auc']:.2f}",
+            len(one["claim"] - {PLANTED_REGION}),
+            f"{'yes' if PLANTED_REGION in one['claim'] else 'no'} (p {one['p_fwe']:.4f})",
+            f"{one['drop']:.3f}",
+            len(one["published"] - {PLANTED_REGION}),
+        )
+        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+    for key in ("claim", "published"):
+        wrong = sum(bool(one[key] - {PLANTED_REGION}) for one in told)
+        found = sum(PLANTED_REGION in one[key] for one in told)
+        print(f"{key}: any false region in {wrong} of {len(told)} draws, planted in {found}.")
+
+
 def main():
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -281,9 +344,19 @@ def main():
     many = levels.add_parser("cohorts")
     many.add_argument("--cohorts", type=int, default=400)
     many.add_argument("--planted", type=int, default=100)
+    many.add_argument("--first", type=int, default=0, help="seed of the first cohort")
     many.add_argument("--processes", type=int, default=2)
+    heads = levels.add_parser("heads")
+    heads.add_argument("out", type=Path)
+    heads.add_argument("--draws", type=int, default=20)
+    heads.add_argument("--model", default="svm_rbf")
+    heads.add_argument("--people", type=int, default=145)
+    heads.add_argument("--effect", type=float, default=2.5)
     given = parser.parse_args()
-    compare_cohorts(given.cohorts, given.planted, given.processes)
+    if given.level == "heads":
+        compare_heads(given)
+        return
+    compare_cohorts(given.cohorts, given.planted, given.first, given.processes)
 
 
 if __name__ == "__main__":
