@@ -1,6 +1,6 @@
 """Count how often hiding regions names a region that holds nothing, by the claim and as published.
 
-    python benchmarks/occlusion.py cohorts [--cohorts 400] [--planted 100] [--first 0] [--processes 2]
+    python benchmarks/occlusion.py cohorts [--cohorts 400] [--planted 100] [--processes 2]
     python benchmarks/occlusion.py heads OUT [--draws 20] [--model svm_rbf] [--people 145]
         [--effect 2.5]
 

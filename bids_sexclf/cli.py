@@ -241,7 +241,7 @@ def _run_study(bids_dir, out, run, study, team=None):
     from bids_sexclf import models
     from bids_sexclf.citations import write_citations
     from bids_sexclf.group import base
-    from bids_sexclf.group._questions import check_choices
+    from bids_sexclf.group.questions import check_choices
     from bids_sexclf.report.methods import write_methods
 
     if run.participant_label:

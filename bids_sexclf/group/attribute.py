@@ -22,7 +22,7 @@ from bids_sexclf.group._jobs import (
     working_on,
 )
 from bids_sexclf.group._notes import list_changed, read_note, take
-from bids_sexclf.group._questions import list_questions
+from bids_sexclf.group.questions import list_questions
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.tables import read_table, read_tsv, write_table
 from bids_sexclf.volumes import load
@@ -166,7 +166,7 @@ def attribute_job(pair, tell):
     Parameters
     ----------
     pair : tuple
-        A `_jobs.Job` and a `_questions.Question`.
+        A `_jobs.Job` and a `questions.Question`.
     tell : callable
         Called with (done, total) participants.
     """
@@ -230,7 +230,7 @@ def make_view(job, question, volumes, people):
     Parameters
     ----------
     job : _jobs.Job
-    question : _questions.Question
+    question : questions.Question
     volumes : volumes.Rows or volumes.Channels
         Of the tested people.
     people : pandas.DataFrame
@@ -260,7 +260,7 @@ def tabulate(answer, question, parcellation):
     Parameters
     ----------
     answer : attribution.Answer
-    question : _questions.Question
+    question : questions.Question
     parcellation : ndarray of int, shape (X, Y, Z)
         Values of voxels are summed over its regions.
 

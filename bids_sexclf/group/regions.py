@@ -10,7 +10,7 @@ import numpy as np
 
 from bids_sexclf import attribution, fills
 from bids_sexclf.cohort.dependence import variance_factor
-from bids_sexclf.group._questions import name_question
+from bids_sexclf.group.questions import name_question
 from bids_sexclf.stats import means, multiplicity, regional
 from bids_sexclf.tables import read_table, schema, write_table
 from bids_sexclf.volumes import load, save
