@@ -29,6 +29,31 @@ def find_ratings(desk):
     return desk.study.ratings or (beside if beside.exists() else desk.derivatives / RATINGS)
 
 
+def check_gate(desk):
+    """Refuse limits and verdicts that cannot be read, before anything is computed.
+
+    Parameters
+    ----------
+    desk : base.Desk
+        ``quality_limits`` and ``ratings`` of its study are read.
+
+    Returns
+    -------
+    limits : dict of str to (float, float)
+        As `quality.read_limits` returns them.
+    ratings : dict of tuple to (str, str)
+        As `quality.read_ratings` returns them.
+
+    Raises
+    ------
+    InputError
+        If there is no such file as ``ratings``, if two output folders hold verdicts, or if limits
+        or verdicts are damaged.
+    """
+    _check_file(desk)
+    return read_limits(desk.study.quality_limits), read_ratings(find_ratings(desk))
+
+
 def judge_quality(desk, table, sessions=(), people=()):
     """Decide by quality numbers and a person's verdicts who may be studied.
 
@@ -55,12 +80,10 @@ def judge_quality(desk, table, sessions=(), people=()):
         If there is no such file as ``ratings``, if two output folders hold verdicts, or if there
         is a verdict on nobody.
     """
-    study = desk.study
-    _check_file(desk)
-    ratings = read_ratings(find_ratings(desk))
+    limits, ratings = check_gate(desk)
     keys = list(zip(table["participant_id"], table["session_id"], strict=True))
     _check_persons(ratings, {*keys, *sessions}, set(people), find_ratings(desk))
-    verdicts = judge(table, read_limits(study.quality_limits), ratings, study.quality_outliers)
+    verdicts = judge(table, limits, ratings, desk.study.quality_outliers)
     refused = {
         key: reason
         for key, gate, reason in zip(keys, verdicts.gate, verdicts.reasons, strict=True)

@@ -19,7 +19,7 @@ from bids_sexclf.group._grids import (
     write_native_grid,
 )
 from bids_sexclf.group._maps import read_map, scale_map
-from bids_sexclf.group._quality import find_ratings, gather_quality, judge_quality
+from bids_sexclf.group._quality import check_gate, find_ratings, gather_quality, judge_quality
 from bids_sexclf.group._region_means import TABLE, Averager
 from bids_sexclf.group._resemblance import find_copies, write_resemblance
 from bids_sexclf.people import NO_ROW, read_participants, without_years
@@ -35,8 +35,8 @@ PASSING = (f"prepared/{EXCLUDED}",)
 """What the participant level goes on writing; it says nothing about those who are studied."""
 VERDICTS = "ratings"
 """The table of a person's verdicts."""
-YEARS = "needed/age in years"
-"""Stands among the files read where those without an age in years are left out."""
+YEARS = f"ages in years of {PEOPLE[0]}"
+"""Names the table of people once more where those without an age in years are left out."""
 SETTINGS = (
     "maps",
     "voxel_size",
@@ -100,6 +100,8 @@ def locate(desk, label):
     place, _, path = label.partition("/")
     if label == VERDICTS:
         return find_ratings(desk)
+    if label == YEARS:
+        return desk.bids_dir / PEOPLE[0]
     if place == "atlas":
         return find_atlas_files(desk).get(path, "")
     folder = {
@@ -113,6 +115,11 @@ def locate(desk, label):
 def _needs_years(study):
     """Say whether a study reads ages in years, so that an age band is not enough."""
     return study.target == "age" or "age" in study.residualize
+
+
+def check(desk):
+    """Refuse limits and verdicts on quality that cannot be read, before anything is computed."""
+    check_gate(desk)
 
 
 def run(desk, advance):
@@ -341,8 +348,6 @@ def write_arrays(desk, cohort, grid, advance, averager=None):
     """
     inside = load(desk.folder / "grid" / "mask.nii.gz", ndim=3)[0] > 0
     bad, done, total = {}, 0, len(cohort) * len(desk.study.single_maps)
-    for part in (desk.folder / "arrays").glob(".part-*.npy"):  # of a run that was killed
-        part.unlink()
     for name in desk.study.single_maps:
         masks, gaps = find_coverage(desk.derivatives, ENTRIES[name]), {}
         with new_cohort(array_path(desk.folder, name), (len(cohort), *grid.shape)) as array:
