@@ -5,11 +5,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from bids_sexclf.derivatives.prepared import take_over
 from bids_sexclf.disk import PART, read_small, remove_folder, remove_parts
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
 from bids_sexclf.faults import explain
-from bids_sexclf.given.prepared import take_over
 from bids_sexclf.layout import name_of
 from bids_sexclf.participant.cache import GRAPH, forget_changed, forget_incomplete, list_reads
 from bids_sexclf.participant.failures import (
