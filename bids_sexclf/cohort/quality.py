@@ -8,6 +8,7 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.quality import RATINGS, judge, numbers, read_limits, read_ratings
 from bids_sexclf.stats.outliers import find_band
 from bids_sexclf.tables import schema
+from bids_sexclf.texts import count_noun
 
 
 def find_ratings(desk):
@@ -121,7 +122,8 @@ def _check_persons(ratings, sessions, people, path):
     if strange:
         more = ", …" if len(strange) > 5 else ""
         raise InputError(
-            f"Found {len(strange)} verdict(s) in {path} on {', '.join(map(cut, strange[:5]))}"
+            f"Found {count_noun(len(strange), 'verdict')} in {path} on "
+            f"{', '.join(map(cut, strange[:5]))}"
             f"{more}, of whom participants.tsv and the prepared files know nothing; needed the "
             "ids of participants and sessions as they are there. Correct or remove these rows."
         )

@@ -24,6 +24,7 @@ from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.people import NO_ROW, read_participants, without_years
 from bids_sexclf.quality import KEYS, numbers, read_quality
 from bids_sexclf.tables import write_table
+from bids_sexclf.texts import count_sexes
 from bids_sexclf.volumes import load, new_cohort, open_cohort, release
 
 READS = ()
@@ -308,7 +309,7 @@ def _check_cohort(cohort, excluded, desk):
     if min(counts.get("female", 0), counts.get("male", 0)) < 2:
         reasons = ": " + "; ".join(f"{row[0]}: {row[3]}" for row in excluded[:5])
         raise InputError(
-            f"Found {counts.get('female', 0)} women and {counts.get('male', 0)} men with "
+            f"Found {count_sexes(cohort['sex'])} with "
             f"{', '.join(desk.study.single_maps)} ({len(excluded)} left out"
             f"{reasons if excluded else ''}), needed at least two of each. Prepare more "
             "participants, or choose other --maps."

@@ -62,7 +62,7 @@ def test_one_site_or_unknown_sites_cannot_be_left_out(site, words):
 def test_a_site_of_one_sex_is_named():
     people = cohort()
     people.loc[people["site"] == "site2", "sex"] = "male"
-    with pytest.raises(InputError, match=r"1 site\(s\) of one sex: site2 \(only male\)"):
+    with pytest.raises(InputError, match=r"1 site of one sex: site2 \(only male\)"):
         splits.deal(people, Study(split="site"))
     assert splits.deal(people, Study(split="site", target="age"))["fold"].max() == 3
 
@@ -195,7 +195,7 @@ def test_parts_of_an_age_study_need_three_people(tmp_path):
     path = tmp_path / "parts.tsv"
     parts().to_csv(path, sep="\t", index=False)
     study = Study(split="file", split_file=path, target="age")
-    with pytest.raises(InputError, match=r"only 2 participant\(s\) in part validation"):
+    with pytest.raises(InputError, match=r"only 2 participants in part validation"):
         splits.deal(cohort(12), study)
 
 
