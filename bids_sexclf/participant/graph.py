@@ -155,6 +155,7 @@ def _remove_parts(out, row):
     stem = name_of(row["participant_id"], row["session_id"])
     person = Path(out, row["participant_id"])
     parts = f"{PART}*-{stem}[_.]*"
+    remove_parts(Path(out).glob(parts))
     for folder in (person / (row["session_id"] or ""), person / "figures"):
         remove_parts(folder.rglob(parts))
 

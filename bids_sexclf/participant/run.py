@@ -167,7 +167,7 @@ def _unfinished(rows, preparation, places):
     ready, unreadable = [], []
     for row in rows:
         try:
-            if not judge(row, preparation, places, remember=True).finished:
+            if not judge(row, preparation, places, True).finished:
                 ready.append(row)
         except OSError as fault:
             unreadable.append(row_of_failure(row, reason_of_fault(fault)))

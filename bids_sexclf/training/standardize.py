@@ -48,9 +48,8 @@ def learn(rows, how):
     centre, deviation = (_per_voxel if how == "voxel" else _over_map)(_checked(rows))
     if not deviation.any():
         raise InputError(
-            f"Found {count_noun(len(rows), 'training volume')} without any contrast, needed some "
-            "that do. Check "
-            "the maps, or set standardize to 'none'."
+            f"Found {count_noun(len(rows), 'training volume')} that do not vary, needed some that "
+            "do. Check the maps, or set standardize to 'none'."
         )
     floor = FLOOR * np.median(deviation[deviation > 0])
     return centre.astype(np.float32), np.maximum(deviation, floor).astype(np.float32)

@@ -249,6 +249,20 @@ def test_the_terminal_tells_who_is_left_out_and_what_has_no_effect(
     assert "warning" not in told.err
 
 
+def test_a_dry_run_refuses_limits_and_verdicts_that_cannot_be_read(
+    write_derivatives, tmp_path, capsys
+):
+    root = write_derivatives(tmp_path, n=4)
+    command = [str(root), str(root / "derivatives" / "out"), "group", "--dry-run"]
+    assert cli.main([*command, "--quality-limits", "motion <= 2"]) == 65
+    assert "Found quality_limits 'motion <= 2'" in capsys.readouterr().err
+    assert cli.main([*command, "--ratings", str(tmp_path / "none.tsv")]) == 65
+    assert "needed the verdicts that the setting ratings names" in capsys.readouterr().err
+    (root / "derivatives" / "out" / "ratings.tsv").write_text("participant_id\nsub-000\n")
+    assert cli.main(command) == 65
+    assert "ratings.tsv" in capsys.readouterr().err
+
+
 def test_a_misspelt_map_is_told_with_what_was_meant(write_derivatives, run_study, tmp_path):
     with pytest.raises(InputError, match="Found maps T1, .*Did you mean 'T1w'"):
         run_study(write_derivatives(tmp_path, n=4), ("cohort",), maps=["T1"])
