@@ -1,15 +1,15 @@
 """A fault that all jobs of a stage share is told with the exit code of its kind."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from bids_sexclf.errors import NO_MEMORY, SYSTEM, InputError, ToolError
 from bids_sexclf.faults import explain
 from bids_sexclf.group._faults import check_results
+from bids_sexclf.group._jobs import Job
+from bids_sexclf.settings import Study
 
 FULL = OSError(28, "No space left on device", "/out/model.pt")
-JOBS = [SimpleNamespace(model="cnn3", map="T1w", repeat=1, fold=fold) for fold in (1, 2)]
+JOBS = [Job(None, None, Study(), "cnn3", "T1w", 1, fold) for fold in (1, 2)]
 
 
 @pytest.mark.parametrize(

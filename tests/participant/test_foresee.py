@@ -62,7 +62,8 @@ def bids(tmp_path):
 
 
 def run(bids, templates, tmp_path, *more):
-    flags = ["--dry-run", "--template", "Phantom", "--templates-dir", str(templates), *more]
+    flags = ["--dry-run", "--template", "Phantom", "--templates-dir", str(templates)]
+    flags += more if "--morphometry-atlas" in more else ["--morphometry-atlas", "none", *more]
     return cli.main([str(bids), str(tmp_path / "out"), "participant", "--nprocs", "2", *flags])
 
 
