@@ -8,6 +8,8 @@
                 files
     writes      a full disk and no permission at every site of a write, at both levels: an error in
                 words, nothing half written, and once there is room the same files
+    permissions files and folders that may not be read or written, for a process without the
+                rights of root: an error in words, and what belongs to one costs one
     mutations   damaged files for every reader: refused in words, or read as they were, in time
                 and in bounded memory
     hostile     scripts, signs of LaTeX, control characters and megabytes in every text that a
@@ -28,11 +30,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "faults"))
 
 COUNTS = {
-    "kills": 100, "writes": 10_000, "mutations": 2000, "hostile": 100, "together": 10, "repeats": 8,
+    "kills": 100, "writes": 10_000, "permissions": 20, "mutations": 2000, "hostile": 100,
+    "together": 10, "repeats": 8,
 }  # fmt: skip
 
 LEVELS = ("group", "participant")
-OF_LEVELS = ("kills", "writes", "repeats")
+OF_LEVELS = ("kills", "writes", "permissions", "repeats")
 """Parts that attack one level after the other."""
 
 
