@@ -87,7 +87,7 @@ def run(folder, count=20, seed=0, levels=("group", "participant")):
 
 def _prepare(fresh, level, seed):
     if level == "group":
-        people.write_study(fresh / "bids", n=8, seed=seed)
+        people.write_study(fresh / "bids", n=10, seed=seed)  # one less can still be studied
     else:
         people.write_raw(fresh / "bids", n=2)
         (fresh / "out").mkdir()
