@@ -154,8 +154,8 @@ def write_native_grid(desk, grid):
     if desk.study.attributions:
         raise InputError(
             f"Found {', '.join(desk.study.attributions)} for maps in native space, needed none: an "
-            "atlas in the template's space does not fit brains of several sizes. Set attributions = "
-            "[] in the study's file, or study T1w instead of T1wACPC."
+            "atlas in the template's space does not fit brains of several sizes. Set "
+            "attributions = [] in the study's file, or study T1w instead of T1wACPC."
         )
     grid = _coarsen(grid, desk.study.voxel_size)
     folder = desk.folder / "grid"
