@@ -87,6 +87,36 @@ def exchange_classes(sex, stratum=None, group=None):
     return np.unique(kinds, axis=0, return_inverse=True)[1].ravel()[family], family
 
 
+def join_families(family, pairs):
+    """Join the families of people who resemble each other like relatives.
+
+    Parameters
+    ----------
+    family : array_like, shape (n,)
+        Labels of families.
+    pairs : array_like of int, shape (k, 2)
+        Rows of two people each.
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (n,)
+        Codes 0, 1, ...
+
+    Examples
+    --------
+    >>> join_families(list("abcd"), [(0, 2)]).tolist()
+    [0, 1, 0, 2]
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    family = np.asarray(family)
+    code = check_labels(family, family.size, "group")
+    first, second = np.asarray(pairs, dtype=int).reshape(-1, 2).T
+    links = coo_array((np.ones(first.size), (code[first], code[second])), [code.max() + 1] * 2)
+    return connected_components(links, directed=False)[1][code].astype(int)
+
+
 def find_obstacle(sex, confounds=None, stratum=None, group=None):
     """Say why the sexes of some people cannot be compared; None where they can.
 
