@@ -36,7 +36,17 @@ NULLS = (
     "twins of all kinds",
     "copies, undeclared",
 )
-PLANTED = tuple((planted, effect) for planted in (1, 2, 5) for effect in (0.5, 1.0, 1.5))
+PLANTED = tuple((planted, effect) for planted in (1, 2, 5) for effect in (0.2, 0.35, 0.5))
+ADDS = (
+    "nothing differs",
+    "brain size only",
+    "brain size only, bent",
+    "age only",
+    "site only",
+    "twins of one sex",
+    "60 women, 40 men of 100",
+    *(("brain size only", effect) for effect in (0.2, 0.35, 0.5)),
+)
 
 
 def draw_people(case, n, rng):
@@ -176,12 +186,75 @@ def judge_regions(case, n, seed):
     }
 
 
+def judge_adds(case, n, seed):
+    """Draw a cohort, let a model learn sex in five folds, and ask what it adds to its confounds.
+
+    Returns
+    -------
+    dict
+        ``p`` with the factor of the variance of cross-validation, ``p_one`` without, and ``above``:
+        whether the interval of the difference of AUC to the confounds alone lies above 0.
+    """
+    from bids_sexclf.stats.added import adds
+    from bids_sexclf.stats.confounds import explained_by
+    from bids_sexclf.stats.design import dummy_columns, spline_columns
+
+    name, effect = case if isinstance(case, tuple) else (case, 0.0)
+    rng = np.random.default_rng([seed, n, ADDS.index(case), 1])
+    people = draw_people(name, n, rng)
+    shift = effect * (np.arange(REGIONS) < 3)
+    data = np.hstack(draw_regions(name, people, rng, shift)[0])
+    columns = spline_columns(people["age" if name == "age only" else "size"])
+    if name == "site only":
+        columns = dummy_columns(people["site"])
+    target, family = people["sex"], people["family"]
+    evidence, fold = cross_validate(data, target, family, seed)
+    simple, _ = cross_validate(columns, target, family, seed)
+    p = [
+        adds(target, evidence, columns, fold=fold, group=family, factor=factor)["p"]
+        for factor in (2.0, 1.0)
+    ]
+    options = {"fold": fold, "group": family, "n": 200, "seed": seed, "factor": 2.0}
+    above = not explained_by(target, evidence, simple, **options)["explained"]
+    return {"p": p[0], "p_one": p[1], "above": above}
+
+
+def cross_validate(data, target, family, seed):
+    """Learn sex by ridge regression in five folds, families whole.
+
+    Returns
+    -------
+    evidence : ndarray of float, shape (people,)
+    fold : ndarray of int, shape (people,)
+    """
+    from sklearn.linear_model import RidgeClassifier
+    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    evidence, fold = np.empty(target.size), np.empty(target.size, dtype=int)
+    parts = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(data, target, family)
+    for number, (learn, test) in enumerate(parts):
+        model = make_pipeline(StandardScaler(), RidgeClassifier(alpha=data.shape[1]))
+        evidence[test] = model.fit(data[learn], target[learn]).decision_function(data[test])
+        fold[test] = number
+    return evidence, fold
+
+
+def say_adds(case, made):
+    """Say one row of the table of what evidence adds."""
+    name = case if isinstance(case, str) else f"{case[0]}, and {case[1]:g} SD in three regions"
+    shares = [rate([one[key] <= 0.05 for one in made]) for key in ("p", "p_one")]
+    cells = [name, len(made), *shares, rate([one["above"] for one in made])]
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
 def say_regions(case, made):
     """Say one row of the table of regions."""
     planted = made[0]["planted"]
     wrong = [np.any(one["p_fwe"][~planted] <= 0.05) for one in made]
     plain = [np.any(one["t"][~planted] <= 0.05) for one in made]
-    name = case if isinstance(case, str) else f"{case[0]} planted, effect {case[1]:g}"
+    name = case if isinstance(case, str) else f"{case[0]} planted, effect {case[1]:g} SD"
     cells = [name, len(made), rate(wrong), rate(plain)]
     if planted.any():
         cells.append(f"{np.mean([one['p_fwe'][planted] <= 0.05 for one in made]):.2f}")
@@ -210,6 +283,12 @@ TABLES = {
         say_regions,
         (*NULLS, *PLANTED),
         "| cohort | cohorts | any false region | uncorrected t-test | recall | d's interval misses |",
+    ),
+    "adds": (
+        judge_adds,
+        say_adds,
+        ADDS,
+        "| cohort | cohorts | adds (factor 2) | adds (factor 1) | AUC above that of confounds |",
     ),
 }
 

@@ -96,10 +96,12 @@ def _score(target, evidence, confounds, family, factor):
     root = np.sqrt(weight)
     slope = np.linalg.lstsq(basis * root[:, None], evidence * root, rcond=1e-10)[0]
     rest = evidence - basis @ slope
+    _, family, size = np.unique(family, return_inverse=True, return_counts=True)
     score = np.bincount(family, weights=(target - p) * rest)
-    alone = np.bincount(family) == 1
     expected = np.bincount(family, weights=weight * rest**2)
-    variance = np.sum(np.where(alone, expected, score**2))
+    # The squares of families' sums lack what the fitted p took out of them.
+    lacking = size.size / max(size.size - basis.shape[1], 1)
+    variance = np.sum(np.where(size == 1, expected, lacking * score**2))
     if not variance > 1e-9 * max(1e-30, np.sum(weight * evidence**2)):
         return unknown | {"reason": "the evidence is a function of the confounds, or constant"}
     z = score.sum() / np.sqrt(variance * factor)
