@@ -31,10 +31,10 @@ from sklearn.metrics import roc_auc_score
 
 from bids_sexclf import models
 from bids_sexclf.disk import write_json
-from bids_sexclf.models import _outside, _pretrain, _standardize
-from bids_sexclf.models._mae import masked_loss
-from bids_sexclf.models._torch import Standardise
 from bids_sexclf.settings import Study
+from bids_sexclf.training import outside, pretraining, standardize
+from bids_sexclf.training.mae import masked_loss
+from bids_sexclf.training.networks import Standardise
 
 UNSEEN, VALIDATION, TESTED = 40, 8, 200
 KINDS = ("unlabelled", "unseen", "labelled", "tested")
@@ -76,7 +76,7 @@ def pretrain(folder, number, given):
     folder.mkdir(parents=True, exist_ok=True)
     volumes, _ = heads(given.unlabelled, "unlabelled", number, given)
     unseen, _ = heads(UNSEEN, "unseen", number, given)
-    scales = _standardize.learn(volumes, "map")
+    scales = standardize.learn(volumes, "map")
     standardise = Standardise(*map(torch.from_numpy, map(np.asarray, scales)))
     seen, errors = standardise(torch.from_numpy(unseen)), {}
     usual = standardise(torch.from_numpy(volumes.mean(0, keepdims=True)))
@@ -88,10 +88,10 @@ def pretrain(folder, number, given):
     torch.manual_seed(number)
     design = {key: value for key, value in VIT.items() if key != "design"}
     network = models.build("vit", grid=SHAPE, **design)
-    context = _pretrain.Context(standardise, scales, "32", number, folder, None, watch=watch)
+    context = pretraining.Context(standardise, scales, "32", number, folder, None, watch=watch)
     choices = MAE | {"mae3d_epochs": EPOCHS3D, "normalize_patches": given.normalize}
-    _pretrain.pretrain(network, volumes, context, arm="finetune", **choices)
-    _outside.write_card(folder / _pretrain.ENCODER, [f"sub-u{i:03d}" for i in range(len(volumes))])
+    pretraining.pretrain(network, volumes, context, arm="finetune", **choices)
+    outside.write_card(folder / pretraining.ENCODER, [f"sub-u{i:03d}" for i in range(len(volumes))])
     write_json(errors, path)
     return errors
 
@@ -165,7 +165,7 @@ def score(arm, folders, labels, at, given):
     folder, number = folders[at % len(folders)], given.first + at
     path = folder / f"{arm}-{labels}-{number}.json"
     if not path.exists():
-        auc = learn(arm, folder / _pretrain.ENCODER, labels, number, given)
+        auc = learn(arm, folder / pretraining.ENCODER, labels, number, given)
         write_json({"auc": auc}, path)
     return json.loads(path.read_text())["auc"]
 

@@ -5,7 +5,7 @@
 All in one run, on synthetic volumes (smooth noise in an ellipsoid, zero around it, float32), with
 as many threads as --threads says (2), on a graphics card where there is one. Per network:
 
-ours         what `fit` of a network runs: a memory-mapped cohort array, models/_batches.py and
+ours         what `fit` of a network runs: a memory-mapped cohort array, training/batches.py and
              Lightning's loop with this project's hooks. From the first moment of an epoch to the
              last of its training batches; the epoch before it warms up.
 bare loop    the same network, optimiser and numbers, in a plain loop over random tensors that lie
@@ -161,9 +161,9 @@ def tabulate(rows, seconds, steps):
 
 def make_timed():
     """Give this project's training, with a clock that notes how long each epoch trains."""
-    from bids_sexclf.models import _training
+    from bids_sexclf.training import supervised
 
-    class Timed(_training.Training):
+    class Timed(supervised.Training):
         spans = None
 
         def on_train_epoch_start(self):
@@ -179,10 +179,10 @@ def make_timed():
 
 def time_ours(classifier, rows, target):
     """Fit for two epochs; give wall and processor seconds of the second one's training."""
-    from bids_sexclf.models import _training
+    from bids_sexclf.training import supervised
 
     timed = make_timed()
-    with mock.patch.object(_training, "Training", timed):
+    with mock.patch.object(supervised, "Training", timed):
         classifier.fit(rows, target, (rows[:2], target[:2]), seed=0)
     return timed.spans[-1]
 
@@ -192,12 +192,12 @@ def make_step(name, grid, study):
     import torch
 
     from bids_sexclf import catalogue, models
-    from bids_sexclf.models import _device, _schedule
+    from bids_sexclf.training import devices, schedule
 
-    place = _device.device()
+    place = devices.device()
     network = catalogue.find(models.__name__, name).build(grid=grid).to(place).train()
-    optimizer = _schedule.make_optimizer(network, study)
-    mixed = _device.precision_of(study) != "32"
+    optimizer = schedule.make_optimizer(network, study)
+    mixed = devices.precision_of(study) != "32"
 
     def step(volumes, target):
         with torch.autocast(place.type, torch.bfloat16, enabled=mixed):
@@ -216,12 +216,12 @@ def time_bare(step, grid, size, steps):
     """Train on random tensors that lie on the device; give wall and processor seconds."""
     import torch
 
-    from bids_sexclf.models import _device
+    from bids_sexclf.training import devices
 
-    place = _device.device()
+    place = devices.device()
     pool = [torch.randn(size, 1, *grid, device=place) for _ in range(min(steps, 4))]
     target = (torch.arange(size, device=place) % 2).float()
-    with _device.reproducible():
+    with devices.reproducible():
         step(pool[0], target)  # warms up
         clock = Clock()
         for number in range(steps):
@@ -256,7 +256,7 @@ def time_nifti(step, scans, size, workers):
     """Train for an epoch on scans read from files; give wall and processor seconds."""
     import torch
 
-    from bids_sexclf.models import _device
+    from bids_sexclf.training import devices
 
     loader = torch.utils.data.DataLoader(
         scans,
@@ -266,7 +266,7 @@ def time_nifti(step, scans, size, workers):
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context="fork" if workers else None,  # the default, but not of a child
     )
-    with _device.reproducible():
+    with devices.reproducible():
         step(*next(iter(torch.utils.data.DataLoader(scans, size))))  # warms up
         clock = Clock()
         for batch in loader:
@@ -347,19 +347,19 @@ def compare_prediction(name, grid, n, rounds):
     import torch
 
     from bids_sexclf import catalogue, models
-    from bids_sexclf.models import _batches, _device, _torch
     from bids_sexclf.settings import Study
+    from bids_sexclf.training import batches, devices, networks
     from bids_sexclf.volumes import Rows, open_cohort
 
-    place = _device.device()
+    place = devices.device()
     with tempfile.TemporaryDirectory() as folder:
         rows = Rows(open_cohort(write_cohort(folder, n, grid)[0]), np.arange(n))
         classifier = catalogue.find(models.__name__, name).Classifier(Study())
         classifier._take_shape(rows.shape)
-        classifier.module = _torch.Evidence(
+        classifier.module = networks.Evidence(
             classifier._built(), np.zeros(grid, np.float32), np.ones(grid, np.float32)
         ).eval()
-        size = _batches.choose_size(rows.shape, place)
+        size = batches.choose_size(rows.shape, place)
 
         def ours():
             clock = Clock()
@@ -369,7 +369,7 @@ def compare_prediction(name, grid, n, rounds):
         def limit():
             module = classifier.module.to(place)
             volumes = torch.randn(size, *grid, device=place)
-            with torch.inference_mode(), _device.reproducible():
+            with torch.inference_mode(), devices.reproducible():
                 clock = Clock()
                 for _ in range(-(-n // size)):
                     module(volumes)
@@ -398,8 +398,8 @@ def largest_resident():
 
 def use_cohort(path, n, grid=MEMORY_GRID):
     """Fit, save and predict on a sparse array of n volumes; give the largest resident MiB."""
-    from bids_sexclf.models import _torch
     from bids_sexclf.settings import Study
+    from bids_sexclf.training import networks
     from bids_sexclf.volumes import Rows, open_cohort
 
     # A sparse file: no disk is to hold it. A new cohort array would reserve its whole size.
@@ -409,7 +409,7 @@ def use_cohort(path, n, grid=MEMORY_GRID):
     array.flush()
     del array
     rows, target = Rows(open_cohort(path), np.arange(n)), np.arange(n) % 2
-    classifier = _torch.network(cheap_network)(Study(epochs=1, patience=1, batch_size=4))
+    classifier = networks.network(cheap_network)(Study(epochs=1, patience=1, batch_size=4))
     with tempfile.TemporaryDirectory(dir=Path(path).parent) as folder:
         classifier.fit(rows, target, (rows[:2], target[:2]), seed=0, folder=folder)
         classifier.save(folder)

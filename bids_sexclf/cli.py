@@ -228,7 +228,7 @@ def _group(bids_dir, out, run, preparation, study):
     if run.num_nodes is None:
         return _run_study(bids_dir, out, run, study)
     from bids_sexclf.group import base, fit
-    from bids_sexclf.group._team import gathered
+    from bids_sexclf.training.team import gathered
 
     with gathered(run) as team:
         if team.leads:
@@ -241,7 +241,7 @@ def _run_study(bids_dir, out, run, study, team=None):
     from bids_sexclf import attribution, models
     from bids_sexclf.citations import write_citations
     from bids_sexclf.group import base
-    from bids_sexclf.group.methods import write_methods
+    from bids_sexclf.report.methods import write_methods
 
     if run.participant_label:
         print(

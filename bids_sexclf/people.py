@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 from bids_sexclf.cells import entity, identifier, plain_name, shorten, to_numbers
+from bids_sexclf.derivatives.offers import cc359_people
 from bids_sexclf.errors import InputError, suggest
-from bids_sexclf.given.offers import cc359_people
 from bids_sexclf.layout import name_of
 from bids_sexclf.settings import People
 from bids_sexclf.tables import read_text, read_tsv

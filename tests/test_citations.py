@@ -8,8 +8,8 @@ import pytest
 
 from bids_sexclf import catalogue, citations
 from bids_sexclf.errors import InputError
-from bids_sexclf.group.methods import CLASSICAL, NETWORKS, write_methods
 from bids_sexclf.participant.report import methods
+from bids_sexclf.report.methods import CLASSICAL, NETWORKS, write_methods
 from bids_sexclf.settings import DERIVATIVES, Preparation, Study
 
 PACKAGE = Path(citations.__file__).parent

@@ -40,6 +40,37 @@ def test_nothing_below_the_command_line_prints_or_exits(path):
         assert not isinstance(node, ast.Assert), node.lineno
 
 
+def imported(path):
+    """Yield the modules and names that a file imports: dotted name of the module, name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bids_sexclf"):
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_is_private_stays_in_its_room(path):
+    room = path.relative_to(ROOT).with_suffix("").parts[1]
+    for module, name in imported(path):
+        parts = f"{module}.{name}".split(".")
+        private = any(part[0] == "_" and part[:2] != "__" for part in parts)
+        assert not private or room in (parts[1], "__init__"), f"{module}: {name}"
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    names = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in FILES
+    }
+    reads = {}
+    for name, path in names.items():
+        found = ((f"{module}.{entry}", module) for module, entry in imported(path))
+        reads[name] = {pair[0] if pair[0] in names else pair[1] for pair in found} - {name}
+    while leaves := [name for name, used in reads.items() if not used & set(reads)]:
+        for name in leaves:
+            del reads[name]
+    assert not reads
+
+
 def test_top_level_holds_what_it_should_and_nothing_else():
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout
     if not listed:

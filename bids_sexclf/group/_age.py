@@ -39,7 +39,7 @@ def score_table(key, rows, study, factor):
         Its test predictions.
     study : settings.Study
     factor : float
-        Of the variance, as ``_dependence.variance_factor`` gives it.
+        Of the variance, as ``dependence.variance_factor`` gives it.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def compare(key, pair, study, factor):
         Test predictions of the model, those of the baseline, the baseline's name.
     study : settings.Study
     factor : float
-        Of the variance, as ``_dependence.variance_factor`` gives it.
+        Of the variance, as ``dependence.variance_factor`` gives it.
 
     Returns
     -------

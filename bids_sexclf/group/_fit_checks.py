@@ -45,7 +45,7 @@ def check_outside(jobs, splits):
     InputError
     LeakageError
     """
-    from bids_sexclf.models._outside import check_weights
+    from bids_sexclf.training.outside import check_weights
 
     folds = splits.set_index(["repeat", "fold"]).index
     own = splits[folds.isin([(job.repeat, job.fold) for job in jobs])]

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from bids_sexclf.cohort import features
 from bids_sexclf.errors import InputError
 from bids_sexclf.features import Features
-from bids_sexclf.group import _features
 from bids_sexclf.group.cohort import array_path
 from bids_sexclf.volumes import Channels, Rows, open_cohort
 
@@ -71,8 +71,8 @@ def inputs(job, entry, cohort, rows):
     if entry.READS == "volumes":
         return map_rows(job, cohort, rows)
     if entry.READS == "features":
-        features, _ = _features.read_features(job.study, job.study_folder, cohort)
-        return Features(features.values[rows], features.names)
+        table, _ = features.read_features(job.study, job.study_folder, cohort)
+        return Features(table.values[rows], table.names)
     values = cohort.loc[rows, list(entry.READS)]
     unknown = values.isna().any(axis=1)
     if unknown.any():

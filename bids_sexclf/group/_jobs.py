@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_sexclf.cohort import features
 from bids_sexclf.disk import write_json
 from bids_sexclf.errors import InputError
-from bids_sexclf.group import _features
 from bids_sexclf.group._notes import list_changed, read_fingerprints, read_note, take
 from bids_sexclf.locks import hold
-from bids_sexclf.models import _outside
 from bids_sexclf.settings import RECIPE, Study, fingerprint
+from bids_sexclf.training import outside
 
 NOTE = "job.json"
 NOT_FITTED = (".", NOTE, "attributions_", "last.ckpt")
@@ -33,7 +33,7 @@ class Job:
         ``model`` is an entry of the catalogue or a variant; ``map`` is one map, several joined
         by ``+``, or ``"table"`` for models that read columns of the cohort table.
     repeat, fold : int
-    devices : int or models._nodes.Seat
+    devices : int or training.nodes.Seat
         That train one network together.
     threads : int
         Per process.
@@ -76,7 +76,7 @@ def weight_files(study, model):
     dict of str to pathlib.Path
         ``weights/MODEL/FILE`` to file; empty where the model begins with no file.
     """
-    files = _outside.list_files(study.variant(model)[1])
+    files = outside.list_files(study.variant(model)[1])
     return {f"weights/{model}/{path.name}": path for path in files}
 
 
@@ -222,7 +222,7 @@ def _read_by(job):
 
     if catalogue.entry_of(job.study, job.model).READS != "features":
         return None
-    return _features.digest(job.study, job.study_folder)
+    return features.digest(job.study, job.study_folder)
 
 
 def choose_folds(jobs, run):

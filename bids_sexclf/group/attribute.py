@@ -8,9 +8,9 @@ import numpy as np
 from bids_sexclf import attribution
 from bids_sexclf import models as catalogue
 from bids_sexclf.cells import WRITTEN_UNKNOWN
+from bids_sexclf.cohort.adjustment import Adjustment
 from bids_sexclf.disk import write_json
 from bids_sexclf.execute import FAILED, processors, run_jobs
-from bids_sexclf.group._adjust import Adjustment
 from bids_sexclf.group._faults import check_results, gather_faults, name_jobs
 from bids_sexclf.group._inputs import map_rows, part_rows
 from bids_sexclf.group._jobs import (

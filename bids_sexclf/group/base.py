@@ -32,9 +32,9 @@ from bids_sexclf.group._states import (
     state,
     write_note,
 )
-from bids_sexclf.group._words import name_pair
 from bids_sexclf.layout import write_description
 from bids_sexclf.locks import hold
+from bids_sexclf.report.words import name_pair
 from bids_sexclf.settings import Run, Study
 from bids_sexclf.tables import read_table
 
@@ -55,7 +55,7 @@ class Desk:
         Of the study.
     run : settings.Run
     study : settings.Study
-    team : _team.Team or None
+    team : training.team.Team or None
         The processes that train one network together, where they were started from outside.
     """
 
@@ -246,7 +246,7 @@ def warnings_of(desk):
     """
     if not all((desk.folder / f"{name}.tsv").exists() for name in ("cohort", "resemblance")):
         return []
-    from bids_sexclf.group._resemblance import say_relatives
+    from bids_sexclf.cohort.resemblance import say_relatives
 
     told = say_relatives(desk.read("cohort"), desk.read("resemblance"))
     return [f"warning: {told}"] if told else []
@@ -303,7 +303,7 @@ def findings(desk):
     -------
     list of str
     """
-    from bids_sexclf.group._findings import CHANCE_P
+    from bids_sexclf.report.findings import CHANCE_P
     from bids_sexclf.stats.regional import find_strongest
 
     lines = warnings_of(desk)

@@ -4,24 +4,23 @@ The others are excluded.tsv, quality.tsv, morphometry.tsv, resemblance.tsv (pair
 related) and, where asked, region_means.tsv: every map averaged over the regions of the atlas.
 """
 
-import re
 from pathlib import Path
 
 from bids_sexclf import layout
 from bids_sexclf.anatomy.acpc import SPACE as NATIVE
-from bids_sexclf.errors import InputError, suggest
-from bids_sexclf.group import _excluded, _morphometry
-from bids_sexclf.group._coverage import fill_gaps, find_coverage
-from bids_sexclf.group._grids import (
+from bids_sexclf.cohort import exclusions, morphometry
+from bids_sexclf.cohort.coverage import fill_gaps, find_coverage
+from bids_sexclf.cohort.grids import (
     find_atlas_files,
     find_common_grids,
     write_grid,
     write_native_grid,
 )
-from bids_sexclf.group._maps import read_map, scale_map
-from bids_sexclf.group._quality import find_ratings, gather_quality, judge_quality
-from bids_sexclf.group._region_means import TABLE, Averager
-from bids_sexclf.group._resemblance import find_copies, write_resemblance
+from bids_sexclf.cohort.maps import read_map, scale_map
+from bids_sexclf.cohort.quality import find_ratings, gather_quality, judge_quality
+from bids_sexclf.cohort.region_means import TABLE, Averager
+from bids_sexclf.cohort.resemblance import find_copies, write_resemblance
+from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.people import NO_ROW, read_participants, without_years
 from bids_sexclf.quality import KEYS, numbers, read_quality
 from bids_sexclf.tables import write_table
@@ -87,7 +86,7 @@ def files(desk):
     freesurfer = desk.run.derivatives_of("freesurfer")
     labels += [
         f"freesurfer/{path.relative_to(freesurfer).as_posix()}"
-        for path in _morphometry.list_stats(desk, people)
+        for path in morphometry.list_stats(desk, people)
     ]
     if _needs_years(desk.study):
         labels.append(YEARS)
@@ -135,15 +134,15 @@ def run(desk, advance):
     found, spaces = find_maps(desk)
     space, resolution = _one_space(spaces)
     qualities, broken = read_quality(desk.derivatives, dict.fromkeys((*numbers(), *NUMBERS)))
-    sessions = {*found, *_excluded.list_left_out(desk.derivatives)}
+    sessions = {*found, *exclusions.list_left_out(desk.derivatives)}
     verdicts, refused = judge_quality(desk, qualities, sessions, people["participant_id"])
-    measures, intracranial, unread = _morphometry.read_measures(desk, found)
+    measures, intracranial, unread = morphometry.read_measures(desk, found)
     maps = desk.study.single_maps
     grids, odd = find_common_grids(desk.derivatives, found, maps)
     good = {key: paths for key, paths in found.items() if key not in refused}
     rows, excluded = select(people, faults, good, maps, (broken, unread, odd), desk.derivatives)
     excluded += [(*key, "quality", reason) for key, reason in refused.items()]
-    excluded += _excluded.list_unprepared(people, faults, found, desk.derivatives)
+    excluded += exclusions.list_unprepared(people, faults, found, desk.derivatives)
     cohort = _table(rows, people, qualities, maps)
     _check_cohort(cohort, excluded, desk)
     if space == NATIVE:
@@ -161,7 +160,7 @@ def run(desk, advance):
         _check_cohort(cohort, excluded, desk)
         averager = _averager(desk, space, resolution)
         write_arrays(desk, cohort, grid, advance, averager)
-    _excluded.write_excluded(desk, excluded)
+    exclusions.write_excluded(desk, excluded)
     if averager:
         averager.write(desk.folder)
     else:  # where a run was killed, no note names the table of another run
@@ -171,8 +170,8 @@ def run(desk, advance):
     studied = list(zip(cohort["participant_id"], sessions, strict=True))
     if desk.run.derivatives_of("freesurfer") is not None:  # a cohort has one definition
         cohort["intracranial_volume_ml"] = [intracranial[key] for key in studied]
-    morphometry = _morphometry.gather(measures, studied)
-    write_table(morphometry, desk.folder / "morphometry.tsv", "morphometry")
+    measured = morphometry.gather(measures, studied)
+    write_table(measured, desk.folder / "morphometry.tsv", "morphometry")
     _compare(desk, cohort)
     quality = gather_quality(qualities, verdicts, set(studied))
     write_table(quality, desk.folder / "quality.tsv", "quality")
@@ -273,7 +272,7 @@ def select(people, faults, found, maps, broken=(), derivatives=None):
         missing = [name for name in maps if name not in paths]
         if missing:
             reasons.append(f"no {', '.join(missing)} map, needed {', '.join(maps)}")
-            locked = derivatives and _excluded.find_locked(derivatives / person)
+            locked = derivatives and exclusions.find_locked(derivatives / person)
             reasons += [f"{locked} cannot be read"] if locked else []
         reasons += [faulty[person, session] for faulty in broken if (person, session) in faulty]
         if reasons:
@@ -369,23 +368,3 @@ def write_arrays(desk, cohort, grid, advance, averager=None):
 def array_path(folder, name):
     """Name the cohort array of a map in a study's folder."""
     return folder / "arrays" / f"{name}.npy"
-
-
-def looks_related(cohort):
-    """Say whether a cohort may hold relatives that nobody declared.
-
-    Parameters
-    ----------
-    cohort : pandas.DataFrame
-
-    Returns
-    -------
-    bool
-        True where all ids are six digits, as in the Human Connectome Project, which recruited
-        twins and siblings, and no family is known.
-    """
-    ids = cohort["participant_id"]
-    return bool(
-        cohort["family_id"].isna().all()
-        and ids.map(lambda name: bool(re.fullmatch(r"sub-\d{6}", name))).all()
-    )

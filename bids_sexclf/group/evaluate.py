@@ -5,9 +5,9 @@ Also comparisons.tsv (model against baseline) and confounds.tsv (association wit
 
 import numpy as np
 
+from bids_sexclf.cohort.dependence import variance_factor
 from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group import _age
-from bids_sexclf.group._dependence import variance_factor
 from bids_sexclf.stats import confounds, resampling, scores
 from bids_sexclf.tables import write_table
 
@@ -137,7 +137,7 @@ def score_table(key, rows, study, factor):
         Its test predictions.
     study : settings.Study
     factor : float
-        Of the variance, as ``_dependence.variance_factor`` gives it.
+        Of the variance, as ``dependence.variance_factor`` gives it.
 
     Returns
     -------
@@ -183,7 +183,7 @@ def compare(key, pair, study, factor):
         Test predictions of the model, those of the baseline, the baseline's name.
     study : settings.Study
     factor : float
-        Of the variance, as ``_dependence.variance_factor`` gives it.
+        Of the variance, as ``dependence.variance_factor`` gives it.
 
     Returns
     -------

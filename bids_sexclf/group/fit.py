@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from bids_sexclf.cells import WRITTEN_UNKNOWN
+from bids_sexclf.cohort import adjustment, features
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import FAILED, processors, run_jobs
-from bids_sexclf.group import _adjust, _features
 from bids_sexclf.group._faults import check_results, gather_faults
 from bids_sexclf.group._fit_checks import check_inputs, check_outside
 from bids_sexclf.group._inputs import inputs, part_rows, target_of
@@ -62,7 +62,7 @@ def files(desk):
     weights = {
         label: path for name in models for label, path in weight_files(desk.study, name).items()
     }
-    return arrays | weights | {"features": _features.source(desk.study, desk.folder)}
+    return arrays | weights | {"features": features.source(desk.study, desk.folder)}
 
 
 def check(desk):
@@ -90,7 +90,7 @@ def check(desk):
         for model in dict.fromkeys(job.model for job in asked):
             own = [job for job in asked if job.model == model]
             attempt(model, check_outside, own, splits)
-    _adjust.check(desk.study, cohort, splits)
+    adjustment.check(desk.study, cohort, splits)
 
 
 def run(desk, advance):
@@ -278,7 +278,7 @@ def _read(job):
     adjust = None
     if entry.READS in ("volumes", "features"):  # the baselines speak for the confounds themselves
         people = {part: cohort.loc[rows] for part, rows in parts.items()}
-        adjust = _adjust.learn(job.study, given["train"], people["train"])
+        adjust = adjustment.learn(job.study, given["train"], people["train"])
         given = {part: adjust(values, people[part]) for part, values in given.items()}
     return Material(cohort, splits, parts, given, target_of(cohort, job.study.target), adjust)
 
@@ -346,7 +346,7 @@ def _fit(job, tell):
 
 def _name_pretrained(job, cohort, rows):
     """Write beside an encoder that was pretrained here whom it knows."""
-    from bids_sexclf.models._outside import write_card
+    from bids_sexclf.training.outside import write_card
 
     encoder = job.folder / "encoder.safetensors"
     if encoder.exists():
@@ -369,7 +369,7 @@ def _save_importances(job, model, cohort):
     path.unlink(missing_ok=True)
     rows = getattr(model, "importances", [])
     if rows:
-        _, about = _features.read_features(job.study, job.study_folder, cohort)
+        _, about = features.read_features(job.study, job.study_folder, cohort)
         table = pd.DataFrame(rows).merge(about, on="feature", how="left").assign(**job.keys)
         write_table(table[list(schema("importances"))], path, "importances")
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bids_sexclf.group._dependence import variance_factor
+from bids_sexclf.cohort.dependence import variance_factor
 from bids_sexclf.stats import multiplicity, regional, resampling
 from bids_sexclf.tables import read_table, schema, write_table
 from bids_sexclf.volumes import load, save
@@ -118,7 +118,7 @@ def regions_table(drops, family, study, factor):
         One per participant; families are resampled and flipped as blocks.
     study : settings.Study
     factor : float
-        Of the variance, as ``_dependence.variance_factor`` gives it.
+        Of the variance, as ``dependence.variance_factor`` gives it.
 
     Returns
     -------

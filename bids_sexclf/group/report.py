@@ -1,15 +1,11 @@
 """Write the report. Reads every table above; writes report.html and figures/*.svg."""
 
-from importlib import resources
-
 from bids_sexclf import figures
-from bids_sexclf.citations import to_html, write_citations
+from bids_sexclf.citations import write_citations
+from bids_sexclf.cohort.quality import limit_quality
 from bids_sexclf.disk import whole
-from bids_sexclf.group import _age_findings, _sex_findings, methods
-from bids_sexclf.group._quality import limit_quality
-from bids_sexclf.group._words import say_number, say_p
-from bids_sexclf.tables import read_table, schema
-from bids_sexclf.texts import clean, shown
+from bids_sexclf.report import page
+from bids_sexclf.tables import read_table
 from bids_sexclf.volumes import load
 
 READS = (
@@ -29,37 +25,6 @@ WRITES = ("report.html",)
 ALSO = ("figures/*.svg",)
 SETTINGS = ()
 GRID = ("template", "atlas")
-
-TABLES = {
-    "Participants": ("folds", "quality", "excluded"),
-    "How surely sex can be told": ("scores", "comparisons"),
-    "What else could explain it": ("confounds",),
-    "Where the sexes differ": ("regions",),
-}
-"""Section of the report to the tables printed in it."""
-
-TOPICS = {"sex": "how female and male brains differ", "age": "how old brains look"}
-FINDINGS = {"sex": _sex_findings, "age": _age_findings}
-TOLD = "How surely sex can be told"
-SEX_ONLY = "Where the sexes differ"
-
-TITLES = {
-    "folds": "Participants in each part of each fold",
-    "excluded": "Participants left out, and why",
-    "quality": "Participants whose quality stands out (quality.tsv holds everyone)",
-    "scores": "Scores",
-    "comparisons": "Networks against baselines",
-    "confounds": "Association of the logit with other things, within each sex",
-    "regions": "Every region that was tested",
-}
-OWN_TITLES = {
-    "age": {"confounds": "Association of the error with other things, within each sex beside age"}
-}
-"""Titles that another target needs."""
-MOST_ROWS = 1500
-"""Rows of one table the report prints; the file holds them all."""
-MOST_TEXT = 600
-"""Characters of a cell that the report prints."""
 
 
 def files(desk):
@@ -87,7 +52,7 @@ def run(desk, advance=None):
     tables["quality_limits"] = limit_quality(tables["quality"])
     tested = tables["predictions"]
     by_class = tested if desk.study.target == "sex" else tested.iloc[:0]
-    tables |= trace_curves(by_class, desk.study.interval_level)
+    tables |= page.trace_curves(by_class, desk.study.interval_level)
     for name in GRID:
         path = desk.folder / "grid" / f"{name}.nii.gz"
         tables[name] = load(path, ndim=3) if path.exists() else None
@@ -102,240 +67,7 @@ def run(desk, advance=None):
                 part.write_text(drawn[name], encoding="utf-8")
         if advance:
             advance(done, len(entries), name)
-    write_citations(_describe_methods(desk.study, tables), desk.folder / "logs")
-    page = make_page(tables, desk.study, drawn, faults)
+    write_citations(page.describe_methods(desk.study, tables), desk.folder / "logs")
+    text = page.make_page(tables, desk.study, drawn, faults)
     with whole(desk.folder / "report.html") as part:
-        part.write_text(page, encoding="utf-8")
-
-
-def _describe_methods(study, tables):
-    """Write the methods paragraph, or why there is none."""
-    try:
-        return methods.write_methods(study, tables["predictions"]["model"])
-    except Exception as fault:  # nobody can foresee every study
-        return f"The methods could not be put into words ({type(fault).__name__})."
-
-
-def trace_curves(predictions, level):
-    """Trace ROC and calibration curves of the test participants.
-
-    Parameters
-    ----------
-    predictions : pandas.DataFrame
-    level : float
-        Level of the intervals, in (0, 1).
-
-    Returns
-    -------
-    dict of pandas.DataFrame
-        ``roc``: model, map, fpr, tpr. ``calibration``: model, map, predicted,
-        observed, low, high, n. A model tested on one sex only has no ROC curve.
-    """
-    import pandas as pd
-
-    from bids_sexclf.stats.scores import calibration_curve, roc_curve
-
-    parts = {"roc": [], "calibration": []}
-    tested = predictions[predictions["part"] == "test"]
-    for (model, which), rows in tested.groupby(["model", "map"], sort=False):
-        fold = rows.groupby(["repeat", "fold"]).ngroup().to_numpy()
-        # A repeat tests everyone again: one repeat, so that n counts people.
-        once = rows[rows["repeat"] == rows["repeat"].min()]
-        target, logit = once["target"].to_numpy(), once["logit"].to_numpy(float)
-        bins = max(2, min(10, len(once) // 10))
-        try:
-            fpr, tpr = roc_curve(rows["target"].to_numpy(), rows["logit"].to_numpy(float), fold)
-            calibration = calibration_curve(target, logit, bins, level)
-        except (ValueError, ArithmeticError):  # one model without a curve costs no other its own
-            continue
-        for name, columns in (("roc", {"fpr": fpr, "tpr": tpr}), ("calibration", calibration)):
-            parts[name].append(pd.DataFrame({"model": model, "map": which} | columns))
-    columns = {
-        "roc": ["model", "map", "fpr", "tpr"],
-        "calibration": ["model", "map", "predicted", "observed", "low", "high", "n"],
-    }
-    return {
-        name: pd.concat(frames).dropna() if frames else pd.DataFrame(columns=columns[name])
-        for name, frames in parts.items()
-    }
-
-
-def make_page(tables, study, drawn, faults=None):
-    """Make the whole HTML page, which loads nothing from elsewhere.
-
-    Parameters
-    ----------
-    tables : dict
-        Table name to ``pandas.DataFrame``.
-    study : bids_sexclf.settings.Study
-    drawn : dict
-        Name of a figure to its SVG text, or to None where there was nothing to
-        draw.
-    faults : dict, optional
-        Name of a figure that could not be drawn to the reason.
-
-    Returns
-    -------
-    str
-    """
-    import jinja2
-    from markupsafe import Markup
-
-    told = _describe_methods(study, tables)
-    template = (resources.files("bids_sexclf") / "data" / "report.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=shown
-    )
-    return environment.from_string(template).render(
-        study=study.name,
-        target=study.target,
-        topic=TOPICS[study.target],
-        findings=gather_findings(tables, study),
-        sections=_lay_out(tables, drawn, study.target, faults or {}),
-        methods=Markup(to_html(told)),  # noqa: S704
-        settings=methods.list_settings(study),
-        versions=methods.list_versions(),
-    )
-
-
-def gather_findings(tables, study):
-    """Gather the sentences of the box on top, in their order.
-
-    Parameters
-    ----------
-    tables : dict
-        Table name to ``pandas.DataFrame``.
-    study : bids_sexclf.settings.Study
-
-    Returns
-    -------
-    dict
-        ``headline`` (Finding), ``study`` (list of Finding) and ``networks`` (name
-        to list of Finding).
-    """
-    return FINDINGS[study.target].gather(tables, study)
-
-
-def _lay_out(tables, drawn, target="sex", faults=None):
-    """Put figures and tables under the headings they belong to."""
-    from markupsafe import Markup
-
-    sections = {}
-    for name, entry in figures.ordered(target):
-        section = sections.setdefault(entry.SECTION, {"figures": [], "tables": []})
-        svg, caption = drawn[name], entry.CAPTION
-        inline = Markup(figures.inline_svg(svg, name, caption)) if svg else None  # noqa: S704
-        fault = clean((faults or {}).get(name, ""), 300)
-        shown = {"name": name, "svg": inline, "caption": caption, "fault": fault}
-        section["figures"].append(shown)
-    for heading, names in TABLES.items():
-        section = sections.setdefault(heading, {"figures": [], "tables": []})
-        section["tables"] = [_make_table(name, tables, target) for name in names]
-    if target != "sex":
-        sections.pop(SEX_ONLY)
-        sections = {
-            key.replace(TOLD, f"How surely {target} can be told"): sections[key] for key in sections
-        }
-    return sections
-
-
-def _make_table(name, tables, target):
-    """Turn a table into the words of its HTML."""
-    frame = count_folds(tables) if name == "folds" else tables[name]
-    if name == "quality":
-        frame = frame[frame["outlier"] == "yes"]
-    columns = {} if name == "folds" else schema(name)
-    optional = [key for key, entry in columns.items() if not entry.get("Required", True)]
-    unknown = [key for key in optional if key in frame and frame[key].isna().all()]
-    frame = frame.drop(columns=unknown)
-    if "p_holm" in frame:
-        frame = frame.sort_values(["p_holm", "p"], kind="stable")
-    header = [(column, columns.get(column, {})) for column in frame.columns]
-    # Text that is the same in every row is said once, which leaves width for what differs.
-    same = {
-        column: format_cell(frame[column].iloc[0], column, entry)
-        for column, entry in header[:-1]
-        if len(frame) > 1 and not _is_number(entry) and frame[column].nunique(dropna=False) == 1
-    }
-    header = [(column, entry) for column, entry in header if column not in same]
-    cells = frame[[column for column, _ in header]].head(MOST_ROWS).itertuples(index=False)
-    rows = [
-        [
-            format_cell(value, column, entry)
-            for value, (column, entry) in zip(row, header, strict=True)
-        ]
-        for row in cells
-    ]
-    return {
-        "name": name,
-        "title": OWN_TITLES.get(target, {}).get(name, TITLES[name]),
-        "header": header,
-        "rows": rows,
-        "total": len(frame),
-        "same": same,
-        "meanings": columns,
-        "numeric": [_is_number(entry) for _, entry in header],
-    }
-
-
-def _is_number(entry):
-    return entry.get("Format", "integer") in ("number", "integer")
-
-
-def format_cell(value, column, entry):
-    """Write one value of a table for a reader.
-
-    Parameters
-    ----------
-    value : object
-    column : str
-        Its column; p-values and q-values are known by their name.
-    entry : dict
-        The column's entry of the data dictionary.
-
-    Returns
-    -------
-    str
-        ``n/a`` where it is unknown.
-
-    Examples
-    --------
-    >>> format_cell(0.0004, "p_holm", {"Format": "number"})
-    '< 0.001'
-    >>> format_cell(12.0, "n", {"Format": "integer"})
-    '12'
-    """
-    if value is None or value != value:
-        return "n/a"
-    if not _is_number(entry):
-        return clean(str(value), MOST_TEXT)
-    if entry.get("Format", "integer") == "integer":
-        return f"{int(value)}"
-    return say_p(value) if column[:2] in ("p", "p_", "q_") else say_number(value, 3)
-
-
-def count_folds(tables):
-    """Count women and men in each part of each fold.
-
-    Parameters
-    ----------
-    tables : dict
-        Reads ``splits`` and ``cohort``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per repeat and fold; a female and a male count per part.
-    """
-    import pandas as pd
-
-    sex = tables["cohort"].drop_duplicates("participant_id").set_index("participant_id")["sex"]
-    splits = tables["splits"].assign(sex=tables["splits"]["participant_id"].map(sex))
-    keys, counts = ["repeat", "fold"], {}
-    for part in ("train", "validation", "test"):
-        for kind in ("female", "male"):
-            rows = splits[(splits["part"] == part) & (splits["sex"] == kind)]
-            counts[f"{part}, {kind}"] = rows.groupby(keys)["participant_id"].nunique()
-    frame = pd.DataFrame(counts).fillna(0).astype(int)
-    frame.index = frame.index.set_names(keys) if len(frame) else frame.index
-    return frame.reset_index() if len(frame) else pd.DataFrame(columns=[*keys, *counts])
+        part.write_text(text, encoding="utf-8")

@@ -2,15 +2,9 @@
 
 import numpy as np
 
+from bids_sexclf.cohort.split_checks import FEWEST, PARTS, check_scorable, check_splits, people_of
+from bids_sexclf.cohort.split_file import COLUMNS, read_split
 from bids_sexclf.errors import InputError
-from bids_sexclf.group._split_checks import (
-    FEWEST,
-    PARTS,
-    check_scorable,
-    check_splits,
-    people_of,
-)
-from bids_sexclf.group._split_file import COLUMNS, read_split
 from bids_sexclf.stats import dealing
 from bids_sexclf.stats.matching import match_pairs
 from bids_sexclf.tables import read_table, write_table

@@ -15,9 +15,9 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from bids_sexclf.derivatives.foreign import UNITS, in_mm2_per_s, read_motion
 from bids_sexclf.diffusion.scheme import B0_THRESHOLD, find_b0, read_bvals
 from bids_sexclf.errors import InputError
-from bids_sexclf.given.foreign import UNITS, in_mm2_per_s, read_motion
 from bids_sexclf.interfaces.images import write_conformed
 from bids_sexclf.volumes import (
     Grid,
@@ -189,7 +189,7 @@ class UniteRuns(SimpleInterface):
     input_spec, output_spec = _RunsIn, _RunsOut
 
     def _run_interface(self, runtime):
-        from bids_sexclf.given.runs import sharpest
+        from bids_sexclf.derivatives.runs import sharpest
 
         files = self.inputs.in_files
         about = {"how": self.inputs.how, "runs": [Path(path).name for path in files]}
@@ -253,8 +253,8 @@ class TakeSeries(SimpleInterface):
     input_spec, output_spec = _TakeIn, _TakeOut
 
     def _run_interface(self, runtime):
+        from bids_sexclf.derivatives.runs import join_gradients
         from bids_sexclf.diffusion.scheme import find_traces, read_gradients
-        from bids_sexclf.given.runs import join_gradients
 
         files = list(self.inputs.in_files)
         pairs = zip(self.inputs.bvals, self.inputs.bvecs, strict=True)

@@ -7,11 +7,11 @@ classifier weighs the two sexes alike, however many there are of each. Where the
 study is age, evidence is an age in years; ``Classifier.targets`` names the targets it can learn,
 and ``Classifier.sibling`` the entry to take for the other, where it learns one only.
 
-A network file is an ``nn.Module``, ``build(grid=..., ...)``, and one line from ``_torch``. What
-else its ``build`` takes, a variant of the study sets; ``TINY``, where there is one, holds
-options with which two cores train on a grid of 32 voxels in seconds. An entry without a
-``Classifier`` answers for voxels, not for participants: a study cannot name it. An entry may also
-give ``pretrain``, which learns from training volumes without their target.
+A network file is an ``nn.Module``, ``build(grid=..., ...)``, and one line from
+``training.networks``. What else its ``build`` takes, a variant of the study sets; ``TINY``, where
+there is one, holds options with which two cores train on a grid of 32 voxels in seconds. An entry
+without a ``Classifier`` answers for voxels, not for participants: a study cannot name it.
+An entry may also give ``pretrain``, which learns from training volumes without their target.
 """
 
 from bids_sexclf import catalogue
@@ -110,11 +110,11 @@ def make(study, name):
     InputError
         If there is none, it does not take an option, or it cannot learn the target.
     """
-    from bids_sexclf.models import _options
+    from bids_sexclf.training import signatures
 
     entry = entry_of(study, name)
     _, options, own = study.variant(name)
-    options = _options.check(options, name, entry)
+    options = signatures.check(options, name, entry)
     targets = entry.Classifier.targets
     if study.target not in targets:
         raise InputError(

@@ -5,8 +5,8 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from bids_sexclf.errors import InputError
-from bids_sexclf.models import _card, _search
-from bids_sexclf.models._target import check_target, check_varied
+from bids_sexclf.training import cards, search
+from bids_sexclf.training.target import check_target, check_varied
 
 
 def unpack(inputs):
@@ -150,7 +150,7 @@ class FeatureClassifier(ABC):
         kind = self.target
         target = check_target(target, len(values), kind)
         check_varied(target, kind)
-        folds = _search.deal(target, groups, seed, kind=kind)
+        folds = search.deal(target, groups, seed, kind=kind)
 
         def attempt(setting, learn, judge):
             scale = learn_scale(values[learn])
@@ -158,7 +158,7 @@ class FeatureClassifier(ABC):
             return self.answer(state, standardize(values[judge], *scale))
 
         grid = self.grid(len(values))
-        self.chosen, self.inner_score = _search.choose(grid, attempt, target, folds, kind)
+        self.chosen, self.inner_score = search.choose(grid, attempt, target, folds, kind)
         scale = learn_scale(values)
         self.state = self.learn(standardize(values, *scale), target, self.chosen, seed)
         self.state |= dict(zip(("median", "centre", "scale"), scale, strict=True))
@@ -225,7 +225,7 @@ class FeatureClassifier(ABC):
             for key, value in self.state.items()
             if key not in self.apart
         }
-        _card.write_card(
+        cards.write_card(
             folder,
             self.design,
             {
@@ -272,7 +272,7 @@ class FeatureClassifier(ABC):
         InputError
             If files are absent, damaged, or of another design.
         """
-        card = _card.read_card(folder, cls.design)
+        card = cards.read_card(folder, cls.design)
         loaded = cls(study)
         try:
             loaded.target = card["target"]

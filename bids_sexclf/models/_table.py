@@ -3,8 +3,8 @@
 import numpy as np
 
 from bids_sexclf.errors import InputError
-from bids_sexclf.models import _card
-from bids_sexclf.models._target import balance, check_target, check_varied
+from bids_sexclf.training import cards
+from bids_sexclf.training.target import balance, check_target, check_varied
 
 
 def classifier(entry, columns):
@@ -139,7 +139,7 @@ class TableClassifier:
             If it is not fitted.
         """
         self._check_fitted()
-        _card.write_card(folder, self.design, {"columns": list(self.columns)} | self.numbers)
+        cards.write_card(folder, self.design, {"columns": list(self.columns)} | self.numbers)
 
     @classmethod
     def load(cls, folder, study):
@@ -161,13 +161,13 @@ class TableClassifier:
         InputError
             If the file is absent, damaged, or of another design.
         """
-        card = _card.read_card(folder, cls.design)
+        card = cards.read_card(folder, cls.design)
         loaded = cls(study)
         wanted = ("centre", "scale", "coefficients", "intercept")
         missing = [key for key in wanted if key not in card]
         if missing:
             raise InputError(
-                f"Found a {_card.CARD} in {folder} without {', '.join(missing)}, needed a saved "
+                f"Found a {cards.CARD} in {folder} without {', '.join(missing)}, needed a saved "
                 f"{cls.design!r}. Run the fit stage again."
             )
         loaded.numbers = {key: card[key] for key in wanted}

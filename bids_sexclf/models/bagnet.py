@@ -12,7 +12,7 @@ on ImageNet. ICLR 2019. doi:10.48550/arXiv.1904.00760
 from torch import nn
 
 from bids_sexclf.errors import InputError
-from bids_sexclf.models import _torch
+from bids_sexclf.training import networks
 
 READS = "volumes"
 DEPTHS = (3, 4, 6, 3)
@@ -166,4 +166,4 @@ def _batch_norm(width):
     return nn.BatchNorm3d(width, affine=False)
 
 
-Classifier = _torch.network(build)
+Classifier = networks.network(build)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from bids_sexclf.errors import InputError
-from bids_sexclf.models import _torch
+from bids_sexclf.training import networks
 
 READS = "volumes"
 WIDTHS = (32, 64, 128)
@@ -94,4 +94,4 @@ def build(grid=(58, 70, 58), dropout=0.5, channels=1, outputs=2):
     return Cnn3(grid, dropout, channels, outputs)
 
 
-Classifier = _torch.network(build, layout=torch.channels_last_3d)
+Classifier = networks.network(build, layout=torch.channels_last_3d)

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from bids_sexclf.errors import InputError, ToolError, suggest
-from bids_sexclf.models import _torch, _weights
 from bids_sexclf.models._slices import VIEWS, in_chunks
+from bids_sexclf.training import networks, weight_files
 
 READS = "volumes"
 CHUNK = 16
@@ -314,14 +314,14 @@ def _from_hub(entry, options):
 def _from_file(entry, path, options):
     import timm
 
-    state = _weights.read(path)
+    state = weight_files.read(path)
     try:
         made = timm.create_model(
             entry, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **options
         )
         # timm does not mind what is missing once its last layer is left out.
         missing = [name for name in made.state_dict() if name not in state]
-        missing = [name for name in missing if not name.endswith(_weights.COUNTER)]
+        missing = [name for name in missing if not name.endswith(weight_files.COUNTER)]
         fault = f"it lacks {', '.join(missing[:3])}" if missing else None
     except (RuntimeError, KeyError) as caught:
         fault = str(caught).splitlines()[0][:200]
@@ -334,4 +334,4 @@ def _from_file(entry, path, options):
     return made
 
 
-Classifier = _torch.network(build, layout=torch.channels_last)
+Classifier = networks.network(build, layout=torch.channels_last)

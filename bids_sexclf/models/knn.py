@@ -13,7 +13,7 @@ import numpy as np
 
 from bids_sexclf.disk import whole
 from bids_sexclf.models._features import FeatureClassifier, standardize, unpack
-from bids_sexclf.models._target import score
+from bids_sexclf.training.target import score
 
 READS = "features"
 NESTED = True

@@ -3,8 +3,8 @@
 import numpy as np
 
 from bids_sexclf.errors import InputError
-from bids_sexclf.models import _card
-from bids_sexclf.models._target import check_target
+from bids_sexclf.training import cards
+from bids_sexclf.training.target import check_target
 
 READS = ("age_years",)
 """Read of the training part only, as its target."""
@@ -59,13 +59,13 @@ class Classifier:
     def save(self, folder):
         """Save the median as ``model.json``."""
         self._check_fitted()
-        _card.write_card(folder, self.design, {"median_age_years": self.age})
+        cards.write_card(folder, self.design, {"median_age_years": self.age})
 
     @classmethod
     def load(cls, folder, study):
         """Load what ``save`` wrote."""
         loaded = cls(study)
-        loaded.age = float(_card.read_card(folder, cls.design)["median_age_years"])
+        loaded.age = float(cards.read_card(folder, cls.design)["median_age_years"])
         return loaded
 
     def _check_fitted(self):

@@ -13,8 +13,8 @@ from functools import partial
 from torch import nn
 
 from bids_sexclf.errors import InputError
-from bids_sexclf.models import _torch, _weights
 from bids_sexclf.models._residual import Residual, rename
+from bids_sexclf.training import networks, weight_files
 
 READS = "volumes"
 TINY = {"width": 8, "groups": 4}
@@ -102,12 +102,12 @@ def build(
     normalisation = nn.BatchNorm3d if norm == "batch" else partial(nn.GroupNorm, groups)
     network = Resnet10(channels, outputs, width, normalisation, checkpoint)
     if weights != "none":
-        state = rename(_weights.read(weights))
+        state = rename(weight_files.read(weights))
         if norm == "group":
-            statistics = ("running_mean", "running_var", _weights.COUNTER)
+            statistics = ("running_mean", "running_var", weight_files.COUNTER)
             state = {name: value for name, value in state.items() if not name.endswith(statistics)}
-        _weights.fill(network.backbone, state, weights, unread=("conv_seg.", "fc."))
+        weight_files.fill(network.backbone, state, weights, unread=("conv_seg.", "fc."))
     return network
 
 
-Classifier = _torch.network(build)
+Classifier = networks.network(build)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bids_sexclf.errors import InputError
-from bids_sexclf.models import _torch, _weights
+from bids_sexclf.training import networks, weight_files
 
 READS = "volumes"
 WIDTHS = (28, 58, 128, 256, 256, 64)
@@ -99,8 +99,8 @@ def build(grid=(160, 192, 160), channels=1, outputs=2, widths=WIDTHS, dropout=0.
         )
     network = Sfcn(tuple(widths), dropout, channels, outputs)
     if weights != "none":
-        _weights.fill(network, _weights.read(weights), weights)
+        weight_files.fill(network, weight_files.read(weights), weights)
     return network
 
 
-Classifier = _torch.network(build, layout=torch.channels_last_3d)
+Classifier = networks.network(build, layout=torch.channels_last_3d)

@@ -9,8 +9,8 @@ for a site that training did not hold.
 import numpy as np
 
 from bids_sexclf.errors import InputError
-from bids_sexclf.models import _card
-from bids_sexclf.models._target import check_target, check_varied
+from bids_sexclf.training import cards
+from bids_sexclf.training.target import check_target, check_varied
 
 READS = ("site",)
 
@@ -91,12 +91,12 @@ class Classifier:
     def save(self, folder):
         """Save the evidence of each site as ``model.json``."""
         self._check_fitted()
-        _card.write_card(folder, "site_only", {"columns": list(READS), "known": self.known})
+        cards.write_card(folder, "site_only", {"columns": list(READS), "known": self.known})
 
     @classmethod
     def load(cls, folder, study):
         """Load what ``save`` wrote: its evidence is the same to the last bit."""
-        card = _card.read_card(folder, "site_only")
+        card = cards.read_card(folder, "site_only")
         loaded = cls(study)
         loaded.known = card.get("known")
         loaded._check_fitted()

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from bids_sexclf.errors import InputError
-from bids_sexclf.models import _torch, _weights
 from bids_sexclf.models._residual import Residual, rename
 from bids_sexclf.models._slices import VIEWS, in_chunks, slabs
+from bids_sexclf.training import networks, weight_files
 
 READS = "volumes"
 THICKNESS = 3
@@ -117,8 +117,10 @@ def build(
         )
     network = SliceResnet18(tuple(grid), AXES[views], channels, outputs, width, checkpoint)
     if weights != "none":
-        _weights.fill(network.backbone, rename(_weights.read(weights)), weights, unread=("fc.",))
+        weight_files.fill(
+            network.backbone, rename(weight_files.read(weights)), weights, unread=("fc.",)
+        )
     return network
 
 
-Classifier = _torch.network(build, layout=torch.channels_last)
+Classifier = networks.network(build, layout=torch.channels_last)

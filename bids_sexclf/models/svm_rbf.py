@@ -24,8 +24,8 @@ import numpy as np
 
 from bids_sexclf.disk import whole
 from bids_sexclf.errors import InputError
-from bids_sexclf.models import _card, _search, _standardize
-from bids_sexclf.models._target import check_target, check_varied, scale_target
+from bids_sexclf.training import cards, search, standardize
+from bids_sexclf.training.target import check_target, check_varied, scale_target
 
 READS = "volumes"
 NESTED = True
@@ -101,12 +101,12 @@ class Classifier:
         kind = self.study.target
         target = check_target(target, len(inputs), kind)
         check_varied(target, kind)
-        self.scale = _standardize.learn(inputs, self.study.standardize)
+        self.scale = standardize.learn(inputs, self.study.standardize)
         where = _varying(inputs)
         train = _Volumes(inputs, where, self.scale)
         squared = _distances(train)
         unit = float(np.median(squared[np.triu_indices(len(squared), 1)])) or 1.0
-        folds = _search.deal(target, groups, seed, kind=kind)
+        folds = search.deal(target, groups, seed, kind=kind)
 
         def attempt(setting, learn, judge):
             near = squared[np.ix_(learn, learn)] / unit
@@ -115,7 +115,7 @@ class Classifier:
             ask = machine.decision_function if kind == "sex" else machine.predict
             return spread * ask(kernel) + shift
 
-        chosen, inner = _search.choose(self._grid(), attempt, target, folds, kind)
+        chosen, inner = search.choose(self._grid(), attempt, target, folds, kind)
         machine, slope, offset = _machine(squared / unit, target, chosen, kind)
         if kind == "sex":
             slope, offset = _platt(chosen, attempt, target, folds)
@@ -200,7 +200,7 @@ class Classifier:
         """
         self._check_fitted()
         _write_support(self.support, self.scale, Path(folder) / FILE)
-        _card.write_card(folder, "svm_rbf", self.card, [FILE])
+        cards.write_card(folder, "svm_rbf", self.card, [FILE])
 
     @classmethod
     def load(cls, folder, study):
@@ -225,7 +225,7 @@ class Classifier:
         from safetensors import safe_open
 
         loaded, path = cls(study), Path(folder) / FILE
-        card = _card.read_card(folder, "svm_rbf")
+        card = cards.read_card(folder, "svm_rbf")
         try:
             with safe_open(path, "numpy") as held:
                 loaded.scale = held.get_tensor("centre"), held.get_tensor("scale")

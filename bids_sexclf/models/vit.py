@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from bids_sexclf.errors import InputError
-from bids_sexclf.models import _pretrain, _torch
-from bids_sexclf.models._transformer import Encoder, load_encoder
+from bids_sexclf.training import networks, pretraining
+from bids_sexclf.training.transformer import Encoder, load_encoder
 
 READS = "volumes"
 POOLS = ("class", "mean")
@@ -187,5 +187,5 @@ def build(
     return network.freeze_encoder() if frozen else network
 
 
-pretrain = _pretrain.pretrain
-Classifier = _torch.network(build, pretrain)
+pretrain = pretraining.pretrain
+Classifier = networks.network(build, pretrain)

@@ -14,7 +14,7 @@ import numpy as np
 
 from bids_sexclf.disk import whole
 from bids_sexclf.models._features import FeatureClassifier
-from bids_sexclf.models._target import balance
+from bids_sexclf.training.target import balance
 
 READS = "features"
 NESTED = True

@@ -5,9 +5,9 @@ import os
 from nipype.interfaces.utility import Merge
 from nipype.pipeline.engine import Node, Workflow
 
+from bids_sexclf.derivatives.offers import about
+from bids_sexclf.derivatives.prepared import as_uri, scans_of, take_over
 from bids_sexclf.diffusion.families import FAMILIES
-from bids_sexclf.given.offers import about
-from bids_sexclf.given.prepared import as_uri, scans_of, take_over
 from bids_sexclf.interfaces.ants import Carry
 from bids_sexclf.interfaces.given import Regrid, TakeSeries, UniteRuns
 from bids_sexclf.interfaces.images import Quality

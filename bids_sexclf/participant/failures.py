@@ -5,10 +5,10 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from bids_sexclf.derivatives.prepared import scans_of
 from bids_sexclf.disk import whole
 from bids_sexclf.errors import REFUSALS
 from bids_sexclf.faults import explain
-from bids_sexclf.given.prepared import scans_of
 from bids_sexclf.layout import figure_name, name_of
 from bids_sexclf.locks import hold
 from bids_sexclf.participant.captions import FIGURES

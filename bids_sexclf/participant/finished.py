@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_sexclf import layout
+from bids_sexclf.derivatives.prepared import locate, scans_of
 from bids_sexclf.disk import lies_in, read_object, write_json
 from bids_sexclf.errors import InputError
 from bids_sexclf.fingerprints import renew
-from bids_sexclf.given.prepared import locate, scans_of
 from bids_sexclf.settings import People, Preparation
 
 CHANGING = tuple(

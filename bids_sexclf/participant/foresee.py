@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_sexclf.derivatives.prepared import locate, source_of
 from bids_sexclf.execute import processors
-from bids_sexclf.given.prepared import locate, source_of
 from bids_sexclf.layout import name_of, paths
 from bids_sexclf.motion.align import motion_gb
 from bids_sexclf.participant.series import parts_of

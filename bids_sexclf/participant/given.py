@@ -3,7 +3,7 @@
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_sexclf.given.offers import about
+from bids_sexclf.derivatives.offers import about
 from bids_sexclf.interfaces.ants import BiasCorrect, Carry
 from bids_sexclf.interfaces.given import MeanB0, TakeMaps, TakeMask, TakeMotion
 from bids_sexclf.interfaces.images import Conform

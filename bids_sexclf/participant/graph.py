@@ -5,10 +5,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from bids_sexclf.derivatives.prepared import take_over
 from bids_sexclf.disk import read_small, remove_folder
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
-from bids_sexclf.given.prepared import take_over
 from bids_sexclf.layout import name_of
 from bids_sexclf.participant.cache import GRAPH, forget_changed, forget_incomplete, list_reads
 from bids_sexclf.participant.failures import (

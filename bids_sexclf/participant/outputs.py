@@ -15,8 +15,8 @@ from nipype.interfaces.base import (
 )
 from nipype.interfaces.base import isdefined as _given
 
+from bids_sexclf.derivatives.prepared import as_uri
 from bids_sexclf.disk import read_object, whole, write_json
-from bids_sexclf.given.prepared import as_uri
 from bids_sexclf.layout import derivative, names, number_label, paths, sidecar, versions
 from bids_sexclf.participant.finished import remove_outputs
 from bids_sexclf.participant.register import ROADS

@@ -3,15 +3,15 @@
 from dataclasses import dataclass, field
 
 from bids_sexclf import layout, resources
-from bids_sexclf.errors import InputError
-from bids_sexclf.execute import processors
-from bids_sexclf.given.offers import (
+from bids_sexclf.derivatives.offers import (
     find_offers,
     holds_scans,
     is_own_folder,
     read_by_participant,
 )
-from bids_sexclf.given.prepared import fill
+from bids_sexclf.derivatives.prepared import fill
+from bids_sexclf.errors import InputError
+from bids_sexclf.execute import processors
 from bids_sexclf.participant.failures import reason_of_fault
 from bids_sexclf.participant.finished import find_places, judge
 from bids_sexclf.participant.nobody import drop_empty, refuse_all

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from bids_sexclf.anatomy.brain import LEAST_BRAIN_ML, volume_ml
+from bids_sexclf.derivatives.foreign import read_motion
+from bids_sexclf.derivatives.prepared import locate, take_over
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import pool
-from bids_sexclf.given.foreign import read_motion
-from bids_sexclf.given.prepared import locate, take_over
 from bids_sexclf.layout import paths
 from bids_sexclf.participant.series import images_of, tell_series
 from bids_sexclf.participant.series_checks import (

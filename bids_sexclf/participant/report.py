@@ -8,8 +8,8 @@ from pathlib import Path
 
 from bids_sexclf import __version__
 from bids_sexclf.citations import to_html
+from bids_sexclf.derivatives.prepared import take_over
 from bids_sexclf.disk import whole
-from bids_sexclf.given.prepared import take_over
 from bids_sexclf.interfaces.images import INTRACRANIAL
 from bids_sexclf.layout import figure_name, name_of, versions
 from bids_sexclf.participant import (

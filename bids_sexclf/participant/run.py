@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bids_sexclf import layout, resources
 from bids_sexclf.citations import write_citations
+from bids_sexclf.derivatives.prepared import scans_of
 from bids_sexclf.errors import BusyError
-from bids_sexclf.given.prepared import scans_of
 from bids_sexclf.locks import hold
 from bids_sexclf.participant.cache import GRAPH
 from bids_sexclf.participant.failures import (

@@ -4,9 +4,9 @@ import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bids_sexclf.derivatives.prepared import source_of
 from bids_sexclf.distortion.fieldmaps import Correction, choose
 from bids_sexclf.errors import REFUSALS, InputError
-from bids_sexclf.given.prepared import source_of
 from bids_sexclf.layout import SEVERAL, find_fieldmaps, group_by_encoding, paths, read_metadata
 from bids_sexclf.layout.dataset import bad_sidecars_of
 from bids_sexclf.layout.sidecars import OF_SERIES, check_sidecar, shared_fields

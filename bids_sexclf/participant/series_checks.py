@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_sexclf.derivatives.prepared import source_of
 from bids_sexclf.diffusion.scheme import find_traces, read_gradients, scheme_faults
 from bids_sexclf.errors import REFUSALS
-from bids_sexclf.given.prepared import source_of
 from bids_sexclf.layout import paths
 from bids_sexclf.layout.dataset import bad_sidecars_of
 from bids_sexclf.participant.series import plan_series

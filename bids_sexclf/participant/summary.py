@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bids_sexclf import quality
+from bids_sexclf.derivatives.offers import about
 from bids_sexclf.diffusion.families import BY_LABEL
-from bids_sexclf.given.offers import about
 from bids_sexclf.layout import paths
 from bids_sexclf.tables import schema
 

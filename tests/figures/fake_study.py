@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from bids_sexclf.group._quality import limit_quality
+from bids_sexclf.cohort.quality import limit_quality
 from bids_sexclf.tables import schema, write_table
 
 LEVEL = 1.96

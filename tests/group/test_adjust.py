@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_sexclf.cohort import adjustment
 from bids_sexclf.errors import InputError
 from bids_sexclf.features import Features
-from bids_sexclf.group import _adjust, _jobs, base, fit, splits
+from bids_sexclf.group import _jobs, base, fit, splits
 from bids_sexclf.group.cohort import array_path
-from bids_sexclf.models._torch import NetworkClassifier
 from bids_sexclf.settings import Study
+from bids_sexclf.training.networks import NetworkClassifier
 from bids_sexclf.volumes import Channels, Rows, load, open_cohort, save
 
 
@@ -57,10 +58,10 @@ WAYS = [
 def test_maps_that_are_read_together_are_each_adjusted_as_alone(choices, people, rows):
     other = Rows(2 * rows.array[::-1] + 1, rows.index)
     study, both = Study(**choices), Channels([rows, other])
-    joined = _adjust.learn(study, both, people)(both, people)
+    joined = adjustment.learn(study, both, people)(both, people)
     assert joined.shape == (30, 2, 4, 3, 2)
     for number, one in enumerate((rows, other)):
-        alone = _adjust.learn(study, one, people)(one, people)
+        alone = adjustment.learn(study, one, people)(one, people)
         channel = joined.channel(number)
         assert channel.shape == alone.shape and len(channel) == len(alone)
         assert np.allclose(channel[np.arange(30)], alone[np.arange(30)], atol=1e-4)
@@ -74,9 +75,9 @@ def spread_of_sites(values, people):
 
 @pytest.mark.parametrize("ways", WAYS)
 def test_saved_and_loaded_takes_out_the_same_to_the_last_bit(ways, rows, people, tmp_path):
-    made = _adjust.learn(Study(**ways), rows, people)
+    made = adjustment.learn(Study(**ways), rows, people)
     made.save(tmp_path)
-    loaded = _adjust.Adjustment.load(tmp_path)
+    loaded = adjustment.Adjustment.load(tmp_path)
     every = np.arange(30)
     np.testing.assert_array_equal(
         loaded(rows, people)[every], made(rows, people)[every], strict=True
@@ -86,7 +87,7 @@ def test_saved_and_loaded_takes_out_the_same_to_the_last_bit(ways, rows, people,
 
 @pytest.mark.parametrize("ways", WAYS)
 def test_one_read_alone_is_as_read_with_others(ways, rows, people):
-    adjusted = _adjust.learn(Study(**ways), rows, people)(rows, people)
+    adjusted = adjustment.learn(Study(**ways), rows, people)(rows, people)
     together = adjusted[[3, 7, 20]]
     for place, row in enumerate((3, 7, 20)):
         np.testing.assert_array_equal(adjusted[row], together[place])
@@ -98,12 +99,12 @@ def test_one_read_alone_is_as_read_with_others(ways, rows, people):
 
 @pytest.mark.parametrize("ways", WAYS)
 def test_the_empty_rim_stays_empty(ways, rows, people):
-    adjusted = _adjust.learn(Study(**ways), rows, people)(rows, people)
+    adjusted = adjustment.learn(Study(**ways), rows, people)(rows, people)
     assert not adjusted[np.arange(30)][:, 0].any()
 
 
 def test_what_is_named_is_taken_out(rows, people):
-    adjusted = _adjust.learn(Study(residualize=["age", "site"]), rows, people)(rows, people)
+    adjusted = adjustment.learn(Study(residualize=["age", "site"]), rows, people)(rows, people)
     voxel = adjusted[np.arange(30)][:, 2, 1, 1]
     assert abs(np.corrcoef(voxel, people["age_years"])[0, 1]) < 1e-4
     assert spread_of_sites(voxel, people) < 1e-3
@@ -111,7 +112,7 @@ def test_what_is_named_is_taken_out(rows, people):
 
 def test_age_and_combat_take_out_both_though_sites_differ_in_age(rows, people):
     study = Study(harmonize="combat", residualize=["age"])
-    voxels = _adjust.learn(study, rows, people)(rows, people)[np.arange(30)][:, 1:]
+    voxels = adjustment.learn(study, rows, people)(rows, people)[np.arange(30)][:, 1:]
     assert spread_of_sites(rows[np.arange(30)][:, 1:], people) > 10
     assert spread_of_sites(voxels, people) < 0.5
     mean = voxels.mean((1, 2, 3))
@@ -119,11 +120,11 @@ def test_age_and_combat_take_out_both_though_sites_differ_in_age(rows, people):
 
 
 def test_nothing_asked_leaves_the_rows_themselves_and_no_file(rows, people, tmp_path):
-    _adjust.learn(Study(residualize=["age"]), rows, people).save(tmp_path)
-    made = _adjust.learn(Study(), rows, people)
+    adjustment.learn(Study(residualize=["age"]), rows, people).save(tmp_path)
+    made = adjustment.learn(Study(), rows, people)
     made.save(tmp_path)
     assert made(rows, people) is rows and not list(tmp_path.iterdir())
-    assert _adjust.Adjustment.load(tmp_path)(rows, people) is rows
+    assert adjustment.Adjustment.load(tmp_path)(rows, people) is rows
 
 
 def test_unknown_features_stay_unknown(people):
@@ -131,7 +132,7 @@ def test_unknown_features_stay_unknown(people):
     values = rng.standard_normal((30, 3)) + people["age_years"].to_numpy()[:, None]
     values[4, 1] = np.nan
     features = Features(values, ("x", "y", "z"))
-    adjusted = _adjust.learn(Study(residualize=["age"]), features, people)(features, people)
+    adjusted = adjustment.learn(Study(residualize=["age"]), features, people)(features, people)
     assert adjusted.names == features.names and adjusted.values.dtype == np.float64
     assert np.isnan(adjusted.values).sum() == np.isnan(adjusted.values[4, 1]) == 1
     assert abs(np.corrcoef(adjusted.values[:, 0], people["age_years"])[0, 1]) < 1e-4
@@ -140,19 +141,19 @@ def test_unknown_features_stay_unknown(people):
 def test_the_test_part_teaches_nothing(rows, people):
     """Whatever the others' volumes are, the effects are the same."""
     study, train = Study(residualize=["age"], harmonize="combat"), np.arange(20)
-    first = _adjust.learn(study, Rows(rows.array, train), people.iloc[train])
+    first = adjustment.learn(study, Rows(rows.array, train), people.iloc[train])
     array = rows.array.copy()
     array[20:] = 1e6
-    other = _adjust.learn(study, Rows(array, train), people.iloc[train])
+    other = adjustment.learn(study, Rows(array, train), people.iloc[train])
     for key, effects in first.arrays.items():
         np.testing.assert_array_equal(effects, other.arrays[key])
 
 
 def test_a_damaged_file_is_named(rows, people, tmp_path):
-    _adjust.learn(Study(residualize=["age"]), rows, people).save(tmp_path)
-    (tmp_path / _adjust.ARRAYS).write_bytes(b"x")
+    adjustment.learn(Study(residualize=["age"]), rows, people).save(tmp_path)
+    (tmp_path / adjustment.ARRAYS).write_bytes(b"x")
     with pytest.raises(InputError, match="Run again with --first fit"):
-        _adjust.Adjustment.load(tmp_path)
+        adjustment.Adjustment.load(tmp_path)
 
 
 def test_every_confound_that_cannot_be_taken_out_is_told_at_once(people):
@@ -160,7 +161,7 @@ def test_every_confound_that_cannot_be_taken_out_is_told_at_once(people):
     people = people.assign(motion_mm=[None, *people["motion_mm"][1:]])
     study = Study(residualize=["motion", "site"], harmonize="combat", split="site")
     with pytest.raises(InputError) as told:
-        _adjust.check(study, people, dealt)
+        adjustment.check(study, people, dealt)
     assert "1 participants without motion_mm (sub-00)" in str(told.value)
     assert "site in residualize as well as in harmonize" in str(told.value)
 
@@ -168,10 +169,10 @@ def test_every_confound_that_cannot_be_taken_out_is_told_at_once(people):
 def test_a_site_that_training_lacks_is_told(people):
     study = Study(split="site", harmonize="combat")
     with pytest.raises(InputError, match="fewer than 2 training participants of a in repeat 1"):
-        _adjust.check(study, people, splits.deal(people, study))
+        adjustment.check(study, people, splits.deal(people, study))
     with pytest.raises(InputError, match="one site only"):
         one = people.assign(site="a")
-        _adjust.check(Study(harmonize="combat"), one, splits.deal(one, Study(n_folds=3)))
+        adjustment.check(Study(harmonize="combat"), one, splits.deal(one, Study(n_folds=3)))
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +239,6 @@ def test_networks_read_adjusted_volumes_batch_by_batch(by_size, monkeypatch):
     job = _jobs.list_jobs(replace(held, study=study), dealt, ["cnn3"])[0]
     with pytest.raises(InputError, match="seen"):
         fit.fit_job(job, None)
-    assert isinstance(seen[0], _adjust.Adjusted)
+    assert isinstance(seen[0], adjustment.Adjusted)
     raw = Rows(open_cohort(array_path(held.folder, "T1w")), seen[0].rows.index)
     assert np.abs(seen[0][0] - raw[0]).max() > 0.01

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_sexclf.group import _age_findings, base
+from bids_sexclf.group import base
+from bids_sexclf.report import age_findings
 
 CLASSICAL = ["svm_rbf", "knn", "ridge", "xgboost"]
 
@@ -124,5 +125,5 @@ def test_the_headline_never_forgets_brain_size(sized, tone, words):
     rows = [(model, "T1w", "median_age", "above") for model in "ab"]
     rows += [(model, "T1w", "brain_size", told) for model, told in zip("ab", sized, strict=False)]
     table = pd.DataFrame(rows, columns=["model", "map", "baseline", "verdict"])
-    told = _age_findings.say_headline([("a", "T1w"), ("b", "T1w")], table)
+    told = age_findings.say_headline([("a", "T1w"), ("b", "T1w")], table)
     assert told.tone == tone and words in told.text

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bids_sexclf import layout
-from bids_sexclf.group._coverage import fill_gaps
+from bids_sexclf.cohort.coverage import fill_gaps
 from bids_sexclf.interfaces.coverage import find_measured, share_covered
 from bids_sexclf.interfaces.images import Quality
 from bids_sexclf.quality import judge, read_limits, read_quality

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from bids_sexclf import layout
+from bids_sexclf.cohort.quality import limit_quality
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import base
-from bids_sexclf.group._quality import limit_quality
 from bids_sexclf.settings import Run, Study
 
 FACE = {"brain_volume_ml": 1073.0, "registration_agreement": 0.285, "snr": 2.2}

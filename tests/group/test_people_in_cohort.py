@@ -6,7 +6,8 @@ import pytest
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.figures import cohort as figure
-from bids_sexclf.group import _findings, base
+from bids_sexclf.group import base
+from bids_sexclf.report import findings
 from bids_sexclf.tables import read_tsv, write_tsv
 
 
@@ -41,13 +42,13 @@ def test_a_study_of_sex_keeps_people_whose_age_is_a_band(cohort_of):
     cohort = desk.read("cohort")
     assert len(cohort) == 12 and cohort["age_years"].isna().sum() == 2
     assert cohort["age_band"].dropna().tolist() == ["89+", "26-30"]
-    said = _findings.say_participants(cohort, desk.read("excluded")).text
+    said = findings.say_participants(cohort, desk.read("excluded")).text
     assert "age in years unknown of 2" in said
     assert "unknown of 2" in figure.draw({"cohort": cohort}).axes[0].get_title()
     unknown = cohort.assign(age_years=float("nan"), brain_volume_ml=float("nan"))
     assert figure.draw({"cohort": unknown}) is None
     assert "12 participants (6 female, 6 male), age in years unknown of 12" in (
-        _findings.say_participants(unknown, desk.read("excluded")).text
+        findings.say_participants(unknown, desk.read("excluded")).text
     )
 
 

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from bids_sexclf import cli
+from bids_sexclf.cohort import resemblance
 from bids_sexclf.errors import PARTIAL, InputError, LeakageError
-from bids_sexclf.group import base, cohort, evaluate
+from bids_sexclf.group import base, evaluate
 from bids_sexclf.group._jobs import is_fitted, list_jobs
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.settings import Run
@@ -277,5 +278,5 @@ def test_ids_of_a_twin_study_without_families_are_noticed():
     table = pd.DataFrame(
         {"participant_id": ["sub-100307", "sub-100408"], "family_id": [None, None]}
     )
-    assert cohort.looks_related(table)
-    assert not cohort.looks_related(table.assign(family_id=["a", "b"]))
+    assert resemblance.looks_related(table)
+    assert not resemblance.looks_related(table.assign(family_id=["a", "b"]))

@@ -12,12 +12,12 @@ import pytest
 
 from bids_sexclf import cli
 from bids_sexclf.errors import InputError, ToolError
-from bids_sexclf.group import _team
+from bids_sexclf.training import team
 
 
 def seat(rank, *numbers):
     """Give a seat; what its module imports would slow each child here."""
-    from bids_sexclf.models._nodes import Seat
+    from bids_sexclf.training.nodes import Seat
 
     return Seat(rank, *(numbers or (0, 1, 3)))
 
@@ -28,15 +28,15 @@ def teams(monkeypatch):
     from torch.distributed import HashStore
 
     store = HashStore()
-    made = [_team.Team(seat(rank), store) for rank in range(3)]
-    in_turn(made, lambda team: team.gather(60))
+    made = [team.Team(seat(rank), store) for rank in range(3)]
+    in_turn(made, lambda member: member.gather(60))
     return made
 
 
 def in_turn(teams, move):
     """Let all move at once; give what each gave."""
     with ThreadPoolExecutor(len(teams)) as pool:
-        return [future.result() for future in [pool.submit(move, team) for team in teams]]
+        return [future.result() for future in [pool.submit(move, member) for member in teams]]
 
 
 def play(job, tell):
@@ -53,13 +53,13 @@ def play(job, tell):
 
 
 def fit(teams, fates, told=None):
-    def move(team):
-        if team.leads:
-            team.call({"job": fates})
+    def move(member):
+        if member.leads:
+            member.call({"job": fates})
         else:
-            assert team.listen() == {"job": fates}
-        hear = (told.append,) if told is not None and team.leads else ()
-        return team.work(play, (team.seat.rank, fates), 1, *hear)
+            assert member.listen() == {"job": fates}
+        hear = (told.append,) if told is not None and member.leads else ()
+        return member.work(play, (member.seat.rank, fates), 1, *hear)
 
     return in_turn(teams, move)
 
@@ -98,36 +98,36 @@ def test_each_job_has_a_group_of_its_own(teams):
     groups = []
     for _ in range(2):
         teams[0].call({})
-        for team in teams[1:]:
-            team.listen()
-        groups.append({team.place().group for team in teams})
+        for member in teams[1:]:
+            member.listen()
+        groups.append({member.place().group for member in teams})
     assert [len(names) for names in groups] == [1, 1] and groups[0] != groups[1]
 
 
 def test_all_end_with_the_exit_code_of_the_first(teams):
-    def end(team):
-        if team.leads:
-            return team.dismiss(65)
-        word = team.listen()
-        team.leave()
+    def end(member):
+        if member.leads:
+            return member.dismiss(65)
+        word = member.listen()
+        member.leave()
         return word
 
     assert in_turn(teams, end) == [None, {"end": 65}, {"end": 65}]
 
 
 def test_a_process_that_falls_silent_is_named(teams, monkeypatch):
-    monkeypatch.setattr(_team, "LOST", 4)
+    monkeypatch.setattr(team, "LOST", 4)
     fates, ended = ["wait", "wait", "wait"], []
 
-    def move(team):
-        if team.leads:
-            team.call({"job": fates})
+    def move(member):
+        if member.leads:
+            member.call({"job": fates})
             with pytest.raises(ToolError, match="no sign of life of process 2"):
-                team.work(play, (team.seat.rank, fates), 1)
-        elif team.seat.rank == 1:
-            team.listen()
-            team.work(play, (team.seat.rank, fates), 1)
-        ended.append(team.seat.rank)
+                member.work(play, (member.seat.rank, fates), 1)
+        elif member.seat.rank == 1:
+            member.listen()
+            member.work(play, (member.seat.rank, fates), 1)
+        ended.append(member.seat.rank)
 
     in_turn(teams, move)
     assert sorted(ended) == [0, 1, 2]
@@ -140,14 +140,14 @@ def test_other_commands_and_missing_processes_are_refused():
 
     def come(own):
         try:
-            _team.Team(own, store).gather(30)
+            team.Team(own, store).gather(30)
         except InputError as fault:
             refused.append(str(fault))
 
     in_turn([seat(0, 0, 1, 2), seat(1, 1, 2, 2)], come)
     assert len(refused) == 2 and all("one command for all" in told for told in refused)
     with pytest.raises(ToolError, match="no process 1, 2 of 0 to 2"):
-        _team.Team(seat(0), HashStore()).gather(0)
+        team.Team(seat(0), HashStore()).gather(0)
 
 
 # A whole study

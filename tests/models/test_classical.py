@@ -11,8 +11,9 @@ from sklearn.svm import SVC
 from bids_sexclf import models
 from bids_sexclf.errors import InputError
 from bids_sexclf.features import Features
-from bids_sexclf.models import _features, _search, svm_rbf
+from bids_sexclf.models import _features, svm_rbf
 from bids_sexclf.settings import Study
+from bids_sexclf.training import search
 
 GRID = (5, 6, 4)
 TABULAR = ("logistic", "knn", "xgboost")
@@ -194,7 +195,7 @@ def test_volumes_are_never_all_in_memory(brains, monkeypatch):
 def test_inner_folds_keep_families_whole_and_both_sexes_in_each():
     target = np.tile([0, 1], 20)
     family = np.repeat(np.arange(20), 2)
-    dealt = _search.deal(target, family, 0)
+    dealt = search.deal(target, family, 0)
     assert len(dealt) == 5
     for learn, judge in dealt:
         assert not set(family[learn]) & set(family[judge])
@@ -203,20 +204,20 @@ def test_inner_folds_keep_families_whole_and_both_sexes_in_each():
 
 
 def test_nothing_is_searched_where_a_sex_is_alone():
-    assert _search.deal(np.array([0, 0, 0, 1]), None, 0) == []
-    assert _search.choose([{"a": 1}, {"a": 2}], None, None, []) == ({"a": 1}, None)
+    assert search.deal(np.array([0, 0, 0, 1]), None, 0) == []
+    assert search.choose([{"a": 1}, {"a": 2}], None, None, []) == ({"a": 1}, None)
 
 
 def test_the_search_takes_the_better_setting_and_the_simpler_of_equals():
     target = np.tile([0, 1], 10)
     truth = target.astype(float)
-    folds = _search.deal(target, None, 0)
+    folds = search.deal(target, None, 0)
 
     def answer(setting, learn, judge):
         return truth[judge] * setting["sign"]
 
     grid = [{"sign": -1}, {"sign": 1}, {"sign": 2}]
-    assert _search.choose(grid, answer, target, folds) == ({"sign": 1}, 1.0)
+    assert search.choose(grid, answer, target, folds) == ({"sign": 1}, 1.0)
 
 
 def test_twins_do_not_choose_the_settings():

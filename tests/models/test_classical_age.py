@@ -8,8 +8,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from bids_sexclf import models
-from bids_sexclf.models import _search
 from bids_sexclf.settings import Study
+from bids_sexclf.training import search
 
 GRID = (5, 6, 4)
 TABULAR = ("ridge", "knn", "xgboost")
@@ -120,7 +120,7 @@ def test_a_saved_model_answers_in_years_whatever_study_loads_it(name, table, tmp
 def test_inner_folds_keep_families_whole_and_ages_alike():
     ages = np.random.default_rng(0).uniform(20, 80, 60)
     family = np.repeat(np.arange(30), 2)
-    dealt = _search.deal(ages, family, 0, kind="age")
+    dealt = search.deal(ages, family, 0, kind="age")
     assert len(dealt) == 5
     for learn, judge in dealt:
         assert not set(family[learn]) & set(family[judge])
@@ -130,20 +130,20 @@ def test_inner_folds_keep_families_whole_and_ages_alike():
 
 def test_no_inner_fold_learns_from_one_age():
     ages = np.array([40.0, 40, 40, 70])
-    dealt = _search.deal(ages, None, 0, kind="age")
+    dealt = search.deal(ages, None, 0, kind="age")
     assert dealt and all(len(set(ages[learn])) == 2 for learn, _ in dealt)
-    assert _search.deal(ages, np.zeros(4), 0, kind="age") == []
+    assert search.deal(ages, np.zeros(4), 0, kind="age") == []
 
 
 def test_the_search_takes_the_smaller_error_and_the_simpler_of_equals():
     ages = np.linspace(20, 80, 20)
-    folds = _search.deal(ages, None, 0, kind="age")
+    folds = search.deal(ages, None, 0, kind="age")
 
     def answer(setting, learn, judge):
         return ages[judge] + setting["off"]
 
     grid = [{"off": 9}, {"off": -2}, {"off": 2}]
-    setting, error = _search.choose(grid, answer, ages, folds, "age")
+    setting, error = search.choose(grid, answer, ages, folds, "age")
     assert setting == {"off": -2} and error == pytest.approx(2)
 
 

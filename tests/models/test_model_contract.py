@@ -10,9 +10,9 @@ import torch
 
 from bids_sexclf import catalogue, models
 from bids_sexclf.errors import InputError
-from bids_sexclf.models import _options
 from bids_sexclf.settings import Study
 from bids_sexclf.tables import schema
+from bids_sexclf.training import signatures
 from bids_sexclf.volumes import Rows, new_cohort
 
 ENTRIES = catalogue.names("bids_sexclf.models")
@@ -102,7 +102,7 @@ def test_documentation_says_what_an_entry_learns_and_takes(name):
     entry = models.find(name)
     if name not in NETWORKS:
         assert row.split("|")[2].strip() == ", ".join(entry.Classifier.targets)
-        assert all(f"`{option}`" in row for option in _options.takes(entry))
+        assert all(f"`{option}`" in row for option in signatures.takes(entry))
 
 
 @every_entry
@@ -280,7 +280,7 @@ def test_options_are_known_by_name_and_have_a_default(name):
     entry = models.find(name)
     parameters = inspect.signature(entry.build).parameters.values()
     assert all(parameter.default is not inspect.Parameter.empty for parameter in parameters)
-    assert set(tiny(name)) <= set(_options.known(entry.build))
+    assert set(tiny(name)) <= set(signatures.known(entry.build))
 
 
 @every_network

@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from bids_sexclf import models
 from bids_sexclf.errors import InputError
-from bids_sexclf.models import _weights
 from bids_sexclf.models._slices import in_chunks, slabs
 from bids_sexclf.settings import Study
+from bids_sexclf.training import weight_files
 
 GRID = (32, 32, 32)
 
@@ -219,7 +219,7 @@ def test_a_file_that_would_run_code_is_refused_and_nothing_runs(tmp_path):
     torch.save({"conv1.weight": torch.ones(1), "more": trap}, tmp_path / "trap2.pth")
     for name in ("trap.pth", "trap2.pth"):
         with pytest.raises(InputError, match="state_dict"):
-            _weights.read(tmp_path / name)
+            weight_files.read(tmp_path / name)
     assert not trap.folder.exists()
     pickle.loads((tmp_path / "trap.pth").read_bytes())
     assert trap.folder.exists()

@@ -6,8 +6,8 @@ import pytest
 from bids_sexclf import catalogue, models, settings
 from bids_sexclf.errors import InputError
 from bids_sexclf.group.cohort import ENTRIES
-from bids_sexclf.models._schedule import factor
 from bids_sexclf.settings import Study
+from bids_sexclf.training.schedule import factor
 
 SMALL = {"design": "vit", "patch": [8, 8, 8], "depth": 2, "epochs": 3}
 
@@ -112,7 +112,7 @@ def test_channels_are_each_standardised_by_themselves(how):
 
 
 def test_methods_text_tells_what_a_variant_chooses():
-    from bids_sexclf.group import methods
+    from bids_sexclf.report import methods
 
     study = Study(models=["cnn3", "small"], variants={"small": {"design": "sfcn", "epochs": 3}})
     assert "Models: cnn3 [@xin2019], small (sfcn, epochs 3) [@peng2021]." in methods.write_methods(

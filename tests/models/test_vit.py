@@ -6,8 +6,8 @@ from torch import nn
 
 from bids_sexclf import models
 from bids_sexclf.errors import InputError
-from bids_sexclf.models._mae import MaskedAutoencoder, masked_loss
-from bids_sexclf.models._transformer import (
+from bids_sexclf.training.mae import MaskedAutoencoder, masked_loss
+from bids_sexclf.training.transformer import (
     DropPath,
     Encoder,
     inflate,

@@ -1,7 +1,7 @@
 import pytest
 
+from bids_sexclf.derivatives.prepared import Record
 from bids_sexclf.errors import ToolError
-from bids_sexclf.given.prepared import Record
 from bids_sexclf.participant.given import init_given_anat_wf
 from bids_sexclf.participant.plan import check_tools
 from bids_sexclf.resources import Template

@@ -92,7 +92,7 @@ def test_a_persons_verdict_is_on_the_page(tmp_path, verdict, state):
 def test_the_note_of_the_check_is_on_every_page_and_in_the_worklist(tmp_path):
     import pandas as pd
 
-    from bids_sexclf.given.prepared import take_over
+    from bids_sexclf.derivatives.prepared import take_over
     from bids_sexclf.participant.base import _writer
 
     found = dict.fromkeys(SCANS) | SOURCES | {"participant_id": WHO, "session_id": None}

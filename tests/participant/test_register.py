@@ -7,8 +7,8 @@ import pytest
 
 from bids_sexclf import layout
 from bids_sexclf.anatomy.brain import trim_rim
+from bids_sexclf.derivatives.prepared import Record
 from bids_sexclf.errors import ToolError
-from bids_sexclf.given.prepared import Record
 from bids_sexclf.participant import register
 from bids_sexclf.participant.outputs import WriteDerivatives
 from bids_sexclf.settings import Preparation

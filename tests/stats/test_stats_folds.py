@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
+from bids_sexclf.cohort import dependence
 from bids_sexclf.errors import InputError
-from bids_sexclf.group import _dependence
 from bids_sexclf.stats import _bca, regional, scores
 from bids_sexclf.stats.folds import variance_factor
 from bids_sexclf.stats.multiplicity import holm
@@ -91,10 +91,10 @@ def test_tables_say_who_taught_whom():
         }
     )
     run = pd.DataFrame({"repeat": 1, "fold": [1, 1]})
-    assert _dependence.variance_factor(splits, run) == 1
+    assert dependence.variance_factor(splits, run) == 1
     # c is tested by the model of a and b, and b by that of c and d: one pair of four both ways.
     both = pd.concat([run, run.assign(fold=2)])
-    assert _dependence.variance_factor(splits, both) == pytest.approx(1 + 2 / 4)
+    assert dependence.variance_factor(splits, both) == pytest.approx(1 + 2 / 4)
 
 
 def test_without_an_effect_scores_are_found_as_rarely_as_promised():

@@ -140,7 +140,7 @@ def study_page():
     from fake_study import make_study
 
     from bids_sexclf import figures
-    from bids_sexclf.group import report
+    from bids_sexclf.report import page
     from bids_sexclf.settings import Study
 
     def make(string):
@@ -152,7 +152,7 @@ def study_page():
         people_named = tables["quality"]["participant_id"] + string
         tables["quality"]["participant_id"] = people_named
         drawn = {name: figures.draw_svg(name, tables) for name, _ in figures.ordered("sex")}
-        return report.make_page(tables, Study(), drawn)
+        return page.make_page(tables, Study(), drawn)
 
     return make
 

@@ -156,7 +156,7 @@ def _split(folder):
 def _read_split(path):
     import pandas as pd
 
-    from bids_sexclf.group._split_file import read_split
+    from bids_sexclf.cohort.split_file import read_split
 
     ids = [f"sub-{i:02d}" for i in range(16)]
     sexes = ["female", "male"] * 8
@@ -171,7 +171,7 @@ def _motion(folder):
 
 
 def _read_motion(path):
-    from bids_sexclf.given.foreign import read_motion
+    from bids_sexclf.derivatives.foreign import read_motion
 
     moved, about = read_motion(path)
     if not np.isfinite(moved).all():
@@ -217,13 +217,13 @@ def _read_filters(path):
 
 
 def _card(folder):
-    from bids_sexclf.models._card import write_card
+    from bids_sexclf.training.cards import write_card
 
     write_card(folder, "cnn3", {"options": {"width": 8}, "grid": [8, 8, 8]})
 
 
 def _read_card(path):
-    from bids_sexclf.models._card import read_card
+    from bids_sexclf.training.cards import read_card
 
     return read_card(path.parent, "cnn3")
 
@@ -263,7 +263,7 @@ def _weights(folder):
 
 
 def _read_weights(path):
-    from bids_sexclf.models._weights import read
+    from bids_sexclf.training.weight_files import read
 
     return {name: value.numpy().tobytes() for name, value in read(path).items()}
 

@@ -1,0 +1,1 @@
+"""What the group's stages make a cohort of: grids, maps, quality, features, confounds, parts."""

@@ -1,0 +1,1 @@
+"""How models are trained: loops, batches, devices, machines, weights, and what is saved."""

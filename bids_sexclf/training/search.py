@@ -1,0 +1,94 @@
+"""Nested search: choose among a few settings within the training part, and nowhere else."""
+
+import numpy as np
+
+from bids_sexclf.training.target import score
+
+FOLDS = 5
+BANDS = 5
+"""Bands of age, at most, over which inner folds are balanced."""
+
+
+def deal(target, groups, seed, folds=FOLDS, kind="sex"):
+    """Deal the training part into inner folds, balanced by target, families and sessions whole.
+
+    Parameters
+    ----------
+    target : ndarray, shape (n,)
+        1 for male, 0 for female; or ages, years.
+    groups : array-like, shape (n,), or None
+        Who must stay together; everyone alone by default.
+    seed : int
+    folds : int
+        At most so many.
+    kind : {"sex", "age"}
+        Folds are balanced by sex, or by bands of age that hold equally many.
+
+    Returns
+    -------
+    list of (ndarray, ndarray)
+        Rows to learn from and rows to judge by; empty where there are fewer than two groups, of
+        each sex where that is the target. No fold learns from, or judges by, one sex; none learns
+        from one age.
+    """
+    import warnings
+
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    groups = np.arange(len(target)) if groups is None else np.asarray(groups)
+    apart = [target == sex for sex in (0, 1)] if kind == "sex" else [slice(None)]
+    folds = min(folds, *(len(np.unique(groups[rows])) for rows in apart), len(target))
+    if folds < 2:
+        return []
+    strata = target if kind == "sex" else _bands(target, min(BANDS, len(target) // folds))
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed % 2**32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        dealt = list(splitter.split(target, strata, groups))
+    least = 2 if kind == "sex" else 1
+    return [
+        (learn, judge)
+        for learn, judge in dealt
+        if len(np.unique(target[learn])) > 1 and len(np.unique(target[judge])) >= least
+    ]
+
+
+def _bands(ages, count):
+    """Give the number of the band of each age: equal counts, by rank."""
+    rank = np.empty(len(ages), int)
+    rank[np.argsort(ages, kind="stable")] = np.arange(len(ages))
+    return rank * count // len(ages)
+
+
+def choose(grid, answer, target, folds, kind="sex"):
+    """Choose the best setting over inner folds; the earlier one if equal.
+
+    Parameters
+    ----------
+    grid : list of dict
+        Settings, the simplest first.
+    answer : callable
+        ``answer(setting, learn, judge)`` gives the logits, or the ages, of the rows to judge by.
+    target : ndarray, shape (n,)
+    folds : list
+        As `deal` gives it.
+    kind : {"sex", "age"}
+        The best has the highest mean AUC, or the lowest mean absolute error.
+
+    Returns
+    -------
+    setting : dict
+    score : float or None
+        Its mean AUC, or mean absolute error in years; None where nothing was searched.
+    """
+    if len(grid) == 1 or not folds:
+        return grid[0], None
+    scores = [
+        np.mean(
+            [score(answer(setting, learn, judge), target[judge], kind) for learn, judge in folds]
+        )
+        for setting in grid
+    ]
+    sign = 1 if kind == "sex" else -1
+    best = int(np.argmax(sign * np.round(scores, 12)))
+    return grid[best], float(scores[best])

@@ -1,0 +1,170 @@
+"""Training with a target: the loss, the epoch that is kept, and when to stop."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from bids_sexclf.errors import ToolError
+from bids_sexclf.settings import RECIPE
+from bids_sexclf.training import batches, devices, loop, nodes
+from bids_sexclf.training.target import score
+
+SETTINGS = (*RECIPE, "target")
+"""The choices of a study that decide the weights."""
+
+LOSSES = {
+    # The cross-entropy of two outputs depends on their difference only: the evidence.
+    "cross_entropy": nn.functional.binary_cross_entropy_with_logits,
+    "mse": nn.functional.mse_loss,
+    "l1": nn.functional.l1_loss,
+}
+SCORES = {"sex": "auc", "age": "mae"}
+"""What the history holds as ``validation_score``, by target."""
+
+
+class Training(loop.Loop):
+    """Learn a target; keep the weights of the best epoch.
+
+    Parameters
+    ----------
+    module : Evidence
+    study : settings.Study
+    weights : pair of float
+        Weight of a female and of a male participant.
+    seed, mark, last, progress
+        As for ``Loop``.
+    prepared : bool
+        Whether training batches come standardised already, as augmented ones do.
+    """
+
+    kept = ("history", "best", "waited")
+
+    def __init__(self, module, study, weights, seed, mark, last, progress, prepared=False):
+        super().__init__(module, study, seed, mark, last, progress)
+        self.weights, self.prepared = weights, prepared
+        self.target = study.target
+        self.loss = LOSSES[name_loss(study)]
+        self.best, self.waited = None, 0
+        self.sums, self.answers = {}, []  # on the device
+
+    @property
+    def finished(self):
+        """Whether patience or epochs are used up."""
+        return self.waited >= self.recipe.patience or super().finished
+
+    def learning(self):
+        """Give the network without its standardisation."""
+        return self.module.network
+
+    def on_train_epoch_start(self):
+        """Forget the sums of the epoch before, or of one that was cut short."""
+        self.sums = {
+            part: torch.zeros(2, dtype=torch.float64, device=self.device)
+            for part in ("train", "validation")
+        }
+        self.answers = []
+
+    def _losses(self, answer, target, part):
+        """Give the weighed loss of each participant, and add it up."""
+        weight = torch.ones_like(target)
+        if self.target == "sex":
+            weight = torch.where(target > 0, self.weights[1], self.weights[0])
+        scaled = (target - self.module.shift) / self.module.spread
+        each = weight * self.loss(answer, scaled, reduction="none")
+        self.sums[part] += torch.stack([each.detach().sum(), weight.sum()]).double()
+        if each.device.type == "cpu":  # asking a graphics card in each step would hold it up
+            self._added(part)
+        return each
+
+    def _added(self, part):
+        """Give the summed losses and weights of a part of this epoch; refuse what is no number."""
+        total, n = self.sums[part].tolist()
+        if not np.isfinite(total):
+            raise ToolError(
+                f"Found a {part} loss of {total} in epoch {self.epoch}, needed a finite "
+                "number. Lower learning_rate, set gradient_clip to 1, or check the maps for "
+                "non-finite voxels."
+            )
+        return [total, n]
+
+    def training_step(self, batch, index):
+        """Give the mean loss of one batch."""
+        volumes, target = batch
+        seen = volumes if self.prepared else self.module.standardise(volumes)
+        return self.average(self._losses(self.module.decide(seen), target, "train"), index)
+
+    def validation_step(self, batch, index):
+        """Add one batch to the validation loss, and keep its answers for the score."""
+        volumes, target = batch
+        answer = self.module.decide(self.module.standardise(volumes))
+        self._losses(answer, target, "validation")
+        self.answers.append((answer.double(), target.double()))
+
+    def judge(self):
+        """Give the losses and the score, and keep the weights if no epoch was better."""
+        # Everyone validates on everybody, but trains on a part of each batch.
+        sums = {part: self._added(part) for part in self.sums}
+        sums["train"] = self.gather(sums["train"])
+        entry = {f"{part}_loss": total / n for part, (total, n) in sums.items()}
+        answer, target = (
+            torch.cat(parts).cpu().numpy() for parts in zip(*self.answers, strict=True)
+        )
+        answer = answer * float(self.module.spread) + float(self.module.shift)
+        entry["validation_score"] = score(answer, target, self.target)
+        entry = nodes.agree(entry)  # on other machines, or without synchronised norms, it differs
+        self.waited += 1
+        if not self.history or self._rank(entry) < min(map(self._rank, self.history)):
+            self.waited = 0
+            state = self.module.state_dict()
+            self.best = {key: value.detach().cpu().clone() for key, value in state.items()}
+        return entry
+
+    def _rank(self, entry):
+        """Order epochs: the smallest is the best."""
+        loss, value = entry["validation_loss"], entry["validation_score"]
+        if self.recipe.choose_by == "loss" or value is None:
+            return (loss,)
+        return (-value if self.recipe.choose_by == "auc" else value, loss)
+
+
+def name_loss(study):
+    """Name the loss of a study.
+
+    Examples
+    --------
+    >>> from bids_sexclf.settings import Study
+    >>> name_loss(Study()), name_loss(Study(target="age"))
+    ('cross_entropy', 'mse')
+    """
+    if study.loss != "auto":
+        return study.loss
+    return "cross_entropy" if study.target == "sex" else "mse"
+
+
+def train(run, part, validation, augment=None):
+    """Train until finished, from the checkpoint of the same run where one is whole.
+
+    Parameters
+    ----------
+    run : Training
+        Holds the best weights and the history in the end.
+    part, validation : tuple
+        Inputs and target.
+    augment : callable, optional
+        For volumes of the training part.
+
+    Raises
+    ------
+    ToolError
+        If the loss is no longer a number, or memory is used up.
+    """
+    size, place = run.recipe.batch_size, devices.device()
+    # Lightning forgets to tell a resumed run's sampler its epoch; the run itself knows.
+    run.batches = batches.Batches(len(part[1]), size, run.key)
+    loop.run(
+        run,
+        batches.make_loader(batches.Part(*part, augment), run.batches, place),
+        batches.make_loader(
+            batches.Part(*validation), batches.Batches(len(validation[1]), size), place
+        ),
+    )
