@@ -11,10 +11,11 @@ most 5 %), the share of planted regions found, and how often the interval of Coh
 truth (promised: 5 %); beside them the share of cohorts in which the region of a plain t-test with
 p <= 0.05, uncorrected, is a false one.
 
-`adds`: whether evidence adds to what confounds tell (`stats.added`), beside the comparison of two AUCs.
+`adds`: whether evidence adds to what confounds tell (`stats.added`), beside the comparison of two
+AUCs.
 
-`shuffled`: whether a model of dealt sexes is told from chance where test people are copies of training
-people, and where they are not.
+`shuffled`: whether a model of dealt sexes is told from chance, where people who are tested have
+copies among those who teach, and where they have none.
 """
 
 import argparse
@@ -128,9 +129,7 @@ def draw_regions(case, people, rng, shift=None):
     if case == "copies, undeclared":
         tenth = n // 10
         for values in regions:
-            values[:tenth] = values[tenth : 2 * tenth] + 0.05 * rng.standard_normal(
-                (tenth, VOXELS)
-            )
+            values[:tenth] = values[tenth : 2 * tenth] + 0.05 * rng.standard_normal((tenth, VOXELS))
     return regions, spread
 
 
@@ -282,7 +281,7 @@ TABLES = {
         judge_regions,
         say_regions,
         (*NULLS, *PLANTED),
-        "| cohort | cohorts | any false region | uncorrected t-test | recall | d's interval misses |",
+        "| cohort | cohorts | any false region | uncorrected t-test | recall | interval of d misses |",
     ),
     "adds": (
         judge_adds,

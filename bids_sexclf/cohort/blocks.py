@@ -22,8 +22,8 @@ def gather_people(cohort, resemblance):
     -------
     pandas.DataFrame
         Sorted by and indexed by participant_id; ``sex`` (1 male, 0 female), ``site`` (a code; one
-        for all whose site is unknown), ``family`` (declared families, joined where members resemble each other like relatives) and the
-        confounds, averaged over sessions.
+        for all whose site is unknown), ``family`` (those declared, joined where members resemble
+        each other like relatives) and the confounds, averaged over sessions.
     """
     people = cohort.groupby("participant_id", sort=True).first()
     numbers = cohort.groupby("participant_id", sort=True)[list(CONFOUNDS)].mean()

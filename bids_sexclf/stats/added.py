@@ -51,7 +51,7 @@ def adds(target, evidence, confounds, *, fold=None, group=None, participant=None
 
     References
     ----------
-    .. [1] Cox & Hinkley (1974). Theoretical Statistics. Chapman & Hall. doi:10.1007/978-1-4899-2887-0
+    .. [1] Cox & Hinkley (1974). Theoretical Statistics. doi:10.1007/978-1-4899-2887-0
     .. [2] Boos (1992). Am. Stat. 46, 327. doi:10.1080/00031305.1992.10475921
     """
     target, evidence, fold = check_evidence(target, evidence, fold)
@@ -67,9 +67,7 @@ def adds(target, evidence, confounds, *, fold=None, group=None, participant=None
     mean = np.bincount(unit, weights=standard) / people
     sums = np.zeros((people.size, confounds.shape[1]))
     np.add.at(sums, unit, confounds)
-    return _score(
-        target[first].astype(float), mean, sums / people[:, None], family[first], factor
-    )
+    return _score(target[first].astype(float), mean, sums / people[:, None], family[first], factor)
 
 
 def _standardise(evidence, fold):

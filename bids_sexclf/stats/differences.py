@@ -1,7 +1,7 @@
 """Test region by region whether the two sexes differ in its voxels; no model is fitted.
 
-People of one sex resemble each other more than people of different sexes where a region differs. The
-statistic sums the resemblance of all pairs of people of different families, those of one sex
+Where a region differs, people of one sex resemble each other more than people of different sexes.
+The statistic sums the resemblance of all pairs of people of different families, those of one sex
 counted positive; sexes dealt anew say how large it becomes by chance.
 """
 

@@ -87,7 +87,7 @@ def cohens_d(measures, sex, confounds=None, stratum=None, group=None, level=0.95
 
 def _differences(measures, sex, design, family):
     """Compute d of everyone, shape (k,), and without each family, shape (families, k)."""
-    # Sex itself stands in the model of each part: the first column spans what confounds leave of it.
+    # Sex itself stands in the model of each part; what confounds leave of it differs by part.
     design = np.column_stack([sex - sex.mean(), design[:, 1:]])
     count, width = family.max() + 1, design.shape[1]
     squares = np.zeros((count, width, width))

@@ -1,7 +1,7 @@
 """Deal labels that teach nothing: a model that learns them must be at chance when tested on them.
 
-They are dealt once, before any model learns, and tested people are judged by the labels dealt to them.
-So a model that meets a tested person, or a copy, in training knows the label it will be judged by.
+They are dealt once, before any model learns, and people are tested on the labels dealt to them. So
+a model that meets a tested person, or a copy, in training knows the label it will be judged by.
 """
 
 import numpy as np

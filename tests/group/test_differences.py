@@ -1,4 +1,4 @@
-"""Which regions differ, from maps on disk: a planted truth, confounds, and what cannot be tested."""
+"""Which regions differ, from maps on disk: a planted truth, and what cannot be tested."""
 
 import numpy as np
 import pytest

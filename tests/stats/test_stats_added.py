@@ -8,7 +8,7 @@ from bids_sexclf.stats.design import spline_columns
 
 
 def _people(case, seed, n=120, effect=0.0):
-    """Draw sexes, brain sizes, and evidence that knows size (or nothing) and, with an effect, sex."""
+    """Draw sexes, sizes, and evidence that knows size (or nothing) and, with an effect, sex."""
     rng = np.random.default_rng([seed, 8])
     sex = rng.permutation(np.arange(n) % (3 if case == "unequal" else 2) == 0).astype(int)
     family = np.arange(n)
