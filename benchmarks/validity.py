@@ -281,7 +281,7 @@ TABLES = {
         judge_regions,
         say_regions,
         (*NULLS, *PLANTED),
-        "| cohort | cohorts | any false region | uncorrected t-test | recall | interval of d misses |",
+        "| cohort | cohorts | any false region | uncorrected t | recall | interval of d misses |",
     ),
     "adds": (
         judge_adds,
