@@ -39,6 +39,24 @@ def gather_people(cohort, resemblance):
     )
 
 
+def count_people(rows):
+    """Count the participants of each sex among rows, of which repeats and sessions are several.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        With ``participant_id`` and ``sex``.
+
+    Returns
+    -------
+    dict of str to int
+        ``female``, ``male`` and ``both``.
+    """
+    counts = rows.groupby("sex")["participant_id"].nunique()
+    female, male = int(counts.get("female", 0)), int(counts.get("male", 0))
+    return {"female": female, "male": male, "both": female + male}
+
+
 def find_known(people, names=CONFOUNDS):
     """Find the confounds that are known of nearly everyone, and who has all of them.
 

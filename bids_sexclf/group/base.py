@@ -1,6 +1,7 @@
 """The stages of a study, in order, and the rules that hold between them.
 
-``cohort`` -> ``splits`` -> ``fit`` -> ``evaluate`` -> ``attribute`` -> ``regions`` -> ``report``
+``cohort`` -> ``differences`` -> ``splits`` -> ``fit`` -> ``evaluate`` -> ``attribute`` ->
+``regions`` -> ``report``; ``differences`` rests on the cohort alone
 
 Three rules keep old results from standing beside new ones:
 
