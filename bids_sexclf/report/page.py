@@ -39,7 +39,7 @@ OWN_TITLES = {
 }
 """Titles that another target needs."""
 SORTED = {
-    "regions": ["p_holm", "p"],
+    "regions": ["p_fwe", "p_wilcoxon"],
     "differences": ["p_fwe", "p"],
     "claims": ["p_fwe", "p_fwe_adjusted"],
 }
