@@ -1,6 +1,7 @@
 """Refuse parts that leak, and parts that cannot be scored."""
 
 from bids_sexclf.errors import InputError, LeakageError
+from bids_sexclf.texts import count_noun
 
 PARTS = ("train", "validation", "test")
 
@@ -31,7 +32,7 @@ def find_part_faults(rows, target):
         elif target == "sex" and sex.nunique() < 2:
             faults.append(f"only {sex.iloc[0]} participants in part {part}")
         elif len(sex) < FEWEST[target]:
-            faults.append(f"only {len(sex)} participant(s) in part {part}")
+            faults.append(f"only {count_noun(len(sex), 'participant')} in part {part}")
     return faults
 
 
@@ -108,7 +109,7 @@ def check_splits(splits, cohort):
     tested = splits[splits["part"] == "test"]
     twice = tested.duplicated(["repeat", "participant_id"])
     if twice.any():
-        faults.append(f"{int(twice.sum())} participants tested twice in a repeat")
+        faults.append(f"{count_noun(int(twice.sum()), 'participant')} tested twice in a repeat")
     if faults:
         raise LeakageError(
             f"Found splits with {'; '.join(faults)}; needed parts that share no participant and no "

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from bids_sexclf import layout, resources
+from bids_sexclf import atlases, layout, resources
 from bids_sexclf.disk import write_json
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.participant.finished import read_known, take_fingerprints
@@ -33,7 +33,7 @@ def find_sources(template, run, preparation):
     sources = {f"template:{path.name}": path for path in _template_files(template)}
     for name in _asked(preparation):
         try:
-            found = resources.find_atlas_files(name, folders=run.atlas_folders())
+            found = atlases.find_atlas_files(name, folders=run.atlas_folders())
         except (InputError, ToolError):
             continue
         for kind, path in zip(("image", "labels"), found, strict=False):
@@ -138,6 +138,40 @@ def write_atlases(out, template, preparation, folders=()):
     ToolError
         If its files are not at hand.
     """
+    paths = []
+    for name, label in _name_atlases(preparation).items():
+        path = Path(out, layout.atlas_reference(label, template.name, ATLAS_MM)).resolve()
+        made, record = (
+            (path, labels_of(path)),
+            Path(out, "logs", "fingerprints", f"{path.stem}.json"),
+        )
+        sources = atlases.find_atlas_files(name, folders=folders)
+        if not _is_current(made, sources, record):
+            _write_atlas(path, name, template, folders)
+            _record(made, sources, record)
+        paths.append(path)
+    return paths
+
+
+def check_atlases(template, preparation, folders=()):
+    """Refuse what `write_atlases` would refuse, and write nothing.
+
+    Parameters
+    ----------
+    template, preparation, folders
+        As for `write_atlases`.
+
+    Raises
+    ------
+    InputError, ToolError
+        As of `write_atlases`.
+    """
+    for name in _name_atlases(preparation):
+        _read_atlas(name, template, folders)
+
+
+def _name_atlases(preparation):
+    """Give the atlases asked for, each with its label in names of files."""
     asked = _asked(preparation)
     names = [layout.atlas_label(name) for name in asked]
     if len(set(names)) < len(names):
@@ -145,19 +179,20 @@ def write_atlases(out, template, preparation, folders=()):
             f"Found --morphometry-atlas {' '.join(asked)}, needed a name for each. Rename the "
             "images, or give each once."
         )
-    paths = []
-    for name, label in zip(asked, names, strict=True):
-        path = Path(out, layout.atlas_reference(label, template.name, ATLAS_MM)).resolve()
-        made, record = (
-            (path, labels_of(path)),
-            Path(out, "logs", "fingerprints", f"{path.stem}.json"),
-        )
-        sources = resources.find_atlas_files(name, folders=folders)
-        if not _is_current(made, sources, record):
-            _write_atlas(path, name, template, folders)
-            _record(made, sources, record)
-        paths.append(path)
-    return paths
+    return dict(zip(asked, names, strict=True))
+
+
+def _read_atlas(name, template, folders):
+    """Read one atlas onto the grid on which it is kept: atlas and grid."""
+    grid = resources.group_grid(template, ATLAS_MM)
+    inside = resample(*load(template.mask, ndim=3), grid) > 0.5
+    try:
+        atlas = atlases.find_atlas(name, grid, template.name, folders=folders, inside=inside)
+    except InputError as fault:
+        raise InputError(
+            f"{fault} Here it is --morphometry-atlas, which may also be {NONE}."
+        ) from fault
+    return atlas, grid
 
 
 def _write_atlas(path, name, template, folders):
@@ -166,18 +201,12 @@ def _write_atlas(path, name, template, folders):
 
     from bids_sexclf.tables import schema, write_tsv
 
-    grid = resources.group_grid(template, ATLAS_MM)
-    try:
-        atlas = resources.find_atlas(name, grid, template.name, folders=folders)
-    except InputError as fault:
-        raise InputError(
-            f"{fault} Here it is --morphometry-atlas, which may also be {NONE}."
-        ) from fault
+    atlas, grid = _read_atlas(name, template, folders)
     counts = np.bincount(atlas.parcellation[atlas.parcellation > 0].ravel())
     counts = np.pad(counts, (0, int(atlas.labels["index"].max()) + 1))
     labels = atlas.labels[["index", "name", "hemisphere"]]
     save(atlas.parcellation.astype(np.int32), grid.affine, path)
-    known = resources.known_atlases().get(name, {})
+    known = atlases.known_atlases().get(name, {})
     about = {"Name": name} | {
         key: known[key] for key in ("Name", "Source", "License") if key in known
     }
