@@ -1,7 +1,7 @@
 """Score every model beside its baselines. Reads cohort, splits, predictions; writes scores.tsv.
 
-Also comparisons.tsv (model against baseline), added.tsv (what evidence adds to confounds) and
-confounds.tsv (association within each sex).
+Also comparisons.tsv (model against baseline), added.tsv (what evidence adds to confounds),
+matching.tsv (AUC among pairs of like brain size) and confounds.tsv (association within each sex).
 """
 
 import numpy as np
@@ -11,11 +11,12 @@ from bids_sexclf.cohort.dependence import variance_factor
 from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group import _age
 from bids_sexclf.group._added import add_rows
+from bids_sexclf.group._matching import match_rows
 from bids_sexclf.stats import confounds, resampling, scores
 from bids_sexclf.tables import write_table
 
 READS = ("cohort", "splits", "predictions", "resemblance")
-WRITES = ("scores.tsv", "comparisons.tsv", "added.tsv", "confounds.tsv")
+WRITES = ("scores.tsv", "comparisons.tsv", "added.tsv", "matching.tsv", "confounds.tsv")
 SETTINGS = (
     "target",
     "bootstraps",
@@ -54,6 +55,7 @@ def run(desk, advance):
     if not by_age:
         people = gather_people(desk.read("cohort"), desk.read("resemblance"))
         jobs += [(add_rows, key, groups[key], people, factors[key]) for key in own]
+        jobs += [(match_rows, key, groups[key], desk.study, factors[key]) for key in own]
     baselines = set(desk.study.baselines) - set(desk.study.models)
     for key in own:
         jobs += [
@@ -76,6 +78,7 @@ def run(desk, advance):
         ("scores", score),
         ("comparisons", hold),
         ("added", add_rows),
+        ("matching", match_rows),
         ("confounds", relate),
     ):
         rows = [

@@ -12,7 +12,7 @@ from bids_sexclf.texts import clean, shown
 TABLES = {
     "Participants": ("folds", "quality", "excluded"),
     "How surely sex can be told": ("scores", "comparisons"),
-    "What else could explain it": ("added", "confounds"),
+    "What else could explain it": ("added", "matching", "confounds"),
     "Where the sexes differ": ("claims", "differences", "regions"),
 }
 """Section of the report to the tables printed in it."""
@@ -29,6 +29,7 @@ TITLES = {
     "scores": "Scores",
     "comparisons": "Networks against baselines",
     "added": "Whether evidence adds to what brain size, age, motion and site tell",
+    "matching": "Accuracy among women and men paired ever more closely by brain volume",
     "claims": "Region by region: does it differ, and does a model use it",
     "differences": "Every region compared between the sexes, without a model",
     "confounds": "Association of the logit with other things, within each sex",
