@@ -9,8 +9,8 @@ READS = ("matching",)
 CAPTION = (
     "AUC among women and men who are paired by brain volume, from all who can be paired (left) to "
     "pairs of nearly one volume (right), with intervals and the number of pairs. The models are "
-    "the same: nothing is fitted again. A line that falls to 0.5 tells that the model tells brain "
-    "size; bad would be trusting the right end of a line where few pairs are left."
+    "the same: nothing is fitted again. A line that falls to 0.5 says that the model tells brain "
+    "size. Bad would be trusting the right end of a line where few pairs are left."
 )
 MOST = 8
 
