@@ -280,7 +280,7 @@ def say_brain_size(scores, added, study):
 
 
 def advise_on_size(study):
-    """Say which study would tell more where brain size may explain a score.
+    """Say which study would tell more where no network adds to brain size.
 
     Parameters
     ----------
