@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bids_sexclf.cohort.blocks import count_people
 from bids_sexclf.stats import confounds, regression
 
 COVARIATES = ("brain_volume_ml", "motion_mm", "registration_agreement")
@@ -159,7 +160,8 @@ def associate(key, rows, study):
             seed=study.random_seed,
             beside=given["target"],
         )
+        people = count_people(known)
         for sex, part in (("female", "negative"), ("male", "positive"), ("both", "pooled")):
             own = found[part]
-            table.append((*key, name, sex, own["n"], own["rho"], own["p"]))
+            table.append((*key, name, sex, people[sex], own["rho"], own["p"]))
     return table

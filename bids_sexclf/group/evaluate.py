@@ -1,18 +1,22 @@
 """Score every model beside its baselines. Reads cohort, splits, predictions; writes scores.tsv.
 
-Also comparisons.tsv (model against baseline) and confounds.tsv (association within each sex).
+Also comparisons.tsv (model against baseline), added.tsv (what evidence adds to confounds),
+matching.tsv (AUC among pairs of like brain size) and confounds.tsv (association within each sex).
 """
 
 import numpy as np
 
+from bids_sexclf.cohort.blocks import count_people, gather_people
 from bids_sexclf.cohort.dependence import variance_factor
 from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group import _age
+from bids_sexclf.group._added import add_rows
+from bids_sexclf.group._matching import match_rows
 from bids_sexclf.stats import confounds, resampling, scores
 from bids_sexclf.tables import write_table
 
-READS = ("cohort", "splits", "predictions")
-WRITES = ("scores.tsv", "comparisons.tsv", "confounds.tsv")
+READS = ("cohort", "splits", "predictions", "resemblance")
+WRITES = ("scores.tsv", "comparisons.tsv", "added.tsv", "matching.tsv", "confounds.tsv")
 SETTINGS = (
     "target",
     "bootstraps",
@@ -39,7 +43,7 @@ def run(desk, advance):
     tested = tested.merge(_about(desk.read("cohort")), on=["participant_id", "session_id"])
     groups = {key: rows for key, rows in tested.groupby(["model", "map"], sort=False)}
     splits = desk.read("splits")
-    factors = {key: _factor(key[0], rows, desk.study, splits) for key, rows in groups.items()}
+    factors = {key: variance_factor(splits, rows) for key, rows in groups.items()}
     by_age = desk.study.target == "age"
     score, hold, relate = (
         (_age.score_table, _age.compare, _age.associate)
@@ -48,6 +52,10 @@ def run(desk, advance):
     )
     jobs = [(score, key, rows, desk.study, factors[key]) for key, rows in groups.items()]
     own = [key for key in groups if key[0] in desk.study.models]
+    if not by_age:
+        people = gather_people(desk.read("cohort"), desk.read("resemblance"))
+        jobs += [(add_rows, key, groups[key], people, factors[key]) for key in own]
+        jobs += [(match_rows, key, groups[key], desk.study, factors[key]) for key in own]
     baselines = set(desk.study.baselines) - set(desk.study.models)
     for key in own:
         jobs += [
@@ -69,6 +77,8 @@ def run(desk, advance):
     for name, function in (
         ("scores", score),
         ("comparisons", hold),
+        ("added", add_rows),
+        ("matching", match_rows),
         ("confounds", relate),
     ):
         rows = [
@@ -90,11 +100,6 @@ def _columns(name):
 def _work(job, tell):
     function, *given = job
     return function(*given)
-
-
-def _factor(model, rows, study, splits):
-    """Give the factor of the variance of a model; labels dealt anew teach nothing folds share."""
-    return 1.0 if study.variant(model)[0] == "shuffled" else variance_factor(splits, rows)
 
 
 def _about(cohort):
@@ -283,7 +288,8 @@ def associate(key, rows, study):
             n=study.permutations,
             seed=study.random_seed,
         )
+        counts = count_people(known)
         for sex, part in (("female", "negative"), ("male", "positive"), ("both", "pooled")):
             own = found[part]
-            table.append((*key, name, sex, own["n"], own["rho"], own["p"]))
+            table.append((*key, name, sex, counts[sex], own["rho"], own["p"]))
     return table

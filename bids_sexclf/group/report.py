@@ -1,11 +1,12 @@
-"""Write the report. Reads every table above; writes report.html and figures/*.svg."""
+"""Write the report. Reads every table above; writes report.html, claims.tsv and figures/*.svg."""
 
 from bids_sexclf import figures
 from bids_sexclf.citations import write_citations
 from bids_sexclf.cohort.quality import limit_quality
 from bids_sexclf.disk import whole
 from bids_sexclf.report import page
-from bids_sexclf.tables import read_table
+from bids_sexclf.report.claims import judge_regions
+from bids_sexclf.tables import read_table, write_table
 from bids_sexclf.volumes import load
 
 READS = (
@@ -14,7 +15,10 @@ READS = (
     "predictions",
     "scores",
     "comparisons",
+    "added",
+    "matching",
     "confounds",
+    "differences",
     "regions",
     "history",
     "excluded",
@@ -22,7 +26,7 @@ READS = (
     "resemblance",
 )
 WRITES = ("report.html",)
-ALSO = ("figures/*.svg",)
+ALSO = ("figures/*.svg", "claims.tsv")
 SETTINGS = ()
 GRID = ("template", "atlas")
 
@@ -50,6 +54,8 @@ def run(desk, advance=None):
     """
     tables = {name: read_table(desk.folder / f"{name}.tsv", name) for name in READS}
     tables["quality_limits"] = limit_quality(tables["quality"])
+    tables["claims"] = judge_regions(tables["differences"], tables["regions"])
+    write_table(tables["claims"], desk.folder / "claims.tsv", "claims")
     tested = tables["predictions"]
     by_class = tested if desk.study.target == "sex" else tested.iloc[:0]
     tables |= page.trace_curves(by_class, desk.study.interval_level)

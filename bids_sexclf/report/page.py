@@ -12,8 +12,8 @@ from bids_sexclf.texts import clean, shown
 TABLES = {
     "Participants": ("folds", "quality", "excluded"),
     "How surely sex can be told": ("scores", "comparisons"),
-    "What else could explain it": ("confounds",),
-    "Where the sexes differ": ("regions",),
+    "What else could explain it": ("added", "matching", "confounds"),
+    "Where the sexes differ": ("claims", "differences", "regions"),
 }
 """Section of the report to the tables printed in it."""
 
@@ -28,13 +28,23 @@ TITLES = {
     "quality": "Participants whose quality stands out (quality.tsv holds everyone)",
     "scores": "Scores",
     "comparisons": "Networks against baselines",
+    "added": "Whether evidence adds to what brain size, age, motion and site tell",
+    "matching": "Accuracy among women and men paired ever more closely by brain volume",
+    "claims": "Region by region: does it differ, and does a model use it",
+    "differences": "Every region compared between the sexes, without a model",
     "confounds": "Association of the logit with other things, within each sex",
-    "regions": "Every region that was tested",
+    "regions": "Every region that was hidden from a model",
 }
 OWN_TITLES = {
     "age": {"confounds": "Association of the error with other things, within each sex beside age"}
 }
 """Titles that another target needs."""
+SORTED = {
+    "regions": ["p_fwe", "p_wilcoxon"],
+    "differences": ["p_fwe", "p"],
+    "claims": ["p_fwe", "p_fwe_adjusted"],
+}
+"""Tables that stand in another order than their file, and the columns that say which."""
 MOST_ROWS = 1500
 """Rows of one table the report prints; the file holds them all."""
 MOST_TEXT = 600
@@ -181,8 +191,8 @@ def _make_table(name, tables, target):
     optional = [key for key, entry in columns.items() if not entry.get("Required", True)]
     unknown = [key for key in optional if key in frame and frame[key].isna().all()]
     frame = frame.drop(columns=unknown)
-    if "p_fwe" in frame:
-        frame = frame.sort_values(["p_fwe", "p_wilcoxon"], kind="stable")
+    if name in SORTED:
+        frame = frame.sort_values(SORTED[name], kind="stable")
     header = [(column, columns.get(column, {})) for column in frame.columns]
     # Text that is the same in every row is said once, which leaves width for what differs.
     same = {

@@ -1,10 +1,14 @@
 """Say in plain sentences what the tables of a study of sex allow to say, and no more."""
 
 from bids_sexclf.figures import label_region
+from bids_sexclf.report import claims
 from bids_sexclf.report import findings as say
 from bids_sexclf.report.findings import BASELINES, CHANCE_P, Finding
 from bids_sexclf.report.words import GLUE, equate_p, say_interval, say_number
 from bids_sexclf.stats.regional import LEVEL, find_strongest, is_named
+
+CONFOUNDS = ("brain_size", "age_only", "site_only", "motion_only")
+"""Baselines that evidence is held against by what it adds: differences of AUC say little."""
 
 
 def gather(tables, study):
@@ -21,16 +25,26 @@ def gather(tables, study):
     dict
         As :func:`findings.lay_out` gives it.
     """
-    scores, compared = tables["scores"], tables["comparisons"]
+    scores, added = tables["scores"], tables["added"]
     pairs = say.list_judged(scores, study)
-    above = {pair: _is_above(pair, tables) for pair in pairs}
-    return say.lay_out(
-        say.safely(say_headline, pairs, above, compared),
+    found = say.lay_out(
+        say.safely(say_headline, pairs, _stand(pairs, tables), added),
         tables,
         say.safely_all(_check_shuffled, scores, study.interval_level),
         {pair: say.safely_all(say_network, pair, tables, study) for pair in pairs},
-        say.safely(say_brain_size, scores, compared, study),
+        say.safely(say_brain_size, scores, added, study),
     )
+    differ = say.safely_all(claims.say_differences, tables["differences"], study.interval_level)
+    return found | {"study": [*found["study"], *(differ if isinstance(differ, list) else [differ])]}
+
+
+def _stand(pairs, tables):
+    """Tell which models are above chance, corrected over all that are judged."""
+    above = {pair: _is_above(pair, tables) for pair in pairs}
+    scores = {pair: find_score(tables["scores"], pair) for pair in pairs}
+    known = {pair: score["p"] for pair, score in scores.items() if above[pair] is not None}
+    stands = claims.correct(known)
+    return {pair: above[pair] and stands[pair] for pair in pairs}
 
 
 def _check_shuffled(scores, level):
@@ -94,7 +108,7 @@ def beats_chance(score, compared):
     return bool(score["p"] < CHANCE_P)
 
 
-def say_headline(pairs, above, comparisons):
+def say_headline(pairs, above, added):
     """Say in one sentence what the whole study shows.
 
     Parameters
@@ -102,15 +116,16 @@ def say_headline(pairs, above, comparisons):
     pairs : list of (str, str)
         Models and maps that are judged.
     above : dict
-        Pair to True, False or None, from :func:`beats_chance`.
-    comparisons : pandas.DataFrame
+        Pair to True, False or None: whether it is above chance, corrected over all pairs.
+    added : pandas.DataFrame
+        What evidence adds to confounds.
 
     Returns
     -------
     Finding
     """
     if not pairs:
-        return Finding("caution", "No model was fitted: there is nothing to report but baselines.")
+        return Finding("caution", "No model was fitted: no model can be judged.")
     hits = [pair for pair in pairs if above[pair]]
     total = "The network" if len(pairs) == 1 else f"{len(hits)} of {len(pairs)} models"
     if not hits:
@@ -119,7 +134,17 @@ def say_headline(pairs, above, comparisons):
         return Finding("caution", f"{none}{negated} shown to tell female from male brains.")
     verb = "tells" if len(hits) == 1 else "tell"
     start = f"{total} {verb} female from male brains better than chance"
-    return say.say_beyond_size(start, hits, comparisons)
+    adds = claims.adds_to_size(added, pairs)
+    asked = [pair for pair in hits if pair in adds]
+    if not asked:
+        return Finding("caution", f"{start}; whether that adds to brain size could not be tested.")
+    some = sum(bool(adds[pair]) for pair in asked)
+    size = "what brain size alone tells"
+    if not some:
+        return Finding("caution", f"{start}, but not shown to add to {size}.")
+    if some == len(hits):
+        return Finding("good", f"{start}, and {'add' if some > 1 else 'adds'} to {size}.")
+    return Finding("plain", f"{start}; {some} of them {'add' if some > 1 else 'adds'} to {size}.")
 
 
 def say_network(pair, tables, study):
@@ -137,7 +162,7 @@ def say_network(pair, tables, study):
     -------
     list of Finding
     """
-    mine = say.take(tables, pair, ["comparisons", "confounds", "regions"])
+    mine = say.take(tables, pair, ["comparisons", "added", "confounds", "regions"])
     mine["regions"] = mine["regions"].query("n_participants > 0")
     level = study.interval_level
     score = find_score(tables["scores"], pair)
@@ -148,7 +173,9 @@ def say_network(pair, tables, study):
         say_discrimination(score, above, level),
     ]
     if above is not False:
-        findings += [say_against(row, study) for _, row in compared.iterrows()]
+        others = compared[~compared["baseline"].isin(CONFOUNDS)]
+        findings += claims.say_added(mine["added"])
+        findings += [say_against(row, study) for _, row in others.iterrows()]
         findings.append(say.say_confounds(mine["confounds"]))
     for _, rows in mine["regions"].groupby(["method", "fill", "atlas"], sort=False, dropna=False):
         finding = say_regions(rows, level)
@@ -222,42 +249,38 @@ def say_against(row, study):
             f"It is not shown to beat {baseline}, which can know nothing ({numbers}): do not rely "
             "on its score.",
         )
-    named = f"{baseline[0].upper()}{baseline[1:]}"
-    if row["verdict"] == "below":
-        told = f"{named} explains this score, and more: the network does worse"
-    else:
-        told = f"{named} may explain this score: the network is not shown to do better than it"
-    advice = advise_on_size(study) if row["baseline"] == "brain_size" else ""
-    return Finding("caution", f"{told} ({numbers}).{advice}")
+    what = "does worse than" if row["verdict"] == "below" else "is not shown to do better than"
+    return Finding("caution", f"It {what} {baseline} ({numbers}).")
 
 
-def say_brain_size(scores, comparisons, study):
-    """Say what brain size alone tells, where no network is shown to tell more.
+def say_brain_size(scores, added, study):
+    """Say what brain size alone tells, where no network is shown to add to it.
 
     Parameters
     ----------
-    scores, comparisons : pandas.DataFrame
+    scores, added : pandas.DataFrame
     study : bids_sexclf.settings.Study
 
     Returns
     -------
     Finding or None
-        None where brain size is no better than chance, or a network is better than it.
+        None where brain size is no better than chance, or a network adds to it.
     """
     score = find_score(scores, ("brain_size", "table"))
-    held = comparisons[comparisons["baseline"] == "brain_size"]
-    if score is None or not score["p"] < CHANCE_P or (held["verdict"] == "above").any():
+    if score is None or not score["p"] < CHANCE_P:
+        return None
+    if any(claims.adds_to_size(added, say.list_judged(scores, study)).values()):
         return None
     return Finding(
         "caution",
-        f"Brain size alone may explain what is found here: it tells the sexes apart with AUC "
-        f"{say_number(score['estimate'])} ({say_interval(score, study.interval_level)}), and no "
-        f"network is shown to do better.{advise_on_size(study)}",
+        f"Brain size alone tells the sexes apart with AUC {say_number(score['estimate'])} "
+        f"({say_interval(score, study.interval_level)}), and no network is shown to add to it."
+        f"{advise_on_size(study)}",
     )
 
 
 def advise_on_size(study):
-    """Say which study would tell more where brain size may explain a score.
+    """Say which study would tell more where no network adds to brain size.
 
     Parameters
     ----------

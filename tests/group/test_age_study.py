@@ -104,7 +104,7 @@ def test_the_report_speaks_of_age_and_not_of_sex(aged):
     )
     assert (aged.folder / "figures" / "ages.svg").exists()
     assert aged.read("attributions").empty
-    assert [base.state(aged, stage) for stage in base.STAGES] == ["finished"] * 7
+    assert [base.state(aged, stage) for stage in base.STAGES] == ["finished"] * len(base.STAGES)
 
 
 def test_what_was_found_is_said_in_years(aged):
@@ -118,7 +118,7 @@ def test_what_was_found_is_said_in_years(aged):
         (["above", "above"], "good", "does, and better than brain size alone"),
         (["above", "not above"], "plain", "1 of them better than brain size"),
         (["below", "not above"], "caution", "not shown to be better than brain size"),
-        ([], "caution", "whether brain size alone explains it was not asked"),
+        ([], "caution", "whether brain size alone tells as much was not asked"),
     ],
 )
 def test_the_headline_never_forgets_brain_size(sized, tone, words):
