@@ -2,13 +2,12 @@
 
 from bids_sexclf.figures._style import GROUP, WIDTH, name_group
 
-SECTION = "Where the sexes differ"
+SECTION = "Where {differ}"
 ORDER = 70
-TARGET = "sex"
 READS = ("regions", "template", "atlas")
 CAPTION = (
-    "The same numbers on the template brain: red where hiding the region lowers the probability of "
-    "the correct sex, blue where it raises it; the fainter, the nearer to zero. Black outlines "
+    "The same numbers on the template brain: red where hiding the region spoils the answer "
+    "({effect}), blue where it mends it; the fainter, the nearer to zero. Black outlines "
     "mark regions that survive Holm's correction; without any outline, no region is shown to "
     "matter, whatever its colour. Slices are seen from above and from behind: left (L) is left."
 )

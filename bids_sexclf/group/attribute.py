@@ -5,7 +5,7 @@ Only test participants are asked, each through the model that never saw them.
 
 import numpy as np
 
-from bids_sexclf import attribution
+from bids_sexclf import attribution, targets
 from bids_sexclf import models as catalogue
 from bids_sexclf.cells import WRITTEN_UNKNOWN
 from bids_sexclf.cohort.adjustment import Adjustment
@@ -115,9 +115,8 @@ def finish(desk):
 
 def _list_pairs(desk, splits):
     """List what is asked: every fitted model of volumes, by every method."""
-    # What regions tell of a class has no meaning for a number of years.
-    methods = desk.study.attributions if desk.study.target == "sex" else []
     jobs = list_jobs(desk, splits, desk.study.models)
+    methods = desk.study.attributions
     return [(job, method) for job in jobs if job.map != "table" for method in methods]
 
 
@@ -175,24 +174,24 @@ def _attribute(job, method, tell):
     fills = fill_values(volumes, white > 0)
     own = job.study.variant(job.model)[2]
     model = catalogue.entry_of(job.study, job.model).Classifier.load(job.folder, own)
-    logit, occluded = attribution.find(method).attribute(
+    evidence, occluded = attribution.find(method).attribute(
         model.evidence,
         volumes,
         parcellation,
         fills,
         progress=lambda done, total: tell((done, total)),
     )
-    regions = np.unique(parcellation[parcellation > 0])
+    regions, target = np.unique(parcellation[parcellation > 0]), targets.find(job.study.target)
     people = cohort.loc[rows, ["participant_id", "session_id"]].reset_index(drop=True)
     table = people.loc[people.index.repeat(len(regions))].assign(
         **job.keys,
         method=method,
         fill=job.study.fill,
         atlas=job.study.atlas,
-        target=np.repeat((cohort.loc[rows, "sex"] == "male").to_numpy(int), len(regions)),
+        target=np.repeat(target.code(cohort.loc[rows]), len(regions)),
         region=np.tile(regions, len(rows)),
-        logit=np.repeat(logit, len(regions)),
-        logit_occluded=occluded.ravel(),
+        evidence=np.repeat(evidence, len(regions)),
+        evidence_occluded=occluded.ravel(),
     )
     path = _table(job, method)
     write_table(table[_order()], path, "attributions")

@@ -19,6 +19,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from bids_sexclf import targets
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.group import _notes
 from bids_sexclf.group._states import (
@@ -34,9 +35,9 @@ from bids_sexclf.group._states import (
 )
 from bids_sexclf.layout import write_description
 from bids_sexclf.locks import hold
-from bids_sexclf.report.words import name_pair
 from bids_sexclf.settings import Run, Study
 from bids_sexclf.tables import read_table
+from bids_sexclf.words import name_pair
 
 UNSURE = "unless what it reads changes"
 
@@ -303,13 +304,14 @@ def findings(desk):
     -------
     list of str
     """
-    from bids_sexclf.report.findings import CHANCE_P
     from bids_sexclf.stats.regional import find_strongest
+    from bids_sexclf.words import CHANCE_P
 
     lines = warnings_of(desk)
     if (desk.folder / "scores.tsv").exists():
-        name, title = ("auc", "AUC") if desk.study.target == "sex" else ("mae", "error in years")
-        scores = desk.read("scores").query(f"score == '{name}' and part == 'test'")
+        goal = targets.find(desk.study.target)
+        title = goal.main_title
+        scores = desk.read("scores").query(f"score == '{goal.main_score}' and part == 'test'")
         for row in scores.itertuples():
             who = name_pair(row.model, row.map)
             interval = f" [{row.ci_low:.2f}, {row.ci_high:.2f}]"

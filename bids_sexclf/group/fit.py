@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bids_sexclf import targets
 from bids_sexclf.cells import WRITTEN_UNKNOWN
 from bids_sexclf.cohort import adjustment, features
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import FAILED, processors, run_jobs
 from bids_sexclf.group._faults import check_results, gather_faults
 from bids_sexclf.group._fit_checks import check_inputs, check_outside
-from bids_sexclf.group._inputs import inputs, part_rows, target_of
+from bids_sexclf.group._inputs import inputs, part_rows
 from bids_sexclf.group._jobs import (
     choose_folds,
     is_fitted,
@@ -247,8 +248,7 @@ def say_progress(job, message):
     if loss is not None:
         note += f" loss {loss:.3f}"
     if message.get("validation_score") is not None:
-        name = "AUC" if job.study.target == "sex" else "error (years)"
-        note += f" {name} {message['validation_score']:.3f}"
+        note += f" {targets.find(job.study.target).main_title} {message['validation_score']:.3f}"
     if "seconds_left" in message:
         minutes, seconds = divmod(round(message["seconds_left"]), 60)
         note += f" {minutes}:{seconds:02d} left"
@@ -280,7 +280,9 @@ def _read(job):
         people = {part: cohort.loc[rows] for part, rows in parts.items()}
         adjust = adjustment.learn(job.study, given["train"], people["train"])
         given = {part: adjust(values, people[part]) for part, values in given.items()}
-    return Material(cohort, splits, parts, given, target_of(cohort, job.study.target), adjust)
+    return Material(
+        cohort, splits, parts, given, targets.find(job.study.target).code(cohort), adjust
+    )
 
 
 def _train(job, read, tell):
@@ -336,10 +338,11 @@ def _fit(job, tell):
     _save_importances(job, model, read.cohort)
     frames = []
     for part in ("validation", "test"):
-        rows, logit = read.parts[part], model.evidence(read.given[part])
+        rows, evidence = read.parts[part], model.evidence(read.given[part])
         people = read.cohort.loc[rows, ["participant_id", "session_id"]]
-        frames.append(people.assign(**job.keys, part=part, target=read.target[rows], logit=logit))
-    columns = [*KEYS, "participant_id", "session_id", "part", "target", "logit"]
+        target = read.target[rows]
+        frames.append(people.assign(**job.keys, part=part, target=target, evidence=evidence))
+    columns = [*KEYS, "participant_id", "session_id", "part", "target", "evidence"]
     write_table(pd.concat(frames)[columns], job.folder / "predictions.tsv", "predictions")
     note_fit(job, made_from)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bids_sexclf import targets
 from bids_sexclf.cohort.dependence import variance_factor
 from bids_sexclf.stats import multiplicity, regional, resampling
 from bids_sexclf.tables import read_table, schema, write_table
@@ -9,7 +10,7 @@ from bids_sexclf.volumes import load, save
 
 READS = ("attributions", "cohort", "splits")
 WRITES = ("regions.tsv",)
-SETTINGS = ("bootstraps", "permutations", "interval_level", "random_seed")
+SETTINGS = ("target", "bootstraps", "permutations", "interval_level", "random_seed")
 ALSO = ("maps/*drop.nii.gz",)
 OUTSIDE = "no voxel of the region lies in the brain on the grid of the study"
 KEYS = ["model", "map", "method", "fill", "atlas"]
@@ -43,7 +44,7 @@ def run(desk, advance):
     groups = list(desk.read("attributions").groupby(KEYS, sort=False))
     tables = []
     for step, (key, rows) in enumerate(groups, start=1):
-        drops = drop_of_correct(rows)
+        drops = find_drops(rows, targets.find(desk.study.target))
         table = regions_table(
             drops, family[drops.index].to_numpy(str), desk.study, variance_factor(splits, rows)
         )
@@ -84,8 +85,8 @@ def add_untested(table, labels):
     return rows.join(labels[["name", "hemisphere", "n_voxels"]], on="region")
 
 
-def drop_of_correct(rows):
-    """Give each participant's drop of the probability of the correct sex, per region.
+def find_drops(rows, target):
+    """Compute how much worse each participant's answer becomes, per region.
 
     Repeats and sessions of one participant are averaged: a participant counts once.
 
@@ -93,17 +94,16 @@ def drop_of_correct(rows):
     ----------
     rows : pandas.DataFrame
         Attributions of one model on one map.
+    target : targets.Target
+        Says what is tested, in its own unit.
 
     Returns
     -------
     pandas.DataFrame
-        Participants × regions, in [-1, 1]; positive where the region spoke for the correct sex.
+        Participants × regions; positive where the region spoke for the truth.
     """
-    from scipy.special import expit
-
-    sign = np.where(rows["target"] == 1, 1.0, -1.0)
-    drop = expit(sign * rows["logit"]) - expit(sign * rows["logit_occluded"])
-    long = rows[["participant_id", "region"]].assign(drop=drop)
+    columns = (rows[name].to_numpy(float) for name in ("target", "evidence", "evidence_occluded"))
+    long = rows[["participant_id", "region"]].assign(drop=target.effect(*columns))
     return long.groupby(["participant_id", "region"])["drop"].mean().unstack("region")
 
 

@@ -11,7 +11,7 @@ neural networks. Sci Rep 2021. doi:10.1038/s41598-021-01681-w
 
 import numpy as np
 
-from bids_sexclf import models
+from bids_sexclf import models, targets
 
 READS = "volumes"
 FALLBACK = "cnn3"
@@ -33,7 +33,7 @@ class Classifier:
         That of the network.
     """
 
-    targets = ("sex", "age")
+    kinds = ("classes", "quantity")
     devices = 1
 
     def __init__(self, study):
@@ -61,7 +61,7 @@ class Classifier:
             Itself.
         """
         draw = np.random.default_rng([seed, SALT])
-        shuffle = _shuffle if self.target == "sex" else _permute
+        shuffle = _shuffle if targets.find(self.target).is_classes else _permute
         target = shuffle(target, draw)
         validation = (validation[0], shuffle(validation[1], draw))
         self.network.devices = self.devices
@@ -98,11 +98,11 @@ def _shuffle(target, draw):
     if set(np.unique(target)) != {0, 1}:
         return draw.permutation(target)  # the network says what is wrong with it
     dealt, odd = np.empty_like(target), draw.integers(2)
-    for sex in (0, 1):
-        rows = draw.permutation(np.flatnonzero(target == sex))
+    for label in (0, 1):
+        rows = draw.permutation(np.flatnonzero(target == label))
         # The odd one out, where a sex has an odd number, goes either way, alike in both sexes.
         half = (len(rows) + odd) // 2
-        dealt[rows[:half]], dealt[rows[half:]] = sex, 1 - sex
+        dealt[rows[:half]], dealt[rows[half:]] = label, 1 - label
     if len(np.unique(dealt)) < 2:
         return draw.permutation(target)
     return dealt

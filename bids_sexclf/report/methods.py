@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from bids_sexclf import targets
 from bids_sexclf.layout import versions
 
 SOFTWARE = (
@@ -63,14 +64,14 @@ def write_methods(study, fitted=None):
         "cross-validation, 1 for one split, and between for some of the folds.",
         _say_association(study),
     ]
-    if study.attributions and study.target == "sex":
+    if study.attributions:
         sentences.append(
             f"Regions of the atlas {study.atlas} were studied by {', '.join(study.attributions)}: "
             "a region is hidden in the volume of a test participant (replaced by "
-            f"{study.fill.replace('_', ' ')}) [@zeiler2014], and the fall of the probability of "
-            "the correct sex is tested above zero by a one-sided Wilcoxon signed-rank test "
-            "[@wilcoxon1945], corrected over regions after Holm [@holm1979]; the false discovery "
-            "rate [@benjamini1995] and the maximum statistic under sign flips [@nichols2002] stand "
+            f"{study.fill.replace('_', ' ')}) [@zeiler2014], and "
+            f"{targets.find(study.target).tested} is tested above zero by a one-sided Wilcoxon "
+            "signed-rank test [@wilcoxon1945], corrected over regions after Holm [@holm1979]; the "
+            "false discovery rate [@benjamini1995] and the maximum statistic under sign flips [@nichols2002] stand "
             "beside it."
         )
     return " ".join([*sentences, f"Every random step starts from the seed {study.random_seed}."])
@@ -101,7 +102,7 @@ def _say_model(study, name):
 
 
 OPTIMIZERS = {"adam": "Adam", "adamw": "Adam", "sgd": "stochastic gradient descent"}
-WATCHED = {"loss": "validation loss", "auc": "validation AUC", "mae": "validation error in years"}
+WATCHED = {"loss": "validation loss", "auc": "validation AUC", "mae": "validation error"}
 
 
 def _say_training(study, models):
@@ -117,8 +118,7 @@ def _say_training(study, models):
         f"{study.epochs} epochs, until the {WATCHED[study.choose_by]} had not improved for "
         f"{study.patience}."
     )
-    if study.target == "age":
-        told += " Age was standardised by the training part and told by one output, in years."
+    told += targets.find(study.target).how_trained
     changed = [
         name for name in type(study).model_fields if name.startswith("augment_") or name == "crop"
     ]
@@ -133,27 +133,28 @@ def _say_training(study, models):
 
 
 CLASSICAL = {
-    "sex": {
+    "classes": {
         "svm_rbf": "a support vector machine with a Gaussian kernel on voxels, whose distances "
         "became logits by Platt's scaling [@platt2000]",
         "logistic": "logistic regression with an L2 penalty",
         "knn": "the nearest neighbours",
         "xgboost": "boosted trees [@chen2016]",
     },
-    "age": {
-        "svm_rbf": "support vector regression of standardised ages with a Gaussian kernel on "
+    "quantity": {
+        "svm_rbf": "support vector regression of the standardised {what} with a Gaussian kernel on "
         "voxels [@smola2004]",
         "ridge": "ridge regression [@hoerl1970]",
-        "knn": "the mean age of the nearest neighbours",
+        "knn": "the mean {what} of the nearest neighbours",
         "xgboost": "boosted trees of squared error [@chen2016]",
     },
 }
-"""What the models are that are no networks, by target."""
+"""What the models are that are no networks, by the kind of the target."""
 
 
 def _say_classical(study):
     """Say which models are no networks, and where their settings come from."""
-    known = CLASSICAL[study.target]
+    target = targets.find(study.target)
+    known = {name: text.format(what=target.what) for name, text in CLASSICAL[target.kind].items()}
     designs = dict.fromkeys(study.variant(name)[0] for name in study.models)
     named = [known[design] for design in designs if design in known]
     if named:
@@ -173,15 +174,9 @@ def _say_classical(study):
 
 def _say_association(study):
     """Say how it was asked what else models may have used."""
-    what, beside = "evidence", ""
-    if study.target == "age":
-        what = "error"
-        beside = (
-            "; the effect of age, with which errors lean, was taken out of the ranks of both, and "
-            "each flipped sum was divided by its own standard deviation [@desantis2025]"
-        )
+    what, within, beside = targets.find(study.target).describe_association()
     return (
-        f"What else the {what} goes with was asked within each sex and fold by Spearman's "
+        f"What else the {what} goes with was asked within each {within} by Spearman's "
         f"correlation and {study.permutations} flips of the signs of what each family adds to it "
         f"[@hemerik2020]{beside}."
     )

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from bids_sexclf import catalogue, figures
+from bids_sexclf.words import label_region
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_study import make_aged_study, make_brain, make_empty, make_study
@@ -146,7 +147,7 @@ def test_cohort_of_one_age_draws(study):
 @pytest.mark.parametrize("name", ["brain_size", "ages"])
 def test_a_participant_is_one_point_however_often_tested(name, study, aged):
     tables = choose(name, study, aged)
-    again = tables["predictions"].assign(repeat=2, logit=tables["predictions"]["logit"] + 4)
+    again = tables["predictions"].assign(repeat=2, evidence=tables["predictions"]["evidence"] + 4)
     both = pd.concat([tables["predictions"], again])
     drawn = [
         catalogue.find(figures.PACKAGE, name).draw(tables | {"predictions": rows})
@@ -167,17 +168,17 @@ def test_ages_stand_over_their_own_with_the_line_of_no_error_and_the_fitted_one(
     rows = aged["predictions"].query("model == 'ridge'").assign(sex=aged["cohort"]["sex"])
     for cloud, sex in zip(ax.collections, ("female", "male"), strict=True):
         own = rows[rows["sex"] == sex]
-        np.testing.assert_allclose(cloud.get_offsets(), own[["target", "logit"]])
+        np.testing.assert_allclose(cloud.get_offsets(), own[["target", "evidence"]])
     none, fitted = ax.lines
     assert none.get_slope() == 1 and none.get_xy1()[0] == none.get_xy1()[1]
     slope = np.ptp(fitted.get_ydata()) / np.ptp(fitted.get_xdata())
-    assert slope == pytest.approx(np.polyfit(rows["target"], rows["logit"], 1)[0])
-    error = np.mean(np.abs(rows["logit"] - rows["target"]))
+    assert slope == pytest.approx(np.polyfit(rows["target"], rows["evidence"], 1)[0])
+    error = np.mean(np.abs(rows["evidence"] - rows["target"]))
     assert ax.get_legend().get_title().get_text() == f"mean error {error:.1f} years"
 
 
 def test_ages_of_one_participant_or_one_age_draw(aged):
-    same = aged["predictions"].assign(target=30.0, logit=30.0)
+    same = aged["predictions"].assign(target=30.0, evidence=30.0)
     one = aged["predictions"].query("participant_id == 'sub-001'")
     for rows in (same, one):
         assert figures.draw_svg("ages", aged | {"predictions": rows}) is not None
@@ -268,7 +269,7 @@ def test_left_of_the_brain_is_on_the_left_whatever_the_orientation_of_the_grid(s
     ],
 )
 def test_a_region_is_named_with_its_side_once(name, hemisphere, label):
-    assert figures.label_region(name, hemisphere) == label
+    assert label_region(name, hemisphere) == label
 
 
 @pytest.mark.parametrize("name", ["regions", "regions_brain"])

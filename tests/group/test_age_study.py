@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_sexclf import targets
 from bids_sexclf.group import base
-from bids_sexclf.report import age_findings
+from bids_sexclf.report import gathering
 
 CLASSICAL = ["svm_rbf", "knn", "ridge", "xgboost"]
 
@@ -70,7 +71,7 @@ def test_importances_name_the_region_that_ages(aged):
 def test_the_median_leans_fully_with_age_within_each_fold(aged):
     tested = aged.read("predictions").query("part == 'test' and model == 'median_age'")
     for _, rows in tested.groupby("fold"):
-        assert rows["logit"].nunique() == 1
+        assert rows["evidence"].nunique() == 1
     assert score(aged, "median_age", "r2").estimate < 0.1
     assert score(aged, "cnn3", "age_bias").estimate > score(aged, "median_age", "age_bias").estimate
 
@@ -78,8 +79,8 @@ def test_the_median_leans_fully_with_age_within_each_fold(aged):
 def test_predictions_are_years_and_their_dictionary_says_so(aged):
     told = aged.read("predictions").merge(aged.read("cohort"), on="participant_id")
     np.testing.assert_allclose(told["target"], told["age_years"])
-    assert told["logit"].between(0, 120).all()
-    words = json.loads((aged.folder / "predictions.json").read_text())["logit"]["Description"]
+    assert told["evidence"].between(0, 120).all()
+    words = json.loads((aged.folder / "predictions.json").read_text())["evidence"]["Description"]
     assert "years" in words
 
 
@@ -125,5 +126,7 @@ def test_the_headline_never_forgets_brain_size(sized, tone, words):
     rows = [(model, "T1w", "median_age", "above") for model in "ab"]
     rows += [(model, "T1w", "brain_size", told) for model, told in zip("ab", sized, strict=False)]
     table = pd.DataFrame(rows, columns=["model", "map", "baseline", "verdict"])
-    told = age_findings.say_headline([("a", "T1w"), ("b", "T1w")], table)
+    told = gathering.say_headline(
+        dict.fromkeys([("a", "T1w"), ("b", "T1w")], True), table, targets.find("age")
+    )
     assert told.tone == tone and words in told.text

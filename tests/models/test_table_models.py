@@ -10,7 +10,7 @@ from bids_sexclf import models
 from bids_sexclf.errors import InputError
 from bids_sexclf.models import _table
 from bids_sexclf.settings import Study
-from bids_sexclf.training.target import balance
+from bids_sexclf.targets import balance
 
 
 @pytest.fixture

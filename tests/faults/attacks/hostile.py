@@ -151,7 +151,7 @@ def study_page():
                 frame[column] = old if column == "participant_id" else string + old.str[-1:]
         people_named = tables["quality"]["participant_id"] + string
         tables["quality"]["participant_id"] = people_named
-        drawn = {name: figures.draw_svg(name, tables) for name, _ in figures.ordered("sex")}
+        drawn = {name: figures.draw_svg(name, tables) for name, _ in figures.ordered("classes")}
         return page.make_page(tables, Study(), drawn)
 
     return make

@@ -1,0 +1,221 @@
+"""Gather the sentences of the report: each stands on the tables, and speaks as the target does."""
+
+from bids_sexclf import targets
+from bids_sexclf.report import findings as say
+from bids_sexclf.stats.regional import find_strongest
+from bids_sexclf.words import (
+    CHANCE_P,
+    GLUE,
+    Finding,
+    equate_p,
+    label_region,
+    say_interval,
+    say_number,
+)
+
+
+def gather(tables, study):
+    """Gather the sentences of the box on top, in their order.
+
+    Parameters
+    ----------
+    tables : dict
+        Table name to ``pandas.DataFrame``.
+    study : bids_sexclf.settings.Study
+
+    Returns
+    -------
+    dict
+        As :func:`findings.lay_out` returns it.
+    """
+    pairs, target = say.list_judged(tables["scores"], study), targets.find(study.target)
+    above = {pair: judge(pair, tables, target) for pair in pairs}
+    return say.lay_out(
+        say.safely(say_headline, above, tables["comparisons"], target),
+        tables,
+        say.safely_all(_check_shuffled, tables["scores"], study, target),
+        {pair: say.safely_all(say_model, pair, above[pair], tables, study) for pair in pairs},
+        say.safely(say_brain_size, tables["scores"], tables["comparisons"], study),
+    )
+
+
+def select_scores(scores, pair):
+    """Select the scores of a model and map over the test participants.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+    pair : (str, str)
+        Model and map.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By the name of the score.
+    """
+    rows = scores[(scores["model"] == pair[0]) & (scores["map"] == pair[1])]
+    return rows[rows["part"] == "test"].drop_duplicates("score").set_index("score", drop=False)
+
+
+def judge(pair, tables, target):
+    """Say whether a model knows more than nothing.
+
+    Parameters
+    ----------
+    pair : (str, str)
+        Model and map.
+    tables : dict
+        Reads ``scores`` and ``comparisons``.
+    target : targets.Target
+
+    Returns
+    -------
+    bool or None
+        None where the tables cannot tell.
+    """
+    scores = select_scores(tables["scores"], pair)
+    rows = say.take(tables, pair, ["comparisons"])["comparisons"]
+    score = scores.loc[target.main_score] if target.main_score in scores.index else None
+    return target.is_above(score, rows[rows["score"] == target.main_score])
+
+
+def _check_shuffled(scores, study, target):
+    """Say of each model of shuffled labels whether it scores chance."""
+    pairs = dict.fromkeys(zip(scores["model"], scores["map"], strict=True))
+    pairs, level = [pair for pair in pairs if pair[0] == "shuffled"], study.interval_level
+    if not pairs:
+        return [say.say_shuffled(None, "any map", level)]
+    rows = {pair: select_scores(scores, pair) for pair in pairs}
+    return [
+        say.say_shuffled(
+            rows[pair].loc[target.main_score] if target.main_score in rows[pair].index else None,
+            pair[1],
+            level,
+            len(pairs),
+        )
+        for pair in pairs
+    ]
+
+
+def say_headline(above, comparisons, target):
+    """Say in one sentence what the whole study shows.
+
+    Parameters
+    ----------
+    above : dict
+        Model and map to True, False or None, from `judge`.
+    comparisons : pandas.DataFrame
+    target : targets.Target
+
+    Returns
+    -------
+    Finding
+    """
+    start = target.say_hits(above)
+    if isinstance(start, Finding):
+        return start
+    return say.say_beyond_size(start, [pair for pair in above if above[pair]], comparisons)
+
+
+def say_model(pair, above, tables, study):
+    """Say everything about one model and map.
+
+    Parameters
+    ----------
+    pair : (str, str)
+        Model and map.
+    above : bool or None
+        Whether it knows more than nothing, from `judge`.
+    tables : dict
+        Table name to ``pandas.DataFrame``.
+    study : bids_sexclf.settings.Study
+
+    Returns
+    -------
+    list of Finding
+    """
+    target, level = targets.find(study.target), study.interval_level
+    rows = say.take(tables, pair, ["comparisons", "confounds", "regions"])
+    compared = rows["comparisons"][rows["comparisons"]["score"] == target.main_score]
+    scores = select_scores(tables["scores"], pair)
+    sentences = [
+        say.say_coverage(tables["splits"], tables["predictions"], pair),
+        target.say_scores(scores, above, level),
+    ]
+    silent = above is False and target.silent_at_chance
+    if not silent:
+        sentences += [target.say_against(row, study) for _, row in compared.iterrows()]
+        sentences.append(target.say_more(scores, level))
+        confounds = rows["confounds"]
+        sentences.append(say.say_confounds(confounds, target.alike, target.alike_error))
+    regions = rows["regions"].query("n_participants > 0")
+    for _, group in regions.groupby(["method", "fill", "atlas"], sort=False):
+        sentence = say_regions(group, level, target)
+        if above is False:
+            warning = "Since the network is at chance, its regions mean nothing: "
+            sentence = Finding("caution", warning + sentence.text[0].lower() + sentence.text[1:])
+        sentences.append(sentence)
+    return [sentence for sentence in sentences if sentence]
+
+
+def say_brain_size(scores, comparisons, study):
+    """Say what brain size alone tells, where no model is shown to tell more.
+
+    Parameters
+    ----------
+    scores, comparisons : pandas.DataFrame
+    study : bids_sexclf.settings.Study
+
+    Returns
+    -------
+    Finding or None
+        None where brain size is no better than chance, or a model is better than it.
+    """
+    target = targets.find(study.target)
+    rows = select_scores(scores, ("brain_size", "table"))
+    held = comparisons[comparisons["baseline"] == "brain_size"]
+    if target.main_score not in rows.index or (held["verdict"] == "above").any():
+        return None
+    score = rows.loc[target.main_score]
+    return target.say_brain_size(score, study) if score["p"] < CHANCE_P else None
+
+
+def say_regions(rows, level, target):
+    """Say how many regions are shown to matter, and which is the strongest of them.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Rows of regions of one model, map, method, fill and atlas.
+    level : float
+        Level of the intervals, in (0, 1).
+    target : targets.Target
+
+    Returns
+    -------
+    Finding
+    """
+    top = find_strongest(rows, CHANCE_P)
+    n, sure = len(rows), int((rows["p_holm"] < CHANCE_P).sum())
+    loose = int((rows["p"] < CHANCE_P).sum())
+    strongest = (
+        f"{label_region(top['name'], top['hemisphere'])}: hiding it "
+        f"{target.say_effect(top['mean'])} ({say_interval(top, level, 3)}; "
+        f"effect size {say_number(top['effect_size'])}, "
+        f"{equate_p(top['p_holm'], 'Holm-corrected p')})"
+    )
+    expected = say_number(CHANCE_P * n, 1)
+    uncorrected = (
+        f"Without correction, p{GLUE}<{GLUE}{CHANCE_P:g} would have named {loose}, where "
+        f"{expected} are expected by chance alone."
+    )
+    method, fill = (top[key].replace("_", " ") for key in ("method", "fill"))
+    where = f"{n} regions of {top['atlas']} ({method}, filled with {fill})"
+    if sure:
+        count = f"{sure} of {where} {'survives' if sure == 1 else 'survive'} Holm's correction."
+        return Finding("good", f"{count} The strongest is {strongest}. {uncorrected}")
+    return Finding(
+        "plain",
+        f"None of {where} survives Holm's correction: no region is shown to matter. The nearest "
+        f"is {strongest}. {uncorrected}",
+    )
