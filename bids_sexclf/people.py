@@ -257,7 +257,7 @@ def _read_sexes(raw, source, about, coding, path, labelled):
         for sex, text in zip(sexes, texts, strict=True)
     ]
     others = [name for name in raw if plain_name(name) == "gender"]
-    if plain_name(source["sex"] or "") == "sex" and others:
+    if plain_name(source["sex"] or "") == COLUMNS["sex"][0] and others:
         meaning = _meanings(about.get("gender", {}), codes, path)
         genders = [_sex(text, meaning) for text in _texts(raw, others[0])]
         for row, (sex, gender) in enumerate(zip(sexes, genders, strict=True)):

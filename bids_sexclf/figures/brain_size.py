@@ -19,9 +19,9 @@ KIND = "classes"
 READS = ("predictions", "cohort", "confounds", "scores", "comparisons", "words")
 CAPTION = (
     "Evidence for {second} (logit; above zero the network says {second}) against brain volume, "
-    "with a line fitted within each sex and Spearman's rho beside it. Bad would be steep lines: among "
-    "people of one sex, the network then calls those with larger brains more {second}, so it reads "
-    "brain size."
+    "with a line fitted within each sex and Spearman's rho beside it. Bad would be steep lines: "
+    "among people of one sex, the network then calls those with larger brains more {second}, so it "
+    "reads brain size."
 )
 
 

@@ -99,7 +99,7 @@ def _shuffle(target, draw):
         return draw.permutation(target)  # the network says what is wrong with it
     dealt, odd = np.empty_like(target), draw.integers(2)
     for label in (0, 1):
-        rows = draw.permutation(np.flatnonzero(target == label))
+        rows = draw.permutation(np.flatnonzero(label == target))
         # The odd one out, where a sex has an odd number, goes either way, alike in both sexes.
         half = (len(rows) + odd) // 2
         dealt[rows[:half]], dealt[rows[half:]] = label, 1 - label

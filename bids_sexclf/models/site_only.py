@@ -114,9 +114,9 @@ def _log_ratios(sites, target):
     """Give the logit of each site: of its share among the men to that among the women."""
     known, logits = sorted(set(sites)), {}
     for site in known:
-        counts = [np.sum((sites == site) & (target == label)) + 0.5 for label in (0, 1)]
+        counts = [np.sum((sites == site) & (label == target)) + 0.5 for label in (0, 1)]
         shares = [
-            count / (np.sum(target == label) + 0.5 * len(known))
+            count / (np.sum(label == target) + 0.5 * len(known))
             for label, count in zip((0, 1), counts, strict=True)
         ]
         logits[site] = float(np.log(shares[1]) - np.log(shares[0]))

@@ -71,8 +71,8 @@ def write_methods(study, fitted=None):
             f"{study.fill.replace('_', ' ')}) [@zeiler2014], and "
             f"{targets.find(study.target).tested} is tested above zero by a one-sided Wilcoxon "
             "signed-rank test [@wilcoxon1945], corrected over regions after Holm [@holm1979]; the "
-            "false discovery rate [@benjamini1995] and the maximum statistic under sign flips [@nichols2002] stand "
-            "beside it."
+            "false discovery rate [@benjamini1995] and the maximum statistic under sign flips "
+            "[@nichols2002] stand beside it."
         )
     return " ".join([*sentences, f"Every random step starts from the seed {study.random_seed}."])
 

@@ -37,7 +37,7 @@ def deal(target, groups, seed, folds=FOLDS, kind="sex"):
 
     classes = targets.find(kind).is_classes
     groups = np.arange(len(target)) if groups is None else np.asarray(groups)
-    apart = [target == label for label in (0, 1)] if classes else [slice(None)]
+    apart = [label == target for label in (0, 1)] if classes else [slice(None)]
     folds = min(folds, *(len(np.unique(groups[rows])) for rows in apart), len(target))
     if folds < 2:
         return []
