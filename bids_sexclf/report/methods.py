@@ -211,7 +211,8 @@ def _say_split(study):
 
 def _say_balance(study):
     """Say what parts were balanced over."""
-    return "sex" + (f" and {study.age_bands} bands of age" if study.age_bands > 1 else "")
+    balanced = targets.find(study.target).balanced_by
+    return balanced + (f" and {study.age_bands} bands of age" if study.age_bands > 1 else "")
 
 
 def _say_confounds(study):

@@ -54,6 +54,9 @@ class Target(ABC):
     fewest = 2
     """Fewest people in a part."""
 
+    balanced_by = "sex"
+    """What parts are balanced over, beside age."""
+
     silent_at_chance = False
     """Whether nothing more is said of a model that is not better than chance."""
 

@@ -88,6 +88,11 @@ class TwoClasses(ClassSentences, Target):
         return " or ".join(self.classes)
 
     @property
+    def balanced_by(self):
+        """What parts are balanced over, beside age."""
+        return self.what
+
+    @property
     def full_part(self):
         """What each part must hold, within a sentence."""
         return self.both

@@ -101,11 +101,20 @@ def test_the_report_speaks_of_age_and_not_of_sex(aged):
     assert "Association of the error with other things" in page
     assert "ridge regression" in page and "logistic" not in page
     assert not any(
-        (aged.folder / "figures" / f"{name}.svg").exists() for name in ("roc", "regions")
+        (aged.folder / "figures" / f"{name}.svg").exists() for name in ("roc", "calibration")
     )
     assert (aged.folder / "figures" / "ages.svg").exists()
-    assert aged.read("attributions").empty
     assert [base.state(aged, stage) for stage in base.STAGES] == ["finished"] * 7
+
+
+def test_hiding_a_region_is_tested_by_the_rise_of_the_error_in_years(aged):
+    asked = aged.read("attributions").query("model == 'cnn3' and region == 8")
+    rise = (asked["evidence_occluded"] - asked["target"]).abs()
+    rise -= (asked["evidence"] - asked["target"]).abs()
+    row = aged.read("regions").query("model == 'cnn3' and region == 8").iloc[0]
+    assert row["mean"] == pytest.approx(rise.mean())
+    page = (aged.folder / "report.html").read_text()
+    assert "the absolute error by" in page and "probability of the correct" not in page
 
 
 def test_what_was_found_is_said_in_years(aged):
