@@ -26,6 +26,7 @@ from nipype.interfaces.base import (
 
 from bids_sexclf.errors import ToolError
 from bids_sexclf.interfaces.ants import antspyx, find_affine, to_matrix
+from bids_sexclf.interfaces.fields import crop_to_brain, invert, sample_field, spread_field
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Recipe:
 
 
 RECIPES = {
-    "accurate": Recipe("100x100x50x8", "1.732vox 0.85vox", stationary=False, voxel_size=1.0),
+    "accurate": Recipe("100x60x30x5", "1.732vox 0.85vox", stationary=False, voxel_size=1.0),
     "fast": Recipe("100x100x30", "1.732vox 0.85vox", stationary=False),
     "head": Recipe("100x50x10", "2vox 1vox", stationary=True),
     "sloppy": Recipe("30x10", "2vox 1vox", stationary=True, voxel_size=4.0),
@@ -64,8 +65,10 @@ RECIPES = {
 and what lies around them do not correspond in all detail. ``sloppy`` is for tests."""
 
 
-def deform(fixed, moving, linear, prefix, *, recipe, mask=None, seed=1, threads=1):
+def deform(fixed, moving, linear, prefix, *, recipe, mask=None, grid=None, seed=1, threads=1):
     """Find the deformation that is left after a linear transform.
+
+    The inverse is not Greedy's own, whose computation takes longer than the registration.
 
     Parameters
     ----------
@@ -77,6 +80,8 @@ def deform(fixed, moving, linear, prefix, *, recipe, mask=None, seed=1, threads=
     recipe : Recipe
     mask : path-like, optional
         On the grid of `fixed`; the rest of the image says nothing.
+    grid : path-like, optional
+        Image on whose points the fields are kept; `fixed` by default.
     seed : int
         Of the noise that keeps the metric defined where images are flat.
     threads : int
@@ -84,7 +89,7 @@ def deform(fixed, moving, linear, prefix, *, recipe, mask=None, seed=1, threads=
     Returns
     -------
     warp, inverse : str
-        Displacement fields (mm, LPS+), on the grid of `fixed`.
+        Displacement fields (mm, LPS+).
 
     Raises
     ------
@@ -96,8 +101,8 @@ def deform(fixed, moving, linear, prefix, *, recipe, mask=None, seed=1, threads=
     from picsl_greedy import Greedy3D
 
     images = {"fixed": fixed, "moving": moving} | ({"mask": mask} if mask else {})
-    given = {name: SimpleITK.ReadImage(str(path)) for name, path in images.items()}
-    tool, names = Greedy3D(), {"warp": f"{prefix}Warp.nii.gz", "inverse": f"{prefix}Inverse.nii.gz"}
+    images = {name: SimpleITK.ReadImage(str(path)) for name, path in images.items()}
+    tool = Greedy3D()
     # Matrices pass as files only, and no name in a command may hold a space.
     with tempfile.TemporaryDirectory() as folder:
         np.savetxt(Path(folder, "linear.mat"), to_matrix(ants.read_transform(str(linear))))
@@ -105,20 +110,21 @@ def deform(fixed, moving, linear, prefix, *, recipe, mask=None, seed=1, threads=
             f"-d 3 -i fixed moving -it {folder}/linear.mat {'-gm mask ' if mask else ''}"
             f"-m NCC {'x'.join([str(recipe.radius)] * 3)} -n {recipe.iterations} "
             f"-s {recipe.smoothing} {'-sv ' if recipe.stationary else ''}"
-            f"-o warp -oinv inverse -wp 0 -seed {int(seed) or 1} -threads {threads} -V 0"
+            f"-o warp -wp 0 -seed {int(seed) or 1} -threads {threads} -float -V 0"
         )
         try:
             quiet = {"out": io.StringIO(), "err": io.StringIO()}
-            tool.execute(command, **quiet, **given, **dict.fromkeys(names))
+            tool.execute(command, **quiet, **images, warp=None)
         except RuntimeError as fault:
             raise ToolError(
                 f"Found that Greedy could not register: {' '.join(str(fault).split())[:300]} "
                 "Needed two overlapping images of a head. Look at the scan and its orientation."
             ) from fault
-    for name, path in names.items():
-        field = SimpleITK.Cast(tool[name], SimpleITK.sitkVectorFloat32)
-        SimpleITK.WriteImage(field, path)
-    return names["warp"], names["inverse"]
+    warp = sample_field(tool["warp"], SimpleITK.ReadImage(str(grid)) if grid else images["fixed"])
+    paths = f"{prefix}Warp.nii.gz", f"{prefix}Inverse.nii.gz"
+    for field, path in zip((warp, invert(warp, threads)), paths, strict=True):
+        SimpleITK.WriteImage(SimpleITK.Cast(field, SimpleITK.sitkVectorFloat32), path)
+    return paths
 
 
 def compose(transforms, path):
@@ -163,24 +169,27 @@ class Deform(SimpleInterface):
     def _run_interface(self, runtime):
         from nipype.interfaces.base import isdefined
 
-        given, prefix = self.inputs, str(Path(runtime.cwd, "brain_"))
-        ants = antspyx(given.seed)
-        fixed, linear = template_for(given.recipe, given.fixed, runtime.cwd), given.initial
+        inputs, prefix = self.inputs, str(Path(runtime.cwd, "brain_"))
+        ants = antspyx(inputs.seed)
+        brains = self._prepare(ants, runtime.cwd)
+        linear = inputs.initial
         if not isdefined(linear):
-            where = fixed if given.recipe == "sloppy" else given.fixed
-            images = (ants.image_read(str(path)) for path in (where, given.in_file))
+            where = brains["grid"] if inputs.recipe == "sloppy" else inputs.fixed
+            images = (ants.image_read(str(path)) for path in (where, inputs.in_file))
             linear = find_affine(ants, *images, prefix)
         fields = deform(
-            fixed,
-            given.in_file,
+            brains["fixed"],
+            brains["moving"],
             linear,
             prefix,
-            recipe=RECIPES[given.recipe],
-            seed=given.seed,
-            threads=given.threads,
+            recipe=RECIPES[inputs.recipe],
+            grid=brains["box"],
+            seed=inputs.seed,
+            threads=inputs.threads,
         )
         linear = ants.read_transform(str(linear))
-        warp, inverse = (read_field(path, given.fixed) for path in fields)
+        grid = ants.image_read(brains["grid"])
+        warp, inverse = (spread_field(path, grid) for path in fields)
         self._results["forward"] = compose([warp, linear], f"{prefix}Composite.h5")
         self._results["inverse"] = compose(
             [linear.invert(), inverse], f"{prefix}InverseComposite.h5"
@@ -189,32 +198,47 @@ class Deform(SimpleInterface):
             Path(path).unlink()  # large, and the composites hold them
         return runtime
 
+    def _prepare(self, ants, folder):
+        """Write the brains that are registered, and the grids of the fields; return their paths.
 
-def read_field(path, grid):
-    """Read a displacement field as a transform, on no finer grid than the template's.
+        ``grid`` is the template, or a coarser one where the recipe works on coarser voxels;
+        ``box`` is the part of it around the brain, ``fixed`` the box at the recipe's voxel size.
+        """
+        size = RECIPES[self.inputs.recipe].voxel_size
+        template = ants.image_read(str(self.inputs.fixed))
+        coarse = size is not None and size > max(template.spacing)
+        grid = at_voxel_size(template, size) if coarse else template
+        box = crop_to_brain(grid)
+        brains = {
+            "grid": grid,
+            "box": box,
+            "fixed": box if size is None else at_voxel_size(box, size),
+            "moving": crop_to_brain(ants.image_read(str(self.inputs.in_file))),
+        }
+        paths = {name: str(Path(folder, f"registered_{name}.nii.gz")) for name in brains}
+        for name, image in brains.items():
+            image.to_filename(paths[name])
+        return paths
+
+
+def at_voxel_size(image, size):
+    """Resample an image to isotropic voxels, unless it has them.
 
     Parameters
     ----------
-    path : path-like
-        Displacements, mm (LPS+).
-    grid : path-like
-        The template. Of a field that is finer, which is smooth, the values at the template's voxels
-        are kept.
+    image : ants.ANTsImage
+    size : float
+        mm.
 
     Returns
     -------
-    ants.ANTsTransform
+    ants.ANTsImage
     """
     import ants
 
-    field, grid = ants.image_read(str(path)), ants.image_read(str(grid))
-    if min(field.spacing) < 0.99 * min(grid.spacing):
-        parts = [
-            ants.resample_image_to_target(part, grid, "linear")
-            for part in ants.split_channels(field)
-        ]
-        field = ants.merge_channels(parts)
-    return ants.transform_from_displacement_field(field)
+    if np.allclose(image.spacing, size, rtol=0.05):
+        return image
+    return ants.resample_image(image, (size,) * 3, use_voxels=False, interp_type=0)
 
 
 def template_for(recipe, path, folder):
@@ -238,9 +262,7 @@ def template_for(recipe, path, folder):
     if wanted is None or np.allclose(template.spacing, wanted, rtol=0.05):
         return str(path)
     target = str(Path(folder, f"resampled_{Path(path).name}"))
-    ants.resample_image(template, (wanted,) * 3, use_voxels=False, interp_type=0).to_filename(
-        target
-    )
+    at_voxel_size(template, wanted).to_filename(target)
     return target
 
 

@@ -1,5 +1,6 @@
 """Nipype's process pool, with workers that die alone and end with their parent."""
 
+import gc
 import logging
 import os
 import signal
@@ -149,7 +150,17 @@ class GuardedMultiProc(MultiProcPlugin):
         except OSError as fault:
             return f"no crash file ({fault})"
 
+    def _prerun_check(self, graph):
+        """Set the graph apart from what Nipype searches for garbage, ten times a second.
+
+        With 2,900 nodes, that search took more than half of a processor.
+        """
+        super()._prerun_check(graph)
+        gc.collect()
+        gc.freeze()
+
     def _postrun_check(self):
+        gc.unfreeze()
         for cell in [*self._free, *(cell for cell, _ in self._cells.values())]:
             cell.executor.shutdown()
 

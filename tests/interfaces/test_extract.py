@@ -13,7 +13,7 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.interfaces import extract as module
 from bids_sexclf.interfaces.ants import Carry, to_matrix
 from bids_sexclf.interfaces.extract import ExtractBrain
-from bids_sexclf.interfaces.greedy import Deform, read_field, template_for
+from bids_sexclf.interfaces.greedy import Deform, template_for
 from bids_sexclf.interfaces.masks import Candidate, Pair
 from bids_sexclf.phantom.signal import T1W
 from bids_sexclf.phantom.template import make_head
@@ -248,20 +248,6 @@ def test_a_template_is_worked_on_at_the_voxel_size_of_the_recipe(balls, tmp_path
         # The template's own voxels lie among the finer ones, with their values.
         np.testing.assert_allclose(found[::step, ::step, ::step], held[0], rtol=1e-5)
         np.testing.assert_allclose(affine[:3, 3], held[1][:3, 3])
-
-
-def test_a_field_found_on_a_finer_grid_moves_points_as_before(balls, tmp_path):
-    import ants
-
-    template = ants.image_read(balls["brain"])
-    fine = ants.resample_image(template, (2.0,) * 3, use_voxels=False, interp_type=0)
-    axes = np.indices(fine.shape) * 2.0
-    parts = [fine.new_image_like((0.02 * axis + 1).astype("f4")) for axis in axes]
-    ants.merge_channels(parts).to_filename(str(tmp_path / "field.nii.gz"))
-    kept = read_field(tmp_path / "field.nii.gz", balls["brain"])
-    point = np.array(template.origin) + template.direction @ np.array([30.0, 50.0, 70.0])
-    moved = np.array(kept.apply_to_point(tuple(point))) - point
-    np.testing.assert_allclose(moved, 0.02 * np.array([30.0, 50.0, 70.0]) + 1, atol=1e-4)
 
 
 def test_bet_is_called_where_it_is_asked_for(balls, programs, tmp_path):
