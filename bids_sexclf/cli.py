@@ -238,9 +238,10 @@ def _group(bids_dir, out, run, preparation, study):
 
 def _run_study(bids_dir, out, run, study, team=None):
     """Run the stages of a study, and tell what was found."""
-    from bids_sexclf import attribution, models
+    from bids_sexclf import models
     from bids_sexclf.citations import write_citations
     from bids_sexclf.group import base
+    from bids_sexclf.group.questions import check_choices
     from bids_sexclf.report.methods import write_methods
 
     if run.participant_label:
@@ -256,8 +257,7 @@ def _run_study(bids_dir, out, run, study, team=None):
         print(write_citations(write_methods(study), out / f"study-{study.name}" / "logs"))
         return 0
     models.check(study)
-    for name in study.attributions:
-        attribution.find(name)
+    check_choices(study)
     desk = base.Desk.at(bids_dir, out, run, study, team)
     stages = base.chosen(run)
     if run.dry_run:

@@ -1,10 +1,83 @@
 """Catalogue of attribution methods: one per file, and the file's name is what a user types.
 
-An entry declares ``YIELDS`` (``"regions"`` or ``"voxels"``) and gives ``attribute``. It sees a
-function from volumes to logits, never a model; what it yields is signed, in logits.
+An entry declares
+
+* ``NEEDS``: what it reads of the view, some of ``"evidence"``, ``"gradient"``, ``"parcellation"``
+  and ``"fill"``;
+* ``YIELDS``: ``"regions"`` or ``"voxels"``;
+* ``SCOPE``: ``"participant"``, or ``"group"`` for one answer per fold;
+* ``UNIT``: ``"evidence"`` where values are in its unit, signed: positive speaks for male, or for
+  older; ``"none"`` where values have no unit;
+* ``EXACT_ON_LINEAR``: True if on a linear model the value of a region, or of a voxel, is what its
+  voxels add to the evidence less what the fill would add (without a fill: less what zero would
+  add, or voxels times slope);
+
+and gives ``attribute(rows, view, **options)``, which yields one `Answer` for each participant of
+``rows``, in their order. It sees a function from volumes to evidence, never a model.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
 from bids_sexclf import catalogue
+from bids_sexclf.errors import InputError
+
+NEEDS = ("evidence", "gradient", "parcellation", "fill")
+
+
+@dataclass(frozen=True)
+class View:
+    """What an attribution method may see.
+
+    Attributes
+    ----------
+    evidence : callable
+        Volumes (k, [C,] X, Y, Z) to evidence (k,); positive speaks for male, or is an age.
+    mask : ndarray of bool, shape (X, Y, Z)
+        The brain.
+    parcellation : ndarray of int, shape (X, Y, Z), or None
+        Atlas indices; 0 is background.
+    fill : callable or None
+        ``fill(volume, row) -> list of fills.Replacement``.
+    module : torch.nn.Module or None
+        The same function as `evidence`, differentiable.
+    seed : int
+    """
+
+    evidence: Callable
+    mask: np.ndarray
+    parcellation: np.ndarray | None = None
+    fill: Callable | None = None
+    module: object = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a method says of one participant.
+
+    Attributes
+    ----------
+    evidence : float
+        Of the whole volume.
+    values : ndarray, shape (draws, units) or (draws, [C,] X, Y, Z)
+        One row per replacement; a single row where nothing is replaced. No row where there was
+        nothing to put in.
+    index : ndarray of int, shape (units,)
+        Atlas index of each unit; empty for voxels.
+    sources : tuple of (str or None)
+        Whose volume was put in, per draw.
+    weights : tuple of float
+        Weight of each draw; they sum to 1.
+    """
+
+    evidence: float
+    values: np.ndarray
+    index: np.ndarray
+    sources: tuple = (None,)
+    weights: tuple = (1.0,)
 
 
 def find(name):
@@ -25,3 +98,125 @@ def find(name):
         If there is none; the message lists those that exist.
     """
     return catalogue.find(__name__, name)
+
+
+def attribute(name, rows, view, **options):
+    """Ask a method about participants.
+
+    Parameters
+    ----------
+    name : str
+        Entry of the catalogue.
+    rows : volumes.Rows or ndarray, shape (n, [C,] X, Y, Z)
+    view : View
+    **options
+        Keywords of the entry's ``attribute``.
+
+    Returns
+    -------
+    iterator of Answer
+
+    Raises
+    ------
+    InputError
+        If the view lacks what the method needs.
+    """
+    entry = find(name)
+    check_needs(name, view)
+    return entry.attribute(rows, view, **options)
+
+
+def check_needs(name, view):
+    """Refuse a view that lacks what a method needs.
+
+    Parameters
+    ----------
+    name : str
+        Entry of the catalogue.
+    view : View
+
+    Raises
+    ------
+    InputError
+    """
+    has = {
+        "gradient": (view.module, "a model with gradients (a network)"),
+        "parcellation": (view.parcellation, "an atlas"),
+        "fill": (view.fill, "a fill"),
+    }
+    lacking = [has[n][1] for n in sorted(find(name).NEEDS) if n in has and has[n][0] is None]
+    if lacking:
+        raise InputError(
+            f"Found no {' and no '.join(lacking)} for the attribution {name!r}, which needs it. "
+            "Leave the method out for this model, or give what it needs."
+        )
+
+
+def evaluate(evidence, volumes):
+    """Compute the evidence of volumes, and refuse a function that does not give one number each.
+
+    Parameters
+    ----------
+    evidence : callable
+    volumes : ndarray, shape (k, [C,] X, Y, Z)
+
+    Returns
+    -------
+    ndarray of float64, shape (k,)
+
+    Raises
+    ------
+    InputError
+    """
+    values = np.asarray(evidence(volumes), dtype=np.float64)
+    if values.shape != (len(volumes),):
+        raise InputError(
+            f"Found evidence of shape {values.shape} for {len(volumes)} volumes, needed one number "
+            "each. Pass a function from (k, X, Y, Z) to (k,)."
+        )
+    return values
+
+
+def find_regions(parcellation):
+    """Find the regions of a parcellation.
+
+    Parameters
+    ----------
+    parcellation : ndarray of int, shape (X, Y, Z)
+        Atlas indices; 0 is background.
+
+    Returns
+    -------
+    ndarray of int
+        The indices present, ascending, without the background 0.
+    """
+    indices = np.unique(parcellation)
+    return indices[indices != 0]
+
+
+def sum_regions(values, parcellation):
+    """Sum values of voxels over the regions of an atlas, and over channels.
+
+    Parameters
+    ----------
+    values : ndarray, shape (draws, [C,] X, Y, Z)
+    parcellation : ndarray of int, shape (X, Y, Z)
+        Atlas indices; 0 is background.
+
+    Returns
+    -------
+    index : ndarray of int, shape (regions,)
+    sums : ndarray of float64, shape (draws, regions)
+
+    Examples
+    --------
+    >>> labels = np.array([0, 4, 2, 4])[:, None, None]
+    >>> index, sums = sum_regions(np.arange(4.0)[None, :, None, None], labels)
+    >>> index.tolist(), sums.tolist()
+    ([2, 4], [[2.0, 4.0]])
+    """
+    index = find_regions(parcellation)
+    labels = parcellation.ravel()
+    flat = np.asarray(values, np.float64).reshape(len(values), -1, labels.size).sum(axis=1)
+    size = int(labels.max()) + 1
+    return index, np.array([np.bincount(labels, row, size)[index] for row in flat])

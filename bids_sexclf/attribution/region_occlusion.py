@@ -1,7 +1,10 @@
-"""Replace one region after the other by one value, and see what evidence is lost.
+"""Replace one region after the other, and see what evidence is lost.
 
 References
 ----------
+Zeiler MD, Fergus R. Visualizing and understanding convolutional networks. ECCV 2014.
+doi:10.1007/978-3-319-10590-1_53
+
 Chen J, et al. Deep learning with diffusion MRI as in vivo microscope reveals sex-related
 differences in human white matter microstructure. Sci Rep 2024.
 doi:10.1038/s41598-024-60340-y
@@ -9,120 +12,108 @@ doi:10.1038/s41598-024-60340-y
 
 import numpy as np
 
+from bids_sexclf.attribution import Answer, evaluate, find_regions
 from bids_sexclf.errors import GridError, InputError
 
+NEEDS = {"evidence", "parcellation", "fill"}
 YIELDS = "regions"
+SCOPE = "participant"
+UNIT = "evidence"
+EXACT_ON_LINEAR = True
 MEMORY = 64 * 2**20
 """Bytes of occluded copies held at once; one copy is held even where it is larger."""
 
 
-def attribute(evidence, volume_rows, parcellation, fills, progress=None):
-    """Give the evidence of whole volumes and of volumes without each region.
+def attribute(rows, view):
+    """Compute the evidence of whole volumes, and what it loses without each region.
 
-    The drop of a region is ``logit - logit_occluded``. Positive: the region spoke for male.
-    Negative: it spoke for female. To ask for the true class, flip the sign for women.
+    The value of a region is ``evidence - evidence without the region``. Positive: the region spoke
+    for male (or for older). To ask for the true class, flip the sign for women.
 
     Parameters
     ----------
-    evidence : callable
-        Volumes (k, X, Y, Z) to logits (k,); positive speaks for male.
-    volume_rows : volumes.Rows or ndarray, shape (n, X, Y, Z), or volumes.Channels
+    rows : volumes.Rows or ndarray, shape (n, X, Y, Z), or volumes.Channels
         Raw volumes of the participants; read one by one. A region is replaced in all channels.
-    parcellation : ndarray of int, shape (X, Y, Z)
-        Atlas indices; 0 is background.
-    fills : array-like, shape (n,) or (n, channels)
-        What replaces the voxels of a region in each participant, in units of the map.
-    progress : callable, optional
-        Called after each participant with ``done`` and ``total``.
+    view : attribution.View
+        Evidence, parcellation and fill are read.
 
-    Returns
-    -------
-    logit : ndarray of float64, shape (n,)
-    logit_occluded : ndarray of float64, shape (n, n_regions)
-        Regions in ascending order of the indices in `parcellation`.
+    Yields
+    ------
+    attribution.Answer
+        ``values`` of shape (draws, regions): one draw per replacement that the fill offers;
+        regions in ascending order of the atlas indices.
 
     Raises
     ------
     GridError
         If the parcellation lies on another grid.
     InputError
-        If it holds no region, or fills do not fit.
+        If it holds no region, or a replacement does not fit.
 
     Notes
     -----
-    A drop says what this model makes of this region, given this fill: not what the region
+    A value says what this model makes of this region, given this fill: not what the region
     alone could tell, and not what caused the difference.
-
-    References
-    ----------
-    Chen 2024, doi:10.1038/s41598-024-60340-y, fill with the mean of the white matter. They
-    follow the probability of the true class, which saturates; here it is the logit for male.
 
     Examples
     --------
-    >>> total = lambda volumes: volumes.sum((1, 2, 3))
-    >>> attribute(total, np.ones((1, 3, 1, 1)), np.array([2, 1, 1])[:, None, None], [0.0])
-    (array([3.]), array([[1., 2.]]))
+    >>> from bids_sexclf.attribution import View
+    >>> from bids_sexclf.fills import Replacement
+    >>> zero = lambda volume, row: [Replacement(0 * volume)]
+    >>> labels = np.array([2, 1, 1])[:, None, None]
+    >>> view = View(lambda volumes: volumes.sum((1, 2, 3)), labels > 0, labels, zero)
+    >>> answer = next(attribute(np.ones((1, 3, 1, 1)), view))
+    >>> answer.evidence, answer.values.tolist()
+    (3.0, [[2.0, 1.0]])
     """
-    parcellation = _checked_parcellation(parcellation, volume_rows.shape[-3:])
-    fills = _checked_fills(fills, volume_rows.shape)
-    places = [np.flatnonzero(parcellation == index) for index in find_regions(parcellation)]
-    logit = np.empty(len(volume_rows))
-    logit_occluded = np.empty((len(volume_rows), len(places)))
-    for row, fill in enumerate(fills):
-        volume = np.asarray(volume_rows[row], dtype=np.float32)
-        logit[row] = _evaluated(evidence, volume[None])[0]
-        logit_occluded[row] = _without_each(evidence, volume, places, fill, logit[row])
-        if progress is not None:
-            progress(done=row + 1, total=len(fills))
-    return logit, logit_occluded
+    parcellation = _check_parcellation(view.parcellation, rows.shape[-3:])
+    index = find_regions(parcellation)
+    labels = parcellation.ravel()
+    places = {region: np.flatnonzero(labels == region) for region in index}
+    for row in range(len(rows)):
+        volume = np.asarray(rows[row], dtype=np.float32)
+        whole = float(evaluate(view.evidence, volume[None])[0])
+        replacements = view.fill(volume, row)
+        values = np.zeros((len(replacements), len(index)))
+        for draw, replacement in enumerate(replacements):
+            put_in = _check_replacement(replacement.volume, volume)
+            changed, occluded = _without_each(view.evidence, volume, labels, places, put_in)
+            values[draw, np.searchsorted(index, changed)] = whole - occluded
+        yield Answer(
+            whole,
+            values,
+            index,
+            tuple(replacement.source for replacement in replacements),
+            tuple(replacement.weight for replacement in replacements),
+        )
 
 
-def find_regions(parcellation):
-    """Find the regions of a parcellation.
-
-    Parameters
-    ----------
-    parcellation : ndarray of int, shape (X, Y, Z)
-        Atlas indices; 0 is background.
+def _without_each(evidence, volume, labels, places, put_in):
+    """Compute the evidence without each region that the fill changes.
 
     Returns
     -------
-    ndarray of int
-        The indices present, ascending, without the background 0.
+    changed : ndarray of int
+        Their atlas indices: where nothing changes, the evidence is that of the whole volume.
+    occluded : ndarray of float64, the same shape
     """
-    indices = np.unique(parcellation)
-    return indices[indices != 0]
-
-
-def _without_each(evidence, volume, places, fill, whole):
-    """Give the evidence without each region; `whole` where the fill changes nothing."""
-    occluded = np.full(len(places), whole, dtype=np.float64)
     # Channels, a single one too, by voxels.
-    flat = volume.reshape(-1, np.prod(volume.shape[-3:]))
-    fill = np.broadcast_to(np.asarray(fill, volume.dtype), len(flat))[:, None]
-    changed = [region for region, place in enumerate(places) if (flat[:, place] != fill).any()]
+    flat = volume.reshape(-1, labels.size)
+    put_in = put_in.reshape(flat.shape)
+    changed = np.unique(labels[(flat != put_in).any(axis=0)])
+    changed = changed[changed != 0]
+    occluded = np.empty(len(changed))
     step = max(1, MEMORY // volume.nbytes)
     for start in range(0, len(changed), step):
-        some = changed[start : start + step]
-        copies = np.repeat(flat[None], len(some), axis=0)
-        for copy, region in zip(copies, some, strict=True):
-            copy[:, places[region]] = fill
-        occluded[some] = _evaluated(evidence, copies.reshape(-1, *volume.shape))
-    return occluded
+        batch = changed[start : start + step]
+        copies = np.repeat(flat[None], len(batch), axis=0)
+        for copy, region in zip(copies, batch, strict=True):
+            copy[:, places[region]] = put_in[:, places[region]]
+        occluded[start : start + step] = evaluate(evidence, copies.reshape(-1, *volume.shape))
+    return changed, occluded
 
 
-def _evaluated(evidence, volumes):
-    logits = np.asarray(evidence(volumes), dtype=np.float64)
-    if logits.shape != (len(volumes),):
-        raise InputError(
-            f"Found evidence of shape {logits.shape} for {len(volumes)} volumes, needed one logit "
-            "each. Pass a function from (k, X, Y, Z) to (k,)."
-        )
-    return logits
-
-
-def _checked_parcellation(parcellation, grid):
+def _check_parcellation(parcellation, grid):
     parcellation = np.asarray(parcellation)
     if parcellation.shape != tuple(grid):
         raise GridError(
@@ -138,13 +129,12 @@ def _checked_parcellation(parcellation, grid):
     return parcellation
 
 
-def _checked_fills(fills, shape):
-    fills, n_participants = np.asarray(fills, dtype=np.float64), shape[0]
-    needed = [(n_participants,), tuple(shape[:2])] if len(shape) == 5 else [(n_participants,)]
-    if fills.shape not in needed or not np.isfinite(fills).all():
+def _check_replacement(put_in, volume):
+    put_in = np.asarray(put_in, dtype=volume.dtype)
+    if put_in.shape != volume.shape or not np.isfinite(put_in).all():
         raise InputError(
-            f"Found fills of shape {fills.shape}, {(~np.isfinite(fills)).sum()} of them not "
-            f"finite, for {n_participants} participants; needed one number each. Check the mask "
-            "they are averaged over."
+            f"Found a fill of shape {put_in.shape} with {(~np.isfinite(put_in)).sum()} values that "
+            f"are not finite for a volume of {volume.shape}; needed one finite value per voxel. "
+            "Check the fill, and the maps of the people it is made from."
         )
-    return fills
+    return put_in

@@ -1,6 +1,7 @@
 """Show which regions a network needs, with intervals."""
 
 from bids_sexclf.figures._style import COLOURS, GROUP, WIDTH, name_group
+from bids_sexclf.stats.regional import is_named
 from bids_sexclf.words import label_region
 
 SECTION = "Where {differ}"
@@ -8,11 +9,11 @@ ORDER = 60
 READS = ("regions", "words")
 CAPTION = (
     "{tested} when one region is hidden, with intervals; the "
-    "strongest regions of each network. Filled dots survive Holm's correction for testing many "
-    "regions, hollow dots do not and may well be chance. Right of zero the region spoke for "
+    "strongest regions of each network. Filled dots: it is shown to lean on the region (family-"
+    "wise p up to 0.05, regions of donors put in). Hollow dots may well be chance. Fills "
+    "and methods that carry no claim have hollow dots only. Right of zero the region spoke for "
     "{correct}. Bad would be reading anything into hollow dots."
 )
-ALPHA = 0.05
 MOST_PANELS = 12
 LABELS = {1: "effect", 2: "short_effect"}
 """Word of the target that labels the axis, by panels side by side."""
@@ -36,7 +37,7 @@ def draw(tables):
     regions = tables["regions"].query("n_participants > 0")
     if regions.empty:
         return None
-    groups = list(regions.groupby(GROUP, sort=False))
+    groups = list(regions.groupby(GROUP, sort=False, dropna=False))
     most = 18 if len(groups) == 1 else 10
     columns = min(2, len(groups))
     rows = -(-min(len(groups), MOST_PANELS) // columns)
@@ -62,8 +63,7 @@ def _draw_forest(ax, group, most):
     order = group["mean"].abs().sort_values(ascending=False, kind="stable").index[:most]
     group = group.loc[order].sort_values("mean", ascending=False, kind="stable")
     ax.axvline(0, color="#888888", linewidth=0.8)
-    for place, row in enumerate(group.itertuples()):
-        sure = row.p_holm < ALPHA
+    for place, (row, sure) in enumerate(zip(group.itertuples(), is_named(group), strict=True)):
         colour = COLOURS[0] if sure else "#888888"
         ax.plot([row.ci_low, row.ci_high], [place, place], color=colour, linewidth=1.6)
         ax.plot(row.mean, place, "o", color=colour, mfc=colour if sure else "white", markersize=6)

@@ -1,6 +1,7 @@
 """Show where in the brain the regions lie that a network needs."""
 
 from bids_sexclf.figures._style import GROUP, WIDTH, name_group
+from bids_sexclf.stats.regional import is_named
 
 SECTION = "Where {differ}"
 ORDER = 70
@@ -8,10 +9,10 @@ READS = ("regions", "template", "atlas")
 CAPTION = (
     "The same numbers on the template brain: red where hiding the region spoils the answer "
     "({effect}), blue where it mends it; the fainter, the nearer to zero. Black outlines "
-    "mark regions that survive Holm's correction; without any outline, no region is shown to "
-    "matter, whatever its colour. Slices are seen from above and from behind: left (L) is left."
+    "mark regions that the network is shown to lean on (family-wise p up to 0.05, with regions of "
+    "donors put in); without any outline it is shown to lean on none. Bad would be reading "
+    "colours without an outline. Slices are seen from above and from behind: left (L) is left."
 )
-ALPHA = 0.05
 MOST_MOSAICS = 9
 PLANES = (("z", 2), ("y", 1), ("x", 0))
 """Axial, coronal and sagittal: the world axis that a slice cuts, and its number."""
@@ -54,7 +55,7 @@ def draw(tables):
         return None
     (template, affine), (atlas, _) = (_reorient(*tables[name]) for name in ("template", "atlas"))
     template, atlas, affine = _crop(template, atlas, affine)
-    every = list(regions.groupby(GROUP, sort=False))
+    every = list(regions.groupby(GROUP, sort=False, dropna=False))
     groups = every[:MOST_MOSAICS]
     # A single network gets a row per plane; several share the page, one row each.
     rows = [[plane] for plane in PLANES] if len(groups) == 1 else [list(PLANES)]
@@ -96,7 +97,7 @@ def _draw_mosaic(block, rows, group, reach, template, atlas, affine):
 
     drop = np.zeros(max(atlas.max(), group["region"].max()) + 1)
     drop[group["region"]] = group["mean"]
-    sure = np.isin(atlas, group.loc[group["p_holm"] < ALPHA, "region"])
+    sure = np.isin(atlas, group.loc[is_named(group), "region"])
     scale = cm.ScalarMappable(colors.Normalize(-reach, reach), "RdBu_r")
     shades = _blend(np.full(256, 0.65), np.linspace(-reach, reach, 256), scale)
     count = 7 if len(rows) > 1 else 9

@@ -1,11 +1,12 @@
-"""Ask what each region told. Reads cohort, splits, predictions; writes attributions.tsv.
+"""Ask models what each region tells. Reads cohort, splits, predictions; writes attributions.tsv.
 
-Only test participants are asked, each through the model that never saw them.
+Only test participants are asked about, each through the model that never saw them. What replaces a
+hidden region comes from people of the same test part, or from the participant.
 """
 
 import numpy as np
 
-from bids_sexclf import attribution, targets
+from bids_sexclf import attribution, fills, targets
 from bids_sexclf import models as catalogue
 from bids_sexclf.cells import WRITTEN_UNKNOWN
 from bids_sexclf.cohort.adjustment import Adjustment
@@ -21,6 +22,7 @@ from bids_sexclf.group._jobs import (
     working_on,
 )
 from bids_sexclf.group._notes import list_changed, read_note, take
+from bids_sexclf.group.questions import list_questions
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.tables import read_table, read_tsv, write_table
 from bids_sexclf.volumes import load
@@ -29,8 +31,12 @@ READS = ("cohort", "splits", "predictions")
 WRITES = ("attributions.tsv",)
 OF_RUN = ("omp_nthreads",)
 """Sums of floats depend on how many threads share them."""
-SETTINGS = ("target", "models", "maps", "attributions", "fill", "atlas", "atlas_labels")
-GRID = ("atlas", "white")
+CHOICES = ("fills", "attribution_options", "atlas", "atlas_labels", "random_seed")
+SETTINGS = ("target", "models", "maps", "attributions", *CHOICES)
+GRID = ("atlas", "white", "mask")
+NOTHING = "the fill has nothing to put in"
+ALIKE = ("brain_volume_ml", "age_years")
+"""Columns of the cohort in which a donor should resemble the participant, but for the target."""
 
 
 def files(desk):
@@ -114,33 +120,39 @@ def finish(desk):
 
 
 def _list_pairs(desk, splits):
-    """List what is asked: every fitted model of volumes, by every method."""
-    jobs = list_jobs(desk, splits, desk.study.models)
-    methods = desk.study.attributions
-    return [(job, method) for job in jobs if job.map != "table" for method in methods]
+    """List what is asked: every fitted model of volumes, by every method and fill."""
+    jobs, questions = list_jobs(desk, splits, desk.study.models), list_questions(desk.study)
+    return [(job, question) for job in jobs if job.map != "table" for question in questions]
 
 
-def _table(job, method):
-    return job.folder / f"attributions_{method}.tsv"
+def _table(job, question):
+    return job.folder / f"attributions_{question.label}.tsv"
 
 
-def _mark(job, method):
+def _mark(job, question):
     """Digest what an attribution depends on: the fitted model, the atlas, the choices."""
     from bids_sexclf.settings import fingerprint
 
     grid = take({name: job.study_folder / "grid" / f"{name}.nii.gz" for name in GRID})
     content = {name: about and about["sha256"] for name, about in grid.items()}
-    choices = job.study.provenance(("fill", "atlas", "atlas_labels"))
+    options = [_options(job.study, name) for name in (question.method, question.fill)]
+    choices = job.study.provenance(("atlas", "atlas_labels", "random_seed"))
     fitted = identify_fit(job)
-    return fingerprint({"fit": fitted, "grid": content, "choices": choices, "method": method})
+    asked = {"question": question.label, "options": options}
+    return fingerprint({"fit": fitted, "grid": content, "choices": choices} | asked)
 
 
-def is_attributed(job, method):
+def _options(study, name):
+    """Return the options that a study sets for a method or a fill."""
+    return study.attribution_options.get(name, {})
+
+
+def is_attributed(job, question):
     """Say whether a job's attribution is finished for this model, atlas and fill."""
-    note = read_note(_table(job, method).with_suffix(".mark")) or {}
-    table = {"table": _table(job, method)}
+    note = read_note(_table(job, question).with_suffix(".mark")) or {}
+    table = {"table": _table(job, question)}
     changed = list_changed(table, {"table": note.get("table")})
-    return not changed and table["table"].exists() and note.get("mark") == _mark(job, method)
+    return not changed and table["table"].exists() and note.get("mark") == _mark(job, question)
 
 
 def attribute_job(pair, tell):
@@ -152,48 +164,36 @@ def attribute_job(pair, tell):
     Parameters
     ----------
     pair : tuple
-        A `_jobs.Job` and the name of a method.
+        A `_jobs.Job` and a `questions.Question`.
     tell : callable
-        Told (done, total) participants.
+        Called with (done, total) participants.
     """
     with working_on(pair[0]):
         _attribute(*pair, tell)
 
 
-def _attribute(job, method, tell):
+def _attribute(job, question, tell):
     """Attribute one model in one fold; its model stays the same meanwhile."""
-    made_from = _mark(job, method)
+    import pandas as pd
+
+    made_from = _mark(job, question)
     cohort = read_table(job.study_folder / "cohort.tsv", "cohort")
     splits = check_splits(read_table(job.study_folder / "splits.tsv", "splits"), cohort)
     rows = part_rows(job, cohort, splits, "test")
-    parcellation, white = (
-        load(job.study_folder / "grid" / f"{name}.nii.gz", ndim=3)[0] for name in ("atlas", "white")
-    )
-    parcellation = np.rint(parcellation).astype(int)
     volumes = Adjustment.load(job.folder)(map_rows(job, cohort, rows), cohort.loc[rows])
-    fills = fill_values(volumes, white > 0)
-    own = job.study.variant(job.model)[2]
-    model = catalogue.entry_of(job.study, job.model).Classifier.load(job.folder, own)
-    evidence, occluded = attribution.find(method).attribute(
-        model.evidence,
-        volumes,
-        parcellation,
-        fills,
-        progress=lambda done, total: tell((done, total)),
+    people = describe_people(cohort.loc[rows], targets.find(job.study.target))
+    view = make_view(job, question, volumes, people)
+    options = _options(job.study, question.method)
+    answers = attribution.attribute(question.method, volumes, view, **options)
+    tables = []
+    for row, answer in enumerate(answers):
+        values = tabulate(answer, question, view.parcellation)
+        tables.append(values.assign(**people.iloc[row][["participant_id", "session_id", "target"]]))
+        tell((row + 1, len(rows)))
+    table = pd.concat(tables, ignore_index=True).assign(
+        **job.keys, method=question.method, fill=question.fill, atlas=question.atlas, unit="region"
     )
-    regions, target = np.unique(parcellation[parcellation > 0]), targets.find(job.study.target)
-    people = cohort.loc[rows, ["participant_id", "session_id"]].reset_index(drop=True)
-    table = people.loc[people.index.repeat(len(regions))].assign(
-        **job.keys,
-        method=method,
-        fill=job.study.fill,
-        atlas=job.study.atlas,
-        target=np.repeat(target.code(cohort.loc[rows]), len(regions)),
-        region=np.tile(regions, len(rows)),
-        evidence=np.repeat(evidence, len(regions)),
-        evidence_occluded=occluded.ravel(),
-    )
-    path = _table(job, method)
+    path = _table(job, question)
     write_table(table[_order()], path, "attributions")
     write_json({"mark": made_from} | take({"table": path}), path.with_suffix(".mark"))
 
@@ -204,17 +204,87 @@ def _order():
     return list(schema("attributions"))
 
 
-def fill_values(volumes, white):
-    """Give the mean white matter of each participant's map.
+def describe_people(cohort, target):
+    """Describe the tested people for fills.
 
     Parameters
     ----------
-    volumes : volumes.Rows, shape (n, X, Y, Z), or volumes.Channels
-    white : ndarray of bool, shape (X, Y, Z)
+    cohort : pandas.DataFrame
+        Their rows of the cohort.
+    target : targets.Target
 
     Returns
     -------
-    ndarray, shape (n,) or (n, channels)
-        In the unit of the map.
+    pandas.DataFrame
+        The same rows with ``family``, in which unrelated people differ, and ``target``.
     """
-    return np.array([volumes[row][..., white].mean(-1) for row in range(len(volumes))], float)
+    family = cohort["family_id"].fillna(cohort["participant_id"]).astype(str)
+    return cohort.assign(family=family, target=target.code(cohort)).reset_index(drop=True)
+
+
+def make_view(job, question, volumes, people):
+    """Load the fitted model of a job and show it as a function.
+
+    Parameters
+    ----------
+    job : _jobs.Job
+    question : questions.Question
+    volumes : volumes.Rows or volumes.Channels
+        Of the tested people.
+    people : pandas.DataFrame
+        As from `describe_people`.
+
+    Returns
+    -------
+    attribution.View
+    """
+    grid = {name: load(job.study_folder / "grid" / f"{name}.nii.gz", ndim=3)[0] for name in GRID}
+    parcellation, mask = np.rint(grid["atlas"]).astype(int), grid["mask"] > 0
+    own = job.study.variant(job.model)[2]
+    model = catalogue.entry_of(job.study, job.model).Classifier.load(job.folder, own)
+    seed, target = job.study.random_seed, targets.find(job.study.target)
+    fill = None
+    if question.fill is not None:
+        alike = tuple(name for name in ALIKE if name != target.column)
+        tested = fills.Tested(volumes, people, mask, parcellation, grid["white"] > 0, alike, seed)
+        fill = fills.prepare(question.fill, tested, **_options(job.study, question.fill))
+    module = getattr(model, "module", None)
+    return attribution.View(model.evidence, mask, parcellation, fill, module, seed)
+
+
+def tabulate(answer, question, parcellation):
+    """Write one answer as rows: one for each draw and region.
+
+    Parameters
+    ----------
+    answer : attribution.Answer
+    question : questions.Question
+    parcellation : ndarray of int, shape (X, Y, Z)
+        Values of voxels are summed over its regions.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``index``, ``source``, ``weight``, ``evidence``, ``value`` and ``reason``. Where nothing could
+        be put in, one row per region without a value.
+    """
+    import pandas as pd
+
+    index, values = answer.index, answer.values
+    if attribution.find(question.method).YIELDS == "voxels":
+        index, values = attribution.sum_regions(values, parcellation)
+    sources, weights, reason = answer.sources, answer.weights, None
+    if not len(values):
+        values, sources, weights = np.full((1, len(index)), np.nan), (None,), (np.nan,)
+        reason = getattr(fills.find(question.fill), "LACKING", NOTHING)
+    draws = len(values)
+    return pd.DataFrame(
+        {
+            "index": np.tile(index, draws),
+            "source": np.repeat(np.array(sources, dtype=object), len(index)),
+            "weight": np.repeat(weights, len(index)),
+            "evidence": answer.evidence,
+            "value": values.ravel(),
+            "reason": reason,
+        }
+    )

@@ -304,8 +304,7 @@ def findings(desk):
     -------
     list of str
     """
-    from bids_sexclf.stats.regional import find_strongest
-    from bids_sexclf.words import CHANCE_P
+    from bids_sexclf.stats.regional import find_strongest, is_named
 
     lines = warnings_of(desk)
     if (desk.folder / "scores.tsv").exists():
@@ -318,13 +317,13 @@ def findings(desk):
             interval = interval if row.ci_low == row.ci_low else ""  # a constant score has none
             lines.append(f"{who}: {title} {row.estimate:.2f}{interval}, p {row.p:.2g}, n {row.n}")
     if (desk.folder / "regions.tsv").exists():
-        regions = desk.read("regions").query("n_participants > 0")
+        regions = desk.read("regions").query("n_participants > 0 and p_fwe == p_fwe")
         for (model, which), rows in regions.groupby(["model", "map"], sort=False):
-            top, kept = find_strongest(rows, CHANCE_P), int((rows["p_holm"] < CHANCE_P).sum())
+            top, named = find_strongest(rows), int(is_named(rows).sum())
+            leans = f"leans on {named} of" if named else "is not shown to lean on any of"
             lines.append(
-                f"{model} on {which}: {kept} of {len(rows)} regions significant after Holm; top: "
-                f"{top['name']} (fall {top['mean']:.3f}, p {top['p_holm']:.2g} after Holm, effect "
-                f"{top['effect_size']:.2f})"
+                f"{model} on {which} {leans} {len(rows)} regions; top: {top['name']} (drop "
+                f"{top['mean']:.3f}, family-wise p {top['p_fwe']:.2g})"
             )
     if (desk.folder / "report.html").exists():
         lines.append(f"report: {desk.folder / 'report.html'}")

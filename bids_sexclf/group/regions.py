@@ -1,10 +1,17 @@
-"""Turn attributions into claims: regions.tsv and maps/ from attributions, cohort, splits."""
+"""Turn attributions into claims: regions.tsv and maps/ from attributions, cohort, splits.
+
+The claim is "this model leans on this region". It rests on `p_fwe` of regions hidden by a fill that
+can carry it (the region of donors): both sexes weigh alike, signs are flipped by family, and the
+largest statistic of all regions is what each is held against. The published rule has a column of
+its own, ``p_wilcoxon``, and carries no claim.
+"""
 
 import numpy as np
 
-from bids_sexclf import targets
+from bids_sexclf import attribution, fills, targets
 from bids_sexclf.cohort.dependence import variance_factor
-from bids_sexclf.stats import multiplicity, regional, resampling
+from bids_sexclf.group.questions import name_question
+from bids_sexclf.stats import means, multiplicity, regional
 from bids_sexclf.tables import read_table, schema, write_table
 from bids_sexclf.volumes import load, save
 
@@ -12,7 +19,12 @@ READS = ("attributions", "cohort", "splits")
 WRITES = ("regions.tsv",)
 SETTINGS = ("target", "bootstraps", "permutations", "interval_level", "random_seed")
 ALSO = ("maps/*drop.nii.gz",)
+NAMES = ["name", "hemisphere", "n_voxels"]
 OUTSIDE = "no voxel of the region lies in the brain on the grid of the study"
+ONE_KIND = "people of one {} alone were tested"
+FEWEST = 6
+"""Families below which no p can be small: six that agree reach 1/64."""
+TOO_FEW = f"fewer than {FEWEST} families were tested: no p-value could be small"
 KEYS = ["model", "map", "method", "fill", "atlas"]
 
 
@@ -38,27 +50,63 @@ def run(desk, advance):
         return
     cohort = desk.read("cohort").drop_duplicates("participant_id")
     family = cohort["family_id"].fillna(cohort["participant_id"]).astype(str)
-    family.index = cohort["participant_id"]
+    kind = targets.find(desk.study.target).weighed(cohort)
+    people = cohort.assign(family=family, kind=kind).set_index("participant_id")[["family", "kind"]]
     labels = read_table(desk.folder / "grid" / "atlas.tsv", "atlas").set_index("index")
-    splits = desk.read("splits")
-    groups = list(desk.read("attributions").groupby(KEYS, sort=False))
+    groups = list(desk.read("attributions").groupby(KEYS, sort=False, dropna=False))
     tables = []
-    for step, (key, rows) in enumerate(groups, start=1):
-        drops = find_drops(rows, targets.find(desk.study.target))
-        table = regions_table(
-            drops, family[drops.index].to_numpy(str), desk.study, variance_factor(splits, rows)
-        )
-        table = table.assign(**dict(zip(KEYS, key, strict=True)))
-        table = add_untested(table, labels)
-        paint(desk, dict(zip(KEYS, key, strict=True)), drops)
-        tables.append(table)
+    for step, (values, rows) in enumerate(groups, start=1):
+        key = dict(zip(KEYS, values, strict=True))
+        tables.append(judge(desk, key, rows, people, labels))
         advance(step, len(groups))
-    # Signed ranks reach their smallest p as soon as all participants agree in sign, however small
-    # the drops: among regions with one p, the largest mean drop comes first.
+    # Many regions may reach the smallest p there is: among those the largest mean drop comes first.
     table = pd.concat(
-        [part.sort_values(["p_holm", "mean"], ascending=[True, False]) for part in tables]
+        [part.sort_values(["p_fwe", "mean"], ascending=[True, False]) for part in tables]
     )
     write_table(table[order], desk.folder / "regions.tsv", "regions")
+
+
+def judge(desk, key, rows, people, labels):
+    """Judge the regions of one model, map, method and fill, and paint their mean drops.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    key : dict
+        Values of ``KEYS``.
+    rows : pandas.DataFrame
+        Attributions.
+    people : pandas.DataFrame
+        ``family`` and ``kind``, 0 or 1, by participant.
+    labels : pandas.DataFrame
+        name, hemisphere and n_voxels by the index of every region of the atlas.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of the ``regions`` table, also for regions that could not be tested.
+    """
+    import pandas as pd
+
+    known = rows[rows["value"].notna()]
+    tested = people.loc[known["participant_id"].unique()]
+    target, reasons = targets.find(desk.study.target), rows["reason"].dropna()
+    if tested["kind"].nunique() < 2:
+        reason = reasons.iloc[0] if len(reasons) else ONE_KIND.format(target.balanced_by)
+        untested = {"region": rows["index"].unique(), "n_participants": 0, "reason": reason}
+        return add_untested(pd.DataFrame(untested).assign(**key), labels)
+    drops = find_drops(known, target)
+    tested = people.loc[drops.index]
+    table = run_tests(
+        drops,
+        tested["kind"].to_numpy(int),
+        tested["family"].to_numpy(str),
+        desk.study,
+        variance_factor(desk.read("splits"), known),
+        carries_claim(key["method"], key["fill"]),
+    )
+    paint(desk, key, drops)
+    return add_untested(table.assign(**key), labels)
 
 
 def add_untested(table, labels):
@@ -81,19 +129,20 @@ def add_untested(table, labels):
     absent = pd.DataFrame({"region": labels.index.difference(table["region"]), "reason": OUTSIDE})
     same = {name: table[name].iloc[0] for name in KEYS}
     rows = pd.concat([table, absent.assign(n_participants=0, **same)], ignore_index=True)
-    rows = rows.reindex(columns=[*table.columns, "reason"])
-    return rows.join(labels[["name", "hemisphere", "n_voxels"]], on="region")
+    rows = rows.reindex(columns=[name for name in schema("regions") if name not in NAMES])
+    return rows.join(labels[NAMES], on="region")
 
 
 def find_drops(rows, target):
     """Compute how much worse each participant's answer becomes, per region.
 
-    Repeats and sessions of one participant are averaged: a participant counts once.
+    What is put in where a region was hidden may come from several donors: their drops are averaged
+    by weight. Repeats and sessions of one participant are averaged: a participant counts once.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        Attributions of one model on one map.
+        Attributions of one model, map, method and fill, with a value.
     target : targets.Target
         Says what is tested, in its own unit.
 
@@ -102,52 +151,82 @@ def find_drops(rows, target):
     pandas.DataFrame
         Participants × regions; positive where the region spoke for the truth.
     """
-    columns = (rows[name].to_numpy(float) for name in ("target", "evidence", "evidence_occluded"))
-    long = rows[["participant_id", "region"]].assign(drop=target.effect(*columns))
-    return long.groupby(["participant_id", "region"])["drop"].mean().unstack("region")
+    evidence = rows["evidence"].to_numpy(float)
+    hidden = evidence - rows["value"].to_numpy(float)
+    drop = target.effect(rows["target"].to_numpy(float), evidence, hidden)
+    scan = ["participant_id", "session_id", "repeat", "index"]
+    long = rows[scan].assign(drop=drop * rows["weight"])
+    drops = long.groupby(scan, dropna=False)["drop"].sum()
+    return drops.groupby(level=["participant_id", "index"]).mean().unstack("index")
 
 
-def regions_table(drops, family, study, factor):
-    """Test every region over participants, and correct for having asked so many.
+def carries_claim(method, fill):
+    """Tell whether regions found by a method and a fill may be called regions a model leans on.
+
+    Parameters
+    ----------
+    method : str
+    fill : str or None
+
+    Returns
+    -------
+    bool
+    """
+    hidden = "fill" in attribution.find(method).NEEDS
+    return hidden and isinstance(fill, str) and fills.find(fill).CLAIMS
+
+
+def run_tests(drops, kind, family, study, factor, claims):
+    """Test every region over participants, both classes, or both sexes, weighing alike.
 
     Parameters
     ----------
     drops : pandas.DataFrame
         Participants × regions.
-    family : ndarray of str
-        One per participant; families are resampled and flipped as blocks.
+    kind : ndarray of int, shape (participants,)
+        0 or 1: of two kinds of people, who weigh alike.
+    family : ndarray of str, shape (participants,)
+        Families are resampled and flipped as blocks.
     study : settings.Study
     factor : float
         Of the variance, as ``dependence.variance_factor`` gives it.
+    claims : bool
+        Whether `p_fwe` may carry a claim.
 
     Returns
     -------
     pandas.DataFrame
-        The numbers of the ``regions`` table, one row per region.
+        The numbers of the ``regions`` table, one row per region; without p-values where there are
+        too few families for any to be small.
     """
     import pandas as pd
 
-    values = drops.to_numpy(float)
-    tested = regional.wilcoxon_drop(values, factor)
+    values, unknown = drops.to_numpy(float), np.full(drops.shape[1], np.nan)
+    weight = regional.weigh_alike(kind)
     options = {"seed": study.random_seed, "factor": factor}
-    low, high = resampling.mean_interval(
-        values, family, n=study.bootstraps, level=study.interval_level, **options
+    low, high = means.mean_interval(
+        values, family, target=kind, n=study.bootstraps, level=study.interval_level, **options
     )
-    return pd.DataFrame(
-        {
-            "region": drops.columns.to_numpy(int),
-            "n_participants": len(drops),
-            "mean": tested["mean"],
-            "ci_low": low,
-            "ci_high": high,
-            "effect_size": tested["effect_size"],
-            "p": tested["p"],
-            "p_holm": multiplicity.holm(tested["p"]),
-            "q_fdr": multiplicity.benjamini_hochberg(tested["p"]),
-            "p_fwe": regional.signflip_max(values, family, n=study.permutations, **options),
-            "variance_factor": factor,
-        }
-    )
+    published = regional.wilcoxon_drop(values)
+    table = {
+        "region": drops.columns.to_numpy(int),
+        "n_participants": len(drops),
+        "mean": weight @ values / len(values),
+        "ci_low": low,
+        "ci_high": high,
+        "effect_size": published["effect_size"],
+        **dict.fromkeys(("p", "p_fwe", "p_holm", "q_fdr"), unknown),
+        "p_wilcoxon": published["p"],
+        "variance_factor": factor,
+        "reason": None,
+    }
+    if len(np.unique(family)) < FEWEST:
+        table |= {"p_wilcoxon": unknown, "reason": TOO_FEW}
+    elif claims:
+        p, p_fwe = regional.signflip(values, family, study.permutations, weight=weight, **options)
+        corrected = {"p_holm": multiplicity.holm(p), "q_fdr": multiplicity.benjamini_hochberg(p)}
+        table |= {"p": p, "p_fwe": p_fwe} | corrected
+    return pd.DataFrame(table)
 
 
 def paint(desk, key, drops):
@@ -166,7 +245,6 @@ def paint(desk, key, drops):
     for stat, values in (("mean", drops.mean()), ("sd", drops.std(ddof=1))):
         painted = np.zeros(int(parcellation.max()) + 1, dtype=np.float32)
         painted[values.index.to_numpy(int)] = values.to_numpy()
-        name = (
-            f"model-{key['model']}_map-{key['map']}_method-{key['method']}_stat-{stat}drop.nii.gz"
-        )
+        asked = name_question(key["method"], key["fill"], key["atlas"])
+        name = f"model-{key['model']}_map-{key['map']}_{asked}_stat-{stat}drop.nii.gz"
         save(painted[parcellation], affine, desk.folder / "maps" / name)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from bids_sexclf.errors import REFUSALS, InputError
-from bids_sexclf.stats.regional import find_strongest
+from bids_sexclf.stats.regional import find_strongest, is_named
 from bids_sexclf.tables import read_table
 
 
@@ -22,7 +22,8 @@ def verdict(dataset, study):
     Returns
     -------
     str
-        AUC of the network and of brain size alone, top region, planted region, report.
+        AUC of the network and of brain size alone, the region the network leans on, the planted
+        region, and where the report is.
 
     Raises
     ------
@@ -40,14 +41,23 @@ def verdict(dataset, study):
     regions = read_table(Path(study, "regions.tsv"), "regions")
     network, which = regions[["model", "map"]].iloc[0]
     own = regions[(regions["model"] == network) & (regions["map"] == which)]
-    top = find_strongest(own)
+    own = own[own["p_fwe"].notna()]
     planted = truth["EffectRegionName"] if truth["EffectSize"] else "none"
-    found = top["name"] if top["p_holm"] < 0.05 else f"{top['name']} (not significant)"
+    found = _name_regions(own)
     return (
         f"AUC of {network}: {_auc(scores, network, which)}; of brain size alone: "
-        f"{_auc(scores, 'brain_size', 'table')}; top region: {found}; planted: {planted}; "
+        f"{_auc(scores, 'brain_size', 'table')}; leans on: {found}; planted: {planted}; "
         f"report: {Path(study, 'report.html')}"
     )
+
+
+def _name_regions(rows):
+    """Name the strongest region that the network is shown to lean on, and count the others."""
+    named = int(is_named(rows).sum())
+    if not named:
+        return "no region that is shown"
+    others = f" and {named - 1} more" if named > 1 else ""
+    return f"{find_strongest(rows)['name']}{others}"
 
 
 def _auc(scores, model, which):

@@ -2,10 +2,9 @@
 
 from bids_sexclf import targets
 from bids_sexclf.report import findings as say
-from bids_sexclf.stats.regional import find_strongest
+from bids_sexclf.stats.regional import LEVEL, find_strongest, is_named
 from bids_sexclf.words import (
     CHANCE_P,
-    GLUE,
     Finding,
     equate_p,
     label_region,
@@ -149,7 +148,7 @@ def say_model(pair, above, tables, study):
         confounds = rows["confounds"]
         sentences.append(say.say_confounds(confounds, target.alike, target.alike_error))
     regions = rows["regions"].query("n_participants > 0")
-    for _, group in regions.groupby(["method", "fill", "atlas"], sort=False):
+    for _, group in regions.groupby(["method", "fill", "atlas"], sort=False, dropna=False):
         sentence = say_regions(group, level, target)
         if above is False:
             warning = "Since the network is at chance, its regions mean nothing: "
@@ -181,7 +180,7 @@ def say_brain_size(scores, comparisons, study):
 
 
 def say_regions(rows, level, target):
-    """Say how many regions are shown to matter, and which is the strongest of them.
+    """Say which regions a model leans on, or what the published rule would have named.
 
     Parameters
     ----------
@@ -195,27 +194,44 @@ def say_regions(rows, level, target):
     -------
     Finding
     """
-    top = find_strongest(rows, CHANCE_P)
-    n, sure = len(rows), int((rows["p_holm"] < CHANCE_P).sum())
-    loose = int((rows["p"] < CHANCE_P).sum())
+    if rows["p_fwe"].isna().all():
+        return _say_without_claim(rows)
+    top = find_strongest(rows)
+    n, named = len(rows), int(is_named(rows).sum())
     strongest = (
         f"{label_region(top['name'], top['hemisphere'])}: hiding it "
         f"{target.say_effect(top['mean'])} ({say_interval(top, level, 3)}; "
         f"effect size {say_number(top['effect_size'])}, "
-        f"{equate_p(top['p_holm'], 'Holm-corrected p')})"
+        f"{equate_p(top['p_fwe'], 'family-wise p')})"
     )
-    expected = say_number(CHANCE_P * n, 1)
-    uncorrected = (
-        f"Without correction, p{GLUE}<{GLUE}{CHANCE_P:g} would have named {loose}, where "
-        f"{expected} are expected by chance alone."
-    )
-    method, fill = (top[key].replace("_", " ") for key in ("method", "fill"))
-    where = f"{n} regions of {top['atlas']} ({method}, filled with {fill})"
-    if sure:
-        count = f"{sure} of {where} {'survives' if sure == 1 else 'survive'} Holm's correction."
-        return Finding("good", f"{count} The strongest is {strongest}. {uncorrected}")
+    where = f"{n} regions of {top['atlas']} ({_say_how(top)})"
+    if named:
+        text = f"It leans on {named} of {where}. The strongest is {strongest}."
+        return Finding("good", text)
     return Finding(
         "plain",
-        f"None of {where} survives Holm's correction: no region is shown to matter. The nearest "
-        f"is {strongest}. {uncorrected}",
+        f"It is not shown to lean on any of {where}. The nearest is {strongest}.",
+    )
+
+
+def _say_how(row):
+    """Say by which method and fill regions were hidden."""
+    filled = f", filled with {row['fill']}" if isinstance(row["fill"], str) else ""
+    return f"{row['method']}{filled}".replace("_", " ")
+
+
+def _say_without_claim(rows):
+    """Say what rows show that carry no claim: the published rule, and other fills and methods."""
+    first = rows.iloc[0]
+    where = f"{len(rows)} regions of {first['atlas']}"
+    if first["fill"] != "white_matter_mean":
+        return Finding(
+            "plain", f"No claim rests on {_say_how(first)} ({where}): its numbers are in the table."
+        )
+    named = int((rows["p_wilcoxon"] < LEVEL).sum())
+    return Finding(
+        "plain",
+        f"Published rule (mean white matter put in, Wilcoxon test, no correction): it names "
+        f"{named} of {where}, where {say_number(LEVEL * len(rows), 1)} are expected by chance "
+        "alone. No claim rests on it, since this fill looks like no region but white matter.",
     )

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bids_sexclf import targets
+from bids_sexclf import fills, targets
 from bids_sexclf.layout import versions
 
 SOFTWARE = (
@@ -67,12 +67,15 @@ def write_methods(study, fitted=None):
     if study.attributions:
         sentences.append(
             f"Regions of the atlas {study.atlas} were studied by {', '.join(study.attributions)}: "
-            "a region is hidden in the volume of a test participant (replaced by "
-            f"{study.fill.replace('_', ' ')}) [@zeiler2014], and "
-            f"{targets.find(study.target).tested} is tested above zero by a one-sided Wilcoxon "
-            "signed-rank test [@wilcoxon1945], corrected over regions after Holm [@holm1979]; the "
-            "false discovery rate [@benjamini1995] and the maximum statistic under sign flips "
-            "[@nichols2002] stand beside it."
+            "a region is hidden in the volume of a test participant [@zeiler2014], that is, "
+            f"replaced by {'; or by '.join(fills.find(name).SAYS for name in study.fills)}. "
+            f"Whether {targets.find(study.target).tested}, on average, is above zero, "
+            f"{targets.find(study.target).weigh_alike} weighing alike, is tested by flipping the signs of whole families; each region is "
+            "held against the largest statistic of all regions [@nichols2002; @winkler2014], and "
+            "that family-wise p alone says that a model leans on a region, for regions replaced by "
+            "those of donors alone. Corrections after Holm [@holm1979], the false discovery rate "
+            "[@benjamini1995] and the published rule, a one-sided Wilcoxon signed-rank test "
+            "[@wilcoxon1945] without correction, stand beside it and carry no claim."
         )
     return " ".join([*sentences, f"Every random step starts from the seed {study.random_seed}."])
 

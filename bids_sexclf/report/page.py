@@ -168,8 +168,8 @@ def _make_table(name, tables, target):
     optional = [key for key, entry in columns.items() if not entry.get("Required", True)]
     unknown = [key for key in optional if key in frame and frame[key].isna().all()]
     frame = frame.drop(columns=unknown)
-    if "p_holm" in frame:
-        frame = frame.sort_values(["p_holm", "p"], kind="stable")
+    if "p_fwe" in frame:
+        frame = frame.sort_values(["p_fwe", "p_wilcoxon"], kind="stable")
     header = [(column, columns.get(column, {})) for column in frame.columns]
     # Text that is the same in every row is said once, which leaves width for what differs.
     same = {

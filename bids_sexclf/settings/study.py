@@ -139,8 +139,18 @@ class Study(Recipe, People):
     attributions: list[str] = choice(
         ["region_occlusion"], "Entries of the attribution catalogue.", once=True
     )
-    fill: Literal["white_matter_mean"] = choice(
-        "white_matter_mean", "What replaces an occluded region."
+    fills: list[str] = choice(
+        ["donors"],
+        "What replaces a hidden region: entries of the catalogue of fills. donors puts in the same "
+        "region of unrelated women and men tested in the same fold, and alone carries the claim "
+        "that a model leans on a region; white_matter_mean is the published rule; region_mean, "
+        "blur and zero are for comparison.",
+        once=True,
+    )
+    attribution_options: dict[str, dict[str, Any]] = choice(
+        {},
+        "Options of attribution methods and of fills, by their names: in TOML a table "
+        "[attribution_options.donors] with per_sex = 4; as a flag JSON.",
     )
     atlas: str = choice("Lobes", "Atlas of the regional statistics: a known name, or an image.")
     atlas_labels: Path | None = choice(
@@ -182,7 +192,7 @@ class Study(Recipe, People):
             raise ValueError("needed three numbers: train, validation, test")
         return given
 
-    @field_validator("variants", mode="before")
+    @field_validator("variants", "attribution_options", mode="before")
     @classmethod
     def _json(cls, given):
         if not isinstance(given, str):

@@ -1,7 +1,10 @@
-"""Test, per region, whether occluding it takes evidence away.
+"""Test, per region, whether hiding it lowers the probability of the correct class.
 
-A drop is evidence(whole) - evidence(occluded) in logits; positive means that the region
-spoke for the class. All tests are one-sided, towards positive drops.
+A drop is P(correct | whole) - P(correct | hidden); positive means that the region spoke for the
+correct class. All tests are one-sided, towards positive drops.
+
+The claim that a model leans on a region rests on :func:`signflip_max` alone. The Wilcoxon test is
+kept since it is the published rule; it tests no mean, knows no families and no correction.
 """
 
 import numpy as np
@@ -50,14 +53,14 @@ def wilcoxon_drop(drop, factor=1.0):
     Parameters
     ----------
     drop : array_like of float, shape (participants, regions)
-        In logits.
+        In any unit.
     factor : float
         Factor of the variance; see :func:`bids_sexclf.stats.folds.variance_factor`.
 
     Returns
     -------
     dict of numpy.ndarray, each of shape (regions,)
-        ``mean`` (logits), ``effect_size`` (matched-pairs rank-biserial correlation, in
+        ``mean``, ``effect_size`` (matched-pairs rank-biserial correlation, in
         [-1, 1]; 1 if every drop that is not zero is positive, 0 expected under the null)
         and ``p`` (in [0, 1], alternative: the drop is above zero; uniform under the null,
         uncorrected). A region whose drops are all zero has p = 1 and effect size 0.
@@ -95,28 +98,48 @@ def wilcoxon_drop(drop, factor=1.0):
     return {"mean": drop.mean(axis=0), "effect_size": effect_size, "p": p}
 
 
-def find_strongest(rows, level=0.05):
-    """Find the region whose hiding costs most among those shown to matter.
+LEVEL = 0.05
+"""Family-wise p up to which a region is named."""
+
+
+def is_named(rows):
+    """Tell which regions a model is shown to lean on.
+
+    Report, figures, terminal and demo ask here.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Of the regions table.
+
+    Returns
+    -------
+    pandas.Series of bool
+        False also where method and fill carry no claim.
+    """
+    return rows["p_fwe"] <= LEVEL
+
+
+def find_strongest(rows):
+    """Find the region whose hiding costs most among those that are named.
 
     Parameters
     ----------
     rows : pandas.DataFrame
         Regions of one model, map, method, fill and atlas, at least one, with ``mean``,
-        ``effect_size`` and ``p_holm``.
-    level : float
-        Below this corrected p a region is shown to matter.
+        ``effect_size`` and ``p_fwe``.
 
     Returns
     -------
     pandas.Series
-        Of those shown to matter the one of the largest mean fall; where none is, the nearest:
-        that of the smallest corrected p, then of the largest fall and effect. Among equals the
+        Of those that are named the one of the largest mean drop; where none is, the nearest:
+        that of the smallest family-wise p, then of the largest drop and effect. Among equals the
         first.
     """
-    sure = rows[rows["p_holm"] < level]
+    sure = rows[is_named(rows)]
     if len(sure):
         return sure.sort_values("mean", ascending=False, kind="stable").iloc[0]
-    order = ["p_holm", "mean", "effect_size"]
+    order = ["p_fwe", "mean", "effect_size"]
     return rows.sort_values(order, ascending=[True, False, False], kind="stable").iloc[0]
 
 
@@ -144,17 +167,49 @@ def sign_flips(total, n, seed):
         yield (2.0 * signs - 1) @ total
 
 
-def signflip_max(drop, group=None, n=5000, seed=0, factor=1.0):
-    """Test all regions at once against the largest statistic that flipped signs give.
+def weigh_alike(target):
+    """Weigh participants so that both classes count alike, however many there are of each.
 
-    Under the null a drop is as likely positive as negative, so flipping all drops of a
-    participant (of a family) changes nothing. Each flip keeps the largest studentised mean
-    over the regions; a region is judged against those.
+    Parameters
+    ----------
+    target : array_like, shape (participants,)
+        1 for one class, 0 for the other.
+
+    Returns
+    -------
+    numpy.ndarray of float, shape (participants,)
+        n / (2 n_class): they average 1.
+
+    Raises
+    ------
+    InputError
+        If there is only one class: then nothing weighs alike.
+
+    Examples
+    --------
+    >>> weigh_alike([1, 0, 0, 0]).tolist()
+    [2.0, 0.6666666666666666, 0.6666666666666666, 0.6666666666666666]
+    """
+    target = np.asarray(target)
+    classes, code, counts = np.unique(target, return_inverse=True, return_counts=True)
+    if len(classes) != 2:
+        raise InputError(
+            f"Found {len(classes)} class(es) among {target.size} participants, needed two to "
+            "weigh them alike: test women and men."
+        )
+    return target.size / (2 * counts[code])
+
+
+def signflip(drop, group=None, n=5000, seed=0, factor=1.0, weight=None):
+    """Test every region by flipped signs, alone and against the largest statistic of all.
+
+    Under the null the summed drops of a family are as likely positive as negative, so flipping
+    them changes nothing. Each flip keeps the largest studentised sum over the regions.
 
     Parameters
     ----------
     drop : array_like of float, shape (participants, regions)
-        In logits.
+        In any unit.
     group : array_like, shape (participants,), optional
         Families, flipped as blocks.
     n : int
@@ -163,23 +218,25 @@ def signflip_max(drop, group=None, n=5000, seed=0, factor=1.0):
         Equal seeds give equal p-values, whatever the order of the participants.
     factor : float
         Factor of the variance; see :func:`bids_sexclf.stats.folds.variance_factor`.
+    weight : array_like of float, shape (participants,), optional
+        See :func:`weigh_alike`; 1 for everyone by default.
 
     Returns
     -------
-    numpy.ndarray of float, shape (regions,)
-        p_fwe, in [1 / (n + 1), 1]: the chance that any region at all does as well under
-        the null. A region whose drops are all zero has 1.
+    p, p_fwe : numpy.ndarray of float, each of shape (regions,)
+        In [1 / (n + 1), 1]. ``p`` judges the region alone; ``p_fwe`` is the chance that any
+        region at all does as well under the null. A region whose drops are all zero has 1.
 
     Raises
     ------
     InputError
-        If a drop is not finite, the shape is not (participants, regions), or group or
+        If a drop is not finite, the shape is not (participants, regions), or group, weight or
         ``n`` are refused.
 
     Notes
     -----
-    With blocks the mean is studentised by the spread of block sums. With few blocks there
-    are few distinct flips: with b of them no p-value can be far below 2 ** -b.
+    The sum is studentised by the spread of block sums, which no flip changes. With b blocks there
+    are 2 ** b distinct flips, and no p-value can be far below 2 ** -b.
 
     References
     ----------
@@ -187,12 +244,45 @@ def signflip_max(drop, group=None, n=5000, seed=0, factor=1.0):
     .. [2] Winkler et al. (2014). NeuroImage 92, 381. doi:10.1016/j.neuroimage.2014.01.060
     """
     n, _ = check_draws(n)
-    _, total = block_sums(check_drop(drop), group)
-    # Studentised by the root of the sum of squares, which no flip changes.
+    drop = check_drop(drop)
+    if weight is not None:
+        weight = check_finite(weight)
+        if weight.shape != (len(drop),) or (weight < 0).any():
+            raise InputError(
+                f"Found weights of shape {weight.shape}, {(weight < 0).sum()} of them negative, "
+                f"for {len(drop)} participants; needed one each, none negative."
+            )
+        drop = drop * weight[:, None]
+    _, total = block_sums(drop, group)
     scale = np.sqrt(np.sum(total**2, axis=0))
     flips = sign_flips(total / np.where(scale > 0, scale, 1), n, seed)
     observed = next(flips)[0]
-    largest = np.concatenate([flipped.max(axis=1) for flipped in flips])
-    # Equal sums may differ in their last bits.
-    reached = np.sqrt(factor) * largest[:, None] >= observed - 1e-9
-    return (1 + reached.sum(axis=0)) / (n + 1)
+    alone = np.zeros(drop.shape[1])
+    largest = []
+    for flipped in flips:
+        # Equal sums may differ in their last bits.
+        alone += (np.sqrt(factor) * flipped >= observed - 1e-9).sum(axis=0)
+        largest.append(flipped.max(axis=1))
+    reached = np.sqrt(factor) * np.concatenate(largest)[:, None] >= observed - 1e-9
+    return (1 + alone) / (n + 1), (1 + reached.sum(axis=0)) / (n + 1)
+
+
+def signflip_max(drop, group=None, n=5000, seed=0, factor=1.0, weight=None):
+    """Test all regions at once against the largest statistic that flipped signs give.
+
+    Parameters
+    ----------
+    drop, group, n, seed, factor, weight
+        See :func:`signflip`.
+
+    Returns
+    -------
+    numpy.ndarray of float, shape (regions,)
+        ``p_fwe`` of :func:`signflip`.
+
+    Raises
+    ------
+    InputError
+        See :func:`signflip`.
+    """
+    return signflip(drop, group, n, seed, factor, weight)[1]

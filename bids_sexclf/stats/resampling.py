@@ -4,7 +4,7 @@ import numpy as np
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.stats import _bca
-from bids_sexclf.stats._evidence import check_draws, check_evidence, check_finite, check_labels
+from bids_sexclf.stats._evidence import check_draws, check_evidence, check_labels
 from bids_sexclf.stats.scores import SHARES
 
 
@@ -356,55 +356,3 @@ def reached(null, observed, factor=1.0):
     # Equal scores may differ in their last bit.
     worse = np.sum(null < observed - 1e-12 * max(1.0, abs(observed)))
     return float((1 + null.size - worse) / (null.size + 1))
-
-
-def mean_interval(values, group=None, *, n=2000, level=0.95, seed=0, factor=1.0):
-    """Give the interval in which a mean over participants lies.
-
-    Parameters
-    ----------
-    values : array_like of float, shape (participants,) or (participants, columns)
-        Finite, in any unit.
-    group : array_like, shape (participants,), optional
-        Families, drawn whole.
-    n : int
-        Number of resamples; all columns share them.
-    level : float
-        Coverage, in (0, 1).
-    seed : int
-        Equal seeds give equal intervals.
-    factor : float
-        Factor of the variance; see :func:`bids_sexclf.stats.folds.variance_factor`.
-
-    Returns
-    -------
-    low, high : float, or numpy.ndarray of shape (columns,)
-        In the unit of the values; bias-corrected and accelerated. A column without any
-        spread gives its value twice; with a single participant or family both are ``nan``.
-
-    Raises
-    ------
-    InputError
-        If a value is not finite, or group, ``n`` or ``level`` are refused.
-
-    References
-    ----------
-    .. [1] Efron (1987). J. Am. Stat. Assoc. 82, 171. doi:10.1080/01621459.1987.10478410
-    """
-    n, level = check_draws(n, level)
-    values = check_finite(values)
-    table = values.reshape(len(values), -1)
-    size, total = block_sums(table, group)
-    counts = block_counts(np.zeros(size.size, dtype=int), n, seed)
-    means = (counts @ total) / (counts @ size)[:, None]
-    centre, spread = table.mean(axis=0), np.ptp(table, axis=0)
-    bounds = np.full((2, table.shape[1]), np.nan)
-    if size.size > 1:
-        left_out = (total.sum(axis=0) - total) / (size.sum() - size)[:, None]
-        for k in range(table.shape[1]):
-            speed = _bca.acceleration(left_out[:, k], np.zeros(size.size, dtype=int))
-            bounds[:, k] = _bca.interval(means[:, k], centre[k], speed, level, factor)
-        bounds = np.where(spread == 0, table[0], bounds)
-    if values.ndim == 1:
-        return float(bounds[0, 0]), float(bounds[1, 0])
-    return bounds[0], bounds[1]

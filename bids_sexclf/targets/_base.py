@@ -57,6 +57,9 @@ class Target(ABC):
     balanced_by = "sex"
     """What parts are balanced over, beside age."""
 
+    weigh_alike = "women and men"
+    """Who weighs alike where regions are tested."""
+
     silent_at_chance = False
     """Whether nothing more is said of a model that is not better than chance."""
 
@@ -112,6 +115,10 @@ class Target(ABC):
         pandas.Series
         """
         return people["sex"]
+
+    def weighed(self, cohort):
+        """Return 0 or 1 for each row: of two kinds of people, who weigh alike in tests."""
+        return (cohort["sex"] == "male").to_numpy().astype(int)
 
     # What follows differs between classes and quantities.
 

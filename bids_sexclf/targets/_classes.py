@@ -124,6 +124,15 @@ class TwoClasses(ClassSentences, Target):
         """Return 1 for the second class and 0 for the first, shape (n,)."""
         return (cohort[self.column] == self.classes[1]).to_numpy().astype(int)
 
+    def weighed(self, cohort):
+        """Return the class of each row: both classes weigh alike in tests."""
+        return self.code(cohort)
+
+    @property
+    def weigh_alike(self):
+        """Who weighs alike where regions are tested."""
+        return self.both
+
     def check(self, target, n_participants):
         """Return the target as int64 if it can be learnt from.
 

@@ -1,14 +1,27 @@
-"""Region occlusion on functions of one formula each: every drop is known beforehand."""
+"""Region occlusion beyond the common promises: batches, reading, channels, refusals."""
 
 import numpy as np
 import pytest
 
-from bids_sexclf import attribution, catalogue
-from bids_sexclf.attribution import region_occlusion
+from bids_sexclf.attribution import View, region_occlusion
 from bids_sexclf.errors import GridError, InputError
-from bids_sexclf.volumes import Rows
+from bids_sexclf.fills import Replacement
+from bids_sexclf.volumes import Channels, Rows
 
 GRID = (4, 5, 3)
+
+
+def put_in(*values):
+    """Make a fill of one number per participant, or of several to be put in one by one."""
+
+    def fill(volume, row):
+        numbers = np.atleast_1d(values[row])
+        return [
+            Replacement(np.full_like(volume, number), f"d{number:g}", 1 / len(numbers))
+            for number in numbers
+        ]
+
+    return fill
 
 
 @pytest.fixture
@@ -25,58 +38,42 @@ def volumes():
     return np.random.default_rng(0).integers(-9, 9, (3, *GRID)).astype(np.float32)
 
 
-def region_sum(labels, index, sign=1.0):
-    return lambda volumes: sign * volumes[:, labels == index].sum(1, dtype=np.float64)
+def region_sum(labels, index):
+    return lambda volumes: volumes[..., labels == index].reshape(len(volumes), -1).sum(1)
 
 
-@pytest.mark.parametrize("name", catalogue.names("bids_sexclf.attribution"))
-def test_every_method_says_what_it_yields(name):
-    entry = attribution.find(name)
-    assert entry.YIELDS in ("regions", "voxels")
-    assert callable(entry.attribute)
+def ask(evidence, rows, parcellation, fill):
+    view = View(evidence, np.ones(GRID, bool), parcellation, fill)
+    return list(region_occlusion.attribute(rows, view))
 
 
-def test_linear_sum_loses_what_the_region_held_less_what_the_fill_brings(volumes, parcellation):
-    evidence = region_sum(parcellation, 5)
-    fills = np.array([0.0, 2.0, -1.0])
-    logit, occluded = region_occlusion.attribute(evidence, volumes, parcellation, fills)
+def test_a_sum_loses_what_the_region_held_less_what_each_draw_brings(volumes, parcellation):
+    fill = put_in([0.0, 4.0], [2.0], [-1.0, 1.0, 3.0])
     size = (parcellation == 5).sum()
-    np.testing.assert_array_equal(logit, volumes[:, 0].sum((1, 2)))
-    # Ascending indices: 2, 5, 9.
-    np.testing.assert_array_equal((logit[:, None] - occluded)[:, 1], logit - fills * size)
+    answers = ask(region_sum(parcellation, 5), volumes, parcellation, fill)
+    for volume, answer, numbers in zip(volumes, answers, ([0, 4], [2], [-1, 1, 3]), strict=True):
+        assert answer.evidence == volume[0].sum() and answer.index.tolist() == [2, 5, 9]
+        np.testing.assert_array_equal(
+            answer.values[:, 1], volume[0].sum() - size * np.array(numbers)
+        )
+        assert answer.sources == tuple(f"d{number}" for number in numbers)
 
 
-def test_region_the_model_ignores_gets_exactly_nothing(volumes, parcellation):
-    weights = np.random.default_rng(1).standard_normal(GRID) * (parcellation == 9)
-    logit, occluded = region_occlusion.attribute(
-        lambda batch: np.tanh((batch * weights).sum((1, 2, 3))), volumes, parcellation, [7, 7, 7]
-    )
-    np.testing.assert_array_equal(occluded[:, 0], logit)
-    np.testing.assert_array_equal(occluded[:, 1], logit)
-    assert (occluded[:, 2] != logit).all()
-
-
-def test_swapped_labels_flip_signs_and_nothing_else(volumes, parcellation):
-    fills = volumes.mean((1, 2, 3))
-    male = region_occlusion.attribute(region_sum(parcellation, 2), volumes, parcellation, fills)
-    female = region_occlusion.attribute(
-        region_sum(parcellation, 2, sign=-1), volumes, parcellation, fills
-    )
-    for one, other in zip(male, female, strict=True):
-        np.testing.assert_array_equal(one, -other)
-
-
-def test_fill_that_changes_nothing_leaves_the_evidence_untouched_to_the_last_bit(parcellation):
-    volumes = np.random.default_rng(2).standard_normal((2, *GRID)).astype(np.float32)
-    fills = np.array([0.1, 1 / 3])  # not representable in float32
-    volumes[:, parcellation == 2] = fills[:, None]
+def test_fill_that_changes_nothing_is_not_asked_about_and_gives_exactly_zero(parcellation):
+    volumes = np.random.default_rng(2).standard_normal((1, *GRID)).astype(np.float32)
+    volumes[:, parcellation == 2] = 0.1  # not representable in float32
 
     def unsteady(batch):
         """Give other low bits for other batch sizes, as matrix products do."""
         return batch.sum((1, 2, 3), dtype=np.float64) * (1 + 1e-12 * len(batch))
 
-    logit, occluded = region_occlusion.attribute(unsteady, volumes, parcellation, fills)
-    np.testing.assert_array_equal(occluded[:, 0], logit)
+    (answer,) = ask(unsteady, volumes, parcellation, put_in(0.1))
+    assert answer.values[0, 0] == 0 and answer.values[0, 1:].all()
+
+
+def test_nothing_to_put_in_gives_no_row(volumes, parcellation):
+    answers = ask(region_sum(parcellation, 5), volumes, parcellation, lambda volume, row: [])
+    assert [one.values.shape for one in answers] == [(0, 3)] * 3
 
 
 def test_batches_are_bounded_and_change_nothing(volumes, parcellation, monkeypatch):
@@ -86,36 +83,25 @@ def test_batches_are_bounded_and_change_nothing(volumes, parcellation, monkeypat
         sizes.append(len(batch))
         return batch.max((1, 2, 3)) - batch[:, 0, 0, 0]
 
-    whole = region_occlusion.attribute(evidence, volumes, parcellation, [20, 20, 20])
+    whole = ask(evidence, volumes, parcellation, put_in(20, 20, 20))
     assert max(sizes) == 3
     sizes.clear()
     monkeypatch.setattr(region_occlusion, "MEMORY", 2 * volumes[0].nbytes)
-    bounded = region_occlusion.attribute(evidence, volumes, parcellation, [20, 20, 20])
+    bounded = ask(evidence, volumes, parcellation, put_in(20, 20, 20))
     assert max(sizes) == 2
-    np.testing.assert_array_equal(whole[1], bounded[1])
+    for one, other in zip(whole, bounded, strict=True):
+        np.testing.assert_array_equal(one.values, other.values)
 
 
-def test_each_participant_is_read_once_from_rows_and_never_written(volumes, parcellation):
-    before, seen = volumes.copy(), []
-    rows = Rows(volumes, [2, 0])
+def test_rows_are_never_written_and_channels_are_replaced_together(volumes, parcellation):
+    before = volumes.copy()
+    both = Channels([Rows(volumes, [2, 0]), Rows(2 * volumes, [2, 0])])
     evidence = region_sum(parcellation, 5)
-    logit, occluded = region_occlusion.attribute(
-        evidence, rows, parcellation, [0.0, 0.0], progress=lambda **step: seen.append(step)
-    )
-    direct = region_occlusion.attribute(evidence, volumes[[2, 0]], parcellation, [0.0, 0.0])
-    np.testing.assert_array_equal(logit, direct[0])
-    np.testing.assert_array_equal(occluded, direct[1])
+    answers = ask(evidence, both, parcellation, put_in(0, 0))
+    single = ask(evidence, volumes[[2, 0]], parcellation, put_in(0, 0))
+    for one, other in zip(answers, single, strict=True):
+        np.testing.assert_allclose(one.values, 3 * other.values)
     np.testing.assert_array_equal(volumes, before)
-    assert seen == [{"done": 1, "total": 2}, {"done": 2, "total": 2}]
-
-
-def test_shuffling_participants_shuffles_rows_and_nothing_else(volumes, parcellation):
-    order, fills = np.array([1, 2, 0]), np.array([1.0, 2.0, 3.0])
-    evidence = region_sum(parcellation, 9)
-    logit, occluded = region_occlusion.attribute(evidence, volumes, parcellation, fills)
-    shuffled = region_occlusion.attribute(evidence, volumes[order], parcellation, fills[order])
-    np.testing.assert_array_equal(shuffled[0], logit[order])
-    np.testing.assert_array_equal(shuffled[1], occluded[order])
 
 
 @pytest.mark.parametrize(
@@ -124,17 +110,17 @@ def test_shuffling_participants_shuffles_rows_and_nothing_else(volumes, parcella
         ({"parcellation": np.ones((4, 5, 4), int)}, GridError, r"\(4, 5, 4\).*\(4, 5, 3\)"),
         ({"parcellation": np.zeros(GRID, int)}, InputError, "at least one region"),
         ({"parcellation": np.full(GRID, 0.5)}, InputError, "whole numbers"),
-        ({"fills": [1.0, 2.0]}, InputError, r"\(2,\).*3 participants"),
-        ({"fills": [1.0, np.nan, 2.0]}, InputError, "1 of them not finite"),
-        ({"evidence": lambda batch: batch.sum()}, InputError, "one logit"),
+        ({"fill": lambda volume, row: [Replacement(volume[0])]}, InputError, r"of shape \(5, 3\)"),
+        ({"fill": put_in(np.nan, 0, 0)}, InputError, "60 values that are not finite"),
+        ({"evidence": lambda batch: batch.sum()}, InputError, "one number"),
     ],
 )
 def test_refuses_what_does_not_fit_and_says_why(volumes, parcellation, change, error, words):
-    wanted = {
+    given = {
         "evidence": region_sum(parcellation, 2),
-        "volume_rows": volumes,
+        "mask": np.ones(GRID, bool),
         "parcellation": parcellation,
-        "fills": [0.0, 0.0, 0.0],
+        "fill": put_in(0, 0, 0),
     }
     with pytest.raises(error, match=words):
-        region_occlusion.attribute(**wanted | change)
+        next(region_occlusion.attribute(volumes, View(**given | change)))

@@ -11,9 +11,7 @@ LEVEL = 1.96
 """Standard errors to either side of an interval."""
 
 
-def make_study(
-    models=("cnn3",), maps=("T1w",), n=100, separation=1.6, seed=0, fills=("white_matter_mean",)
-):
+def make_study(models=("cnn3",), maps=("T1w",), n=100, separation=1.6, seed=0, fills=("donors",)):
     """Simulate the tables of a study, with a template and an atlas of eight blocks.
 
     Every network's logits lie `separation` standard deviations apart between the
@@ -303,9 +301,10 @@ def make_regions(draw, networks, atlas, n, fills, separation):
                         "reason": None,
                         "effect_size": (mean / error / 10).clip(-1, 1),
                         "p": p,
+                        "p_fwe": holm,
                         "p_holm": holm,
                         "q_fdr": false_discovery_control(p),
-                        "p_fwe": holm,
+                        "p_wilcoxon": p,
                         "variance_factor": 2.0,
                     }
                 )

@@ -214,11 +214,11 @@ def test_history_without_validation_loss_marks_nothing(study):
     assert not [line for line in figure.axes[0].lines if line.get_marker() == "o"]
 
 
-def test_only_regions_that_survive_holm_are_filled(study):
+def test_only_regions_that_the_network_leans_on_are_filled(study):
     from bids_sexclf.figures import regions
 
-    rows = study["regions"].assign(p=0.01, p_holm=0.2)
-    rows.loc[2, "p_holm"] = 0.01
+    rows = study["regions"].assign(p=0.01, p_fwe=0.2)
+    rows.loc[2, "p_fwe"] = 0.01
     figure = regions.draw({"regions": rows})
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     filled = [dot.get_xdata()[0] for dot in dots if dot.get_markerfacecolor() != "white"]
@@ -227,16 +227,16 @@ def test_only_regions_that_survive_holm_are_filled(study):
 
 def test_nothing_significant_leaves_no_outline(study):
     sure = figures.draw_svg(
-        "regions_brain", study | {"regions": study["regions"].assign(p_holm=0.01)}
+        "regions_brain", study | {"regions": study["regions"].assign(p_fwe=0.01)}
     )
     none = figures.draw_svg(
-        "regions_brain", study | {"regions": study["regions"].assign(p_holm=1.0)}
+        "regions_brain", study | {"regions": study["regions"].assign(p_fwe=1.0)}
     )
     assert "QuadContourSet" in sure and "QuadContourSet" not in none
 
 
 def test_drops_of_zero_draw_a_plain_brain(study):
-    flat = study["regions"].assign(mean=0.0, p_holm=1.0)
+    flat = study["regions"].assign(mean=0.0, p_fwe=1.0)
     assert figures.draw_svg("regions_brain", study | {"regions": flat}) is not None
 
 
@@ -246,7 +246,7 @@ def test_left_of_the_brain_is_on_the_left_whatever_the_orientation_of_the_grid(s
     template, (atlas, affine) = make_brain()
     flip = np.diag([-1.0, 1, 1, 1])
     flip[0, 3] = atlas.shape[0] - 1
-    rows = study["regions"].assign(mean=0.0, p_holm=1.0)
+    rows = study["regions"].assign(mean=0.0, p_fwe=1.0)
     rows.loc[rows["hemisphere"] == "L", "mean"] = 0.2
     turned = {"template": (template[0][::-1], affine @ flip), "atlas": (atlas[::-1], affine @ flip)}
     for images in ({"template": template, "atlas": (atlas, affine)}, turned):

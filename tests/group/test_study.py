@@ -42,7 +42,7 @@ def test_a_planted_effect_is_found_and_placed(planted):
     assert auc(planted, "cnn3").estimate >= 0.95
     regions = planted.read("regions")
     assert regions["region"][0] == 8 and regions["mean"].idxmax() == 0
-    assert regions["p_holm"][0] == regions["p_holm"].min() < 0.05
+    assert regions["p_fwe"][0] == regions["p_fwe"].min() < 0.05
 
 
 def test_baselines_without_the_effect_score_chance(planted):
@@ -55,7 +55,7 @@ def test_baselines_without_the_effect_score_chance(planted):
 def test_no_effect_gives_chance_and_no_region(sized):
     score = auc(sized, "cnn3")
     assert score.ci_low <= 0.5 <= score.ci_high
-    assert (sized.read("regions")["p_holm"] >= 0.05).all()
+    assert (sized.read("regions")["p_fwe"] > 0.05).all()
 
 
 def test_factors_of_variance_are_told_and_spare_what_folds_do_not_share(planted):

@@ -157,12 +157,12 @@ def test_a_study_without_shuffled_labels_says_that_leakage_was_not_checked():
     assert "not checked" in say.say_shuffled(None, "FA", 0.95).text
 
 
-def make_regions(p_holm):
-    n = len(p_holm)
+def make_regions(p_fwe):
+    n = len(p_fwe)
     return pd.DataFrame(
         {
             "method": "region_occlusion",
-            "fill": "blur",
+            "fill": "donors",
             "atlas": "JHU",
             "name": [f"tract {number}" for number in range(n)],
             "hemisphere": "L",
@@ -170,8 +170,8 @@ def make_regions(p_holm):
             "ci_low": 0.02,
             "ci_high": 0.06,
             "effect_size": np.linspace(0.1, 0.4, n),
-            "p": np.array(p_holm) / n,
-            "p_holm": p_holm,
+            "p_fwe": p_fwe,
+            "p_wilcoxon": np.array(p_fwe) / n,
         }
     )
 
@@ -181,13 +181,23 @@ def test_regions_that_survive_are_counted_and_the_strongest_is_named():
     finding = gathering.say_regions(rows, 0.95, SEX)
     text = plain(finding.text)
     assert finding.tone == "good"
-    assert "2 of 40 regions of JHU" in text and "tract 0 (left)" in text
+    assert "It leans on 2 of 40 regions of JHU" in text and "tract 0 (left)" in text
     assert (
-        "by 0.040 (95 % interval 0.020 to 0.060; effect size 0.10, Holm-corrected p = 0.003)"
-        in text
+        "by 0.040 (95 % interval 0.020 to 0.060; effect size 0.10, family-wise p = 0.003)" in text
     )
-    # 0.9 / 40 < 0.05: all forty would pass uncorrected, and 0.05 x 40 = 2 are expected.
-    assert "would have named 40, where 2.0 are expected by chance alone" in text
+    assert "donors" in text
+
+
+def test_the_published_rule_is_told_as_such_and_claims_nothing():
+    rows = make_regions([0.9] * 40).assign(fill="white_matter_mean", p_fwe=np.nan)
+    finding = gathering.say_regions(rows, 0.95, SEX)
+    text = plain(finding.text)
+    # 0.9 / 40 < 0.05: the rule names all forty, and 0.05 x 40 = 2 are expected.
+    assert finding.tone == "plain" and text.startswith("Published rule")
+    assert "names 40 of 40 regions of JHU, where 2.0 are expected by chance alone" in text
+    assert "No claim rests on it" in text and "lean" not in text
+    other = plain(gathering.say_regions(rows.assign(fill="blur"), 0.95, SEX).text)
+    assert "No claim rests on region occlusion, filled with blur" in other
 
 
 def test_the_strongest_region_is_that_of_the_largest_fall_among_those_that_survive():
@@ -195,27 +205,28 @@ def test_the_strongest_region_is_that_of_the_largest_fall_among_those_that_survi
     text = plain(gathering.say_regions(rows, 0.95, SEX).text)
     # Of two equals the first; what does not survive is not named, however large.
     assert "The strongest is tract 1 (left): hiding it lowers" in text and "by 0.030" in text
-    none = plain(gathering.say_regions(rows.assign(p_holm=[0.1, 0.2, 0.3, 0.9]), 0.95, SEX).text)
+    none = plain(gathering.say_regions(rows.assign(p_fwe=[0.1, 0.2, 0.3, 0.9]), 0.95, SEX).text)
     assert "The nearest is tract 0 (left)" in none
 
 
 def test_the_terminal_names_the_same_region_as_the_report(tmp_path, tables):
     means = np.linspace(0.01, 0.08, 8)
     order = [*schema("regions")]
-    regions = tables["regions"].assign(mean=means, p_holm=[0.001, *[0.01] * 6, 0.3])[order]
+    regions = tables["regions"].assign(mean=means, p_fwe=[0.001, *[0.01] * 6, 0.3])[order]
     save_study(tables | {"regions": regions}, tmp_path)
     desk = base.Desk(tmp_path, tmp_path, tmp_path, Run(), Study())
     name, fall = regions["name"][6], means[6]
     assert f"by {fall:.3f}" in gathering.say_regions(regions, 0.95, SEX).text
     lines = base.findings(desk)
     assert any(
-        "7 of 8 regions" in line and f"top: {name} (fall {fall:.3f}" in line for line in lines
+        "leans on 7 of 8 regions" in line and f"top: {name} (drop {fall:.3f}" in line
+        for line in lines
     )
 
 
 def test_no_region_that_survives_is_said_as_such():
     finding = gathering.say_regions(make_regions([1.0] * 8), 0.95, SEX)
-    assert finding.tone == "plain" and "no region is shown to matter" in finding.text
+    assert finding.tone == "plain" and "not shown to lean on any of 8 regions" in finding.text
     # All p are equal, so the region of the largest effect is the nearest.
     assert "tract 7" in finding.text
 

@@ -5,7 +5,13 @@ import pytest
 from scipy.stats import wilcoxon
 
 from bids_sexclf.errors import InputError
-from bids_sexclf.stats.regional import signflip_max, wilcoxon_drop
+from bids_sexclf.stats.regional import (
+    find_strongest,
+    signflip,
+    signflip_max,
+    weigh_alike,
+    wilcoxon_drop,
+)
 
 
 @pytest.mark.parametrize(
@@ -137,3 +143,59 @@ def test_a_planted_region_is_found_among_many():
 def test_drops_that_cannot_be_used_are_refused(test, drop, match):
     with pytest.raises(InputError, match=match):
         test(drop)
+
+
+def test_weighed_means_are_the_average_of_both_sexes():
+    sex = np.array([0] * 9 + [1] * 3)
+    values = np.random.default_rng(10).normal(size=12)
+    means = [values[sex == k].mean() for k in (0, 1)]
+    assert np.mean(values * weigh_alike(sex)) == pytest.approx(np.mean(means))
+    with pytest.raises(InputError, match="1 class"):
+        weigh_alike([1, 1])
+
+
+def test_p_of_one_region_alone_is_that_of_a_study_of_it_alone():
+    drop = np.random.default_rng(11).normal(0.2, 1, size=(30, 5))
+    p, p_fwe = signflip(drop, n=9999)
+    assert np.all(p <= p_fwe)
+    for k in range(5):
+        assert p[k] == pytest.approx(signflip_max(drop[:, [k]], n=9999)[0], abs=0.02)
+
+
+def test_unequal_sexes_before_a_distant_fill_find_nothing_where_both_weigh_alike():
+    # Without an effect a model drifts to one side; a fill far off then costs one sex what it
+    # gives the other.
+    rng, sex = np.random.default_rng(12), np.array([0] * 150 + [1] * 100)
+    named = {"alike": 0, "each": 0}
+    for k in range(200):
+        slope = rng.normal(size=8)
+        drop = np.where(sex, 1, -1)[:, None] * slope * (rng.normal(size=(250, 8)) - 4)
+        weight = weigh_alike(sex)
+        named["alike"] += signflip_max(drop, n=99, seed=k, weight=weight).min() <= 0.05
+        named["each"] += signflip_max(drop, n=99, seed=k).min() <= 0.05
+    assert named["alike"] <= 0.05 * 200
+    assert named["each"] > 0.5 * 200
+
+
+@pytest.mark.parametrize(
+    ("weight", "match"), [([1.0, 2.0], r"shape \(2,\)"), ([-1.0] * 5, "5 of them negative")]
+)
+def test_weights_that_do_not_fit_are_refused(weight, match):
+    with pytest.raises(InputError, match=match):
+        signflip(np.ones((5, 2)), weight=weight)
+
+
+def test_the_strongest_region_is_the_largest_fall_among_those_shown_to_matter():
+    import pandas as pd
+
+    rows = pd.DataFrame(
+        {
+            "name": ["a", "b", "c"],
+            "mean": [0.3, 0.1, 0.2],
+            "effect_size": [0.1, 0.9, 0.5],
+            "p_fwe": [0.2, 0.01, 0.05],
+        }
+    )
+    assert find_strongest(rows)["name"] == "c"
+    assert find_strongest(rows.assign(p_fwe=[0.3, 0.2, 0.2]))["name"] == "c"
+    assert find_strongest(rows.assign(p_fwe=[0.1, 0.2, 0.2]))["name"] == "a"

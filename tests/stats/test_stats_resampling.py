@@ -9,7 +9,8 @@ from scipy.stats import binomtest, norm, t
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.stats import scores
-from bids_sexclf.stats.resampling import bootstrap, mean_interval, permutation
+from bids_sexclf.stats.means import mean_interval
+from bids_sexclf.stats.resampling import bootstrap, permutation
 
 NULL = np.array([5, 3, -2, 7, 1, 0, -4, 9, 2, -1, 6, -3, 4, 8, -5, 10, 2, -6, 1, 0])
 """Twenty integers, from -6 to 10; 0, 1 and 2 occur twice."""
@@ -302,6 +303,25 @@ def test_each_column_gets_the_interval_it_gets_alone_with_the_same_rows():
     for k in range(3):
         alone = mean_interval(table[:, k], n=4000)
         assert (low[k], high[k]) == pytest.approx(alone, abs=0.05)
+
+
+def test_classes_that_weigh_alike_have_the_interval_of_scipy():
+    rng = np.random.default_rng(17)
+    female, male = rng.normal(1, 1, size=30), rng.exponential(2, size=12)
+    expected = stats.bootstrap(
+        (female, male),
+        lambda f, m, axis: (np.mean(f, axis=axis) + np.mean(m, axis=axis)) / 2,
+        n_resamples=50000,
+        random_state=1,
+    )
+    values, target = np.r_[female, male], np.repeat([0, 1], [30, 12])
+    found = mean_interval(values, target=target, n=50000)
+    assert found == pytest.approx(expected.confidence_interval, abs=0.02)
+    order = rng.permutation(42)
+    again = mean_interval(values[order], target=target[order], n=50000)
+    assert again == pytest.approx(found)
+    families = np.arange(42) // 2  # one of them holds a woman and a man
+    assert np.isfinite(mean_interval(values, families, target=target)).all()
 
 
 def test_mean_without_spread_is_its_own_interval_and_one_participant_has_none():

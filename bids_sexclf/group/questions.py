@@ -1,0 +1,119 @@
+"""What a study asks of its models: by which method, with which fill, in which atlas."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids_sexclf import attribution, fills
+from bids_sexclf.errors import InputError
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a fitted model.
+
+    Attributes
+    ----------
+    method : str
+        Entry of the catalogue of attribution methods.
+    fill : str or None
+        Entry of the catalogue of fills; None for methods that replace nothing.
+    atlas : str
+        Its name in tables and file names.
+    """
+
+    method: str
+    fill: str | None
+    atlas: str
+
+    @property
+    def label(self):
+        """Name the question in file names."""
+        return name_question(self.method, self.fill, self.atlas)
+
+
+def name_question(method, fill, atlas):
+    """Name method, fill and atlas in a file name.
+
+    Parameters
+    ----------
+    method : str
+    fill : str or None
+    atlas : str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> name_question("region_occlusion", "donors", "Lobes")
+    'method-region_occlusion_fill-donors_atlas-Lobes'
+    """
+    filled = f"_fill-{fill}" if isinstance(fill, str) else ""
+    return f"method-{method}{filled}_atlas-{atlas}"
+
+
+def name_atlas(atlas):
+    """Name an atlas in tables and file names: its known name, or that of its image.
+
+    Parameters
+    ----------
+    atlas : str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> name_atlas("JHU"), name_atlas("/data/my atlas.v2.nii.gz")
+    ('JHU', 'my-atlas')
+    """
+    return re.sub("[^A-Za-z0-9]+", "-", Path(atlas).name.split(".")[0])
+
+
+def list_questions(study):
+    """List what a study asks of each of its models.
+
+    Parameters
+    ----------
+    study : settings.Study
+
+    Returns
+    -------
+    list of Question
+    """
+    atlas, questions = name_atlas(study.atlas), []
+    for method in study.attributions:
+        filled = "fill" in attribution.find(method).NEEDS
+        questions += [Question(method, fill, atlas) for fill in (study.fills if filled else [None])]
+    return questions
+
+
+def check_choices(study):
+    """Refuse attribution methods, fills and options that do not exist, before anything runs.
+
+    Parameters
+    ----------
+    study : settings.Study
+
+    Raises
+    ------
+    InputError
+    """
+    functions = {name: attribution.find(name).attribute for name in study.attributions}
+    functions |= {name: fills.find(name).prepare for name in study.fills}
+    filled = [name for name in study.attributions if "fill" in attribution.find(name).NEEDS]
+    if filled and not study.fills:
+        raise InputError(
+            f"Found no fill for {', '.join(filled)}, needed one at least. Set fills = "
+            '["donors"], or attributions = [].'
+        )
+    for name, options in study.attribution_options.items():
+        if name not in functions:
+            raise InputError(
+                f"Found attribution_options of {name!r}, needed one of {', '.join(functions)}: "
+                "the attribution methods and fills of the study. Correct the study."
+            )
+        fills.check_options(functions[name], name, options)

@@ -1,0 +1,200 @@
+"""What every attribution method promises, on functions of one formula each."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from bids_sexclf import attribution, catalogue, fills
+from bids_sexclf.attribution import View
+from bids_sexclf.errors import InputError
+
+METHODS = catalogue.names("bids_sexclf.attribution")
+GRID = (6, 7, 5)
+N = 8
+
+
+class Formula(torch.nn.Module):
+    """A formula of a weighted sum of voxels; ``bend`` makes it a curve."""
+
+    def __init__(self, weights, bend=False):
+        super().__init__()
+        self.register_buffer("weights", torch.from_numpy(np.asarray(weights, np.float32)))
+        self.bend = bend
+
+    def forward(self, volumes):
+        total = (volumes * self.weights).flatten(1).sum(1)
+        return torch.tanh(total / 5) * 5 if self.bend else total
+
+
+def make_view(weights, rows, fill="donors", bend=False, seed=0):
+    """Make the view of a formula on people of whom every second is a man."""
+    labels = np.zeros(GRID, int)
+    labels[:2], labels[2:4], labels[4] = 3, 1, 7
+    names = [f"sub-{int(1000 * abs(volume[0, 0, 0])):06d}" for volume in rows]
+    sexes = ["male" if volume[0, 0, 1] > 0 else "female" for volume in rows]
+    people = pd.DataFrame(
+        {"participant_id": names, "session_id": None, "family": names, "sex": sexes}
+    )
+    mask = np.ones(GRID, bool)
+    tested = fills.Tested(rows, people, mask, labels, labels == 1, (), seed)
+    module = Formula(weights, bend)
+
+    def evidence(volumes):
+        return module(torch.from_numpy(np.asarray(volumes))).double().numpy()
+
+    return View(evidence, mask, labels, fills.prepare(fill, tested), module, seed)
+
+
+@pytest.fixture
+def rows():
+    """Volumes of whole numbers, four women and four men: voxel (0, 0, 1) says who is whom."""
+    volumes = np.random.default_rng(0).integers(-9, 9, (N, *GRID)).astype(np.float32)
+    volumes[:, 0, 0, 0] = np.arange(1, N + 1) * 0.125
+    volumes[:, 0, 0, 1] = np.where(np.arange(N) % 2, 3, -3)
+    return volumes
+
+
+@pytest.fixture
+def weights():
+    """Whole numbers; the region of index 7 is ignored."""
+    drawn = np.random.default_rng(1).integers(-3, 4, GRID).astype(np.float32)
+    drawn[4] = 0
+    return drawn
+
+
+def ask(name, rows, view):
+    """Return the values of every participant, draws weighed; (n, units) or (n, X, Y, Z)."""
+    answers = list(attribution.attribute(name, rows, view))
+    return np.array([np.tensordot(one.weights, one.values, 1) for one in answers])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_says_what_it_needs_and_yields(name):
+    entry = attribution.find(name)
+    assert set(entry.NEEDS) <= set(attribution.NEEDS)
+    assert entry.YIELDS in ("regions", "voxels") and entry.SCOPE in ("participant", "group")
+    assert entry.UNIT in ("evidence", "none") and isinstance(entry.EXACT_ON_LINEAR, bool)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_one_answer_each_with_the_evidence_of_the_whole(name, rows, weights):
+    view = make_view(weights, rows)
+    answers = list(attribution.attribute(name, rows, view))
+    assert len(answers) == N
+    np.testing.assert_allclose([one.evidence for one in answers], view.evidence(rows), rtol=1e-5)
+    for one in answers:
+        assert len(one.values) == len(one.sources) == len(one.weights)
+        assert sum(one.weights) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("fill", ["zero", "donors"])
+@pytest.mark.parametrize("name", [m for m in METHODS if attribution.find(m).EXACT_ON_LINEAR])
+def test_linear_model_has_its_closed_form(name, fill, rows, weights):
+    view = make_view(weights, rows, fill)
+    put_in = rows * 0
+    if "fill" in attribution.find(name).NEEDS:
+        offered = [view.fill(rows[row], row) for row in range(N)]
+        put_in = np.array([sum(one.weight * one.volume for one in some) for some in offered])
+    voxels = weights * (rows - put_in)
+    if attribution.find(name).YIELDS == "regions":
+        voxels = np.stack([voxels[:, view.parcellation == k].sum(1) for k in (1, 3, 7)], 1)
+    np.testing.assert_allclose(ask(name, rows, view), voxels, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_the_model_ignores_gets_exactly_zero(name, rows, weights):
+    view = make_view(weights, rows, bend=True)
+    values = ask(name, rows, view)
+    ignored = values[:, 2] if attribution.find(name).YIELDS == "regions" else values[:, 4]
+    assert not ignored.any() and values.any()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_swapping_what_the_model_takes_for_male_flips_every_sign(name, rows, weights):
+    one, other = (ask(name, rows, make_view(s * weights, rows, bend=True)) for s in (1, -1))
+    np.testing.assert_allclose(one, -other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_order_of_participants_changes_nothing(name, rows, weights):
+    order = np.array([5, 0, 3, 7, 1, 2, 6, 4])
+    values = ask(name, rows, make_view(weights, rows, bend=True, seed=4))
+    again = ask(name, rows[order], make_view(weights, rows[order], bend=True, seed=4))
+    np.testing.assert_allclose(again, values[order], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_same_seed_gives_the_same_values(name, rows, weights):
+    one, other = (ask(name, rows, make_view(weights, rows, bend=True, seed=2)) for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_lacking_is_refused_by_name(name, rows, weights):
+    complete = make_view(weights, rows)
+    fields = {"gradient": "module", "parcellation": "parcellation", "fill": "fill"}
+    for need in set(attribution.find(name).NEEDS) & set(fields):
+        view = View(**vars(complete) | {fields[need]: None})
+        with pytest.raises(InputError, match=name):
+            attribution.attribute(name, rows, view)
+
+
+METHOD = '''
+"""Slope of a linear model by differences: a method that nobody knew before."""
+import numpy as np
+from bids_sexclf.attribution import Answer
+
+NEEDS, YIELDS, SCOPE, UNIT = {"evidence"}, "voxels", "participant", "evidence"
+EXACT_ON_LINEAR = True
+
+
+def attribute(rows, view, step=1.0):
+    """Take each voxel out of its volume, one after the other."""
+    for volume in rows:
+        whole = view.evidence(volume[None])[0]
+        values = np.zeros_like(volume)
+        for place in np.ndindex(volume.shape):
+            less = volume.copy()
+            less[place] -= step * volume[place]
+            values[place] = (whole - view.evidence(less[None])[0]) / step
+        yield Answer(whole, values[None], np.array([], int))
+'''
+
+FILL = '''
+"""Fill with the volume turned upside down."""
+from bids_sexclf.fills import Replacement
+
+CLAIMS, SAYS = False, "the volume upside down"
+
+
+def prepare(tested, axis=-1):
+    """Prepare the fill."""
+    return lambda volume, row: [Replacement(volume[..., ::-1])]
+'''
+
+
+@pytest.fixture
+def added(tmp_path, monkeypatch):
+    """Add a method and a fill, one file each in a folder of their own."""
+    for package, text in ((attribution, METHOD), (fills, FILL)):
+        folder = tmp_path / package.__name__.rpartition(".")[2]
+        folder.mkdir()
+        (folder / "newcomer.py").write_text(text)
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+    yield
+    import sys
+
+    for package in (attribution, fills):
+        sys.modules.pop(f"{package.__name__}.newcomer", None)
+        vars(package).pop("newcomer", None)
+
+
+def test_a_method_and_a_fill_are_one_file_each(added, rows, weights):
+    assert "newcomer" in catalogue.names("bids_sexclf.attribution")
+    np.testing.assert_allclose(
+        ask("newcomer", rows[:2], make_view(weights, rows)), weights * rows[:2], atol=1e-2
+    )
+    turned = ask("region_occlusion", rows, make_view(weights, rows, "newcomer"))
+    mirrored = weights * (rows - rows[..., ::-1])
+    np.testing.assert_allclose(turned[:, 1], mirrored[:, :2].sum((1, 2, 3)), atol=1e-3)
