@@ -265,8 +265,8 @@ def tabulate(answer, question, parcellation):
     Returns
     -------
     pandas.DataFrame
-        ``index``, ``source``, ``weight``, ``evidence``, ``value`` and ``reason``. Where nothing could
-        be put in, one row per region without a value.
+        ``index``, ``source``, ``weight``, ``evidence``, ``value`` and ``reason``. Where nothing
+        could be put in, one row per region without a value.
     """
     import pandas as pd
 

@@ -42,7 +42,7 @@ def large_aged():
 def choose(name, sexed, aged):
     """Choose the study that a figure shows something of."""
     return (
-        aged if getattr(catalogue.find(figures.PACKAGE, name), "TARGET", "sex") == "age" else sexed
+        aged if getattr(catalogue.find(figures.PACKAGE, name), "KIND", "") == "quantity" else sexed
     )
 
 

@@ -139,7 +139,7 @@ def make_rows(values, target, reason=None):
             "target": np.repeat(target, 2),
             "index": np.tile([1, 2], len(values)),
             "weight": 1.0,
-            "logit": 0.0,
+            "evidence": 0.0,
             "value": np.ravel(values),
             "reason": reason,
         }
@@ -185,7 +185,7 @@ def test_a_constant_model_names_nothing(monkeypatch):
 def test_drops_are_weighed_over_donors_before_people_are_compared():
     rows, _ = make_rows([[2.0, 0.0], [2.0, 0.0]], [1, 0])
     twice = pd.concat([rows.assign(weight=0.25), rows.assign(weight=0.75, value=0.0)])
-    drops = regions.drop_of_correct(twice)
+    drops = regions.find_drops(twice, targets.find("sex"))
     lost = 0.5 - 1 / (1 + np.exp(2.0))
     np.testing.assert_allclose(drops[1], [0.25 * lost, -0.25 * lost])
     assert not drops[2].any()
