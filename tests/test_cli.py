@@ -88,7 +88,7 @@ def test_the_seed_reaches_every_record():
         (["--epochs", "1e20"], 'epochs: found "1e20"'),
         (["--folds", "0"], "folds"),
         (["--epochs", "many"], "epochs"),
-        (["--first", "fitt"], "cohort, splits, fit"),
+        (["--first", "fitt"], "cohort, differences, splits, fit"),
     ],
 )
 def test_bad_choices_are_refused_with_what_was_needed(tmp_path, capsys, arguments, words):

@@ -18,13 +18,13 @@ __all__ = ["clean", "draw_svg", "inline_svg", "ordered"]
 PACKAGE = "bids_sexclf.figures"
 
 
-def ordered(kind=None):
+def ordered(target=None):
     """List the figures in the order of the report.
 
     Parameters
     ----------
-    kind : {"classes", "quantity"}, optional
-        Only those that a study of a target of this kind has.
+    target : targets.Target, optional
+        Only those that a study of this target has.
 
     Returns
     -------
@@ -32,9 +32,15 @@ def ordered(kind=None):
         Name and entry.
     """
     entries = [(name, catalogue.find(PACKAGE, name)) for name in catalogue.names(PACKAGE)]
-    if kind is not None:
-        entries = [one for one in entries if getattr(one[1], "KIND", kind) == kind]
+    if target is not None:
+        entries = [one for one in entries if _suits(one[1], target)]
     return sorted(entries, key=lambda entry: (entry[1].ORDER, entry[0]))
+
+
+def _suits(entry, target):
+    """Say whether a target has what a figure shows."""
+    tables = all(target.has(name) for name in entry.READS)
+    return tables and getattr(entry, "KIND", target.kind) == target.kind
 
 
 def draw_svg(name, tables):

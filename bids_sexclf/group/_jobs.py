@@ -194,7 +194,8 @@ def mark(job, splits):
     own = splits[(splits["repeat"] == job.repeat) & (splits["fold"] == job.fold)]
     cohort = (job.study_folder / "cohort.tsv").read_text()
     study = job.study
-    followed = study.models[:1] if study.variant(job.model)[0] == "shuffled" else []
+    dealt = study.variant(job.model)[0] == "shuffled"
+    followed = study.models[:1] if dealt else []
     weights = _digest_weights(study, [job.model, *followed])
     return fingerprint(
         {
@@ -210,7 +211,15 @@ def mark(job, splits):
             "threads": job.threads if reads_volumes(study, job.model) else None,
         }
         | ({"weights": weights} if weights else {})
+        | (_dealt_from(job, splits) if dealt else {})
     )
+
+
+def _dealt_from(job, splits):
+    """Digest what the deal of a control's targets depends on beside the fold's own parts."""
+    own = splits[splits["repeat"] == job.repeat]
+    alike = (job.study_folder / "resemblance.tsv").read_text()
+    return {"dealt": [own.to_csv(index=False), alike, job.study.random_seed]}
 
 
 def _described(study, name):

@@ -12,7 +12,16 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.group import _notes
 from bids_sexclf.layout import versions
 
-STAGES = ("cohort", "splits", "fit", "evaluate", "attribute", "regions", "report")
+STAGES = (
+    "cohort",
+    "differences",
+    "splits",
+    "fit",
+    "evaluate",
+    "attribute",
+    "regions",
+    "report",
+)
 
 
 def module(stage):

@@ -1,6 +1,7 @@
 """The stages of a study, in order, and the rules that hold between them.
 
-``cohort`` -> ``splits`` -> ``fit`` -> ``evaluate`` -> ``attribute`` -> ``regions`` -> ``report``
+``cohort`` -> ``differences`` -> ``splits`` -> ``fit`` -> ``evaluate`` -> ``attribute`` ->
+``regions`` -> ``report``; ``differences`` rests on the cohort alone
 
 Three rules keep old results from standing beside new ones:
 
@@ -293,6 +294,23 @@ def foresee(desk, stages):
     return states
 
 
+def _say_claims(desk):
+    """Say which regions differ, and what the evidence of each model adds to brain size."""
+    from bids_sexclf.report.claims import say_added, say_differences
+
+    lines, goal = [], targets.find(desk.study.target)
+    if (desk.folder / "differences.tsv").exists() and goal.by_region:
+        found = say_differences(desk.read("differences"), desk.study.interval_level)
+        lines += [finding.text for finding in found]
+    if (desk.folder / "added.tsv").exists():
+        rows = desk.read("added").query("confounds == 'brain_volume_ml'")
+        for pair, own in rows.groupby(["model", "map"], sort=False):
+            lines += [
+                f"{name_pair(*pair)}: {finding.text}" for finding in say_added(own, goal.what)
+            ]
+    return lines
+
+
 def findings(desk):
     """Say in a few lines what a study found.
 
@@ -306,7 +324,7 @@ def findings(desk):
     """
     from bids_sexclf.stats.regional import find_strongest, is_named
 
-    lines = warnings_of(desk)
+    lines = [*warnings_of(desk), *_say_claims(desk)]
     if (desk.folder / "scores.tsv").exists():
         goal = targets.find(desk.study.target)
         title = goal.main_title

@@ -1,15 +1,18 @@
 """Score every model beside its baselines. Reads cohort, splits, predictions; writes scores.tsv.
 
-Also comparisons.tsv (model against baseline) and confounds.tsv (association within each sex).
+Also comparisons.tsv (model against baseline), added.tsv (what evidence adds to confounds) and
+confounds.tsv (association within each sex).
 """
 
 from bids_sexclf import targets
+from bids_sexclf.cohort.blocks import gather_people
 from bids_sexclf.cohort.dependence import variance_factor
 from bids_sexclf.execute import processors, run_jobs
+from bids_sexclf.group._added import add_rows
 from bids_sexclf.tables import schema, write_table
 
-READS = ("cohort", "splits", "predictions")
-WRITES = ("scores.tsv", "comparisons.tsv", "confounds.tsv")
+READS = ("cohort", "splits", "predictions", "resemblance")
+WRITES = ("scores.tsv", "comparisons.tsv", "added.tsv", "confounds.tsv")
 SETTINGS = (
     "target",
     "bootstraps",
@@ -19,8 +22,13 @@ SETTINGS = (
     "models",
     "baselines",
 )
-TABLES = {"score_table": "scores", "compare": "comparisons", "associate": "confounds"}
-"""What a target does, to the table that it fills."""
+TABLES = {
+    "score_table": "scores",
+    "compare": "comparisons",
+    "add_rows": "added",
+    "associate": "confounds",
+}
+"""What is asked of each model, to the table that the answers fill."""
 
 COVARIATES = ("brain_volume_ml", "age_years", "motion_mm", "registration_agreement")
 
@@ -39,9 +47,12 @@ def run(desk, advance):
     tested = tested.merge(_about(desk.read("cohort")), on=["participant_id", "session_id"])
     groups = {key: rows for key, rows in tested.groupby(["model", "map"], sort=False)}
     splits = desk.read("splits")
-    factors = {key: _factor(key[0], rows, desk.study, splits) for key, rows in groups.items()}
+    factors = {key: variance_factor(splits, rows) for key, rows in groups.items()}
     jobs = [("score_table", key, rows, factors[key]) for key, rows in groups.items()]
     judged = [key for key in groups if key[0] in desk.study.models]
+    if targets.find(desk.study.target).is_classes:
+        people = gather_people(desk.read("cohort"), desk.read("resemblance"))
+        jobs += [("add_rows", key, groups[key], people, factors[key]) for key in judged]
     baselines = set(desk.study.baselines) - set(desk.study.models)
     for key in judged:
         jobs += [
@@ -73,14 +84,11 @@ def _work(job, tell):
     """Let the target of the study score, compare or associate."""
     study, method, key, *rest = job
     goal = targets.find(study.target)
+    if method == "add_rows":
+        return add_rows(key, *rest)
     if method == "associate":
         return goal.associate(key, *rest, study, COVARIATES)
     return getattr(goal, method)(key, *rest[:-1], study, rest[-1])
-
-
-def _factor(model, rows, study, splits):
-    """Give the factor of the variance of a model; labels dealt anew teach nothing folds share."""
-    return 1.0 if study.variant(model)[0] == "shuffled" else variance_factor(splits, rows)
 
 
 def _about(cohort):

@@ -16,6 +16,7 @@ from bids_sexclf.cells import WRITTEN_UNKNOWN
 from bids_sexclf.cohort import adjustment, features
 from bids_sexclf.errors import InputError
 from bids_sexclf.execute import FAILED, processors, run_jobs
+from bids_sexclf.group._dealt import TABLE, deal_targets
 from bids_sexclf.group._faults import check_results, gather_faults
 from bids_sexclf.group._fit_checks import check_inputs, check_outside
 from bids_sexclf.group._inputs import inputs, part_rows
@@ -35,7 +36,7 @@ from bids_sexclf.group.splits import check_splits
 from bids_sexclf.settings import RECIPE
 from bids_sexclf.tables import read_table, read_tsv, schema, write_table
 
-READS = ("cohort", "splits")
+READS = ("cohort", "splits", "resemblance")
 WRITES = ("predictions.tsv", "history.tsv")
 ALSO = ("importances.tsv",)
 OF_RUN = ("omp_nthreads",)
@@ -280,9 +281,12 @@ def _read(job):
         people = {part: cohort.loc[rows] for part, rows in parts.items()}
         adjust = adjustment.learn(job.study, given["train"], people["train"])
         given = {part: adjust(values, people[part]) for part, values in given.items()}
-    return Material(
-        cohort, splits, parts, given, targets.find(job.study.target).code(cohort), adjust
-    )
+    target = targets.find(job.study.target).code(cohort)
+    if getattr(entry, "DEALT", False):
+        alike = read_table(job.study_folder / TABLE, "resemblance")
+        about = (job.study.target, cohort, alike, splits, job.repeat, job.study.random_seed)
+        target = deal_targets(target, *about)
+    return Material(cohort, splits, parts, given, target, adjust)
 
 
 def _train(job, read, tell):

@@ -1,11 +1,12 @@
-"""Write the report. Reads every table above; writes report.html and figures/*.svg."""
+"""Write the report. Reads every table above; writes report.html, claims.tsv and figures/*.svg."""
 
 from bids_sexclf import figures, targets
 from bids_sexclf.citations import write_citations
 from bids_sexclf.cohort.quality import limit_quality
 from bids_sexclf.disk import whole
 from bids_sexclf.report import page
-from bids_sexclf.tables import read_table
+from bids_sexclf.report.claims import judge_regions
+from bids_sexclf.tables import read_table, write_table
 from bids_sexclf.volumes import load
 
 READS = (
@@ -14,7 +15,9 @@ READS = (
     "predictions",
     "scores",
     "comparisons",
+    "added",
     "confounds",
+    "differences",
     "regions",
     "history",
     "excluded",
@@ -22,7 +25,7 @@ READS = (
     "resemblance",
 )
 WRITES = ("report.html",)
-ALSO = ("figures/*.svg",)
+ALSO = ("figures/*.svg", "claims.tsv")
 SETTINGS = ()
 GRID = ("template", "atlas")
 
@@ -50,6 +53,8 @@ def run(desk, advance=None):
     """
     tables = {name: read_table(desk.folder / f"{name}.tsv", name) for name in READS}
     tables["quality_limits"] = limit_quality(tables["quality"])
+    tables["claims"] = judge_regions(tables["differences"], tables["regions"])
+    write_table(tables["claims"], desk.folder / "claims.tsv", "claims")
     tested, target = tables["predictions"], targets.find(desk.study.target)
     by_class = tested if target.is_classes else tested.iloc[:0]
     tables |= page.trace_curves(by_class, desk.study.interval_level)
@@ -57,7 +62,7 @@ def run(desk, advance=None):
         path = desk.folder / "grid" / f"{name}.nii.gz"
         tables[name] = load(path, ndim=3) if path.exists() else None
     tables["words"] = target.words
-    drawn, entries, faults = {}, figures.ordered(target.kind), {}
+    drawn, entries, faults = {}, figures.ordered(target), {}
     for done, (name, _) in enumerate(entries, start=1):
         try:
             drawn[name] = figures.draw_svg(name, tables)

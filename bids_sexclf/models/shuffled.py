@@ -1,6 +1,7 @@
-"""The study's own network, trained on sexes dealt at random: it must score chance.
+"""The study's own network, trained and tested on sexes dealt at random: it must score chance.
 
-Above chance it proves that participants, or knowledge about them, reach the test part
+Sexes are dealt once, to all folds (`stats.shuffling`), and participants are tested on the sex that
+was dealt to them. Above chance this proves that participants, or copies of them, reach the training
 (Yagis 2021 show 96 % "accuracy" on random labels once slices of one participant do).
 
 References
@@ -9,14 +10,12 @@ Yagis E, et al. Effect of data leakage in brain MRI classification using 2D conv
 neural networks. Sci Rep 2021. doi:10.1038/s41598-021-01681-w
 """
 
-import numpy as np
-
-from bids_sexclf import models, targets
+from bids_sexclf import models
 
 READS = "volumes"
 FALLBACK = "cnn3"
-SALT = 1
-"""Keeps the permutation apart from the shuffling of batches, which has the same seed."""
+DEALT = True
+"""Its targets, for learning and for testing, are dealt once before any fold is fitted."""
 
 
 class Classifier:
@@ -46,24 +45,18 @@ class Classifier:
         return self.network.history
 
     def fit(self, inputs, target, validation, *, seed, folder=None, progress=None):
-        """Train on sexes dealt anew within the training part and within the validation part.
+        """Train the network on targets that were dealt before.
 
         Parameters
         ----------
-        inputs, target, validation, folder, progress
+        inputs, target, validation, seed, folder, progress
             As the network takes them.
-        seed : int
-            Also fixes the permutation.
 
         Returns
         -------
         Classifier
             Itself.
         """
-        draw = np.random.default_rng([seed, SALT])
-        shuffle = _shuffle if targets.find(self.target).is_classes else _permute
-        target = shuffle(target, draw)
-        validation = (validation[0], shuffle(validation[1], draw))
         self.network.devices = self.devices
         self.network.fit(inputs, target, validation, seed=seed, folder=folder, progress=progress)
         return self
@@ -82,42 +75,6 @@ class Classifier:
         loaded = cls(study)
         loaded.network = type(loaded.network).load(folder, loaded.network.study)
         return loaded
-
-
-DEALS = 200
-"""Permutations of ages that the least telling is chosen from."""
-
-
-def _shuffle(target, draw):
-    """Deal new labels so that half of each sex keeps its own.
-
-    A plain permutation goes with the truth a little, one way or the other; where the truth is easy
-    to learn, the network learns it or its opposite, and the control scatters between 0 and 1.
-    """
-    target = np.asarray(target)
-    if set(np.unique(target)) != {0, 1}:
-        return draw.permutation(target)  # the network says what is wrong with it
-    dealt, odd = np.empty_like(target), draw.integers(2)
-    for label in (0, 1):
-        rows = draw.permutation(np.flatnonzero(label == target))
-        # The odd one out, where a sex has an odd number, goes either way, alike in both sexes.
-        half = (len(rows) + odd) // 2
-        dealt[rows[:half]], dealt[rows[half:]] = label, 1 - label
-    if len(np.unique(dealt)) < 2:
-        return draw.permutation(target)
-    return dealt
-
-
-def _permute(target, draw):
-    """Deal ages anew, so that they go with the true ones as little as one of many deals does.
-
-    A plain permutation goes with the truth a little, and where age is easy to learn, the network
-    learns that little.
-    """
-    target = np.asarray(target, dtype=float)
-    centred = target - target.mean()
-    dealt = [draw.permutation(target) for _ in range(DEALS)]
-    return min(dealt, key=lambda ages: abs(ages @ centred))
 
 
 def _network(study):

@@ -1,6 +1,7 @@
 """Gather the sentences of the report: each stands on the tables, and speaks as the target does."""
 
 from bids_sexclf import targets
+from bids_sexclf.report import claims
 from bids_sexclf.report import findings as say
 from bids_sexclf.stats.regional import LEVEL, find_strongest, is_named
 from bids_sexclf.words import (
@@ -11,6 +12,9 @@ from bids_sexclf.words import (
     say_interval,
     say_number,
 )
+
+CONFOUNDS = ("brain_size", "age_only", "site_only", "motion_only")
+"""Baselines that evidence is held against by what it adds: differences of AUC say little."""
 
 
 def gather(tables, study):
@@ -29,13 +33,42 @@ def gather(tables, study):
     """
     pairs, target = say.list_judged(tables["scores"], study), targets.find(study.target)
     above = {pair: judge(pair, tables, target) for pair in pairs}
-    return say.lay_out(
-        say.safely(say_headline, above, tables["comparisons"], target),
+    stand = correct(above, tables["scores"], target)
+    sentences = say.lay_out(
+        say.safely(say_headline, stand, tables, target),
         tables,
         say.safely_all(_check_shuffled, tables["scores"], study, target),
         {pair: say.safely_all(say_model, pair, above[pair], tables, study) for pair in pairs},
-        say.safely(say_brain_size, tables["scores"], tables["comparisons"], study),
+        say.safely(say_brain_size, tables["scores"], tables["added"], study),
     )
+    if target.by_region:
+        level = study.interval_level
+        differ = say.safely_all(claims.say_differences, tables["differences"], level)
+        sentences["study"] += differ if isinstance(differ, list) else [differ]
+    return sentences
+
+
+def correct(above, scores, target):
+    """Say which models know more than nothing, corrected over all that are judged.
+
+    Parameters
+    ----------
+    above : dict
+        Model and map to what `judge` says.
+    scores : pandas.DataFrame
+    target : targets.Target
+
+    Returns
+    -------
+    dict
+        The same keys; for a quantity the same values, since comparisons judge it.
+    """
+    if not target.is_classes:
+        return above
+    known = [pair for pair in above if above[pair] is not None]
+    p_values = {pair: select_scores(scores, pair).loc[target.main_score, "p"] for pair in known}
+    stands = claims.correct({pair: p for pair, p in p_values.items() if p == p})
+    return {pair: above[pair] and stands.get(pair, False) for pair in above}
 
 
 def select_scores(scores, pair):
@@ -96,14 +129,15 @@ def _check_shuffled(scores, study, target):
     ]
 
 
-def say_headline(above, comparisons, target):
+def say_headline(above, tables, target):
     """Say in one sentence what the whole study shows.
 
     Parameters
     ----------
     above : dict
-        Model and map to True, False or None, from `judge`.
-    comparisons : pandas.DataFrame
+        Model and map to True, False or None, from `correct`.
+    tables : dict
+        Reads ``added`` for classes, ``comparisons`` for a quantity.
     target : targets.Target
 
     Returns
@@ -113,7 +147,23 @@ def say_headline(above, comparisons, target):
     start = target.say_hits(above)
     if isinstance(start, Finding):
         return start
-    return say.say_beyond_size(start, [pair for pair in above if above[pair]], comparisons)
+    hits = [pair for pair in above if above[pair]]
+    if target.is_classes:
+        return _say_adds(start, hits, claims.adds_to_size(tables["added"], list(above)))
+    return say.say_beyond_size(start, hits, tables["comparisons"])
+
+
+def _say_adds(start, hits, adds):
+    """Go on from what models tell to whether they add to brain size."""
+    asked = [pair for pair in hits if pair in adds]
+    if not asked:
+        return Finding("caution", f"{start}; whether that adds to brain size could not be tested.")
+    some, size = sum(bool(adds[pair]) for pair in asked), "what brain size alone tells"
+    if not some:
+        return Finding("caution", f"{start}, but not shown to add to {size}.")
+    if some == len(hits):
+        return Finding("good", f"{start}, and {'add' if some > 1 else 'adds'} to {size}.")
+    return Finding("plain", f"{start}; {some} of them {'add' if some > 1 else 'adds'} to {size}.")
 
 
 def say_model(pair, above, tables, study):
@@ -134,7 +184,7 @@ def say_model(pair, above, tables, study):
     list of Finding
     """
     target, level = targets.find(study.target), study.interval_level
-    rows = say.take(tables, pair, ["comparisons", "confounds", "regions"])
+    rows = say.take(tables, pair, ["comparisons", "added", "confounds", "regions"])
     compared = rows["comparisons"][rows["comparisons"]["score"] == target.main_score]
     scores = select_scores(tables["scores"], pair)
     sentences = [
@@ -142,7 +192,11 @@ def say_model(pair, above, tables, study):
         target.say_scores(scores, above, level),
     ]
     silent = above is False and target.silent_at_chance
+    if target.is_classes:
+        compared = compared[~compared["baseline"].isin(CONFOUNDS)]
     if not silent:
+        if target.is_classes:
+            sentences += claims.say_added(rows["added"], target.what)
         sentences += [target.say_against(row, study) for _, row in compared.iterrows()]
         sentences.append(target.say_more(scores, level))
         confounds = rows["confounds"]
@@ -157,23 +211,23 @@ def say_model(pair, above, tables, study):
     return [sentence for sentence in sentences if sentence]
 
 
-def say_brain_size(scores, comparisons, study):
-    """Say what brain size alone tells, where no model is shown to tell more.
+def say_brain_size(scores, added, study):
+    """Say what brain size alone tells, where no model is shown to add to it.
 
     Parameters
     ----------
-    scores, comparisons : pandas.DataFrame
+    scores, added : pandas.DataFrame
     study : bids_sexclf.settings.Study
 
     Returns
     -------
     Finding or None
-        None where brain size is no better than chance, or a model is better than it.
+        None where brain size is no better than chance, or a model adds to it.
     """
     target = targets.find(study.target)
     rows = select_scores(scores, ("brain_size", "table"))
-    held = comparisons[comparisons["baseline"] == "brain_size"]
-    if target.main_score not in rows.index or (held["verdict"] == "above").any():
+    adds = claims.adds_to_size(added, say.list_judged(scores, study))
+    if target.main_score not in rows.index or any(adds.values()):
         return None
     score = rows.loc[target.main_score]
     return target.say_brain_size(score, study) if score["p"] < CHANCE_P else None

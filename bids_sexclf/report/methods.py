@@ -43,6 +43,7 @@ def write_methods(study, fitted=None):
     str
         Sentences that cite keys of ``data/citations.bib``.
     """
+    target = targets.find(study.target)
     fitted = study.baselines if fitted is None else set(fitted)
     baselines = [name for name in study.baselines if name in fitted and name not in study.models]
     sentences = [
@@ -63,15 +64,18 @@ def write_methods(study, fitted=None):
         "intervals and p-values was raised by the factor that stands in the tables: 2 for complete "
         "cross-validation, 1 for one split, and between for some of the folds.",
         _say_association(study),
+        *([_say_differences(study)] if target.by_region else []),
+        *([_say_added(target)] if target.is_classes else []),
     ]
     if study.attributions:
         sentences.append(
             f"Regions of the atlas {study.atlas} were studied by {', '.join(study.attributions)}: "
             "a region is hidden in the volume of a test participant [@zeiler2014], that is, "
             f"replaced by {'; or by '.join(fills.find(name).SAYS for name in study.fills)}. "
-            f"Whether {targets.find(study.target).tested}, on average, is above zero, "
-            f"{targets.find(study.target).weigh_alike} weighing alike, is tested by flipping "
-            "the signs of whole families; each region is held against the largest statistic of all regions [@nichols2002; @winkler2014], and "
+            f"Whether {target.tested}, on average, is above zero, "
+            f"{target.weigh_alike} weighing alike, is tested by flipping "
+            "the signs of whole families; each region is held against the largest statistic of all "
+            "regions [@nichols2002; @winkler2014], and "
             "that family-wise p alone says that a model leans on a region, for regions replaced by "
             "those of donors alone. Corrections after Holm [@holm1979], the false discovery rate "
             "[@benjamini1995] and the published rule, a one-sided Wilcoxon signed-rank test "
@@ -173,6 +177,34 @@ def _say_classical(study):
                 else ""
             )
         )
+
+
+def _say_differences(study):
+    """Say how regions were compared between the sexes without a model."""
+    return (
+        f"Which regions of the atlas {study.atlas} differ between the sexes was asked without a "
+        "model: voxels were standardised over people, and the resemblance of all pairs of people "
+        "of different families was summed over the voxels of a region, positive for pairs of one "
+        "sex and negative for others, relative to its norm (a global test [@goeman2004] without "
+        f"its diagonal). The sexes were dealt anew {study.permutations} times within sites, "
+        "families whole and among families of their size and mixture [@winkler2015]; pairs who "
+        "resemble each other like relatives counted as a family. Each region was held against the "
+        "largest statistic of the regions not yet passed [@westfall1993]. Brain size, age and head "
+        "motion, where known of nine in ten, were taken out as linear splines after Freedman and "
+        "Lane [@freedman1983]: out of sex and out of the voxels, whose remains were scaled for "
+        "the permutations to the spread of errors. Intervals of Cohen's d are the jackknife's over "
+        "families [@mackinnon2023]."
+    )
+
+
+def _say_added(target):
+    """Say how it was asked what evidence adds to confounds."""
+    return (
+        "Whether the evidence of a model adds to what brain size, age, motion and site tell of "
+        f"{target.what} was asked by an efficient score test [@boos1992]: evidence on people whom "
+        f"the model had not seen, less what these tell of it, against {target.what}, less what "
+        f"they tell of {target.what} in a logistic regression; headlines count models after Holm's correction [@holm1979]."
+    )
 
 
 def _say_association(study):

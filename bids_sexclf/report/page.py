@@ -12,8 +12,8 @@ from bids_sexclf.words import say_number, say_p
 TABLES = {
     "Participants": ("folds", "quality", "excluded"),
     "How surely {what} can be told": ("scores", "comparisons"),
-    "What else could explain it": ("confounds",),
-    "Where {differ}": ("regions",),
+    "What else could explain it": ("added", "confounds"),
+    "Where {differ}": ("claims", "differences", "regions"),
 }
 """Section of the report to the tables printed in it; words of the target stand in braces."""
 
@@ -23,9 +23,18 @@ TITLES = {
     "quality": "Participants whose quality stands out (quality.tsv holds everyone)",
     "scores": "Scores",
     "comparisons": "Networks against baselines",
+    "added": "Whether evidence adds to what brain size, age, motion and site tell",
+    "claims": "Region by region: does it differ, and does a model use it",
+    "differences": "Every region compared between the sexes, without a model",
     "confounds": "Association of the {alike_error} with other things, among {alike}",
-    "regions": "Every region that was tested",
+    "regions": "Every region that was hidden from a model",
 }
+SORTED = {
+    "regions": ["p_fwe", "p_wilcoxon"],
+    "differences": ["p_fwe", "p"],
+    "claims": ["p_fwe", "p_fwe_adjusted"],
+}
+"""Tables that stand in another order than their file, and the columns that say which."""
 MOST_ROWS = 1500
 """Rows of one table the report prints; the file holds them all."""
 MOST_TEXT = 600
@@ -145,7 +154,7 @@ def _lay_out(tables, drawn, target, faults=None):
     from markupsafe import Markup
 
     sections, words = {}, target.words
-    for name, entry in figures.ordered(target.kind):
+    for name, entry in figures.ordered(target):
         heading = entry.SECTION.format(**words)
         section = sections.setdefault(heading, {"figures": [], "tables": []})
         svg, caption = drawn[name], entry.CAPTION.format(**words)
@@ -155,7 +164,8 @@ def _lay_out(tables, drawn, target, faults=None):
         section["figures"].append(shown)
     for heading, names in TABLES.items():
         section = sections.setdefault(heading.format(**words), {"figures": [], "tables": []})
-        section["tables"] = [_make_table(name, tables, target) for name in names]
+        shown = [name for name in names if target.has(name)]
+        section["tables"] = [_make_table(name, tables, target) for name in shown]
     return sections
 
 
@@ -168,8 +178,8 @@ def _make_table(name, tables, target):
     optional = [key for key, entry in columns.items() if not entry.get("Required", True)]
     unknown = [key for key in optional if key in frame and frame[key].isna().all()]
     frame = frame.drop(columns=unknown)
-    if "p_fwe" in frame:
-        frame = frame.sort_values(["p_fwe", "p_wilcoxon"], kind="stable")
+    if name in SORTED:
+        frame = frame.sort_values(SORTED[name], kind="stable")
     header = [(column, columns.get(column, {})) for column in frame.columns]
     # Text that is the same in every row is said once, which leaves width for what differs.
     same = {

@@ -36,6 +36,36 @@ def _climb(target, design, beta, value, step):
     return None
 
 
+def firth(target, design):
+    """Fit a logistic regression with Jeffreys' prior, which is finite for separated classes too.
+
+    Parameters
+    ----------
+    target : numpy.ndarray of bool or float, shape (n,)
+    design : numpy.ndarray of float, shape (n, k)
+        Of full rank, with a column that is constant, or columns that span one.
+
+    Returns
+    -------
+    numpy.ndarray of float, shape (k,) or None
+        None if nothing converges.
+
+    References
+    ----------
+    .. [1] Firth (1993). Biometrika 80, 27. doi:10.1093/biomet/80.1.27
+    """
+    beta = np.zeros(design.shape[1])
+    value, step = _penalised(target, design, beta)
+    for _ in range(STEPS):
+        climbed = None if step is None else _climb(target, design, beta, value, step)
+        if climbed is None:
+            break
+        beta, value, step, moved = climbed
+        if moved < TOLERANCE:
+            return beta
+    return None
+
+
 def recalibrate(target, logit):
     """Fit Firth's logistic regression of the target on the logit.
 
@@ -59,14 +89,8 @@ def recalibrate(target, logit):
         return np.nan, np.nan
     # Jeffreys' prior does not see the scale, so the standard scores cost nothing but help.
     design = np.column_stack([np.ones(logit.size), (logit - centre) / spread])
-    beta = np.zeros(2)
-    value, step = _penalised(target, design, beta)
-    for _ in range(STEPS):
-        climbed = None if step is None else _climb(target, design, beta, value, step)
-        if climbed is None:
-            break
-        beta, value, step, moved = climbed
-        if moved < TOLERANCE:
-            slope = beta[1] / spread
-            return float(beta[0] - slope * centre), float(slope)
-    return np.nan, np.nan
+    beta = firth(target, design)
+    if beta is None:
+        return np.nan, np.nan
+    slope = beta[1] / spread
+    return float(beta[0] - slope * centre), float(slope)

@@ -29,6 +29,8 @@ class Target(ABC):
         What a result does not show: a name and a sentence.
     baselines : dict
         Baseline by default to the one that takes its place.
+    by_region : bool
+        Whether the stage ``differences`` compares what this target learns.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Target(ABC):
     what: str
     limits: tuple = ()
     baselines: dict = field(default_factory=dict)
+    by_region: bool = False
 
     kind = ""
     """``"classes"`` or ``"quantity"``: what a model must be able to learn."""
@@ -67,6 +70,12 @@ class Target(ABC):
     def is_classes(self):
         """Whether it is one of two classes, and not a quantity."""
         return self.kind == "classes"
+
+    def has(self, table):
+        """Say whether a table of the report has a meaning for this target."""
+        if table in ("claims", "differences"):
+            return self.by_region
+        return table != "added" or self.is_classes
 
     def check_shape(self, target, n_participants):
         """Return the target as an array of the right length.

@@ -81,9 +81,7 @@ class ClassSentences:
             The beginning of a sentence where there are some, which goes on with brain size.
         """
         if not above:
-            return Finding(
-                "caution", "No model was fitted: there is nothing to report but baselines."
-            )
+            return Finding("caution", "No model was fitted: no model can be judged.")
         hits, total = sum(map(bool, above.values())), len(above)
         if not hits:
             none = "The network is not" if total == 1 else f"None of {total} models is"
@@ -160,16 +158,11 @@ class ClassSentences:
                 f"It is not shown to beat {baseline}, which can know nothing ({numbers}): do not "
                 "rely on its score.",
             )
-        named = f"{baseline[0].upper()}{baseline[1:]}"
-        if row["verdict"] == "below":
-            text = f"{named} explains this score, and more: the network does worse"
-        else:
-            text = f"{named} may explain this score: the network is not shown to do better than it"
-        advice = advise_on_size(study) if row["baseline"] == "brain_size" else ""
-        return Finding("caution", f"{text} ({numbers}).{advice}")
+        what = "does worse than" if row["verdict"] == "below" else "is not shown to do better than"
+        return Finding("caution", f"It {what} {baseline} ({numbers}).")
 
     def say_brain_size(self, score, study):
-        """Say what brain size alone tells, where no model is shown to tell more.
+        """Say what brain size alone tells, where no model is shown to add to it.
 
         Parameters
         ----------
@@ -183,9 +176,9 @@ class ClassSentences:
         """
         return Finding(
             "caution",
-            f"Brain size alone may explain what is found here: it tells {self.apart} apart with "
-            f"AUC {say_number(score['estimate'])} ({say_interval(score, study.interval_level)}), "
-            f"and no network is shown to do better.{advise_on_size(study)}",
+            f"Brain size alone tells {self.apart} apart with AUC {say_number(score['estimate'])} "
+            f"({say_interval(score, study.interval_level)}), and no network is shown to add to it."
+            f"{advise_on_size(study)}",
         )
 
     def say_effect(self, mean):

@@ -366,8 +366,8 @@ class TwoClasses(ClassSentences, Target):
                 n=study.permutations,
                 seed=study.random_seed,
             )
-            parts = zip((*self.classes, "both"), ("negative", "positive", "pooled"), strict=True)
-            for within, part in parts:
-                numbers = result[part]
-                table.append((*key, name, within, numbers["n"], numbers["rho"], numbers["p"]))
+            people = [*counts.reindex([0, 1]), known["participant_id"].nunique()]
+            parts = ("negative", "positive", "pooled")
+            for within, part, n in zip((*self.classes, "both"), parts, people, strict=True):
+                table.append((*key, name, within, n, result[part]["rho"], result[part]["p"]))
         return table

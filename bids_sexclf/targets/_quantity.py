@@ -300,8 +300,8 @@ class Quantity(QuantitySentences, Target):
                 seed=study.random_seed,
                 beside=arrays["target"],
             )
+            people = [counts["female"], counts["male"], known["participant_id"].nunique()]
             parts = (("female", "negative"), ("male", "positive"), ("both", "pooled"))
-            for within, part in parts:
-                numbers = result[part]
-                table.append((*key, name, within, numbers["n"], numbers["rho"], numbers["p"]))
+            for (within, part), n in zip(parts, people, strict=True):
+                table.append((*key, name, within, n, result[part]["rho"], result[part]["p"]))
         return table

@@ -8,6 +8,7 @@ TARGET = TwoClasses(
     title="Where, and how surely, female and male brains differ",
     topic="how female and male brains differ",
     what="sex",
+    by_region=True,
     classes=("female", "male"),
     plurals=("females", "males"),
     both="both sexes",

@@ -5,6 +5,7 @@ import pandas as pd
 
 from bids_sexclf import targets
 from bids_sexclf.cohort.quality import limit_quality
+from bids_sexclf.report.claims import judge_regions
 from bids_sexclf.tables import schema, write_table
 
 LEVEL = 1.96
@@ -44,6 +45,7 @@ def make_study(models=("cnn3",), maps=("T1w",), n=100, separation=1.6, seed=0, f
         "predictions": make_predictions(cohort, folds, target, logits),
         "scores": make_scores(target, logits, separation),
         "comparisons": make_comparisons(target, networks, logits, separation),
+        "added": make_added(networks, n),
         "confounds": make_confounds(networks, draw),
         "history": make_history(draw, list(networks)),
         "regions": make_regions(draw, networks, atlas[0], n, fills, separation),
@@ -52,6 +54,8 @@ def make_study(models=("cnn3",), maps=("T1w",), n=100, separation=1.6, seed=0, f
         "words": targets.find("sex").words,
     }
     tables["quality_limits"] = limit_quality(tables["quality"])
+    tables["differences"] = make_differences(maps, atlas[0], n, np.random.default_rng(seed))
+    tables["claims"] = judge_regions(tables["differences"], tables["regions"])
     return tables | make_curves(target, logits)
 
 
@@ -94,7 +98,10 @@ def make_empty():
         "predictions",
         "scores",
         "comparisons",
+        "added",
         "confounds",
+        "differences",
+        "claims",
         "history",
         "regions",
         "resemblance",
@@ -113,7 +120,8 @@ def save_study(tables, folder):
     from bids_sexclf.volumes import save
 
     for name, content in tables.items():
-        if name in ("roc", "calibration", "quality_limits", "words") or content is None:
+        unsaved = ("roc", "calibration", "quality_limits", "words", "claims")
+        if name in unsaved or content is None:
             continue
         if name in ("template", "atlas"):
             save(*content, folder / "grid" / f"{name}.nii.gz")
@@ -227,6 +235,30 @@ def make_comparisons(target, networks, logits, separation):
                 (model, which, baseline, "auc", len(target), difference, low, high, p, 2.0, verdict)
             )
     return pd.DataFrame(rows, columns=list(schema("comparisons")))
+
+
+def make_added(networks, n):
+    """Say of every network that it adds to brain size, and not to all confounds together."""
+    rows = []
+    for model, which in networks:
+        rows.append((model, which, "brain_volume_ml", n, 3.1, 0.001, "adds", None, 2.0))
+        both = "brain_volume_ml+age_years"
+        rows.append((model, which, both, n, 1.1, 0.14, "not shown to add", None, 2.0))
+    return pd.DataFrame(rows, columns=list(schema("added")))
+
+
+def make_differences(maps, atlas, n, draw):
+    """Give each region a difference: the first two differ, the first beyond brain size as well."""
+    rows = []
+    for which in maps:
+        for adjusted in ("nothing", "brain_volume_ml+age_years"):
+            for region in np.unique(atlas[atlas > 0]).astype(int):
+                d = draw.normal(0, 0.1) + (0.9 if region <= 2 else 0)
+                p = 0.0005 if region == 1 or (region == 2 and adjusted == "nothing") else 0.4
+                name, side = f"Region {region}", "LR"[region % 2]
+                numbers = (n, adjusted, d, d - 0.4, d + 0.4, 5 * d, p / 2, p, None)
+                rows.append((which, "Blocks", region, name, side, 50, *numbers))
+    return pd.DataFrame(rows, columns=list(schema("differences")))
 
 
 def make_confounds(networks, draw):

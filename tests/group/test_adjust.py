@@ -10,7 +10,7 @@ import pytest
 from bids_sexclf.cohort import adjustment
 from bids_sexclf.errors import InputError
 from bids_sexclf.features import Features
-from bids_sexclf.group import _jobs, base, fit, splits
+from bids_sexclf.group import _jobs, fit, splits
 from bids_sexclf.group.cohort import array_path
 from bids_sexclf.settings import Study
 from bids_sexclf.training.networks import NetworkClassifier
@@ -195,11 +195,10 @@ def by_size(write_derivatives, run_study, tmp_path_factory):
         "bootstraps": 300,
         "permutations": 300,
     }
-    free = run_study(root, base.STAGES[:4], **choices)
-    return free, run_study(
-        root, base.STAGES[:5], name="held", residualize=["brain_size"],
-        **(choices | {"attributions": ["region_occlusion"]}),
-    )  # fmt: skip
+    free = run_study(root, ("cohort", "splits", "fit", "evaluate"), **choices)
+    stages = ("cohort", "splits", "fit", "evaluate", "attribute")
+    options = choices | {"attributions": ["region_occlusion"]}
+    return free, run_study(root, stages, name="held", residualize=["brain_size"], **options)
 
 
 def auc(desk, model):

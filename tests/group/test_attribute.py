@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_sexclf import attribution, fills
+from bids_sexclf import attribution, fills, targets
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import attribute, base, questions, regions
 from bids_sexclf.settings import Study

@@ -73,7 +73,7 @@ def there(run):
 
 def test_a_copy_of_a_study_is_finished(study):
     desk = study()
-    assert [base.state(desk, stage) for stage in base.STAGES] == ["finished"] * 7
+    assert [base.state(desk, stage) for stage in base.STAGES] == ["finished"] * len(base.STAGES)
 
 
 def test_fitting_other_features_removes_the_scores_of_the_old(study, finished):
@@ -245,7 +245,7 @@ def test_a_stage_that_fails_leaves_everything_as_it_was(study):
         study("splits", first="splits", n_folds=50)
     people.write_text(text)
     assert {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()} == before
-    assert [base.state(study(), stage) for stage in base.STAGES] == ["finished"] * 7
+    assert [base.state(study(), stage) for stage in base.STAGES] == ["finished"] * len(base.STAGES)
 
 
 def test_maps_on_two_grids_are_refused(study):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bids_sexclf.errors import InputError
-from bids_sexclf.group import _jobs, base
+from bids_sexclf.group import _jobs
 from bids_sexclf.settings import Run, Study
 
 MODELS = ["svm_rbf", "logistic", "knn", "xgboost"]
@@ -17,7 +17,7 @@ CHOICES = {
     "bootstraps": 300,
     "permutations": 300,
 }
-STAGES = base.STAGES[:4]
+STAGES = ("cohort", "splits", "fit", "evaluate")
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +61,9 @@ def test_importances_name_the_planted_region(planted):
 def test_models_without_features_leave_no_importances(write_derivatives, run_study, tmp_path):
     root = write_derivatives(tmp_path, n=12)
     choices = CHOICES | {"n_folds": 2, "models": ["age_only"]}
-    desk = run_study(root, base.STAGES[:3], **(choices | {"models": ["logistic"]}))
+    desk = run_study(root, ("cohort", "splits", "fit"), **(choices | {"models": ["logistic"]}))
     assert (desk.folder / "importances.tsv").exists()
-    run_study(root, base.STAGES[:3], run=Run(nprocs=1, first="fit"), **choices)
+    run_study(root, ("cohort", "splits", "fit"), run=Run(nprocs=1, first="fit"), **choices)
     assert not (desk.folder / "importances.tsv").exists()
 
 
@@ -76,9 +76,11 @@ def strangers(write_derivatives, run_study, tmp_path):
         path = tmp_path / "mine.tsv"
         table.to_csv(path, sep="\t", index=False, na_rep="n/a")
         choices = CHOICES | {"n_folds": 2, "models": ["logistic"], "features": str(path)}
-        return run_study(root, base.STAGES[:3], run=Run(nprocs=1, first="fit"), **choices)
+        return run_study(
+            root, ("cohort", "splits", "fit"), run=Run(nprocs=1, first="fit"), **choices
+        )
 
-    run_study(root, base.STAGES[:2], **(CHOICES | {"n_folds": 2}))
+    run_study(root, ("cohort", "splits"), **(CHOICES | {"n_folds": 2}))
     return fitted
 
 
@@ -97,7 +99,7 @@ def test_features_that_are_not_there_are_told_once_before_the_first_fit(
     choices = CHOICES | {"n_folds": 2, "models": ["logistic", "knn"], "features": given}
     choices["region_means"] = False
     with pytest.raises(InputError, match=words) as told:
-        run_study(root, base.STAGES[:3], **choices)
+        run_study(root, ("cohort", "splits", "fit"), **choices)
     assert str(told.value).count("Found no") == 1 and "logistic and knn: " in str(told.value)
     assert not list(root.rglob("job.json"))
 
@@ -139,7 +141,7 @@ def test_tables_of_no_use_are_refused_before_the_first_fit(strangers, table, wor
 def test_a_study_without_morphometry_says_so(write_derivatives, run_study, tmp_path):
     root = write_derivatives(tmp_path, n=12)
     with pytest.raises(InputError, match="morphometry.tsv without a row"):
-        run_study(root, base.STAGES[:3], n_folds=2, models=["knn"], baselines=[])
+        run_study(root, ("cohort", "splits", "fit"), n_folds=2, models=["knn"], baselines=[])
 
 
 def people(**columns):
@@ -163,7 +165,7 @@ def test_a_baseline_that_was_asked_for_is_never_left_out():
 
 def test_an_unknown_site_or_motion_is_named(write_derivatives, run_study, tmp_path):
     root = write_derivatives(tmp_path, n=12)
-    run_study(root, base.STAGES[:2], n_folds=2)
+    run_study(root, ("cohort", "splits"), n_folds=2)
     for name, column in (("site_only", "site"), ("motion_only", "motion_mm")):
         with pytest.raises(InputError, match=f"12 participants without {column} .sub-000.*Leave"):
             run_study(root, ("fit",), n_folds=2, baselines=[name])

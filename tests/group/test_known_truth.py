@@ -2,9 +2,7 @@
 
 import pytest
 
-from bids_sexclf.group import base
-
-STAGES = base.STAGES[:4]
+STAGES = ("cohort", "splits", "fit", "evaluate")
 CHOICES = {
     "name": "known",
     "models": ["transformer", "slices"],

@@ -12,7 +12,7 @@ from bids_sexclf.settings import Run
 from bids_sexclf.tables import read_tsv
 from bids_sexclf.volumes import load, save
 
-STAGES = base.STAGES[:4]
+STAGES = ("cohort", "splits", "fit", "evaluate")
 QUICK = {
     "models": ["svm_rbf"],
     "baselines": ["brain_size"],
@@ -136,7 +136,7 @@ def test_a_choice_that_cannot_be_obeyed_stops_before_the_first_fit(
 ):
     root = write_derivatives(tmp_path, n=12)
     with pytest.raises(InputError, match=words):
-        run_study(root, base.STAGES[:3], n_folds=2, **(QUICK | choices))
+        run_study(root, ("cohort", "splits", "fit"), n_folds=2, **(QUICK | choices))
     assert not (root / "derivatives" / "out" / "study-default" / "models").exists()
 
 
@@ -156,7 +156,7 @@ def test_given_parts_that_split_a_family_are_refused_where_they_are_used(
     write_derivatives, run_study, tmp_path
 ):
     root = write_derivatives(tmp_path, n=16)
-    dealt = run_study(root, base.STAGES[:2], n_folds=2).read("splits")
+    dealt = run_study(root, ("cohort", "splits"), n_folds=2).read("splits")
     tell(root, ["f"] * 8 + [f"g{i}" for i in range(8)])
     desk = run_study(root, ("cohort",), n_folds=2)
     with pytest.raises(LeakageError, match="families in two parts"):

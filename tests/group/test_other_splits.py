@@ -219,7 +219,7 @@ def test_a_file_that_changed_is_dealt_again(write_derivatives, run_study, tmp_pa
     root, path = write_derivatives(tmp_path, n=12), tmp_path / "parts.tsv"
     parts().to_csv(path, sep="\t", index=False)
     choices = {"split": "file", "split_file": path}
-    desk = run_study(root, base.STAGES[:2], **choices)
+    desk = run_study(root, ("cohort", "splits"), **choices)
     assert base.state(desk, "splits") == "finished"
     parts().replace({"part": {"train": "test", "test": "train"}}).to_csv(
         path, sep="\t", index=False
@@ -285,8 +285,10 @@ def test_too_few_pairs_and_unknown_sizes_are_refused():
 def test_brain_size_tells_nothing_once_it_is_matched(write_derivatives, run_study, tmp_path):
     root = write_derivatives(tmp_path, n=120, size_effect=1.5, seed=2)
     choices = {"models": [], "baselines": ["brain_size"], "attributions": []}
-    free = run_study(root, base.STAGES[:4], **choices)
-    held = run_study(root, base.STAGES[:4], name="held", match="brain_size", **choices)
+    free = run_study(root, ("cohort", "splits", "fit", "evaluate"), **choices)
+    held = run_study(
+        root, ("cohort", "splits", "fit", "evaluate"), name="held", match="brain_size", **choices
+    )
     aucs = [desk.read("scores").query("score == 'auc'").iloc[0] for desk in (free, held)]
     assert aucs[0].estimate > 0.75
     assert aucs[1].ci_low <= 0.5 <= aucs[1].ci_high

@@ -25,7 +25,7 @@ def cohort_of(prepared, run_study):
     def gather(name, alter, **choices):
         table = read_tsv(path, ("sex",)).astype(object)
         write_tsv(alter(table), path)
-        return run_study(prepared, base.STAGES[:1], name=name, **choices)
+        return run_study(prepared, ("cohort",), name=name, **choices)
 
     yield gather
     path.write_bytes(before)

@@ -68,7 +68,7 @@ def test_tables_carry_the_names_of_variants_and_of_joined_maps(joined):
     regions = joined.read("regions")
     assert set(zip(regions["model"], regions["map"], strict=True)) == networks
     assert (joined.folder / "report.html").exists()
-    assert [base.state(joined, stage) for stage in base.STAGES] == ["finished"] * 7
+    assert [base.state(joined, stage) for stage in base.STAGES] == ["finished"] * len(base.STAGES)
 
 
 def test_each_variant_is_trained_and_kept_by_its_own_choices(joined):
@@ -96,7 +96,7 @@ def test_weights_that_know_a_test_participant_stop_the_study(joined, run_study, 
     choices = BRIEF | {"name": "leaky", "maps": ["FA"], "models": ["probe"]}
     choices["variants"] = {"probe": VIT | {"arm": "probe", "weights": str(encoder)}}
     with pytest.raises(LeakageError, match="participants of a validation or test part"):
-        run_study(two_maps, base.STAGES[:3], **choices)
+        run_study(two_maps, ("cohort", "splits", "fit"), **choices)
 
 
 def test_changing_one_variant_refits_that_one_alone(joined, run_study, two_maps):
@@ -123,7 +123,7 @@ def test_a_loss_that_is_no_number_and_weights_that_are_not_there_are_named_and_t
         "tame": {"design": "cnn3"},
     }
     with pytest.raises(ToolError) as told:
-        run_study(two_maps, base.STAGES[:3], **choices)
+        run_study(two_maps, ("cohort", "splits", "fit"), **choices)
     assert "4 of 8 fits failed (wild on FA, fold" in str(told.value)
     assert "Lower learning_rate" in str(told.value)
     assert "lost on FA, folds 1 and 2: InputError: Found no file" in str(told.value)
@@ -137,7 +137,7 @@ def test_a_loss_that_is_no_number_and_weights_that_are_not_there_are_named_and_t
 @pytest.mark.parametrize("damage", ["cut", "short", "gone"])
 def test_a_damaged_cohort_array_is_named_with_what_to_do(two_maps, run_study, damage):
     choices = BRIEF | {"name": f"damaged{damage}", "maps": ["FA"], "baselines": []}
-    desk = run_study(two_maps, base.STAGES[:2], **choices)
+    desk = run_study(two_maps, ("cohort", "splits"), **choices)
     path = array_path(desk.folder, "FA")
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:5000])
@@ -154,7 +154,7 @@ def test_a_damaged_cohort_array_is_named_with_what_to_do(two_maps, run_study, da
 
 def test_half_a_checkpoint_leaves_a_study_that_can_be_run(two_maps, run_study, tmp_path):
     choices = BRIEF | {"name": "half", "maps": ["FA"], "baselines": []}
-    desk = run_study(two_maps, base.STAGES[:2], **choices)
+    desk = run_study(two_maps, ("cohort", "splits"), **choices)
     folder = desk.folder / "models" / "cnn3_FA" / "repeat-1_fold-1"
     folder.mkdir(parents=True)
     (folder / "last.ckpt").write_bytes(b"PK\x03\x04 half of it")
@@ -177,10 +177,10 @@ def test_jobs_run_on_dask_as_they_do_here(two_maps, run_study):
     distributed = pytest.importorskip("dask.distributed")
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": False}
     choices = BRIEF | {"maps": ["FA"], "baselines": []}
-    here = run_study(two_maps, base.STAGES[:3], name="here", **choices)
+    here = run_study(two_maps, ("cohort", "splits", "fit"), name="here", **choices)
     with distributed.LocalCluster(**options, dashboard_address=None) as cluster:
         run = Run(nprocs=1, dask_scheduler=cluster.scheduler_address)
-        there = run_study(two_maps, base.STAGES[:3], run=run, name="there", **choices)
+        there = run_study(two_maps, ("cohort", "splits", "fit"), run=run, name="there", **choices)
     shutil.rmtree(there.folder / "arrays")
     np.testing.assert_array_equal(
         here.read("predictions")["evidence"], there.read("predictions")["evidence"]

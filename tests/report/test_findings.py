@@ -42,6 +42,11 @@ def make_comparison(verdict, baseline="brain_size"):
     )
 
 
+def make_added(pairs, p):
+    table = pd.DataFrame(pairs, columns=["model", "map"])
+    return table.assign(confounds="brain_volume_ml", p=p)
+
+
 def make_score(p=0.0004, estimate=0.874):
     numbers = {"estimate": estimate, "ci_low": 0.791, "ci_high": 0.926, "n": 131, "p": p}
     return pd.Series({"score": "auc"} | numbers)
@@ -51,8 +56,8 @@ def make_score(p=0.0004, estimate=0.874):
     ("verdict", "tone", "start"),
     [
         ("above", "good", "It does better than brain size alone"),
-        ("not above", "caution", "Brain size alone may explain this score"),
-        ("below", "caution", "Brain size alone explains this score, and more"),
+        ("not above", "caution", "It is not shown to do better than brain size alone"),
+        ("below", "caution", "It does worse than brain size alone"),
         ("chance", "plain", "At chance itself"),
         ("n/a", "caution", "Too few participants"),
         (np.nan, "caution", "Too few participants"),
@@ -82,13 +87,11 @@ def test_where_brain_size_may_explain_a_score_a_study_that_tells_more_is_named(
     tables, choices, advice
 ):
     study = Study(**choices)
-    compared = tables["comparisons"].assign(verdict="not above")
-    held = [SEX.say_against(make_comparison(verdict), study) for verdict in ("not above", "below")]
-    for finding in (*held, gathering.say_brain_size(tables["scores"], compared, study)):
-        assert finding.text.endswith(advice) if advice else "A study with" not in finding.text
-    for verdict, baseline in (("above", "brain_size"), ("not above", "age_only")):
-        other = SEX.say_against(make_comparison(verdict, baseline), study)
-        assert "A study with" not in other.text
+    added = tables["added"].assign(p=0.4)
+    finding = gathering.say_brain_size(tables["scores"], added, study)
+    assert "no network is shown to add to it" in finding.text
+    assert finding.text.endswith(advice) if advice else "A study with" not in finding.text
+    assert gathering.say_brain_size(tables["scores"], added.assign(p=0.001), study) is None
 
 
 def test_a_network_no_better_than_shuffled_labels_is_not_said_to_be_explained_by_them():
@@ -252,28 +255,30 @@ def test_confounds_within_the_sexes_are_named_by_their_p():
 
 
 @pytest.mark.parametrize(
-    ("above", "verdict", "start"),
+    ("above", "p", "start"),
     [
-        (True, "above", "better than chance, and better than brain size alone"),
-        (True, "not above", "but not shown to be better than brain size alone"),
-        (False, "chance", "is not shown to tell female from male brains"),
-        (None, "n/a", "is not shown to tell female from male brains"),
+        (True, 0.01, "better than chance, and adds to what brain size alone tells"),
+        (True, 0.06, "but not shown to add to what brain size alone tells"),
+        (True, np.nan, "whether that adds to brain size could not be tested"),
+        (False, 0.01, "is not shown to tell female from male brains"),
+        (None, 0.01, "is not shown to tell female from male brains"),
     ],
 )
-def test_the_headline_never_forgets_brain_size(above, verdict, start):
-    compared = pd.DataFrame([make_comparison(verdict)]).assign(model="cnn3", map="FA", score="auc")
+def test_the_headline_never_forgets_brain_size(above, p, start):
     pair = ("cnn3", "FA")
-    assert start in gathering.say_headline({pair: above}, compared, SEX).text
+    assert (
+        start in gathering.say_headline({pair: above}, {"added": make_added([pair], p)}, SEX).text
+    )
 
 
 def test_the_headline_counts_networks():
     pairs = [("cnn3", "FA"), ("cnn3", "MD"), ("cnn3", "MK")]
     above = dict(zip(pairs, [True, True, False], strict=True))
-    compared = pd.DataFrame([make_comparison("above"), make_comparison("not above")])
-    compared = compared.assign(model="cnn3", map=["FA", "MD"], score="auc")
-    text = gathering.say_headline(above, compared, SEX).text
-    assert text.startswith("2 of 3 models tell") and "1 of them better than brain size" in text
-    assert "was not asked" in gathering.say_headline(above, compared[:0], SEX).text
+    # Of three that are judged, p = 0.03 does not stand after Holm's correction; p = 0.01 does.
+    added = make_added(pairs, [0.01, 0.03, 0.9])
+    text = gathering.say_headline(above, {"added": added}, SEX).text
+    assert text.startswith("2 of 3 models tell") and "1 of them adds to what brain size" in text
+    assert "could not be tested" in gathering.say_headline(above, {"added": added[:0]}, SEX).text
 
 
 def test_missing_folds_are_counted(tables):

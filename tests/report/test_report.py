@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_sexclf import figures, words
+from bids_sexclf import figures, targets, words
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import report
 from bids_sexclf.report import methods, page
@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
 from fake_study import make_aged_study, make_empty, make_study, save_study
 
 VOID = {"meta", "br", "link", "img", "input", "hr", "col"}
-NOTHING = dict.fromkeys([name for name, _ in figures.ordered("classes")])
+NOTHING = dict.fromkeys([name for name, _ in figures.ordered(targets.find("sex"))])
 
 
 class Page(HTMLParser):
@@ -194,7 +194,7 @@ def test_the_same_study_gives_the_same_page(folder, tables):
 
 def test_a_study_of_age_shows_told_against_true_age_where_it_says_how_surely(tables):
     aged = make_aged_study(n=60)
-    names = [name for name, _ in figures.ordered("quantity")]
+    names = [name for name, _ in figures.ordered(targets.find("age"))]
     assert "ages" in names and not {"ages"} & set(NOTHING)
     drawn = dict.fromkeys(names) | {"ages": report.figures.draw_svg("ages", aged)}
     text = page.make_page(aged, Study(target="age", models=["ridge"]), drawn)

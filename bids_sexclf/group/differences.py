@@ -1,0 +1,221 @@
+"""Test which regions differ between the sexes, without a model: differences.tsv from the cohort."""
+
+import numpy as np
+
+from bids_sexclf.cohort.blocks import confound_columns, find_known, gather_people
+from bids_sexclf.group.cohort import array_path
+from bids_sexclf.stats.differences import Regions
+from bids_sexclf.stats.effects import cohens_d
+from bids_sexclf.stats.exchangeable import deal_sexes, find_obstacle
+from bids_sexclf.tables import read_table, schema, write_table
+from bids_sexclf.volumes import load, open_cohort, release
+
+READS = ("cohort", "resemblance", "morphometry")
+WRITES = ("differences.tsv",)
+SETTINGS = ("maps", "permutations", "interval_level", "random_seed")
+MORPHOMETRY = "morphometry"
+"""Stands for the name of a map where a region's measures are compared, and not its voxels."""
+PORTION = 2**26
+"""Values that are read at once: as many regions as this holds of everybody."""
+
+
+def files(desk):
+    """Name the cohort arrays and the atlas on the study grid."""
+    arrays = {
+        f"arrays/{name}.npy": array_path(desk.folder, name) for name in desk.study.single_maps
+    }
+    return arrays | {f"grid/{name}": desk.folder / "grid" / name for name in _GRID}
+
+
+_GRID = ("atlas.nii.gz", "atlas.tsv")
+
+
+def run(desk, advance):
+    """Test every region of every map, and every region's measures.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    advance : callable
+    """
+    import pandas as pd
+
+    cohort = desk.read("cohort")
+    people = gather_people(cohort, desk.read("resemblance"))
+    sources = [*_list_volumes(desk, cohort, people), *_list_measures(desk, cohort, people)]
+    steps, done, tables = sum(len(labels) for _, _, labels, _ in sources), 0, []
+    for name, atlas, labels, portions in sources:
+        average = _average_measures if name == MORPHOMETRY else _average_voxels
+        blocks = [Block(people, desk.study, adjusted) for adjusted in (False, True)]
+        blocks = [block for block in blocks if block.differs]
+        for values in portions:
+            for block in blocks:
+                block.add(values, average)
+            done += 1
+            advance(done, steps)
+        tables += [block.table(labels).assign(map=name, atlas=atlas) for block in blocks]
+    order = list(schema("differences"))
+    table = pd.concat(tables) if tables else pd.DataFrame(columns=order, dtype=object)
+    write_table(table.reindex(columns=order), desk.folder / "differences.tsv", "differences")
+
+
+class Block:
+    """The tests of all regions of one map under one adjustment.
+
+    Parameters
+    ----------
+    people : pandas.DataFrame
+        As ``gather_people`` gives it.
+    study : settings.Study
+    adjusted : bool
+        Whether confounds are taken out.
+
+    Attributes
+    ----------
+    differs : bool
+        False where there is nothing to adjust for.
+    """
+
+    def __init__(self, people, study, adjusted):
+        names, known = find_known(people) if adjusted else ([], np.ones(len(people), bool))
+        self.differs = bool(names) or not adjusted
+        self.rows, self.study = np.flatnonzero(known), study
+        people = people[known]
+        self.sex, self.family = people["sex"].to_numpy(), people["family"].to_numpy()
+        self.site = people["site"].to_numpy()
+        self.columns = confound_columns(people, names) if names else None
+        sites = ["site"] if len(np.unique(self.site)) > 1 else []
+        self.adjusted_for = "+".join([*sites, *names]) or "nothing"
+        about = (self.sex, self.columns, self.site, self.family)
+        self.obstacle = find_obstacle(*about)
+        self.tests = None
+        if not self.obstacle:
+            self.tests = Regions(deal_sexes(*about, n=study.permutations, seed=study.random_seed))
+        self.means = []
+
+    def add(self, values, average):
+        """Test one region.
+
+        Parameters
+        ----------
+        values : ndarray of float, shape (people, voxels)
+        average : callable
+            Of the values of those tested; what Cohen's d is of.
+        """
+        values = values[self.rows]
+        if self.tests is not None:
+            self.tests.add(values)
+        self.means.append(average(values))
+
+    def table(self, labels):
+        """Return the rows of all regions, in the order of `labels`."""
+        rows = labels.assign(adjusted_for=self.adjusted_for, n_participants=len(self.sex))
+        if self.tests is None:
+            return rows.assign(n_participants=0, reason=self.obstacle)
+        made = self.tests.finish()
+        d, low, high = cohens_d(
+            np.column_stack(self.means),
+            self.sex,
+            self.columns,
+            self.site,
+            self.family,
+            self.study.interval_level,
+        )
+        tested = np.isfinite(made["statistic"])
+        effect = {
+            name: np.where(tested, numbers, np.nan)
+            for name, numbers in (("d", d), ("ci_low", low), ("ci_high", high))
+        }
+        return rows.assign(
+            n_voxels=made["n_voxels"],
+            n_participants=np.where(tested, len(self.sex), 0),
+            **effect,
+            **{name: made[name] for name in ("statistic", "p", "p_fwe", "reason")},
+        )
+
+
+def _average_voxels(values):
+    """Average each person's voxels, where everyone has a value."""
+    known = np.isfinite(values).all(axis=0)
+    return values[:, known].mean(axis=1) if known.any() else np.full(len(values), np.nan)
+
+
+def _average_measures(values):
+    """Return the one measure of a region; several have no unit in common, and no average."""
+    known = np.isfinite(values).all(axis=0)
+    return values[:, known][:, 0] if known.sum() == 1 else np.full(len(values), np.nan)
+
+
+def _list_volumes(desk, cohort, people):
+    """List each map with its atlas, the labels of its regions, and what yields their voxels."""
+    paths = [desk.folder / "grid" / name for name in _GRID]
+    if not all(path.exists() for path in paths):  # brains in their own size have no atlas
+        return
+    labels = read_table(paths[1], "atlas").rename(columns={"index": "region"})
+    parcellation = np.rint(load(paths[0], ndim=3)[0]).astype(int).ravel()
+    order = np.argsort(parcellation, kind="stable")
+    ends = np.searchsorted(parcellation[order], labels["region"].to_numpy()[:, None] + [0, 1])
+    places = [order[start:stop] for start, stop in ends]
+    sessions = _sessions_of(cohort, people)
+    for name in desk.study.single_maps:
+        array = open_cohort(array_path(desk.folder, name))
+        yield name, desk.study.atlas, labels, _read_regions(array, places, sessions)
+
+
+def _sessions_of(cohort, people):
+    """List the rows of the cohort of each participant."""
+    rows = cohort.groupby("participant_id").indices
+    return [rows[name] for name in people.index]
+
+
+def _read_regions(array, places, sessions):
+    """Yield everybody's voxels of one region after another; sessions are averaged."""
+    for some in _portion(places, len(sessions)):
+        wanted = np.concatenate([places[k] for k in some])
+        values = np.empty((len(sessions), wanted.size), dtype=np.float32)
+        for person, rows in enumerate(sessions):
+            parts = [np.asarray(array[row].reshape(-1)[wanted]) for row in rows]
+            values[person] = parts[0] if len(parts) == 1 else np.mean(parts, axis=0)
+            release(array)
+        start = 0
+        for k in some:
+            yield values[:, start : start + places[k].size]
+            start += places[k].size
+
+
+def _portion(places, people):
+    """Group regions so that a group of everybody's voxels fits into memory."""
+    some, size = [], 0
+    for k, voxels in enumerate(places):
+        if some and (size + voxels.size) * people > PORTION:
+            yield some
+            some, size = [], 0
+        some.append(k)
+        size += voxels.size
+    if some:
+        yield some
+
+
+def _list_measures(desk, cohort, people):
+    """List each atlas of morphometry.tsv with its regions and what yields their measures."""
+    table = desk.read("morphometry")
+    keys = ["participant_id", "session_id", "atlas", "region", "name", "hemisphere"]
+    measures = [name for name in table if name not in keys]
+    for atlas, rows in table.groupby("atlas", sort=False):
+        groups = list(rows.groupby(["region", "name", "hemisphere"], dropna=False, sort=False))
+        labels = _label([key for key, _ in groups])
+        yield MORPHOMETRY, atlas, labels, _read_measures(groups, measures, people.index)
+
+
+def _label(keys):
+    import pandas as pd
+
+    labels = pd.DataFrame(keys, columns=["region", "name", "hemisphere"])
+    return labels.assign(n_voxels=0).astype({"region": "Int64"})
+
+
+def _read_measures(groups, measures, people):
+    """Yield everybody's measures of one region after another; sessions are averaged."""
+    for _, rows in groups:
+        own = rows.groupby("participant_id")[measures].mean().reindex(people)
+        yield own.to_numpy(dtype=np.float64)

@@ -1,0 +1,106 @@
+"""Test whether evidence of a model says more about sex than confounds do: a score test."""
+
+import numpy as np
+from scipy.special import expit, ndtr
+
+from bids_sexclf.stats._evidence import check_evidence, check_labels
+from bids_sexclf.stats._recalibration import firth
+from bids_sexclf.stats.design import orthonormal
+from bids_sexclf.stats.exchangeable import LEAST_PEOPLE
+
+LEAST_INFORMATION = 1.0
+"""Sum of p (1 - p) below which confounds alone tell the sex of nearly everyone."""
+
+
+def adds(target, evidence, confounds, *, fold=None, group=None, participant=None, factor=1.0):
+    """Test whether evidence adds to what confounds tell of sex.
+
+    Parameters
+    ----------
+    target : array_like, shape (rows,)
+        1 for the positive class, 0 for the other.
+    evidence : array_like of float, shape (rows,)
+        Of people whom the model has not learnt from; positive for the positive class.
+    confounds : array_like of float, shape (rows, k)
+        Columns of a linear model, such as :func:`bids_sexclf.stats.design.spline_columns` makes.
+    fold : array_like, shape (rows,), optional
+        Which model gave the evidence, which is standardised for each.
+    group, participant : array_like, shape (rows,), optional
+        Families; participants, whose rows are averaged.
+    factor : float
+        Factor of the variance; see :func:`bids_sexclf.stats.folds.variance_factor`.
+
+    Returns
+    -------
+    dict
+        ``z`` (about standard normal where the evidence adds nothing), ``p`` (one-sided: it adds),
+        ``n`` (participants) and ``reason`` (None, or why z and p are ``nan``).
+
+    Raises
+    ------
+    InputError
+        If rows differ in number, or values are not finite.
+
+    Notes
+    -----
+    With p the probability that a logistic regression on the confounds gives, and e the evidence
+    less what confounds tell of it (weighed by p (1 - p)), the sum of (target - p) e has an expected
+    value of zero where the evidence adds nothing: the efficient score. It is divided by its
+    standard deviation, the root of the sum of p (1 - p) e², or in families of several of the
+    squared sums of their members [1]_. How much confounds and sex go together does not matter.
+
+    References
+    ----------
+    .. [1] Cox & Hinkley (1974). Theoretical Statistics. doi:10.1007/978-1-4899-2887-0
+    .. [2] Boos (1992). Am. Stat. 46, 327. doi:10.1080/00031305.1992.10475921
+    """
+    target, evidence, fold = check_evidence(target, evidence, fold)
+    rows = evidence.size
+    confounds = np.asarray(confounds, dtype=float).reshape(rows, -1)
+    unit = (
+        np.arange(rows) if participant is None else check_labels(participant, rows, "participant")
+    )
+    family = unit if group is None else check_labels(group, rows, "group")
+    standard = _standardise(evidence, np.zeros(rows, int) if fold is None else fold)
+    people = np.bincount(unit)
+    first = np.unique(unit, return_index=True)[1]
+    mean = np.bincount(unit, weights=standard) / people
+    sums = np.zeros((people.size, confounds.shape[1]))
+    np.add.at(sums, unit, confounds)
+    return _score(target[first].astype(float), mean, sums / people[:, None], family[first], factor)
+
+
+def _standardise(evidence, fold):
+    """Centre and scale evidence within each fold; a constant becomes 0."""
+    count = np.bincount(fold)
+    centred = evidence - (np.bincount(fold, weights=evidence) / count)[fold]
+    spread = np.sqrt(np.bincount(fold, weights=centred**2) / count)[fold]
+    return np.where(spread > 0, centred / np.where(spread > 0, spread, 1), 0)
+
+
+def _score(target, evidence, confounds, family, factor):
+    n = target.size
+    basis = orthonormal(np.column_stack([np.ones(n), confounds])) * np.sqrt(n)
+    unknown = {"z": np.nan, "p": np.nan, "n": n}
+    if n < LEAST_PEOPLE + basis.shape[1] - 1 or min(target.sum(), n - target.sum()) < 2:
+        return unknown | {"reason": f"too few people of each sex ({n} in all) for the confounds"}
+    beta = firth(target, basis)
+    if beta is None:
+        return unknown | {"reason": "no regression of sex on the confounds was found"}
+    p = expit(basis @ beta)
+    weight = p * (1 - p)
+    if weight.sum() < LEAST_INFORMATION:
+        return unknown | {"reason": "the confounds alone tell the sex of nearly everyone"}
+    root = np.sqrt(weight)
+    slope = np.linalg.lstsq(basis * root[:, None], evidence * root, rcond=1e-10)[0]
+    rest = evidence - basis @ slope
+    _, family, size = np.unique(family, return_inverse=True, return_counts=True)
+    score = np.bincount(family, weights=(target - p) * rest)
+    expected = np.bincount(family, weights=weight * rest**2)
+    # The squares of families' sums lack what the fitted p took out of them.
+    lacking = size.size / max(size.size - basis.shape[1], 1)
+    variance = np.sum(np.where(size == 1, expected, lacking * score**2))
+    if not variance > 1e-9 * max(1e-30, np.sum(weight * evidence**2)):
+        return unknown | {"reason": "the evidence is a function of the confounds, or constant"}
+    z = score.sum() / np.sqrt(variance * factor)
+    return {"z": float(z), "p": float(ndtr(-z)), "n": n, "reason": None}
