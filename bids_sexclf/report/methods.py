@@ -203,7 +203,8 @@ def _say_added(target):
         "Whether the evidence of a model adds to what brain size, age, motion and site tell of "
         f"{target.what} was asked by an efficient score test [@boos1992]: evidence on people whom "
         f"the model had not seen, less what these tell of it, against {target.what}, less what "
-        f"they tell of {target.what} in a logistic regression; headlines count models after Holm's correction [@holm1979]."
+        f"they tell of {target.what} in a logistic regression; headlines count "
+        "models after Holm's correction [@holm1979]."
     )
 
 
