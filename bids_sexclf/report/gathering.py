@@ -66,8 +66,8 @@ def correct(above, scores, target):
     if not target.is_classes:
         return above
     known = [pair for pair in above if above[pair] is not None]
-    p_values = {pair: select_scores(scores, pair).loc[target.main_score, "p"] for pair in known}
-    stands = claims.correct({pair: p for pair, p in p_values.items() if p == p})
+    p_values = {pair: select_scores(scores, pair)["p"].get(target.main_score) for pair in known}
+    stands = claims.correct({pair: p for pair, p in p_values.items() if p is not None and p == p})
     return {pair: above[pair] and stands.get(pair, False) for pair in above}
 
 
