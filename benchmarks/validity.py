@@ -1,6 +1,6 @@
 """Count how often claims are made where there is nothing to claim, and where there is something.
 
-    python benchmarks/validity.py [--cohorts 300] [--processes 2] [--only regions adds shuffled]
+    python benchmarks/validity.py [--cohorts 300] [--people 100] [--processes 2] [--only regions]
 
 Cohorts are drawn by the hundred: 24 regions of 30 voxels, which share parts of what varies between
 people, within a region more than between regions. Three procedures are judged.
@@ -47,6 +47,12 @@ ADDS = (
     "twins of one sex",
     "60 women, 40 men of 100",
     *(("brain size only", effect) for effect in (0.2, 0.35, 0.5)),
+)
+
+SHUFFLED = (
+    "nothing differs",
+    "the sexes differ strongly",
+    "everybody has a copy, undeclared",
 )
 
 
@@ -218,8 +224,16 @@ def judge_adds(case, n, seed):
     return {"p": p[0], "p_one": p[1], "above": above}
 
 
-def cross_validate(data, target, family, seed):
+def cross_validate(data, target, family, seed, learnt=None):
     """Learn sex by ridge regression in five folds, families whole.
+
+    Parameters
+    ----------
+    data : ndarray of float, shape (people, features)
+    target, family : ndarray, shape (people,)
+    seed : int
+    learnt : callable, optional
+        Takes rows of teachers and gives the labels they teach; their targets by default.
 
     Returns
     -------
@@ -235,7 +249,8 @@ def cross_validate(data, target, family, seed):
     parts = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(data, target, family)
     for number, (learn, test) in enumerate(parts):
         model = make_pipeline(StandardScaler(), RidgeClassifier(alpha=data.shape[1]))
-        evidence[test] = model.fit(data[learn], target[learn]).decision_function(data[test])
+        taught = target[learn] if learnt is None else learnt(learn)
+        evidence[test] = model.fit(data[learn], taught).decision_function(data[test])
         fold[test] = number
     return evidence, fold
 
@@ -246,6 +261,55 @@ def say_adds(case, made):
     shares = [rate([one[key] <= 0.05 for one in made]) for key in ("p", "p_one")]
     cells = [name, len(made), *shares, rate([one["above"] for one in made])]
     return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def judge_shuffled(case, n, seed):
+    """Draw a cohort, deal labels as the shuffled control does, and let a model learn them.
+
+    Returns
+    -------
+    dict
+        ``once``: p of the labels dealt once, on which the model is tested as well; ``anew``: p of
+        labels dealt anew in each training part, where the model is tested on the true ones; both
+        with the factor of the variance of cross-validation.
+    """
+    from bids_sexclf.stats.exchangeable import join_families
+    from bids_sexclf.stats.resampling import permutation
+    from bids_sexclf.stats.resemblance import close_pairs
+    from bids_sexclf.stats.scores import auc
+    from bids_sexclf.stats.shuffling import shuffle_sexes
+
+    rng = np.random.default_rng([seed, n, SHUFFLED.index(case), 2])
+    people = draw_people("nothing differs", n, rng)
+    shift = (2.0 if case == "the sexes differ strongly" else 0.0) * (np.arange(REGIONS) < 3)
+    sex, family = people["sex"], people["family"].astype(str)
+    data = np.hstack(draw_regions("nothing differs", people, rng, shift)[0])
+    if case == "everybody has a copy, undeclared":
+        data[: n // 2] = data[n // 2 :] + 0.05 * rng.standard_normal((n // 2, data.shape[1]))
+        sex[: n // 2] = sex[n // 2 :]
+    _, fold = cross_validate(data[:, :1], sex, family, seed)
+    alike = join_families(family, close_pairs(data)[0]).astype(str)
+    dealt = shuffle_sexes(sex, fold, alike, seed)
+    options = {"n": 500, "seed": seed, "factor": 2.0}
+    evidence, fold = cross_validate(data, sex, family, seed, learnt=lambda own: dealt[own])
+    once = permutation(auc, dealt, evidence, fold, **options)[1]
+    anew, fold = cross_validate(data, sex, family, seed, learnt=lambda own: halves(sex[own], rng))
+    return {"once": once, "anew": permutation(auc, sex, anew, fold, **options)[1]}
+
+
+def halves(sex, rng):
+    """Exchange the label of half of each sex."""
+    dealt = sex.copy()
+    for one in (0, 1):
+        rows = rng.permutation(np.flatnonzero(sex == one))
+        dealt[rows[: len(rows) // 2]] = 1 - one
+    return dealt
+
+
+def say_shuffled(case, made):
+    """Say one row of the table of alarms."""
+    shares = [rate([one[key] < 0.01 for one in made]) for key in ("once", "anew")]
+    return "| " + " | ".join([case, str(len(made)), *shares]) + " |"
 
 
 def say_regions(case, made):
@@ -288,6 +352,12 @@ TABLES = {
         say_adds,
         ADDS,
         "| cohort | cohorts | adds (factor 2) | adds (factor 1) | AUC above that of confounds |",
+    ),
+    "shuffled": (
+        judge_shuffled,
+        say_shuffled,
+        SHUFFLED,
+        "| cohort | cohorts | alarms, dealt once | alarms, dealt anew in training |",
     ),
 }
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from bids_sexclf.cohort.blocks import confound_columns, find_known, gather_people
 from bids_sexclf.group.cohort import array_path
+from bids_sexclf.group.questions import name_atlas
 from bids_sexclf.stats.differences import Regions
 from bids_sexclf.stats.effects import cohens_d
 from bids_sexclf.stats.exchangeable import deal_sexes, find_obstacle
@@ -159,7 +160,7 @@ def _list_volumes(desk, cohort, people):
     sessions = _sessions_of(cohort, people)
     for name in desk.study.single_maps:
         array = open_cohort(array_path(desk.folder, name))
-        yield name, desk.study.atlas, labels, _read_regions(array, places, sessions)
+        yield name, name_atlas(desk.study.atlas), labels, _read_regions(array, places, sessions)
 
 
 def _sessions_of(cohort, people):

@@ -7,6 +7,7 @@ from bids_sexclf.stats._evidence import check_evidence, check_labels
 from bids_sexclf.stats._recalibration import firth
 from bids_sexclf.stats.design import orthonormal
 from bids_sexclf.stats.exchangeable import LEAST_PEOPLE
+from bids_sexclf.stats.matched import standardise_within
 
 LEAST_INFORMATION = 1.0
 """Sum of p (1 - p) below which confounds alone tell the sex of nearly everyone."""
@@ -61,21 +62,12 @@ def adds(target, evidence, confounds, *, fold=None, group=None, participant=None
         np.arange(rows) if participant is None else check_labels(participant, rows, "participant")
     )
     family = unit if group is None else check_labels(group, rows, "group")
-    standard = _standardise(evidence, np.zeros(rows, int) if fold is None else fold)
+    mean = standardise_within(evidence, np.zeros(rows, int) if fold is None else fold, unit)
     people = np.bincount(unit)
     first = np.unique(unit, return_index=True)[1]
-    mean = np.bincount(unit, weights=standard) / people
     sums = np.zeros((people.size, confounds.shape[1]))
     np.add.at(sums, unit, confounds)
     return _score(target[first].astype(float), mean, sums / people[:, None], family[first], factor)
-
-
-def _standardise(evidence, fold):
-    """Centre and scale evidence within each fold; a constant becomes 0."""
-    count = np.bincount(fold)
-    centred = evidence - (np.bincount(fold, weights=evidence) / count)[fold]
-    spread = np.sqrt(np.bincount(fold, weights=centred**2) / count)[fold]
-    return np.where(spread > 0, centred / np.where(spread > 0, spread, 1), 0)
 
 
 def _score(target, evidence, confounds, family, factor):
