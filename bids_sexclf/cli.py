@@ -24,7 +24,7 @@ from bids_sexclf.settings import (
     read_word,
 )
 from bids_sexclf.stopping import stoppable
-from bids_sexclf.texts import clean
+from bids_sexclf.texts import clean, count_noun
 
 RECORDS = {
     "how to run": Run,
@@ -213,13 +213,19 @@ def _participant(bids_dir, out, run, preparation, study):
         print(level.write_boilerplate(out, planned.worklist, preparation))
         return 0
     if run.reports_only:
-        print(f"{level.rewrite_reports(out, planned, preparation, _warn)} reports written")
+        print(
+            f"{count_noun(level.rewrite_reports(out, planned, preparation, _warn), 'report')} "
+            "written"
+        )
         return PARTIAL if planned.excluded else 0
     with Bar("preparing", "step", rate=False) as bar:
         excluded = level.execute(bids_dir, out, run, preparation, planned, bar.update, _warn)
     _tell("failed", excluded[len(planned.excluded) :])
     done = len(planned.ready) + len(planned.finished) + len(planned.excluded) - len(excluded)
-    print(f"{done} participant-sessions prepared, {len(excluded)} left out: see {out}/excluded.tsv")
+    print(
+        f"{count_noun(done, 'participant-session')} prepared, {len(excluded)} left out: see "
+        f"{out}/excluded.tsv"
+    )
     return PARTIAL if excluded else 0
 
 
@@ -293,7 +299,8 @@ def _tell_cohort(desk):
     if excluded:
         _tell("left out", excluded, most=5)
         print(
-            f"{len(desk.read('cohort'))} participant-sessions to study, {len(excluded)} left out: "
+            f"{count_noun(len(desk.read('cohort')), 'participant-session')} to study, "
+            f"{len(excluded)} left out: "
             f"see {desk.folder}/excluded.tsv",
             file=sys.stderr,
         )

@@ -1,15 +1,24 @@
 """Write files that are whole or absent, also when several jobs share a folder."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import stat
 import tempfile
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bids_sexclf.errors import InputError
+
+PART = ".part-"
+"""How the name of a file begins while it is being written."""
+
+FORGOTTEN_S = 86_400
+"""Age from which a part counts as left behind where the file system has no locks, s."""
 
 
 @contextmanager
@@ -28,10 +37,11 @@ def whole(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix="-" + path.name)
-    os.close(handle)
-    os.chmod(name, 0o666 & ~_umask())
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PART, suffix="-" + path.name)
     try:
+        with suppress(OSError):  # a file system without locks; see `remove_parts`
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.chmod(name, 0o666 & ~_umask())
         yield Path(name)
         os.replace(name, path)
     except BaseException as fault:
@@ -39,6 +49,38 @@ def whole(path):
         if isinstance(fault, OSError) and fault.filename is None:
             fault.filename = str(path)  # a write that fails names no file
         raise
+    finally:
+        os.close(handle)
+
+
+def remove_parts(paths):
+    """Remove what killed processes left half-written; what is being written stays.
+
+    Who writes a part holds a lock on it, which the operating system gives back when the process
+    ends.
+
+    Parameters
+    ----------
+    paths : iterable of pathlib.Path
+        Those that are no parts are left alone.
+    """
+    for path in paths:
+        if path.name.startswith(PART):
+            with suppress(OSError):  # it was removed meanwhile, or may not be: it does no harm
+                _remove_part(path)
+
+
+def _remove_part(path):
+    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    except OSError as fault:
+        written = fault.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN)
+        if not written and time.time() - os.fstat(handle).st_mtime > FORGOTTEN_S:
+            path.unlink()
+    finally:
+        os.close(handle)
 
 
 def _umask():

@@ -1,13 +1,14 @@
 """End a command before its work is done: say why, and give the exit code."""
 
+import errno
 import os
 import sys
 import traceback
 from contextlib import suppress
 
 from bids_sexclf.crashes import describe, write_crash
-from bids_sexclf.errors import OUR_FAULT
-from bids_sexclf.faults import Told, explain
+from bids_sexclf.errors import OUR_FAULT, SYSTEM
+from bids_sexclf.faults import AGAIN, Told, explain
 from bids_sexclf.layout import versions
 from bids_sexclf.stopping import Stopped
 from bids_sexclf.texts import clean
@@ -38,7 +39,8 @@ def end_with(fault, arguments, out, verbose=0, program="bids-sexclf"):
     """
     if verbose:
         _say("".join(traceback.format_exception(fault)))
-    told = _explain_stop(fault) or explain(fault) or _tell_crash(fault, arguments, out)
+    told = _explain_stop(fault) or _explain_output(fault) or explain(fault)
+    told = told or _tell_crash(fault, arguments, out)
     _say(f"{program}: {clean(told.message, MOST)}\n")
     _drop_what_cannot_be_written()
     return told.exit_code
@@ -56,6 +58,27 @@ def _explain_stop(fault):
         return None
     stop = fault if isinstance(fault, Stopped) else Stopped()
     return Told(str(stop), stop.exit_code)
+
+
+def _explain_output(fault):
+    """Name the output of the command where what fails to be written is what it prints."""
+    if not isinstance(fault, OSError) or fault.filename is not None:
+        return None
+    if fault.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return None
+    try:
+        sys.stdout.write("\n")  # whether one more line can be written tells which disk is full
+        sys.stdout.flush()
+    except OSError:
+        return Told(
+            f"OSError: Found no room for what this command prints ({os.strerror(fault.errno)}), "
+            "needed room on the disk that its output is sent to. Make room there, or send it "
+            f"elsewhere. {AGAIN}",
+            SYSTEM,
+        )
+    except ValueError:  # it was closed
+        return None
+    return None
 
 
 def _tell_crash(fault, arguments, out):

@@ -37,8 +37,6 @@ class BusyError(RuntimeError):
     exit_code = 75
 
 
-REFUSALS = (InputError, GridError, LeakageError, ToolError, BusyError)
-
 PARTIAL = 3
 """Exit code of a run that finished, but left participants out."""
 
@@ -53,6 +51,23 @@ NO_MEMORY = 71
 
 SYSTEM = 74
 """Exit code where a disk is full, may not be read or written, or does not answer."""
+
+
+class ShortageError(RuntimeError):
+    """Report that memory has run out."""
+
+    exit_code = NO_MEMORY
+
+
+class StorageError(RuntimeError):
+    """Report that a disk is full, may not be read or written, or does not answer."""
+
+    exit_code = SYSTEM
+
+
+REFUSALS = (
+    InputError, GridError, LeakageError, ToolError, BusyError, ShortageError, StorageError,
+)  # fmt: skip
 
 
 def suggest(unknown, known):

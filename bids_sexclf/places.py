@@ -22,6 +22,7 @@ def check_places(bids_dir, out, run):
     """
     check_owner(out)
     derivatives = bids_dir / "derivatives"
+    _check_database(run.bids_database_dir, bids_dir, derivatives)
     if lies_in(out, bids_dir) and not lies_in(out, derivatives):
         raise InputError(
             f"Found output folder {out.resolve()} inside the BIDS folder, needed one outside it "
@@ -50,6 +51,16 @@ def check_places(bids_dir, out, run):
             )
 
 
+def _check_database(folder, bids_dir, derivatives):
+    """Refuse to write an index among raw files."""
+    if folder is None or not lies_in(folder, bids_dir) or lies_in(folder, derivatives):
+        return
+    raise InputError(
+        f"Found --bids-database-dir {folder.resolve()} inside the BIDS folder, needed a folder "
+        "outside it: raw data are never written to. Give another folder, or leave it out."
+    )
+
+
 def check_owner(out):
     """Refuse an output folder that holds a dataset of another program.
 
@@ -60,7 +71,10 @@ def check_owner(out):
     Raises
     ------
     InputError
-        If its dataset_description.json does not say that this program has made it.
+        If its dataset_description.json does not say that this program has made it, or is
+        damaged.
+    OSError
+        If it cannot be read.
     """
     path = out / "dataset_description.json"
     if not path.exists():
@@ -69,8 +83,13 @@ def check_owner(out):
         about = json.loads(path.read_text())
         makers = [maker.get("Name") for maker in about.get("GeneratedBy") or []]
         makers = makers if makers and about.get("DatasetType") != "raw" else ["its scanner (raw)"]
-    except (OSError, ValueError, AttributeError, TypeError) as fault:
-        makers = [f"an unknown program ({fault})"]
+    except (ValueError, AttributeError, TypeError, RecursionError) as fault:
+        raise InputError(
+            f"Found {path.resolve()}, which does not tell who has made this folder (it is damaged: "
+            f"{' '.join(str(fault).split())[:200]}); needed a JSON object with GeneratedBy. If "
+            "bids_sexclf has made the folder, remove this one file, and it is written anew; else "
+            "give another output folder."
+        ) from fault
     if makers[0] != "bids_sexclf":
         raise InputError(
             f"Found output folder {out.resolve()}, which holds a dataset made by "

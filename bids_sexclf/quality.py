@@ -162,8 +162,10 @@ def flag(table):
 
 
 def _say(name, value):
+    """Return a number with its name and units, three digits or all before the point."""
     units = numbers()[name].get("Units")
-    return f"{name} {value:.3g}{f' {units}' if units else ''}"
+    digits = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return f"{name} {digits}{f' {units}' if units else ''}"
 
 
 def read_limits(changes=()):

@@ -312,7 +312,7 @@ def groups_of(name):
     return known_atlases().get(name, {}).get("Groups", {})
 
 
-def find_atlas(name, grid, template_name, labels=None, folders=()):
+def find_atlas(name, grid, template_name, labels=None, folders=(), inside=None):
     """Find an atlas and carry it to a grid by nearest neighbour.
 
     Parameters
@@ -326,6 +326,8 @@ def find_atlas(name, grid, template_name, labels=None, folders=()):
         Label table of an image given by path; beside it with the suffix ``.tsv`` by default.
     folders : iterable of path-like
         Searched before $FSLDIR.
+    inside : ndarray of bool, shape grid.shape, optional
+        The brain, in which the atlas must lie; all of the grid by default.
 
     Returns
     -------
@@ -335,13 +337,14 @@ def find_atlas(name, grid, template_name, labels=None, folders=()):
     ------
     InputError
         If it is unknown, image and label table do not tell the same indices, the image holds other
-        values than whole numbers, or most regions lie outside the grid.
+        values than whole numbers, or less than half of its volume lies in the brain.
     ToolError
         If its files are not at hand.
     """
     known = known_atlases()
     if name in known and known[name]["Image"] is None:
         parcellation, table = _lobes(grid, template_name)
+        _check_place(parcellation, grid, inside, name, template_name)
         return Atlas(name, parcellation, table)
     image, table_path = find_atlas_files(name, labels, folders)
     array, affine = load(image, ndim=3)
@@ -351,7 +354,8 @@ def find_atlas(name, grid, template_name, labels=None, folders=()):
         table = table[table["index"].isin(np.unique(whole))].reset_index(drop=True)
     _check_labels(whole, table, image, table_path)
     parcellation = resample(whole, affine, grid, order=0)
-    _check_place(parcellation, table, image, template_name)
+    volume = np.count_nonzero(whole) * abs(np.linalg.det(affine[:3, :3]))
+    _check_place(parcellation, grid, inside, image, template_name, volume)
     table = table.assign(hemisphere=_hemispheres(table, whole, affine))
     return Atlas(name if name in known else image.name.split(".")[0], parcellation, table)
 
@@ -439,13 +443,24 @@ def _check_indices(array, image):
     return np.rint(array).astype(np.int32)
 
 
-def _check_place(parcellation, table, image, template_name):
-    """Refuse an atlas most of whose regions do not lie on the grid: it is of another space."""
-    held = len(set(np.unique(parcellation).tolist()) - {0})
-    if 2 * held < len(table):
+LEAST_SHARE = 0.5
+"""Share of an atlas that must lie in the brain: one that belongs to the space has nearly all."""
+
+
+def _check_place(parcellation, grid, inside, image, template_name, volume=None):
+    """Refuse an atlas that does not lie in the brain: it is of another space.
+
+    One that was made on this very grid has no volume of its own, and must have a voxel there.
+    """
+    labelled = parcellation if inside is None else parcellation[inside]
+    covered = np.count_nonzero(labelled) * np.prod(grid.voxel_size)
+    share = covered / volume if volume else float(covered > 0)
+    if share < LEAST_SHARE:
+        where = "on the grid" if inside is None else "in the brain"
         raise InputError(
-            f"Found atlas {image} with {held} of {len(table)} regions on the grid of "
-            f"{template_name}, needed an atlas in that space. Choose another, or bring it there."
+            f"Found atlas {image} with {100 * share:.0f} % of its volume {where} of "
+            f"{template_name}, needed at least {100 * LEAST_SHARE:.0f} %: it lies in another "
+            "space, or its affine is wrong. Choose another, or bring it to that space."
         )
 
 

@@ -31,6 +31,7 @@ from bids_sexclf.cells import (
 )
 from bids_sexclf.disk import read_small, whole, write_json
 from bids_sexclf.errors import InputError
+from bids_sexclf.texts import count_noun
 
 IDENTIFIERS = {
     "participant_id": partial(entity, prefix="sub"),
@@ -369,7 +370,8 @@ def check_table(frame, name, path="the table", remedy=REMEDY):
         faults += _column_faults(frame[column], column, entry)
     if faults:
         raise InputError(
-            f"Found {path} with {len(faults)} fault(s): {'; '.join(faults)}. Needed a table as "
+            f"Found {path} with {count_noun(len(faults), 'fault')}: {'; '.join(faults)}. Needed "
+            "a table as "
             f"described in data/tables/{name}.json. {remedy}"
         )
     return frame
@@ -382,7 +384,8 @@ def _column_faults(values, column, entry):
     known = values.dropna()
     faults = []
     if len(known) < len(values) and not entry.get("Unknown", False):
-        faults.append(f"{column!r} has {len(values) - len(known)} unknown value(s)")
+        missing = count_noun(len(values) - len(known), "unknown value")
+        faults.append(f"{column!r} has {missing}")
     if "Levels" in entry:
         others = sorted(set(known.astype(str)) - set(entry["Levels"]))
         if others:

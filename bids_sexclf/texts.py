@@ -30,6 +30,51 @@ def clean(text, most):
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def count_noun(number, one, several=None):
+    """Write a number with its noun.
+
+    Parameters
+    ----------
+    number : int
+    one : str
+        The noun of one.
+    several : str, optional
+        The noun of any other number; `one` with an s by default.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> count_noun(1, "woman", "women"), count_noun(0, "man", "men"), count_noun(2, "site")
+    ('1 woman', '0 men', '2 sites')
+    """
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
+
+
+def count_sexes(sexes):
+    """Write how many women and men there are.
+
+    Parameters
+    ----------
+    sexes : iterable of str
+        ``female`` or ``male`` of each person; others do not count.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> count_sexes(["female", "male", "male"])
+    '1 woman and 2 men'
+    """
+    sexes = list(sexes)
+    women = count_noun(sexes.count("female"), "woman", "women")
+    return f"{women} and {count_noun(sexes.count('male'), 'man', 'men')}"
+
+
 def shown(value, most=20_000):
     """Make what a template prints fit to be shown; for jinja2's ``finalize``.
 

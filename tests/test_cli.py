@@ -5,7 +5,7 @@ import time
 import pytest
 
 from bids_sexclf import cli
-from bids_sexclf.errors import USAGE
+from bids_sexclf.errors import USAGE, InputError
 from bids_sexclf.places import check_places
 from bids_sexclf.settings import Preparation, Run, Study
 
@@ -153,6 +153,23 @@ def test_output_over_the_dataset_of_another_program_is_refused(places, capsys):
     assert run(places / "data/bids", places / "data/prep", "participant") == 65
     assert "made by fMRIPrep" in capsys.readouterr().err
     assert files(places) == before
+
+
+def test_a_damaged_description_of_the_output_is_named_with_the_way_out(places, capsys):
+    path = places / "data/out/dataset_description.json"
+    path.write_text('{"Name": ')
+    assert run(places / "data/bids", places / "data/out", "group") == 65
+    told = capsys.readouterr().err
+    assert f"Found {path}" in told and "remove this one file" in told and "program" not in told
+
+
+def test_an_index_among_raw_files_is_refused(places):
+    bids, out = places / "data/bids", places / "data/out"
+    for inside in (bids, bids / "index", places / "link/index"):
+        with pytest.raises(InputError, match="--bids-database-dir .* inside the BIDS folder"):
+            check_places(bids, out, Run(bids_database_dir=inside))
+    for apart in (places / "index", out / "work/index", bids / "derivatives/index"):
+        check_places(bids, out, Run(bids_database_dir=apart))
 
 
 def test_a_link_in_place_of_the_default_work_folder_is_followed(places, capsys):

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from bids_sexclf.disk import SOCKET_ROOM, lies_in, remove_folder, temporary_files
+from bids_sexclf.disk import (
+    PART,
+    SOCKET_ROOM,
+    lies_in,
+    remove_folder,
+    remove_parts,
+    temporary_files,
+    whole,
+)
 from bids_sexclf.errors import InputError
 
 READ = """
@@ -87,3 +95,18 @@ def test_only_folders_below_the_one_named_are_removed(tmp_path):
     remove_folder(graph / "absent", graph)
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("file"))
     assert left == ["data/file", "work/graph/two/file"]
+
+
+def test_what_a_dead_process_was_writing_is_removed_and_what_is_being_written_stays(tmp_path):
+    script = (
+        "import os, sys; from bids_sexclf.disk import whole\n"
+        "with whole(sys.argv[1]) as part:\n    part.write_text('half'); os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", script, tmp_path / "dead.txt"], check=False)
+    with whole(tmp_path / "living.txt") as part:
+        part.write_text("half")
+        assert len(list(tmp_path.glob(f"{PART}*"))) == 2
+        (tmp_path / "result.txt").touch()
+        remove_parts(tmp_path.iterdir())
+        assert list(tmp_path.glob(f"{PART}*")) == [part]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["living.txt", "result.txt"]

@@ -131,8 +131,18 @@ def test_images_that_are_no_atlas_are_refused(tmp_path, labelled, value, words):
 def test_an_atlas_far_away_is_refused_before_anything_is_computed(tmp_path, labelled):
     away = GRID.affine.copy()
     away[0, 3] = 500
-    with pytest.raises(InputError, match="with 0 of 2 regions on the grid of X"):
+    with pytest.raises(InputError, match="with 0 % of its volume on the grid of X"):
         resources.find_atlas(atlas(tmp_path, labelled, away), GRID, "X")
+
+
+def test_an_atlas_beside_the_brain_is_refused_though_it_lies_on_the_grid(tmp_path, labelled):
+    path, inside = atlas(tmp_path, labelled), np.zeros(GRID.shape, bool)
+    inside[2:12] = True  # the first region whole, of the second a third
+    assert len(resources.find_atlas(path, GRID, "X", inside=inside).labels) == 2
+    inside[2:12] = False
+    inside[10:12] = True
+    with pytest.raises(InputError, match="with 17 % of its volume in the brain of X"):
+        resources.find_atlas(path, GRID, "X", inside=inside)
 
 
 def test_a_colour_table_may_name_more_than_the_image_holds(tmp_path, labelled):

@@ -6,6 +6,7 @@ from pathlib import Path
 from bids_sexclf.cells import strip, to_numbers
 from bids_sexclf.errors import InputError
 from bids_sexclf.tables import read_text
+from bids_sexclf.texts import count_noun
 
 FILES = {"aseg.stats": "aseg", "lh.aparc.stats": "aparc", "rh.aparc.stats": "aparc"}
 """File in the folder ``stats`` to the name that its regions get as an atlas."""
@@ -91,7 +92,8 @@ def read_stats(path):
         or {len(row) for row in rows} - {len(heads[0])}
     ):
         raise InputError(
-            f"Found {path} with {len(heads)} line(s) '# ColHeaders' and {len(rows)} rows that do "
+            f"Found {path} with {count_noun(len(heads), 'line')} '# ColHeaders' and {len(rows)} "
+            "rows that do "
             "not fit it; needed a table as recon-all writes it. Copy it again, or leave it out."
         )
     table = pd.DataFrame(rows, columns=heads[0])

@@ -12,9 +12,6 @@ from bids_sexclf.volumes import Grid, crop_grid, load, read_grid, resample, resc
 ABSENT = ("template.nii.gz", "white.nii.gz", "atlas.nii.gz", "atlas.tsv")
 """What a study of brains in their own size lacks."""
 
-LEAST_SHARE = 0.5
-"""Share of an atlas that must lie in the brain: one that belongs to the space has nearly all."""
-
 
 def find_atlas_files(desk):
     """Find the files of the study's atlas.
@@ -116,10 +113,10 @@ def write_grid(desk, space, resolution):
     coarse = _coarsen(Grid(brain.shape, affine), desk.study.voxel_size)
     inside = resample(mask, affine, coarse) > 0.5
     grid, box = crop_grid(coarse, inside)
+    study = desk.study
     atlas = resources.find_atlas(
-        desk.study.atlas, coarse, space, desk.study.atlas_labels, desk.run.atlas_folders()
+        study.atlas, coarse, space, study.atlas_labels, desk.run.atlas_folders(), inside
     )
-    check_atlas(desk, atlas, inside, grid=coarse)
     inside = inside[box]
     labelled = atlas.parcellation[box] * inside
     for name, array in (
@@ -133,39 +130,6 @@ def write_grid(desk, space, resolution):
     table = atlas.labels.assign(n_voxels=counts[atlas.labels["index"].to_numpy()])
     write_table(table, folder / "atlas.tsv", "atlas")
     return grid
-
-
-def check_atlas(desk, atlas, inside, grid):
-    """Refuse an atlas that does not lie in the brain, before anything is fitted.
-
-    Parameters
-    ----------
-    desk : base.Desk
-    atlas : resources.Atlas
-        On the grid.
-    inside : ndarray of bool, shape grid.shape
-        The brain.
-    grid : volumes.Grid
-
-    Raises
-    ------
-    InputError
-        If no region has a voxel in the brain, or less than half of the atlas's image lies there.
-    """
-    covered = np.count_nonzero(atlas.parcellation[inside]) * np.prod(grid.voxel_size)
-    image = find_atlas_files(desk).get("image")
-    if image is None:  # made on this very grid
-        share = 1.0 if covered else 0.0
-    else:
-        array, affine = load(image, ndim=3)
-        whole = np.count_nonzero(array) * abs(np.linalg.det(affine[:3, :3]))
-        share = covered / whole if whole else 0.0
-    if share < LEAST_SHARE:
-        raise InputError(
-            f"Found atlas {desk.study.atlas} with {100 * share:.0f} % of its volume in the brain "
-            f"of the maps' template, needed at least {100 * LEAST_SHARE:.0f} %: it lies in another "
-            "space, or its affine is wrong. Choose an atlas in the space of the maps."
-        )
 
 
 def write_native_grid(desk, grid):

@@ -8,6 +8,7 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.quality import RATINGS, judge, numbers, read_limits, read_ratings
 from bids_sexclf.stats.outliers import find_band
 from bids_sexclf.tables import schema
+from bids_sexclf.texts import count_noun
 
 
 def find_ratings(desk):
@@ -27,6 +28,31 @@ def find_ratings(desk):
     """
     beside = desk.folder.parent / RATINGS
     return desk.study.ratings or (beside if beside.exists() else desk.derivatives / RATINGS)
+
+
+def check_gate(desk):
+    """Refuse limits and verdicts that cannot be read, before anything is computed.
+
+    Parameters
+    ----------
+    desk : base.Desk
+        ``quality_limits`` and ``ratings`` of its study are read.
+
+    Returns
+    -------
+    limits : dict of str to (float, float)
+        As `quality.read_limits` returns them.
+    ratings : dict of tuple to (str, str)
+        As `quality.read_ratings` returns them.
+
+    Raises
+    ------
+    InputError
+        If there is no such file as ``ratings``, if two output folders hold verdicts, or if limits
+        or verdicts are damaged.
+    """
+    _check_file(desk)
+    return read_limits(desk.study.quality_limits), read_ratings(find_ratings(desk))
 
 
 def judge_quality(desk, table, sessions=(), people=()):
@@ -55,12 +81,10 @@ def judge_quality(desk, table, sessions=(), people=()):
         If there is no such file as ``ratings``, if two output folders hold verdicts, or if there
         is a verdict on nobody.
     """
-    study = desk.study
-    _check_file(desk)
-    ratings = read_ratings(find_ratings(desk))
+    limits, ratings = check_gate(desk)
     keys = list(zip(table["participant_id"], table["session_id"], strict=True))
     _check_persons(ratings, {*keys, *sessions}, set(people), find_ratings(desk))
-    verdicts = judge(table, read_limits(study.quality_limits), ratings, study.quality_outliers)
+    verdicts = judge(table, limits, ratings, desk.study.quality_outliers)
     refused = {
         key: reason
         for key, gate, reason in zip(keys, verdicts.gate, verdicts.reasons, strict=True)
@@ -98,7 +122,8 @@ def _check_persons(ratings, sessions, people, path):
     if strange:
         more = ", …" if len(strange) > 5 else ""
         raise InputError(
-            f"Found {len(strange)} verdict(s) in {path} on {', '.join(map(cut, strange[:5]))}"
+            f"Found {count_noun(len(strange), 'verdict')} in {path} on "
+            f"{', '.join(map(cut, strange[:5]))}"
             f"{more}, of whom participants.tsv and the prepared files know nothing; needed the "
             "ids of participants and sessions as they are there. Correct or remove these rows."
         )

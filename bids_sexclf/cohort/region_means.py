@@ -26,7 +26,7 @@ class Averager:
         study = desk.study
         grid = Grid(mask.shape, affine)
         atlas = resources.find_atlas(
-            study.atlas, grid, space, study.atlas_labels, desk.run.atlas_folders()
+            study.atlas, grid, space, study.atlas_labels, desk.run.atlas_folders(), mask > 0.5
         )
         self.name, self.labels = atlas.name, atlas.labels
         self.parcellation = atlas.parcellation * (mask > 0.5)

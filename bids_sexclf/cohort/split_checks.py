@@ -2,6 +2,7 @@
 
 from bids_sexclf import targets
 from bids_sexclf.errors import InputError, LeakageError
+from bids_sexclf.texts import count_noun
 
 PARTS = ("train", "validation", "test")
 
@@ -104,7 +105,7 @@ def check_splits(splits, cohort):
     tested = splits[splits["part"] == "test"]
     twice = tested.duplicated(["repeat", "participant_id"])
     if twice.any():
-        faults.append(f"{int(twice.sum())} participants tested twice in a repeat")
+        faults.append(f"{count_noun(int(twice.sum()), 'participant')} tested twice in a repeat")
     if faults:
         raise LeakageError(
             f"Found splits with {'; '.join(faults)}; needed parts that share no participant and no "

@@ -93,7 +93,7 @@ def why_not(name, bvals, bvecs, b0_threshold=50):
     --------
     >>> import numpy as np
     >>> why_not("kurtosis", [0, 1000], np.eye(3)[:2])
-    'The b-values form 1 shell(s) over 50 s/mm² (1000); kurtosis needs two or more...'
+    'The b-values form 1 shell over 50 s/mm² (1000); kurtosis needs two or more...'
     """
     import numpy as np
 

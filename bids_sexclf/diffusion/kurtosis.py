@@ -31,6 +31,7 @@ from bids_sexclf.diffusion.tensor import (
     tensor_maps,
 )
 from bids_sexclf.errors import InputError
+from bids_sexclf.texts import count_noun
 
 KURTOSIS_RANGE = (-3 / 7, 10.0)
 """Limits of MK, AK and RK: -3/7 is water in spherical pores, 10 as in QSIRecon."""
@@ -188,9 +189,9 @@ def check_kurtosis(gradients, b0_threshold):
     shells = find_shells(gradients.bvals, b0_threshold)
     if len(shells) < 2:
         raise InputError(
-            f"The b-values form {len(shells)} shell(s) over {b0_threshold} s/mm² "
+            f"The b-values form {count_noun(len(shells), 'shell')} over {b0_threshold} s/mm² "
             f"({', '.join(f'{mean:.0f}' for mean, _ in shells)}); kurtosis needs two or more, for "
-            f"instance 1000 and 2000; fit a tensor instead."
+            "instance 1000 and 2000; fit a tensor instead."
         )
     check_design(
         monomials(gradients, KURTOSIS_POWERS),

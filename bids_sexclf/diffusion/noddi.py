@@ -37,6 +37,7 @@ from bids_sexclf.diffusion.tensor import (
     split_tensor,
 )
 from bids_sexclf.errors import InputError
+from bids_sexclf.texts import count_noun
 
 N_TURNS = 2
 """Times that the mean direction is improved; it starts as that of the tensor."""
@@ -186,9 +187,10 @@ def _group(gradients, b0_threshold):
     low = np.flatnonzero(gradients.bvals <= b0_threshold)
     if len(shells) < 2 or not low.size:
         raise InputError(
-            f"The scan has {low.size} b0 volumes and {len(shells)} shell(s) over {b0_threshold} "
+            f"The scan has {count_noun(low.size, 'b0 volume')} and "
+            f"{count_noun(len(shells), 'shell')} over {b0_threshold} "
             f"s/mm² ({', '.join(f'{mean:.0f}' for mean, _ in shells)}); NODDI needs b0 and two "
-            f"shells or more, for instance 700 and 2000; leave NODDI out for this scan."
+            "shells or more, for instance 700 and 2000; leave NODDI out for this scan."
         )
     members = [low, *(rows for _, rows in shells)]
     ends = np.cumsum([rows.size for rows in members])

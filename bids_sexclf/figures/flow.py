@@ -4,6 +4,7 @@ import re
 import textwrap
 
 from bids_sexclf.figures._style import FAINT, IDS, INK, WIDTH
+from bids_sexclf.texts import count_noun, count_sexes
 
 SECTION = "Participants"
 ORDER = 5
@@ -74,12 +75,11 @@ def _count_losses(excluded):
 
 
 def _people(count):
-    return f"{count} participant-session{'' if count == 1 else 's'}"
+    return count_noun(count, "participant-session")
 
 
 def _say_sexes(cohort):
-    counts = cohort.drop_duplicates("participant_id")["sex"].value_counts()
-    return f"{counts.get('female', 0)} women, {counts.get('male', 0)} men"
+    return count_sexes(cohort.drop_duplicates("participant_id")["sex"])
 
 
 def _say_loss(title, rows):

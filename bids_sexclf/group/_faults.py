@@ -98,7 +98,8 @@ def shared_kind(faults):
     Returns
     -------
     type
-        One of ``errors.REFUSALS``; ToolError where there is no such.
+        One of ``errors.REFUSALS``, also for faults of the system that have the same exit code;
+        ToolError where there is no such.
 
     Examples
     --------
@@ -107,10 +108,12 @@ def shared_kind(faults):
     'InputError'
     >>> shared_kind([InputError("a"), MemoryError("b")]).__name__
     'ToolError'
+    >>> shared_kind([OSError(28, "No space left on device")]).__name__
+    'StorageError'
     """
-    faults = list(faults)
-    shared = (kind for kind in REFUSALS if all(isinstance(fault, kind) for fault in faults))
-    return next(shared, ToolError)
+    explained = [explain(fault) for fault in faults]
+    codes = {told and told.exit_code for told in explained}
+    return next((kind for kind in REFUSALS if codes == {kind.exit_code}), ToolError)
 
 
 def name_jobs(jobs):

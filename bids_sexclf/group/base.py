@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_sexclf import targets
+from bids_sexclf.disk import PART, remove_parts
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.group import _notes
 from bids_sexclf.group._states import (
@@ -147,25 +148,26 @@ def _holds_names(value):
     return isinstance(value, (list, tuple)) and all(isinstance(entry, str) for entry in value)
 
 
+@contextmanager
 def alone(desk):
     """Hold the lock of a study while the block runs, or refuse with the name of its holder.
 
     Runs of single folds do not hold it: several of them work side by side, and each takes the
-    lock while it writes what they share (`run_stage`).
+    lock while it writes what they share (`run_stage`). What killed runs have left half-written is
+    removed first.
 
     Parameters
     ----------
     desk : Desk
 
-    Returns
-    -------
-    context manager
-
     Raises
     ------
     BusyError
     """
-    return nullcontext() if desk.run.folds else hold(_lock(desk), _say_work(desk), wait=False)
+    shared = desk.run.folds is not None
+    with nullcontext() if shared else hold(_lock(desk), _say_work(desk), wait=False):
+        remove_parts([*desk.folder.parent.glob(f"{PART}*"), *desk.folder.rglob(f"{PART}*")])
+        yield
 
 
 def _lock(desk):
@@ -284,12 +286,19 @@ def foresee(desk, stages):
     -------
     dict of str to str
         Stage to what `state` says; what is finished may not stay so once a stage before it runs.
+
+    Raises
+    ------
+    InputError, ToolError
+        If the first stage that would run would be refused.
     """
     states = {}
     check_upstream(desk, stages[0])
     for stage in stages:
         sure = all(told == "finished" for told in states.values())
         told = state(desk, stage)
+        if sure and told != "finished":
+            getattr(module(stage), "check", lambda desk: None)(desk)
         states[stage] = told if sure or told != "finished" else f"{told}, {UNSURE}"
     return states
 

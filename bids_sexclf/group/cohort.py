@@ -17,13 +17,14 @@ from bids_sexclf.cohort.grids import (
     write_native_grid,
 )
 from bids_sexclf.cohort.maps import read_map, scale_map
-from bids_sexclf.cohort.quality import find_ratings, gather_quality, judge_quality
+from bids_sexclf.cohort.quality import check_gate, find_ratings, gather_quality, judge_quality
 from bids_sexclf.cohort.region_means import TABLE, Averager
 from bids_sexclf.cohort.resemblance import find_copies, write_resemblance
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.people import NO_ROW, read_column, read_participants, without_years
 from bids_sexclf.quality import KEYS, numbers, read_quality
 from bids_sexclf.tables import write_table
+from bids_sexclf.texts import count_sexes
 from bids_sexclf.volumes import load, new_cohort, open_cohort, release
 
 READS = ()
@@ -34,8 +35,8 @@ PASSING = (f"prepared/{EXCLUDED}",)
 """What the participant level goes on writing; it says nothing about those who are studied."""
 VERDICTS = "ratings"
 """The table of a person's verdicts."""
-YEARS = "needed/age in years"
-"""Stands among the files read where those without an age in years are left out."""
+YEARS = f"ages in years of {PEOPLE[0]}"
+"""Names the table of people once more where those without an age in years are left out."""
 SETTINGS = (
     "maps",
     "voxel_size",
@@ -102,6 +103,8 @@ def locate(desk, label):
     place, _, path = label.partition("/")
     if label == VERDICTS:
         return find_ratings(desk)
+    if label == YEARS:
+        return desk.bids_dir / PEOPLE[0]
     if place == "atlas":
         return find_atlas_files(desk).get(path, "")
     folder = {
@@ -145,6 +148,11 @@ def add_target(desk, people, faults):
 def _needs_years(study):
     """Say whether a study reads ages in years, so that an age band is not enough."""
     return "age" in study.residualize or targets.find(study.target).column == "age_years"
+
+
+def check(desk):
+    """Refuse limits and verdicts on quality that cannot be read, before anything is computed."""
+    check_gate(desk)
 
 
 def run(desk, advance):
@@ -335,7 +343,7 @@ def _check_cohort(cohort, excluded, desk):
     if min(counts.get("female", 0), counts.get("male", 0)) < 2:
         reasons = ": " + "; ".join(f"{row[0]}: {row[3]}" for row in excluded[:5])
         raise InputError(
-            f"Found {counts.get('female', 0)} women and {counts.get('male', 0)} men with "
+            f"Found {count_sexes(cohort['sex'])} with "
             f"{', '.join(desk.study.single_maps)} ({len(excluded)} left out"
             f"{reasons if excluded else ''}), needed at least two of each. Prepare more "
             "participants, or choose other --maps."
@@ -374,8 +382,6 @@ def write_arrays(desk, cohort, grid, advance, averager=None):
     """
     inside = load(desk.folder / "grid" / "mask.nii.gz", ndim=3)[0] > 0
     bad, done, total = {}, 0, len(cohort) * len(desk.study.single_maps)
-    for part in (desk.folder / "arrays").glob(".part-*.npy"):  # of a run that was killed
-        part.unlink()
     for name in desk.study.single_maps:
         masks, gaps = find_coverage(desk.derivatives, ENTRIES[name]), {}
         with new_cohort(array_path(desk.folder, name), (len(cohort), *grid.shape)) as array:

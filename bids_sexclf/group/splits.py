@@ -9,6 +9,7 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.stats import dealing
 from bids_sexclf.stats.matching import match_pairs
 from bids_sexclf.tables import read_table, write_table
+from bids_sexclf.texts import count_noun, count_sexes
 
 READS = ("cohort",)
 WRITES = ("splits.tsv",)
@@ -191,15 +192,14 @@ def _check_room(people, study, parts, what):
     """Refuse to deal people whose families cannot fill the parts."""
     if _has_room(people, study, parts):
         return
-    women, men = (int((people["sex"] == sex).sum()) for sex in ("female", "male"))
     goal, filled = targets.find(study.target), ""
     if goal.is_classes:
         full = dealing.count_full_parts(people["together"], people["kind"])
-        filled = f", which fill {full} part(s) with {goal.both}"
+        filled = f", which fill {count_noun(full, 'part')} with {goal.both}"
     matched = study.match != "none"
     folds = "Lower n_folds, or add" if study.split == "kfold" and study.n_folds > 2 else "Add"
     raise InputError(
-        f"Found {women} women and {men} men{' matched by brain size' * matched} in "
+        f"Found {count_sexes(people['sex'])}{' matched by brain size' * matched} in "
         f"{people['together'].nunique()} families{' or pairs' * matched}{filled}; needed {parts} "
         f"{what}, of {goal.full_part} each. {folds} participants"
         f"{', or raise match_caliper' * matched}."
@@ -212,7 +212,7 @@ def _sites(people, study):
     unknown = people.loc[site.isna(), "participant_id"]
     if len(unknown) or site.nunique() < 2:
         raise InputError(
-            f"Found {site.nunique()} site(s), unknown of {len(unknown)} participants "
+            f"Found {count_noun(site.nunique(), 'site')}, unknown of {len(unknown)} people "
             f"({', '.join(unknown[:5]) or 'none'}); needed several, known of everyone, to leave "
             "one site out. Complete participants.tsv, or choose another split."
         )
@@ -221,7 +221,7 @@ def _sites(people, study):
     goal = targets.find(study.target)
     if poor and goal.is_classes:
         raise InputError(
-            f"Found {len(poor)} site(s) of one {goal.what}: {', '.join(poor[:5])}; needed "
+            f"Found {count_noun(len(poor), 'site')} of one {goal.what}: {', '.join(poor[:5])}; needed "
             f"{goal.both} at each site, since each site is scored alone. Take these people out of "
             "participants.tsv, give sites that belong together one name there, or choose another "
             "split."
@@ -268,7 +268,7 @@ def _check_sizes(people):
     unknown = people.loc[people["brain_volume_ml"].isna(), "participant_id"]
     if len(unknown):
         raise InputError(
-            f"Found {len(unknown)} participants without brain_volume_ml "
+            f"Found {count_noun(len(unknown), 'participant')} without brain_volume_ml "
             f"({', '.join(unknown[:5])}), needed to match women to men by it. Leave them out, or "
             "set match to none."
         )
@@ -295,7 +295,8 @@ def _match_all(splits, people, study):
             pairs = _pairs(mine, study.match_caliper)
             if len(pairs) < (2 if part == "train" else 1):
                 raise InputError(
-                    f"Found {len(pairs)} pairs of women and men within {study.match_caliper:g} mL "
+                    f"Found {count_noun(len(pairs), 'pair')} of women and men within "
+                    f"{study.match_caliper:g} mL "
                     f"of brain volume in part {part} of repeat {repeat}, fold {fold}; needed more "
                     "to learn from. Raise match_caliper, or add participants."
                 )

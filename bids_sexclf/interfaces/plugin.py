@@ -13,9 +13,9 @@ from bids_sexclf.execute import Workers, die_with_parent, set_threads
 
 
 def quiet():
-    """Keep Nipype from talking below warnings."""
+    """Keep Nipype from talking; of a step that fails the run tells the reason at its end."""
     for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def start_worker(parent, folder, silent):
@@ -136,6 +136,9 @@ class GuardedMultiProc(MultiProcPlugin):
                 "finish. Plan for less memory by --mem or fewer processes by --nprocs, or use a "
                 "machine with more memory, and run again: finished steps are kept."
             )
+        elif fault.__cause__ is not None:
+            # The worker could not write what it has made, and not even why; Python tells it here.
+            told = str(fault.__cause__).strip('"\n').partition("\n")[2]
         else:
             told = f"ToolError: Found that {name} could not be handed to its process ({fault})."
         trace = ["Traceback (most recent call last):\n", told + "\n"]

@@ -7,30 +7,24 @@ from nipype.pipeline.engine import Node, Workflow
 
 from bids_sexclf.derivatives.offers import about
 from bids_sexclf.derivatives.prepared import as_uri, scans_of, take_over
-from bids_sexclf.diffusion.families import FAMILIES
-from bids_sexclf.interfaces.ants import Carry
-from bids_sexclf.interfaces.given import Regrid, TakeSeries, UniteRuns
+from bids_sexclf.interfaces.given import TakeSeries, UniteRuns
 from bids_sexclf.interfaces.images import Quality
 from bids_sexclf.interfaces.pictures import (
-    DrawColours,
     DrawFlicker,
-    DrawGradients,
-    DrawMaps,
     DrawOutline,
-    DrawResidual,
-    DrawSeries,
     DrawTissues,
-    DrawVolume,
 )
 from bids_sexclf.layout import figure_name, name_of
-from bids_sexclf.motion.align import motion_gb
-from bids_sexclf.participant.anat import init_anat_wf
+from bids_sexclf.participant.choices import (
+    SERIES,
+    choose_anat_wf,
+    choose_dwi_wf,
+    choose_register_wf,
+)
 from bids_sexclf.participant.coverage import connect_dwi_coverage, connect_t1w_coverage
-from bids_sexclf.participant.distortion import init_correction_wf
-from bids_sexclf.participant.dwi import init_dwi_wf, list_made, list_records
+from bids_sexclf.participant.drawings import draw_dwi, draw_series, first_path
+from bids_sexclf.participant.dwi import list_records
 from bids_sexclf.participant.given import (
-    init_given_anat_wf,
-    init_given_dwi_wf,
     init_given_maps_wf,
     init_given_register_wf,
 )
@@ -39,12 +33,9 @@ from bids_sexclf.participant.maps import init_maps_wf
 from bids_sexclf.participant.morphometry import init_morphometry_wf
 from bids_sexclf.participant.native import init_native_wf
 from bids_sexclf.participant.outputs import WriteDerivatives
-from bids_sexclf.participant.pool import init_pooled_dwi_wf
-from bids_sexclf.participant.register import choose_road, init_register_wf
+from bids_sexclf.participant.register import choose_road
 from bids_sexclf.participant.series import images_of, parts_of
-from bids_sexclf.volumes import knows_sides, series_gb
-
-SERIES = ("dwi", "bval", "bvec")
+from bids_sexclf.volumes import knows_sides
 
 
 def wf_name(participant_id, session_id=None):
@@ -162,48 +153,6 @@ def _writer(row, record, *, root, out, preparation, road):
 def _knows_sides(record):
     """Return whether the headers of all scans tell left from right."""
     return all(map(knows_sides, (*record.t1w, *record.dwi, *record.maps.values())))
-
-
-def choose_anat_wf(record, *, template, grid_file, preparation, threads, tissue_maps=()):
-    """Choose the T1w's road by what is done already."""
-    given = {"template": template, "grid_file": grid_file, "preparation": preparation}
-    given["tissue_maps"] = tissue_maps
-    if record.t1w_mask:
-        return init_given_anat_wf(record=record, threads=threads, **given)
-    return init_anat_wf(threads=threads, **given)
-
-
-def choose_register_wf(road, *, template, grid_file, preparation, threads):
-    """Choose the maps' road to the group grid."""
-    if road == "aligned":
-        return init_given_register_wf(grid_file=grid_file, covers=True)
-    return init_register_wf(
-        road=road,
-        template=template,
-        grid_file=grid_file,
-        preparation=preparation,
-        threads=threads,
-    )
-
-
-def choose_dwi_wf(record, *, row, preparation, threads):
-    """Choose the series' road by what is done already."""
-    if record.dwi_done:
-        return init_given_dwi_wf(record=record)
-    sizes = {
-        "series_gb": [series_gb(path) for path in record.dwi],
-        "motion_gb": [motion_gb(path) for path in record.dwi],
-    }
-    parts, common = parts_of(row), {"preparation": preparation, "threads": threads}
-    if len(record.dwi) > 1:
-        files = {kind: [str(path) for path in getattr(record, kind)] for kind in SERIES}
-        return init_pooled_dwi_wf(files=files, parts=parts, sizes=sizes, **common)
-    return init_dwi_wf(
-        metadata=parts[0].metadata,
-        **{key: sum(values) for key, values in sizes.items()},
-        distortion_wf=init_correction_wf(parts[0].distortion, **common),
-        **common,
-    )
 
 
 def _feed_t1w(workflow, anat_wf, write, record, preparation):
@@ -341,10 +290,10 @@ def _connect_series(
     _connect_dwi(workflow, through, dwi_wf, maps_wf, register_wf, quality, write)
     connect_dwi_coverage(workflow, dwi_wf, register_wf, quality, write)
     aligned = road == "aligned"
-    pictures = _draw_dwi(
+    pictures = draw_dwi(
         workflow, through, dwi_wf, register_wf, references, cuts=cuts, aligned=aligned
     )
-    return pictures + _draw_series(
+    return pictures + draw_series(
         workflow, dwi_wf, maps_wf, quality, models=preparation.dwi_models, cuts=cuts
     )
 
@@ -403,7 +352,7 @@ def _connect_maps(workflow, anat_wf, write, record, references, *, cuts):
     famap = Node(DrawOutline(cuts=cuts, mask=references["mask"]), "famap", mem_gb=0.5)
     if record.maps_space == "template":
         workflow.connect([(maps_wf, write, [("outputnode.maps", "maps_template")])])
-        workflow.connect([(maps_wf, famap, [(("outputnode.maps", _first), "background")])])
+        workflow.connect([(maps_wf, famap, [(("outputnode.maps", first_path), "background")])])
         return [("famap", famap)]
     register_wf = init_given_register_wf(grid_file=references["brain"])
     workflow.connect(
@@ -412,92 +361,7 @@ def _connect_maps(workflow, anat_wf, write, record, references, *, cuts):
             (anat_wf, register_wf, [("outputnode.forward", "inputnode.t1w_forward")]),
             (maps_wf, write, [("outputnode.maps", "maps")]),
             (register_wf, write, [("outputnode.maps", "maps_template")]),
-            (register_wf, famap, [(("outputnode.maps", _first), "background")]),
+            (register_wf, famap, [(("outputnode.maps", first_path), "background")]),
         ]
     )
     return [("famap", famap)]
-
-
-def _draw_distortion(workflow, dwi_wf, *, cuts):
-    """Wire the picture of the mean b0 before and after its correction."""
-    dwidistortion = Node(
-        DrawFlicker(cuts=cuts, labels=("as scanned", "corrected")), "dwidistortion", mem_gb=0.5
-    )
-    drawn = [("b0_distorted", "fixed"), ("b0", "moved"), ("mask", "outline")]
-    workflow.connect([(dwi_wf, dwidistortion, [(f"outputnode.{n}", field) for n, field in drawn])])
-    return [("dwidistortion", dwidistortion)]
-
-
-def _draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, *, cuts, aligned):
-    """Wire the diffusion series' pictures; give them."""
-    dwimask = Node(DrawOutline(cuts=cuts), "dwimask", mem_gb=0.5)
-    famap = Node(DrawOutline(cuts=cuts, mask=references["mask"]), "famap", mem_gb=0.5)
-    outlined = [("outputnode.b0", "background"), ("outputnode.mask", "mask")]
-    workflow.connect(
-        [
-            (dwi_wf, dwimask, outlined),
-            (register_wf, famap, [(("outputnode.maps", _first), "background")]),
-        ]
-    )
-    if anat_wf is None:
-        return [("dwimask", dwimask), ("famap", famap)]
-    moved = Node(Regrid() if aligned else Carry(), "b0_on_t1w", mem_gb=1)
-    dwit1w = Node(DrawFlicker(cuts=cuts, labels=("T1w", "mean b=0")), "dwit1w", mem_gb=0.5)
-    workflow.connect(
-        [
-            (dwi_wf, moved, [("outputnode.b0_brain", "in_file" if aligned else "in_files")]),
-            (anat_wf, moved, [("outputnode.brain", "reference")]),
-            (anat_wf, dwit1w, [("outputnode.brain", "fixed"), ("outputnode.mask", "outline")]),
-            (moved, dwit1w, [("out_files", "moved")]),
-        ]
-    )
-    if not aligned:
-        workflow.connect([(register_wf, moved, [("outputnode.transform", "transforms")])])
-    return [("dwimask", dwimask), ("dwit1w", dwit1w), ("famap", famap)]
-
-
-def _draw_series(workflow, dwi_wf, maps_wf, quality, *, models, cuts):
-    """Wire the pictures of gradients, steps, volumes and maps; give them."""
-    gradients = Node(DrawGradients(), "gradients", mem_gb=0.5)
-    volumes = Node(DrawSeries(), "series", mem_gb=1)
-    read = [("dwi", "in_file"), *((name, name) for name in ("bval", "bvec", "mask", "motion"))]
-    workflow.connect(
-        [
-            (dwi_wf, gradients, [(f"outputnode.{name}", name) for name in ("bval", "bvec")]),
-            (dwi_wf, volumes, [(f"outputnode.{field}", name) for field, name in read]),
-            (volumes, quality, [("counts", "slices")]),
-        ]
-    )
-    pictures = [("gradients", gradients), ("series", volumes)]
-    for key, field in (("denoised", "noise_residual"), ("unrung", "gibbs_residual")):
-        if field in list_made(dwi_wf):
-            node = Node(DrawResidual(cuts=cuts), key, mem_gb=0.5)
-            drawn = [(f"outputnode.{field}", "residual"), ("outputnode.mask", "mask")]
-            workflow.connect([(dwi_wf, node, drawn)])
-            pictures.append((key, node))
-    if "b0_distorted" in list_made(dwi_wf):
-        pictures += _draw_distortion(workflow, dwi_wf, cuts=cuts)
-    pictures += _draw_slices(workflow, dwi_wf, maps_wf, models=models, cuts=cuts)
-    for model in models:
-        node = Node(DrawMaps(cuts=cuts, model=FAMILIES[model].label), f"{model}maps", mem_gb=0.5)
-        workflow.connect([(maps_wf, node, [("outputnode.maps", "in_files")])])
-        workflow.connect([(dwi_wf, node, [("outputnode.mask", "mask")])])
-        pictures.append((f"{model}maps", node))
-    return pictures
-
-
-def _draw_slices(workflow, dwi_wf, maps_wf, *, models, cuts):
-    """Wire the pictures of the mean b0 and of the directions of diffusion; return them."""
-    b0 = Node(DrawVolume(cuts=cuts), "b0", mem_gb=0.5)
-    drawn = [("outputnode.b0", "in_file"), ("outputnode.mask", "mask")]
-    workflow.connect([(dwi_wf, b0, drawn)])
-    if "tensor" not in models:
-        return [("b0", b0)]
-    colours = Node(DrawColours(cuts=cuts), "colourfa", mem_gb=0.5)
-    workflow.connect([(dwi_wf, colours, [("outputnode.mask", "mask")])])
-    workflow.connect([(maps_wf, colours, [("outputnode.colours", "in_file")])])
-    return [("b0", b0), ("colourfa", colours)]
-
-
-def _first(paths):
-    return paths[0] if isinstance(paths, list) else paths

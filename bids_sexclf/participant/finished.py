@@ -1,14 +1,17 @@
 """Whether a participant-session is finished: what was read and what was written are as recorded.
 
 The quality file, which is written last, records every file that was written (name, size) and every
-file that was read (name, size, digest). When a file was read is kept in ``logs/fingerprints``, so
-that a file is read again only where its times have changed.
+file that was read (name, size, digest). When a file was read, and the digests of what was written,
+are kept in ``logs/fingerprints``, so that a file is read again only where its times have changed.
+Digests of what was written do not stand in the quality file, because some formats hold the time at
+which they were written; without them the sizes decide.
 """
 
 import hashlib
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +55,7 @@ class Verdict:
 FINISHED, NEVER_BEGUN = Verdict(True), Verdict(False)
 
 
-def judge(row, preparation, places):
+def judge(row, preparation, places, remember=False):
     """Judge whether a participant-session is finished, with the same inputs and choices.
 
     Parameters
@@ -62,6 +65,8 @@ def judge(row, preparation, places):
     preparation : settings.Preparation
     places : dict
         As `find_places` gives it.
+    remember : bool
+        Whether to note when results were found to be whole, so that they are not read again.
 
     Returns
     -------
@@ -98,6 +103,9 @@ def judge(row, preparation, places):
     missing = [name for name, size in outputs.items() if not _is_whole(Path(out, name), size)]
     if missing:
         return Verdict(False, f"{_list(missing, 'is', 'are')} missing or not whole")
+    altered = _find_altered(row, outputs, places, remember)
+    if altered:
+        return Verdict(False, f"{_list(altered, 'has', 'have')} another content than was written")
     return FINISHED
 
 
@@ -247,7 +255,7 @@ def _find_changed(row, inputs, places):
 
 def _content(fingerprint):
     """Reduce a fingerprint to what does not depend on when the file was written."""
-    return fingerprint and {key: fingerprint[key] for key in ("size", "sha256")}
+    return fingerprint and {key: fingerprint.get(key) for key in ("size", "sha256")}
 
 
 def _cache(row, places):
@@ -313,6 +321,46 @@ def record_inputs(row, paths, places):
 
 
 # -- outputs ---------------------------------------------------------------------------------------
+
+
+def record_outputs(participant_id, session_id, names, out):
+    """Keep the fingerprints of what was written for a participant-session.
+
+    Parameters
+    ----------
+    participant_id, session_id : str
+        The session is None where there is none.
+    names : iterable of str
+        Relative to the output folder.
+    out : path-like
+    """
+    taken = take_fingerprints([Path(out, name) for name in names], {})
+    taken = {Path(path).relative_to(out).as_posix(): each for path, each in taken.items()}
+    write_json(taken, _outputs_cache(participant_id, session_id, out))
+
+
+def _outputs_cache(participant_id, session_id, out):
+    name = layout.name_of(participant_id, session_id)
+    return Path(out, "logs", "fingerprints", f"{name}_outputs.json")
+
+
+def _find_altered(row, outputs, places, remember):
+    """List the recorded outputs whose content is another than that which was written."""
+    out = places["out"]
+    cache = _outputs_cache(row["participant_id"], row["session_id"], out)
+    known = {name: each for name, each in read_known(cache).items() if "sha256" in each}
+    written = {str(out / name): known[name] for name in outputs if name in known}
+    now = take_fingerprints(written, written)
+    altered = [name for name in known if _differs(written, now, str(out / name))]
+    if remember and not altered and now != written:
+        named = {name: now.get(str(out / name), each) for name, each in known.items()}
+        with suppress(OSError):  # they are read again the next time
+            write_json(named, cache)
+    return altered
+
+
+def _differs(written, now, path):
+    return path in written and _content(now.get(path)) != _content(written[path])
 
 
 def withdraw(row, out):

@@ -6,9 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from bids_sexclf.derivatives.prepared import take_over
-from bids_sexclf.disk import read_small, remove_folder
+from bids_sexclf.disk import PART, read_small, remove_folder, remove_parts
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.execute import processors, set_threads
+from bids_sexclf.faults import explain
 from bids_sexclf.layout import name_of
 from bids_sexclf.participant.cache import GRAPH, forget_changed, forget_incomplete, list_reads
 from bids_sexclf.participant.failures import (
@@ -69,7 +70,7 @@ def run_workflows(materials, places, work, run, preparation, rows, advance):
     Raises
     ------
     ToolError
-        If the graph could not be run at all.
+        If the graph could not be run with the plugin of the user's file.
     """
     from nipype.pipeline.engine import Workflow
 
@@ -153,12 +154,10 @@ def _remove_parts(out, row):
     """Remove what a killed run left half-written."""
     stem = name_of(row["participant_id"], row["session_id"])
     person = Path(out, row["participant_id"])
-    parts = f".part-*-{stem}[_.]*"
-    found = [*Path(out).glob(parts)]
+    parts = f"{PART}*-{stem}[_.]*"
+    remove_parts(Path(out).glob(parts))
     for folder in (person / (row["session_id"] or ""), person / "figures"):
-        found += folder.rglob(parts)
-    for path in found:
-        path.unlink(missing_ok=True)
+        remove_parts(folder.rglob(parts))
 
 
 def _run_graph(graph, run, follow, faults, find_crashes):
@@ -185,11 +184,14 @@ def _run_graph(graph, run, follow, faults, find_crashes):
     except Exception as fault:
         # Nipype raises one error once every node that could run has run; each node that failed
         # has left a crash file. Without any, the fault is of another kind.
-        if not faults and not find_crashes():
+        if faults or find_crashes():
+            return
+        if run.use_plugin and explain(fault) is None:
             raise ToolError(
                 f"Found that the workflow could not be run ({fault}); needed a working Nipype "
                 "plugin. Check --use-plugin."
             ) from fault
+        raise
 
 
 LARGEST_PLUGIN = 10_000

@@ -18,7 +18,7 @@ from nipype.interfaces.base import isdefined as _given
 from bids_sexclf.derivatives.prepared import as_uri
 from bids_sexclf.disk import read_object, whole, write_json
 from bids_sexclf.layout import derivative, names, number_label, paths, sidecar, versions
-from bids_sexclf.participant.finished import remove_outputs
+from bids_sexclf.participant.finished import record_outputs, remove_outputs
 from bids_sexclf.participant.register import ROADS
 from bids_sexclf.volumes import check_written
 
@@ -318,6 +318,8 @@ class WriteDerivatives(SimpleInterface):
         self._written[page.name] = None  # it may be written again, and then have another size
         path = Path(given.out, derivative("quality", given.participant_id, session))
         self._remove_older(path)
+        fixed = [name for name, size in self._written.items() if size is not None]
+        record_outputs(given.participant_id, session, fixed, given.out)
         about = {"GeneratedWith": dict(given.provenance), "Scans": dict(given.sources)}
         about |= {"TakenOver": dict(given.taken_over), "Note": given.note}
         about |= {"Plan": given.plan, "Inputs": dict(given.made_from)}

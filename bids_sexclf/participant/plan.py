@@ -14,9 +14,10 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.execute import processors
 from bids_sexclf.participant.failures import reason_of_fault
 from bids_sexclf.participant.finished import find_places, judge
+from bids_sexclf.participant.graph import read_plugin
 from bids_sexclf.participant.nobody import drop_empty, refuse_all
 from bids_sexclf.participant.preflight import check_dataset
-from bids_sexclf.participant.references import find_sources
+from bids_sexclf.participant.references import check_atlases, find_sources
 from bids_sexclf.participant.series import keep_correctable, plan_series, read_acquisition
 from bids_sexclf.participant.series_checks import WITHOUT
 
@@ -82,6 +83,8 @@ def plan(bids_dir, out, run, preparation, advance=None):
     """
     template = resources.find_template(preparation.template, preparation.templates_dir)
     check_tools(preparation)
+    if run.use_plugin:
+        read_plugin(run.use_plugin)
     folders = run.folders()
     if is_own_folder(bids_dir, folders):
         dataset = layout.PlainFolder(bids_dir)
@@ -118,7 +121,9 @@ def plan(bids_dir, out, run, preparation, advance=None):
         for row in good.to_dict("records")
     ]
     looked_at = with_checked(worklist, rows)
-    return _sort(rows, preparation, places, excluded, looked_at, empty)
+    if run.dry_run and any(row["t1w"] for row in rows):  # else it is told where they are written
+        check_atlases(template, preparation, run.atlas_folders())
+    return _sort(rows, preparation, places, excluded, looked_at, empty, not run.dry_run)
 
 
 def with_checked(worklist, rows):
@@ -142,13 +147,13 @@ def with_checked(worklist, rows):
     return worklist.__class__(every, columns=worklist.columns, dtype=object)
 
 
-def _sort(rows, preparation, places, excluded, worklist, empty):
+def _sort(rows, preparation, places, excluded, worklist, empty, remember):
     """Sort rows by what is to be done: to prepare, finished, or not to be read at all."""
     ready, finished, again, partial = [], [], [], []
     for row in rows:
         who = {key: row[key] for key in ("participant_id", "session_id")}
         try:
-            verdict = judge(row, preparation, places)
+            verdict = judge(row, preparation, places, remember)
         except OSError as fault:
             excluded.append(who | {"stage": "preflight", "reason": reason_of_fault(fault)})
             continue

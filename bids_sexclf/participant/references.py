@@ -138,15 +138,8 @@ def write_atlases(out, template, preparation, folders=()):
     ToolError
         If its files are not at hand.
     """
-    asked = _asked(preparation)
-    names = [layout.atlas_label(name) for name in asked]
-    if len(set(names)) < len(names):
-        raise InputError(
-            f"Found --morphometry-atlas {' '.join(asked)}, needed a name for each. Rename the "
-            "images, or give each once."
-        )
     paths = []
-    for name, label in zip(asked, names, strict=True):
+    for name, label in _name_atlases(preparation).items():
         path = Path(out, layout.atlas_reference(label, template.name, ATLAS_MM)).resolve()
         made, record = (
             (path, labels_of(path)),
@@ -160,19 +153,55 @@ def write_atlases(out, template, preparation, folders=()):
     return paths
 
 
+def check_atlases(template, preparation, folders=()):
+    """Refuse what `write_atlases` would refuse, and write nothing.
+
+    Parameters
+    ----------
+    template, preparation, folders
+        As for `write_atlases`.
+
+    Raises
+    ------
+    InputError, ToolError
+        As of `write_atlases`.
+    """
+    for name in _name_atlases(preparation):
+        _read_atlas(name, template, folders)
+
+
+def _name_atlases(preparation):
+    """Give the atlases asked for, each with its label in names of files."""
+    asked = _asked(preparation)
+    names = [layout.atlas_label(name) for name in asked]
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"Found --morphometry-atlas {' '.join(asked)}, needed a name for each. Rename the "
+            "images, or give each once."
+        )
+    return dict(zip(asked, names, strict=True))
+
+
+def _read_atlas(name, template, folders):
+    """Read one atlas onto the grid on which it is kept: atlas and grid."""
+    grid = resources.group_grid(template, ATLAS_MM)
+    inside = resample(*load(template.mask, ndim=3), grid) > 0.5
+    try:
+        atlas = resources.find_atlas(name, grid, template.name, folders=folders, inside=inside)
+    except InputError as fault:
+        raise InputError(
+            f"{fault} Here it is --morphometry-atlas, which may also be {NONE}."
+        ) from fault
+    return atlas, grid
+
+
 def _write_atlas(path, name, template, folders):
     """Write one atlas and, last, its label table."""
     import numpy as np
 
     from bids_sexclf.tables import schema, write_tsv
 
-    grid = resources.group_grid(template, ATLAS_MM)
-    try:
-        atlas = resources.find_atlas(name, grid, template.name, folders=folders)
-    except InputError as fault:
-        raise InputError(
-            f"{fault} Here it is --morphometry-atlas, which may also be {NONE}."
-        ) from fault
+    atlas, grid = _read_atlas(name, template, folders)
     counts = np.bincount(atlas.parcellation[atlas.parcellation > 0].ravel())
     counts = np.pad(counts, (0, int(atlas.labels["index"].max()) + 1))
     labels = atlas.labels[["index", "name", "hemisphere"]]

@@ -8,6 +8,7 @@ from pathlib import Path
 from bids_sexclf import layout, resources
 from bids_sexclf.citations import write_citations
 from bids_sexclf.derivatives.prepared import scans_of
+from bids_sexclf.disk import PART, remove_parts
 from bids_sexclf.errors import BusyError
 from bids_sexclf.locks import hold
 from bids_sexclf.participant.cache import GRAPH
@@ -51,6 +52,13 @@ def execute(bids_dir, out, run, preparation, planned, advance=None, tell=None):
     tell = tell or (lambda sentence: None)
     out, work = Path(out), Path(run.work_dir or Path(out, "work")).resolve()
     out.mkdir(parents=True, exist_ok=True)
+    for folder, shape in (
+        (out, ""),
+        (out / "logs", "**/"),
+        (out, "tpl-*/**/"),
+        (out, "atlas*/**/"),
+    ):
+        remove_parts(folder.glob(f"{shape}{PART}*"))
     update_table(planned.worklist, out, "worklist", planned.worklist, tell)
     _account(out, planned.excluded, planned, preparation, tell)
     with hold(out / LOCKS / "dataset.lock", "the output folder is being described", tell=tell):
@@ -159,7 +167,7 @@ def _unfinished(rows, preparation, places):
     ready, unreadable = [], []
     for row in rows:
         try:
-            if not judge(row, preparation, places).finished:
+            if not judge(row, preparation, places, True).finished:
                 ready.append(row)
         except OSError as fault:
             unreadable.append(row_of_failure(row, reason_of_fault(fault)))

@@ -10,6 +10,7 @@ from bids_sexclf.errors import REFUSALS
 from bids_sexclf.layout import paths
 from bids_sexclf.layout.dataset import bad_sidecars_of
 from bids_sexclf.participant.series import plan_series
+from bids_sexclf.texts import count_noun
 from bids_sexclf.volumes import inspect, knows_sides, measure_shear
 from bids_sexclf.volumes.orientation import MOST_SHEAR_MM
 
@@ -205,6 +206,6 @@ def check_gradient_files(record, counts, b0_threshold):
     traces = find_traces(bvals, bvecs, b0_threshold)
     if traces.any() and record.dwi_done:  # what others have prepared is taken as it is
         traces[:] = False
-    dropped = f"holds {traces.sum()} trace volume(s) (weighted, no direction), left out"
+    dropped = f"holds {count_noun(traces.sum(), 'trace volume')} (weighted, no direction), left out"
     notes = [dropped] if traces.any() else []
     return scheme_faults(bvals[~traces], bvecs[~traces], b0_threshold), notes

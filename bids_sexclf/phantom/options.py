@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.lobes import list_lobes
+from bids_sexclf.texts import count_noun
 
 MAPS = ("T1w", "FA", "MD", "MK")
 """The quantities that vary from region to region."""
@@ -76,7 +77,8 @@ class PhantomOptions:
         faults = self._faults() or self._contradictions()
         if faults:
             raise InputError(
-                f"Found {len(faults)} option(s) that no phantom can have: {'; '.join(faults)}. "
+                f"Found {count_noun(len(faults), 'option')} that no phantom can have: "
+                f"{'; '.join(faults)}. "
                 "Needed values in their range. Correct them; --help lists every option."
             )
 

@@ -12,6 +12,7 @@ doi:10.1016/j.neuroimage.2017.08.047
 import numpy as np
 
 from bids_sexclf.errors import InputError
+from bids_sexclf.texts import count_noun
 
 STEPS, CLOSE = 1000, 1e-4
 """Most steps of the empirical Bayes, and the relative change at which it stops, as published."""
@@ -46,7 +47,8 @@ def learn_sites(rows, site, n_sites):
     counts = np.bincount(site, minlength=n_sites)
     if n_sites < 2 or counts.min() < 2:
         raise InputError(
-            f"Found {n_sites} site(s) of {counts.tolist()} training participants, needed several, "
+            f"Found {count_noun(n_sites, 'site')} of {counts.tolist()} training participants, "
+            "needed several, "
             "of at least two each, to harmonize them. Leave small sites out, or set harmonize to "
             "none."
         )

@@ -7,6 +7,7 @@ import numpy as np
 from bids_sexclf.errors import InputError
 from bids_sexclf.targets._base import Target, join_baseline, name_folds
 from bids_sexclf.targets._class_sentences import ClassSentences
+from bids_sexclf.texts import count_noun
 
 
 def balance(target, classes=("female", "male")):
@@ -179,7 +180,9 @@ class TwoClasses(ClassSentences, Target):
         """Say why the values of a part cannot be trained on or scored; None where they can."""
         if values.nunique() < 2:
             return f"only {values.iloc[0]} participants"
-        return None if len(values) >= self.fewest else f"only {len(values)} participant(s)"
+        return (
+            None if len(values) >= self.fewest else f"only {count_noun(len(values), 'participant')}"
+        )
 
     def effect(self, target, evidence, hidden):
         """Return the fall of the probability of the correct class, in [-1, 1]."""

@@ -7,6 +7,7 @@ import numpy as np
 from bids_sexclf.errors import InputError
 from bids_sexclf.targets._base import Target, join_baseline, name_folds
 from bids_sexclf.targets._quantity_sentences import QuantitySentences
+from bids_sexclf.texts import count_noun
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,9 @@ class Quantity(QuantitySentences, Target):
 
     def find_fault(self, values):
         """Say why the values of a part cannot be trained on or scored; None where they can."""
-        return None if len(values) >= self.fewest else f"only {len(values)} participant(s)"
+        return (
+            None if len(values) >= self.fewest else f"only {count_noun(len(values), 'participant')}"
+        )
 
     def effect(self, target, evidence, hidden):
         """Return the rise of the absolute error, in the unit of the target."""

@@ -3,6 +3,7 @@
 import numpy as np
 
 from bids_sexclf.errors import InputError
+from bids_sexclf.texts import count_noun
 
 FLOOR = 1.0
 """Smallest scale of a voxel, as a share of the median standard deviation of those that vary.
@@ -47,8 +48,8 @@ def learn(rows, how):
     centre, deviation = (_per_voxel if how == "voxel" else _over_map)(_checked(rows))
     if not deviation.any():
         raise InputError(
-            f"Found {len(rows)} training volume(s) that do not vary, needed some that do. Check "
-            "the maps, or set standardize to 'none'."
+            f"Found {count_noun(len(rows), 'training volume')} that do not vary, needed some that "
+            "do. Check the maps, or set standardize to 'none'."
         )
     floor = FLOOR * np.median(deviation[deviation > 0])
     return centre.astype(np.float32), np.maximum(deviation, floor).astype(np.float32)

@@ -1,6 +1,6 @@
 """The short form of all attacks; ``benchmarks/chaos.py`` runs the long one."""
 
-from attacks import hostile, mutations, repeats, together, writes
+from attacks import hostile, mutations, permissions, repeats, together, writes
 
 
 def check(outcome, tried):
@@ -17,7 +17,11 @@ def test_hostile_text_is_shown_and_never_run(tmp_path):
 
 
 def test_a_full_disk_and_no_permission_are_named_and_leave_nothing_half(tmp_path):
-    check(writes.run(tmp_path, count=1), 4)
+    check(writes.run(tmp_path, count=1, levels=("group",)), 4)
+
+
+def test_places_that_may_not_be_read_or_written_are_named(tmp_path):
+    check(permissions.run(tmp_path, count=2, levels=("group",)), 2)
 
 
 def test_two_runs_of_one_study_do_not_disturb_each_other(tmp_path):

@@ -219,7 +219,7 @@ def test_only_regions_that_the_network_leans_on_are_filled(study):
 
     rows = study["regions"].assign(p=0.01, p_fwe=0.2)
     rows.loc[2, "p_fwe"] = 0.01
-    figure = regions.draw({"regions": rows})
+    figure = regions.draw(study | {"regions": rows})
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     filled = [dot.get_xdata()[0] for dot in dots if dot.get_markerfacecolor() != "white"]
     assert len(dots) == 8 and filled == [rows["mean"][2]]

@@ -52,7 +52,7 @@ def test_relatives_at_another_site_do_not_train():
 
 @pytest.mark.parametrize(
     ("site", "words"),
-    [(["a"] * 60, "1 site.s., unknown of 0"), (["a", "b", None] * 20, "unknown of 20.*sub-002")],
+    [(["a"] * 60, "1 site, unknown of 0"), (["a", "b", None] * 20, "unknown of 20.*sub-002")],
 )
 def test_one_site_or_unknown_sites_cannot_be_left_out(site, words):
     with pytest.raises(InputError, match=words):
@@ -62,7 +62,7 @@ def test_one_site_or_unknown_sites_cannot_be_left_out(site, words):
 def test_a_site_of_one_sex_is_named():
     people = cohort()
     people.loc[people["site"] == "site2", "sex"] = "male"
-    with pytest.raises(InputError, match=r"1 site\(s\) of one sex: site2 \(only male\)"):
+    with pytest.raises(InputError, match=r"1 site of one sex: site2 \(only male\)"):
         splits.deal(people, Study(split="site"))
     assert splits.deal(people, Study(split="site", target="age"))["fold"].max() == 3
 
@@ -195,7 +195,7 @@ def test_parts_of_an_age_study_need_three_people(tmp_path):
     path = tmp_path / "parts.tsv"
     parts().to_csv(path, sep="\t", index=False)
     study = Study(split="file", split_file=path, target="age")
-    with pytest.raises(InputError, match=r"only 2 participant\(s\) in part validation"):
+    with pytest.raises(InputError, match=r"only 2 participants in part validation"):
         splits.deal(cohort(12), study)
 
 
@@ -278,7 +278,7 @@ def test_too_few_pairs_and_unknown_sizes_are_refused():
         matched(n=40, caliper=0.1)
     people = cohort()
     people.loc[3, "brain_volume_ml"] = None
-    with pytest.raises(InputError, match="1 participants without brain_volume_ml .sub-003."):
+    with pytest.raises(InputError, match="1 participant without brain_volume_ml .sub-003."):
         splits.deal(people, Study(match="brain_size"))
 
 

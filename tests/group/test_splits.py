@@ -246,7 +246,7 @@ def test_an_age_study_may_be_of_one_sex_but_needs_people():
     women = cohort(40).assign(sex="female")
     study = Study(target="age")
     assert (sizes(splits.deal(women, study))["test"] == 8).all()
-    with pytest.raises(InputError, match="needed both sexes|0 part.s. with both sexes"):
+    with pytest.raises(InputError, match="needed both sexes|0 parts with both sexes"):
         splits.deal(women, Study())
     with pytest.raises(InputError, match="of 3 people or more each"):
         splits.deal(women.iloc[:12], study)

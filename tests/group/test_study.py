@@ -9,7 +9,7 @@ import pytest
 from bids_sexclf import cli
 from bids_sexclf.cohort import resemblance
 from bids_sexclf.errors import PARTIAL, InputError, LeakageError
-from bids_sexclf.group import base
+from bids_sexclf.group import base, cohort
 from bids_sexclf.group._jobs import is_fitted, list_jobs
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.settings import Run
@@ -244,6 +244,29 @@ def test_the_terminal_tells_who_is_left_out_and_what_has_no_effect(
     told = capsys.readouterr()
     assert told.out.splitlines()[:2] == ["cohort\tfinished", "splits\trun"]
     assert "warning" not in told.err
+
+
+def test_every_file_that_the_cohort_reads_has_a_path(write_derivatives, run_study, tmp_path):
+    root = write_derivatives(tmp_path, n=4)
+    desk = run_study(root, (), target="age")
+    files = cohort.files(desk)
+    assert files[cohort.YEARS] == root / "participants.tsv"
+    optional = {"bids/participants.json", "prepared/excluded.tsv", cohort.VERDICTS}
+    assert all(path.is_file() for label, path in files.items() if label not in optional)
+
+
+def test_a_dry_run_refuses_limits_and_verdicts_that_cannot_be_read(
+    write_derivatives, tmp_path, capsys
+):
+    root = write_derivatives(tmp_path, n=4)
+    command = [str(root), str(root / "derivatives" / "out"), "group", "--dry-run"]
+    assert cli.main([*command, "--quality-limits", "motion <= 2"]) == 65
+    assert "Found quality_limits 'motion <= 2'" in capsys.readouterr().err
+    assert cli.main([*command, "--ratings", str(tmp_path / "none.tsv")]) == 65
+    assert "needed the verdicts that the setting ratings names" in capsys.readouterr().err
+    (root / "derivatives" / "out" / "ratings.tsv").write_text("participant_id\nsub-000\n")
+    assert cli.main(command) == 65
+    assert "ratings.tsv" in capsys.readouterr().err
 
 
 def test_a_misspelt_map_is_told_with_what_was_meant(write_derivatives, run_study, tmp_path):

@@ -94,6 +94,7 @@ def disturbed(dataset, tmp_path_factory):
     kill_worker_of(child, out / "work" / "bids_sexclf_wf" / "sub_001_wf" / "register_wf" / "find")
     told, _ = child.communicate()
     assert child.returncode == 3, told
+    assert "Traceback" not in told, told
     return out
 
 

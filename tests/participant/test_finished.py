@@ -28,6 +28,7 @@ from bids_sexclf.participant.finished import (
     name_input,
     quality_name,
     record_inputs,
+    record_outputs,
     remove_outputs,
     withdraw,
 )
@@ -146,6 +147,31 @@ def test_a_missing_or_cut_output_is_seen_and_the_rest_stays(study):
     assert not found.finished and not found.stale and Path(FA).name in found.reason
     (study["out"] / FA).unlink()
     assert not verdict(study).finished and not verdict(study).stale
+
+
+def test_an_output_of_another_content_and_the_same_size_is_seen(study):
+    record_outputs("sub-01", None, [FA], study["out"])
+    assert verdict(study).finished
+    replace(study["out"] / FA)
+    found = verdict(study)
+    assert not found.finished and not found.stale
+    assert found.reason == f"{Path(FA).name} has another content than was written"
+    shutil.rmtree(study["out"] / "logs" / "fingerprints")  # then only the size is known
+    assert verdict(study).finished
+
+
+def test_outputs_are_read_once_where_it_may_be_noted(study, monkeypatch):
+    record_outputs("sub-01", None, [FA], study["out"])
+    cache = study["out"] / "logs" / "fingerprints" / "sub-01_outputs.json"
+    os.utime(study["out"] / FA, (1, 1))
+    before = cache.read_bytes()
+    assert verdict(study).finished and cache.read_bytes() == before
+    time.sleep(0.03)
+    assert judge(ROW, Preparation(), study, remember=True).finished
+    monkeypatch.setattr(fingerprints, "digest_file", lambda path: pytest.fail(f"{path} was read"))
+    assert verdict(study).finished
+    cache.write_text('{"' + FA + '": {"size": 3}}')
+    assert verdict(study).finished
 
 
 def test_a_page_may_be_written_again_and_may_not_be_missing(study):

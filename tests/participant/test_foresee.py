@@ -62,7 +62,8 @@ def bids(tmp_path):
 
 
 def run(bids, templates, tmp_path, *more):
-    flags = ["--dry-run", "--template", "Phantom", "--templates-dir", str(templates), *more]
+    flags = ["--dry-run", "--template", "Phantom", "--templates-dir", str(templates)]
+    flags += more if "--morphometry-atlas" in more else ["--morphometry-atlas", "none", *more]
     return cli.main([str(bids), str(tmp_path / "out"), "participant", "--nprocs", "2", *flags])
 
 
@@ -116,3 +117,18 @@ def test_larger_scans_take_longer_and_more_memory(tmp_path):
         for name in ("a_dwi.nii.gz", "b.nii.gz")
     ]
     assert needs[0][0] < needs[1][0] and needs[0][1] <= needs[1][1]
+
+
+@pytest.mark.parametrize(
+    ("flag", "content", "word"),
+    [("--use-plugin", "plugin: [", "needed YAML"), ("--morphometry-atlas", None, "atlas")],
+)
+def test_a_dry_run_refuses_what_the_run_would_refuse(
+    bids, templates, tmp_path, capsys, flag, content, word
+):
+    if content:
+        (tmp_path / "file").write_text(content)
+    assert run(bids, templates, tmp_path, flag, str(tmp_path / "file")) == 65
+    told = capsys.readouterr().err
+    assert word in told and str(tmp_path / "file") in told
+    assert not (tmp_path / "out").exists()

@@ -294,7 +294,7 @@ def test_trace_volumes_are_noted(dataset):
     indexed = layout.open_dataset(dataset)
     ready, _ = check_dataset(indexed, layout.find_scans(indexed))
     row = ready.set_index("participant_id").loc["sub-1"]
-    assert row["dwi"] and "holds 1 trace volume(s)" in row["note"]
+    assert row["dwi"] and "holds 1 trace volume" in row["note"]
 
 
 def test_the_limit_of_b0_volumes_is_a_choice(dataset):

@@ -282,6 +282,27 @@ def test_a_workflow_that_cannot_be_built_costs_its_participant_only(tmp_path, mo
     assert [workflow.name for workflow in ran] == ["sub_02_wf"]
 
 
+@pytest.mark.parametrize(
+    ("fault", "plugin", "kind", "word"),
+    [
+        (OSError(28, "No space left on device"), False, OSError, "No space"),
+        (OSError(28, "No space left on device"), True, OSError, "No space"),
+        (KeyError("x"), False, KeyError, "x"),
+        (KeyError("x"), True, ToolError, "--use-plugin"),
+    ],
+)
+def test_a_plugin_is_blamed_only_for_what_may_be_its_fault(tmp_path, fault, plugin, kind, word):
+    class Graph:
+        def run(self, **chosen):
+            raise fault
+
+    (tmp_path / "plugin.yml").write_text("plugin: Linear")
+    chosen = Run(use_plugin=tmp_path / "plugin.yml" if plugin else None)
+    with pytest.raises(kind, match=word):
+        graph._run_graph(Graph(), chosen, None, {}, dict)
+    graph._run_graph(Graph(), chosen, None, {"node": "trace"}, dict)
+
+
 def test_parts_of_another_session_stay(tmp_path):
     figures = tmp_path / "sub-01" / "figures"
     figures.mkdir(parents=True)

@@ -244,7 +244,7 @@ def test_methods_follow_the_settings(values, sentence):
 
 
 def test_methods_without_attribution_say_nothing_of_regions():
-    assert "region" not in methods.write_methods(Study(attributions=[]))
+    assert "hidden" not in methods.write_methods(Study(attributions=[]))
 
 
 def test_settings_that_differ_from_the_default_are_marked():

@@ -1,7 +1,7 @@
 """Attacks on the program: a short form for the tests, a long one for ``benchmarks/chaos.py``.
 
-Each module holds one part: ``kills``, ``writes``, ``mutations``, ``hostile``, ``together`` and
-``repeats``. Its ``run(folder, count, seed)`` gives an `Outcome`.
+Each module holds one part: ``kills``, ``writes``, ``permissions``, ``mutations``, ``hostile``,
+``together`` and ``repeats``. Its ``run(folder, count, seed)`` gives an `Outcome`.
 """
 
 import time

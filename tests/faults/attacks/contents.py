@@ -25,8 +25,13 @@ def contents(out, outside=OUTSIDE):
         inside = path.relative_to(out)
         is_result = path.is_file() and path.suffix != ".lock"
         if is_result and not set(inside.parts[:-1]) & set(outside):
-            held[str(inside)] = content(path)
+            held[str(inside)] = path.read_bytes() if is_part(path) else content(path)
     return held
+
+
+def is_part(path):
+    """Say whether a file was being written when its writer ended."""
+    return path.name.startswith(".part-")
 
 
 def content(path):

@@ -1,4 +1,7 @@
-"""Kill runs of both levels at random moments: no child is left, and in the end nothing is lost."""
+"""Kill runs of both levels at random moments: no child is left, and in the end nothing is lost.
+
+Only SIGKILL counts, which no program can answer. SIGTERM and SIGINT come in addition.
+"""
 
 import random
 import shutil
@@ -6,21 +9,23 @@ import signal
 import time
 
 from attacks import Outcome, people
-from attacks.contents import contents, differences, leftovers
+from attacks.contents import content, contents, differences, is_part, leftovers
 from attacks.processes import start, survivors, wait_for_worker
 
 LEVELS = ("group", "participant")
+KINDS = (signal.SIGKILL,) * 5 + (signal.SIGTERM, signal.SIGINT)
 PATIENCE = 60
 """Seconds that a run may take to end after a signal that it can answer."""
 
 
 def run(folder, count=100, seed=0, levels=LEVELS):
-    """Kill `count` runs of each level.
+    """Kill `count` runs, as many of each level; half of the kills aim at the start of a worker.
 
     Parameters
     ----------
     folder : pathlib.Path
     count : int
+        Kills by SIGKILL over all levels.
     seed : int
     levels : tuple of str
 
@@ -30,7 +35,8 @@ def run(folder, count=100, seed=0, levels=LEVELS):
     """
     outcome = Outcome("kills")
     for level in levels:
-        _attack_level(outcome, folder / level, level, count, random.Random(f"{level} {seed}"))
+        share = max(count // len(levels), 1)
+        _attack_level(outcome, folder / level, level, share, random.Random(f"{level} {seed}"))
     return outcome.end()
 
 
@@ -46,10 +52,13 @@ def _attack_level(outcome, folder, level, count, draw):
     killed = tries = 0
     while killed < count and tries < 3 * count:
         tries += 1
-        killed += _kill(outcome, folder, commands("killed"), takes, level, killed, draw)
+        kind = _kill(outcome, folder, commands("killed"), takes, level, killed, draw)
+        killed += kind == signal.SIGKILL
         if (folder / "killed" / "finished").exists():
             _compare(outcome, folder, level, killed)
             shutil.rmtree(folder / "killed")
+    if killed < count:
+        outcome.faults.append(f"{level}: {killed} kills in {tries} runs, {count} needed")
     if (folder / "killed").exists():
         ended = people.execute(commands("killed"))
         if ended.returncode != 0:
@@ -75,18 +84,19 @@ def _prepare(folder, level, n):
 
 
 def _kill(outcome, folder, command, takes, level, number, draw):
-    """Start a run and kill it; return whether it was still running."""
+    """Start a run and stop it; return the signal, None where the run had ended before."""
     told = folder / "told.txt"
     child = start(command, told)
-    if draw.random() < 0.5 and wait_for_worker(child):
+    early = draw.random() < 0.5 and wait_for_worker(child)
+    if early:
         moment = f"{(wait := draw.uniform(0, 2)):.2f} s after its first worker"
     else:
         moment = f"after {(wait := draw.uniform(0, takes)):.2f} s"
     time.sleep(wait)
-    kind = draw.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
+    kind = draw.choice(KINDS)
     if child.poll() is not None:
         _finish(outcome, folder, child, told, level)
-        return False
+        return None
     child.send_signal(kind)
     what = f"{level}, kill {number}, {kind.name} {moment}"
     try:
@@ -97,7 +107,9 @@ def _kill(outcome, folder, command, takes, level, number, draw):
     left = survivors(child.pid)
     child.wait()
     outcome.tried += 1
-    outcome.count(kind.name)
+    outcome.count(f"{kind.name} of the {level} level")
+    if early:
+        outcome.count(f"{kind.name} within 2 s of a worker's start")
     if left:
         outcome.faults.append(f"{what}: {len(left)} processes live on: {list(left.values())[0]}")
     words = told.read_text(errors="replace")
@@ -106,16 +118,16 @@ def _kill(outcome, folder, command, takes, level, number, draw):
     if "Traceback" in words:
         outcome.faults.append(f"{what}: a traceback: {words[words.index('Traceback') :][:600]}")
     _check_whole(outcome, folder / "killed" / "out", what)
-    return True
+    return kind
 
 
 def _check_whole(outcome, out, what):
     """Note results that cannot be read: what exists must be whole, also right after a kill."""
     for path in out.rglob("*.nii.gz"):
-        if "work" in path.parts or path.name.startswith(".part-"):
+        if "work" in path.parts or is_part(path):
             continue
         try:
-            contents(path.parent)
+            content(path)
         except Exception as fault:
             outcome.faults.append(f"{what}: {path.name} is not whole: {fault}")
 

@@ -118,7 +118,7 @@ def _command(root, out, *words):
     return [sys.executable, "-m", "bids_sexclf.cli", *map(str, (root, out, *words))]
 
 
-def execute(command, timeout=600, **options):
+def execute(command, timeout=3600, **options):
     """Run a command line to its end."""
     return subprocess.run(
         command, capture_output=True, text=True, timeout=timeout, env=environment(), **options

@@ -12,52 +12,72 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
 from multiprocessing import get_context
 
-from attacks import Outcome, people
+from attacks import Outcome, people, watch
 from attacks.contents import contents, differences, leftovers
 
 NAMED = (3, 65, 66, 67, 69, 71, 74, 75)
 """Exit codes of runs that have said what was wrong."""
 
 KINDS = {"full": errno.ENOSPC, "denied": errno.EACCES, "read-only": errno.EROFS}
+ROOM = "512m"
+"""Of the small disk, while it is not small."""
+
+FEW = 10
+"""Writes that fail on a read-only disk, which the program takes as it takes a denied one."""
+
+LEVELS = ("group", "participant")
+PRELOAD = ("bids_sexclf.cli", "bids_sexclf.group.fit", "bids_sexclf.participant.run")
 
 
-def run(folder, count=10_000, seed=0):
-    """Let writes of a small study fail, `count` of them at most.
+def run(folder, count=10_000, seed=0, levels=LEVELS):
+    """Let the writes of a small study and of a participant fail, all from one on.
+
+    Two writes to which other lines of the program lead are two sites; of each site the first write
+    fails.
 
     Parameters
     ----------
     folder : pathlib.Path
     count : int
-        Of each kind of failure; spread evenly over all writes where there are more.
+        Sites of each kind of failure and level; spread evenly over all where there are more.
     seed : int
+    levels : tuple of str
 
     Returns
     -------
     Outcome
     """
     outcome = Outcome("writes")
-    out = people.write_study(folder / "bids", n=8, seed=seed)
     context = get_context("forkserver")
-    context.set_forkserver_preload(["bids_sexclf.cli", "bids_sexclf.group.fit", "attacks.writes"])
-    desk = _Bench(folder, out, context)
-    code, told, seen = desk.run("reference")
-    if code != 0:
-        outcome.faults.append(f"the undisturbed run ended with {code}: {told[-300:]}")
-        return outcome.end()
-    desk.reference = contents(desk.place("reference"))
-    outcome.numbers["writes in a run"] = len(seen)
-    for kind, number in KINDS.items():
-        for index in spread(len(seen), count):
-            what = f"{kind} from write {index} on ({seen[index]})"
-            _attack(outcome, desk, what, ("fail", index, number))
-    sizes = sorted({len(each) for each in desk.sizes("reference")})
-    for size in [sizes[index] for index in spread(len(sizes), count)]:
-        _attack(outcome, desk, f"no file beyond {size - 1} bytes", ("limit", size - 1))
-    _small_disk(outcome, desk, count)
+    context.set_forkserver_preload([*PRELOAD, "attacks.writes"])
+    for level in levels:
+        _attack_level(outcome, _Bench(folder / level, level, seed, context), count)
     return outcome.end()
+
+
+def _attack_level(outcome, bench, count):
+    """Attack each site of the writes of a level."""
+    code, told, writes = bench.run("reference")
+    if code != 0:
+        words = f"{bench.level}: the undisturbed run ended with {code}"
+        outcome.faults.append(f"{words}: {told[-300:]}")
+        return
+    bench.reference = contents(bench.place("reference"))
+    sites = watch.first_of_each_site(writes)
+    outcome.numbers[f"writes of the {bench.level} level"] = len(writes)
+    outcome.numbers[f"sites of the {bench.level} level"] = len(sites)
+    for kind, number in KINDS.items():
+        most = min(count, FEW) if kind == "read-only" else count
+        for index in [sites[each] for each in spread(len(sites), most)]:
+            what = f"{bench.level}, {kind} from write {index} on ({writes[index][1]})"
+            _attack(outcome, bench, what, ("fail", index, number))
+    sizes = sorted({len(each) for each in bench.results("reference")})
+    for size in [sizes[index] for index in spread(len(sizes), min(count, FEW))]:
+        what = f"{bench.level}, no file beyond {size - 1} bytes"
+        _attack(outcome, bench, what, ("limit", size - 1))
+    _small_disk(outcome, bench, count)
 
 
 def spread(total, count):
@@ -76,35 +96,50 @@ def spread(total, count):
 
 
 class _Bench:
-    """Run a study again and again on copies of the same prepared participants.
+    """Run one level again and again, each time from the same inputs.
 
     Parameters
     ----------
-    folder, out : pathlib.Path
+    folder : pathlib.Path
+    level : {"group", "participant"}
+    seed : int
     context : multiprocessing.context.BaseContext
         Whose processes have loaded the program already.
     """
 
-    def __init__(self, folder, out, context):
-        self.folder, self.out, self.context = folder, out, context
-        self.reference = None
+    def __init__(self, folder, level, seed, context):
+        self.folder, self.level, self.context = folder, level, context
+        self.prepared, self.reference, self.runs = None, None, 0
+        if level == "group":
+            self.prepared = people.write_study(folder / "bids", n=8, seed=seed)
+        else:
+            people.write_raw(folder / "bids", n=1)
 
     def place(self, name):
-        """Give the folder of a run, with a copy of the participants where it is new."""
+        """Give the output folder of a run, ready for its start."""
         place = self.folder / name / "out"
-        if not place.exists():
-            shutil.copytree(self.out, place)
+        self.fill(place)
         return place
 
+    def fill(self, place):
+        """Make an output folder where it is missing."""
+        if place.exists():
+            return
+        if self.prepared is None:
+            place.mkdir(parents=True)
+        else:
+            shutil.copytree(self.prepared, place)
+
     def run(self, name, failure=None, place=None):
-        """Run the study: exit code, what it said, and which files it wrote."""
+        """Run the level: exit code, what it said, and which files it wrote."""
         place = place or self.place(name)
-        command = people.group_command(self.folder / "bids", place)[3:]
+        self.runs += 1
+        log = self.folder / f"writes-{self.runs}.log"
         # A pipe, since what is said must not fall under the limits of files.
         listen, speak = self.context.Pipe(duplex=False)
         receive, send = self.context.Pipe(duplex=False)
         process = self.context.Process(
-            target=_run, args=(command, speak, str(place), failure, send)
+            target=_run, args=(self._command(place), speak, str(place), failure, send, str(log))
         )
         process.start()
         send.close()
@@ -112,29 +147,37 @@ class _Bench:
         with open(os.dup(listen.fileno()), errors="replace") as stream:
             told = stream.read()
         try:
-            code, seen = receive.recv()
+            code = receive.recv()
         except EOFError:
-            code, seen = None, []
+            code = None
         process.join()
-        return process.exitcode if code is None else code, told, seen
+        writes = watch.read_log(log)
+        log.unlink(missing_ok=True)
+        return process.exitcode if code is None else code, told, writes
 
-    def sizes(self, name):
+    def _command(self, place):
+        if self.level == "group":
+            return people.group_command(self.folder / "bids", place)[3:]
+        return people.participant_command(self.folder / "bids", place, nprocs=1)[3:]
+
+    def results(self, name):
         """Give the bytes of each result of a run."""
-        study = self.place(name) / "study-default"
-        return [path.read_bytes() for path in study.rglob("*") if path.is_file()]
+        place = self.place(name)
+        folder = place / "study-default" if self.level == "group" else place / "sub-001"
+        return [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
 
 
-def _attack(outcome, desk, what, failure):
+def _attack(outcome, bench, what, failure):
     """Let writes fail, look at what is left, and run again without failures."""
     outcome.tried += 1
-    shutil.rmtree(desk.folder / "attacked", ignore_errors=True)
-    code, told, _ = desk.run("attacked", failure)
-    judge(outcome, what, code, told, desk.place("attacked"))
-    after, told, _ = desk.run("attacked")
+    shutil.rmtree(bench.folder / "attacked", ignore_errors=True)
+    code, told, _ = bench.run("attacked", failure)
+    judge(outcome, what, code, told, bench.place("attacked"))
+    after, told, _ = bench.run("attacked")
     if after != 0:
         outcome.faults.append(f"{what}: the next run ended with {after}: {_last(told)}")
         return
-    for line in differences(desk.reference, contents(desk.place("attacked")))[:3]:
+    for line in differences(bench.reference, contents(bench.place("attacked")))[:3]:
         outcome.faults.append(f"{what}: after the next run, {line}")
 
 
@@ -156,7 +199,7 @@ def _last(told):
     return (lines or ["nothing was said"])[-1][:300]
 
 
-def _run(command, told, place, failure, send):
+def _run(command, told, place, failure, send, log):
     """Run the command line in this process, with failing writes."""
     os.dup2(told.fileno(), 1)
     os.dup2(told.fileno(), 2)
@@ -164,88 +207,63 @@ def _run(command, told, place, failure, send):
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
     os.environ["TMPDIR"] = place
     tempfile.tempdir = None
-    seen = []
     if failure and failure[0] == "limit":
         resource.setrlimit(resource.RLIMIT_FSIZE, (failure[1], resource.RLIM_INFINITY))
-    with _watched(place, seen, *(failure[1:] if failure and failure[0] == "fail" else ())):
-        from bids_sexclf import cli
+    choices = {"place": place, "log": log}
+    if failure and failure[0] == "fail":
+        choices |= {"first": failure[1], "number": failure[2]}
+    watch.tell_children(**choices)
+    watch.begin(**choices)
+    from bids_sexclf import cli
 
-        code = cli.main(command)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-    send.send((code, seen))
-
-
-EVENTS = ("open", "os.mkdir", "os.rename", "os.truncate", "os.link", "os.symlink", "os.putxattr")
-
-
-@contextmanager
-def _watched(place, seen, first=None, number=None):
-    """Note each write below a folder; let all from the first on fail.
-
-    An audit hook cannot be taken away again, so that it is switched off instead.
-    """
-    active = [True]
-
-    def hook(event, given):
-        if not active[0] or event not in EVENTS or not _writes(event, given):
-            return
-        path = given[1] if event == "os.rename" else given[0]
-        if isinstance(path, int) or not os.fsdecode(path).startswith(place):
-            return
-        if first is not None and len(seen) >= first:
-            seen.append(None)
-            raise OSError(number, os.strerror(number), os.fsdecode(path))
-        seen.append(f"{event} {os.path.relpath(os.fsdecode(path), place)}")
-
-    sys.addaudithook(hook)
     try:
-        yield
+        code = cli.main(command)
     finally:
-        active[0] = False
+        watch.end()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    send.send(code)
 
 
-def _writes(event, given):
-    if event != "open":
-        return True
-    _, mode, flags = given
-    if isinstance(mode, str):
-        return bool(set(mode) & set("wax+"))
-    return bool((flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-
-
-def _small_disk(outcome, desk, count):
+def _small_disk(outcome, bench, count):
     """Run on a disk that is too small, at several sizes; then make room."""
-    place = desk.folder / "disk"
+    place = bench.folder / "disk"
     place.mkdir()
     tried = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "chaos", place], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "chaos", place],
+        capture_output=True,
+        text=True,
     )
     if tried.returncode != 0:
         outcome.skipped.append(f"a small disk: {tried.stderr.strip() or 'cannot be mounted'}")
         return
     try:
-        needed = sum(len(each) for each in desk.sizes("reference")) // 1024
-        start = sum(path.stat().st_size for path in desk.out.rglob("*") if path.is_file()) // 1024
+        start, whole = 0, _kilobytes(bench.place("reference"))
+        if bench.prepared is not None:
+            start = _kilobytes(bench.prepared)
         for part in spread(10, count):
-            size = start + 200 + needed * part // 10
-            what = f"a disk with room for {part}/10 of the study"
+            size = start + 200 + (whole - start) * part // 10
+            what = f"{bench.level}, a disk with room for {part}/10 of all files"
             outcome.tried += 1
-            _fill_disk(outcome, desk, place, size, what)
+            _fill_disk(outcome, bench, place, size, what)
     finally:
         subprocess.run(["umount", place], check=True)
 
 
-def _fill_disk(outcome, desk, place, size, what):
+def _kilobytes(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) // 1024
+
+
+def _fill_disk(outcome, bench, place, size, what):
     shutil.rmtree(place / "out", ignore_errors=True)
-    subprocess.run(["mount", "-o", "remount,size=64m", place], check=True)
-    shutil.copytree(desk.out, place / "out")
+    subprocess.run(["mount", "-o", f"remount,size={ROOM}", place], check=True)
+    bench.fill(place / "out")
     subprocess.run(["mount", "-o", f"remount,size={size}k", place], check=True)
-    code, told, _ = desk.run("disk", place=place / "out")
+    code, told, _ = bench.run("disk", place=place / "out")
     judge(outcome, what, code, told, place / "out")
-    subprocess.run(["mount", "-o", "remount,size=64m", place], check=True)
-    code, told, _ = desk.run("disk", place=place / "out")
+    subprocess.run(["mount", "-o", f"remount,size={ROOM}", place], check=True)
+    code, told, _ = bench.run("disk", place=place / "out")
     if code != 0:
         outcome.faults.append(f"{what}: the next run ended with {code}: {_last(told)}")
         return
-    for line in differences(desk.reference, contents(place / "out"))[:3]:
+    for line in differences(bench.reference, contents(place / "out"))[:3]:
         outcome.faults.append(f"{what}: after the next run, {line}")
