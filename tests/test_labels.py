@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bids_sexclf import resources
+from bids_sexclf import atlases
 from bids_sexclf.errors import InputError
 from bids_sexclf.labels import read_labels
 from bids_sexclf.volumes import Grid, save
@@ -125,33 +125,33 @@ def labelled():
 def test_images_that_are_no_atlas_are_refused(tmp_path, labelled, value, words):
     labelled[0, 0, 0] = value
     with pytest.raises(InputError, match=f"values such as .*{words}|{words}"):
-        resources.find_atlas(atlas(tmp_path, labelled), GRID, "X")
+        atlases.find_atlas(atlas(tmp_path, labelled), GRID, "X")
 
 
 def test_an_atlas_far_away_is_refused_before_anything_is_computed(tmp_path, labelled):
     away = GRID.affine.copy()
     away[0, 3] = 500
     with pytest.raises(InputError, match="with 0 % of its volume on the grid of X"):
-        resources.find_atlas(atlas(tmp_path, labelled, away), GRID, "X")
+        atlases.find_atlas(atlas(tmp_path, labelled, away), GRID, "X")
 
 
 def test_an_atlas_beside_the_brain_is_refused_though_it_lies_on_the_grid(tmp_path, labelled):
     path, inside = atlas(tmp_path, labelled), np.zeros(GRID.shape, bool)
     inside[2:12] = True  # the first region whole, of the second a third
-    assert len(resources.find_atlas(path, GRID, "X", inside=inside).labels) == 2
+    assert len(atlases.find_atlas(path, GRID, "X", inside=inside).labels) == 2
     inside[2:12] = False
     inside[10:12] = True
     with pytest.raises(InputError, match="with 17 % of its volume in the brain of X"):
-        resources.find_atlas(path, GRID, "X", inside=inside)
+        atlases.find_atlas(path, GRID, "X", inside=inside)
 
 
 def test_a_colour_table_may_name_more_than_the_image_holds(tmp_path, labelled):
     path = atlas(tmp_path, np.where(labelled == 2, labelled, 0))
     table = write(tmp_path, "lut.txt", FREESURFER)
-    found = resources.find_atlas(path, GRID, "X", labels=table)
+    found = atlases.find_atlas(path, GRID, "X", labels=table)
     assert found.labels["name"].tolist() == ["Left-Cerebral-White-Matter"]
 
 
 def test_an_atlas_without_regions_is_refused(tmp_path, labelled):
     with pytest.raises(InputError, match="0 regions|any label"):
-        resources.find_atlas(atlas(tmp_path, 0 * labelled), GRID, "X")
+        atlases.find_atlas(atlas(tmp_path, 0 * labelled), GRID, "X")

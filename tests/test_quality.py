@@ -14,8 +14,8 @@ from bids_sexclf.quality import (
     numbers,
     read_limits,
     read_quality,
-    read_ratings,
 )
+from bids_sexclf.ratings import read_ratings
 
 GOOD = {"brain_volume_ml": 1300.0, "registration_agreement": 0.96, "snr": 12.0}
 

@@ -2,8 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_sexclf import catalogue, resources
+from bids_sexclf import atlases, catalogue, resources
 from bids_sexclf.errors import InputError, ToolError
+from bids_sexclf.labels import read_labels
 from bids_sexclf.volumes import Grid, save
 
 GRID = Grid(
@@ -55,7 +56,7 @@ def write_atlas(folder, rows, values=(0, 2, 5)):
 
 def test_an_atlas_is_named_by_index_and_not_by_position(tmp_path):
     path = write_atlas(tmp_path, [(5, "five"), (2, "two")])
-    atlas = resources.find_atlas(path, GRID, "X")
+    atlas = atlases.find_atlas(path, GRID, "X")
     assert dict(zip(atlas.labels["index"], atlas.labels["name"], strict=True)) == {
         5: "five",
         2: "two",
@@ -73,7 +74,7 @@ def test_an_atlas_is_named_by_index_and_not_by_position(tmp_path):
 )
 def test_an_atlas_and_a_table_that_disagree_are_refused(tmp_path, rows, words):
     with pytest.raises(InputError, match=words):
-        resources.find_atlas(write_atlas(tmp_path, rows), GRID, "X")
+        atlases.find_atlas(write_atlas(tmp_path, rows), GRID, "X")
 
 
 def test_label_tables_are_read_in_three_dialects(tmp_path):
@@ -84,18 +85,18 @@ def test_label_tables_are_read_in_three_dialects(tmp_path):
     (tmp_path / "named.xml").write_text(
         '<atlas><label index="0">Unclassified</label><label index="1">A</label></atlas>'
     )
-    assert resources.read_labels(tmp_path / "a.txt")["name"].tolist() == ["First_one", "Second two"]
-    assert resources.read_labels(tmp_path / "zero.xml")["index"].tolist() == [1, 2]
-    assert resources.read_labels(tmp_path / "named.xml")["index"].tolist() == [1]
+    assert read_labels(tmp_path / "a.txt")["name"].tolist() == ["First_one", "Second two"]
+    assert read_labels(tmp_path / "zero.xml")["index"].tolist() == [1, 2]
+    assert read_labels(tmp_path / "named.xml")["index"].tolist() == [1]
 
 
 def test_an_unknown_atlas_lists_the_known_ones():
     with pytest.raises(InputError, match="HarvardOxfordCort.*Lobes"):
-        resources.find_atlas("Nope", GRID, "X")
+        atlases.find_atlas("Nope", GRID, "X")
 
 
 def test_the_builtin_atlas_knows_left_from_right():
-    atlas = resources.find_atlas("Lobes", GRID, "MNI152NLin6Asym")
+    atlas = atlases.find_atlas("Lobes", GRID, "MNI152NLin6Asym")
     for row in atlas.labels.itertuples():
         voxels = np.argwhere(atlas.parcellation == row.index)
         x = (voxels @ GRID.affine[0, :3] + GRID.affine[0, 3]).mean()
@@ -104,7 +105,7 @@ def test_the_builtin_atlas_knows_left_from_right():
 
 def test_real_labels_of_the_white_matter_atlas_match_its_table(real_data, monkeypatch):
     monkeypatch.setenv("FSLDIR", str(real_data / "fsl"))
-    atlas = resources.find_atlas("JHU", GRID, "MNI152NLin6Asym")
+    atlas = atlases.find_atlas("JHU", GRID, "MNI152NLin6Asym")
     assert len(atlas.labels) == 48
     names = dict(zip(atlas.labels["index"], atlas.labels["name"], strict=True))
     assert names[4].startswith("Body of corpus callosum")

@@ -11,6 +11,7 @@ An entry declares
 * ``EXACT_ON_LINEAR``: True if on a linear model the value of a region, or of a voxel, is what its
   voxels add to the evidence less what the fill would add (without a fill: less what zero would
   add, or voxels times slope);
+* ``EXACT_ZERO``: True if a voxel, or a region, that the model ignores gets exactly 0;
 
 and gives ``attribute(rows, view, **options)``, which yields one `Answer` for each participant of
 ``rows``, in their order. It sees a function from volumes to evidence, never a model.

@@ -20,6 +20,7 @@ YIELDS = "regions"
 SCOPE = "participant"
 UNIT = "evidence"
 EXACT_ON_LINEAR = True
+EXACT_ZERO = True
 MEMORY = 64 * 2**20
 """Bytes of occluded copies held at once; one copy is held even where it is larger."""
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from bids_sexclf import attribution, layout, resources
+from bids_sexclf import atlases, attribution, layout
 from bids_sexclf.errors import REFUSALS, GridError, InputError
 from bids_sexclf.tables import write_table
 from bids_sexclf.volumes import Grid, crop_grid, load, read_grid, resample, rescale_grid, save
@@ -28,9 +28,7 @@ def find_atlas_files(desk):
     """
     try:
         study = desk.study
-        files = resources.find_atlas_files(
-            study.atlas, study.atlas_labels, desk.run.atlas_folders()
-        )
+        files = atlases.find_atlas_files(study.atlas, study.atlas_labels, desk.run.atlas_folders())
         return dict(zip(("image", "labels"), files, strict=False))
     except REFUSALS:
         return {}
@@ -114,7 +112,7 @@ def write_grid(desk, space, resolution):
     inside = resample(mask, affine, coarse) > 0.5
     grid, box = crop_grid(coarse, inside)
     study = desk.study
-    atlas = resources.find_atlas(
+    atlas = atlases.find_atlas(
         study.atlas, coarse, space, study.atlas_labels, desk.run.atlas_folders(), inside
     )
     inside = inside[box]

@@ -5,7 +5,8 @@ import pandas as pd
 
 from bids_sexclf.cells import cut
 from bids_sexclf.errors import InputError
-from bids_sexclf.quality import RATINGS, judge, numbers, read_limits, read_ratings
+from bids_sexclf.quality import judge, numbers, read_limits
+from bids_sexclf.ratings import RATINGS, read_ratings
 from bids_sexclf.stats.outliers import find_band
 from bids_sexclf.tables import schema
 from bids_sexclf.texts import count_noun
@@ -43,7 +44,7 @@ def check_gate(desk):
     limits : dict of str to (float, float)
         As `quality.read_limits` returns them.
     ratings : dict of tuple to (str, str)
-        As `quality.read_ratings` returns them.
+        As `ratings.read_ratings` returns them.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bids_sexclf import layout, resources
+from bids_sexclf import atlases, layout
 from bids_sexclf.cohort.coverage import LEAST_OF_REGION, share_of_regions
 from bids_sexclf.stats.region_means import pool, region_means
 from bids_sexclf.tables import write_table
@@ -25,12 +25,12 @@ class Averager:
         mask, affine = load(desk.derivatives / layout.reference("mask", space, resolution), ndim=3)
         study = desk.study
         grid = Grid(mask.shape, affine)
-        atlas = resources.find_atlas(
+        atlas = atlases.find_atlas(
             study.atlas, grid, space, study.atlas_labels, desk.run.atlas_folders(), mask > 0.5
         )
         self.name, self.labels = atlas.name, atlas.labels
         self.parcellation = atlas.parcellation * (mask > 0.5)
-        self.groups = resources.groups_of(study.atlas)
+        self.groups = atlases.groups_of(study.atlas)
         self.rows = []
 
     def add(self, participant_id, session_id, name, volume, covered=None):

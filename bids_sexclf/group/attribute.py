@@ -4,6 +4,8 @@ Only test participants are asked about, each through the model that never saw th
 hidden region comes from people of the same test part, or from the participant.
 """
 
+from contextlib import nullcontext
+
 import numpy as np
 
 from bids_sexclf import attribution, fills, targets
@@ -25,7 +27,7 @@ from bids_sexclf.group._notes import list_changed, read_note, take
 from bids_sexclf.group.questions import list_questions
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.tables import read_table, read_tsv, write_table
-from bids_sexclf.volumes import load
+from bids_sexclf.volumes import load, new_cohort
 
 READS = ("cohort", "splits", "predictions")
 WRITES = ("attributions.tsv",)
@@ -150,9 +152,10 @@ def _options(study, name):
 def is_attributed(job, question):
     """Say whether a job's attribution is finished for this model, atlas and fill."""
     note = read_note(_table(job, question).with_suffix(".mark")) or {}
-    table = {"table": _table(job, question)}
-    changed = list_changed(table, {"table": note.get("table")})
-    return not changed and table["table"].exists() and note.get("mark") == _mark(job, question)
+    files = _files(question, _table(job, question))
+    changed = list_changed(files, {name: note.get(name) for name in files})
+    there = all(path.exists() for path in files.values())
+    return not changed and there and note.get("mark") == _mark(job, question)
 
 
 def attribute_job(pair, tell):
@@ -185,17 +188,52 @@ def _attribute(job, question, tell):
     view = make_view(job, question, volumes, people)
     options = _options(job.study, question.method)
     answers = attribution.attribute(question.method, volumes, view, **options)
-    tables = []
-    for row, answer in enumerate(answers):
-        values = tabulate(answer, question, view.parcellation)
-        tables.append(values.assign(**people.iloc[row][["participant_id", "session_id", "target"]]))
-        tell((row + 1, len(rows)))
+    tables, path = [], _table(job, question)
+    with _open_maps(question, path, (len(rows), *view.mask.shape)) as maps:
+        for row, answer in enumerate(answers):
+            values = tabulate(answer, question, view.parcellation)
+            whose = people.iloc[row][["participant_id", "session_id", "target"]]
+            tables.append(values.assign(**whose))
+            if maps is not None:
+                maps[row] = average_draws(answer, view.mask.shape)
+            tell((row + 1, len(rows)))
     table = pd.concat(tables, ignore_index=True).assign(
         **job.keys, method=question.method, fill=question.fill, atlas=question.atlas, unit="region"
     )
-    path = _table(job, question)
     write_table(table[_order()], path, "attributions")
-    write_json({"mark": made_from} | take({"table": path}), path.with_suffix(".mark"))
+    write_json({"mark": made_from} | take(_files(question, path)), path.with_suffix(".mark"))
+
+
+def _files(question, path):
+    """Name the files of an attribution: its table, and the maps of voxels where there are any."""
+    files = {"table": path}
+    if attribution.find(question.method).YIELDS == "voxels":
+        files["maps"] = path.with_suffix(".npy")
+    return files
+
+
+def _open_maps(question, path, shape):
+    """Open the array of participants × voxels that a method of voxels writes; None for others."""
+    maps = _files(question, path).get("maps")
+    return new_cohort(maps, shape) if maps else nullcontext()
+
+
+def average_draws(answer, grid):
+    """Average the maps of all draws by weight, and sum over channels.
+
+    Parameters
+    ----------
+    answer : attribution.Answer
+    grid : tuple of int, length 3
+
+    Returns
+    -------
+    ndarray, shape `grid`
+        NaN where nothing could be put in.
+    """
+    if not len(answer.values):
+        return np.full(grid, np.nan)
+    return np.tensordot(answer.weights, answer.values, 1).reshape(-1, *grid).sum(axis=0)
 
 
 def _order():

@@ -13,12 +13,12 @@ from bids_sexclf.cohort.dependence import variance_factor
 from bids_sexclf.group.questions import name_question
 from bids_sexclf.stats import means, multiplicity, regional
 from bids_sexclf.tables import read_table, schema, write_table
-from bids_sexclf.volumes import load, save
+from bids_sexclf.volumes import load, open_cohort, save
 
 READS = ("attributions", "cohort", "splits")
 WRITES = ("regions.tsv",)
 SETTINGS = ("target", "bootstraps", "permutations", "interval_level", "random_seed")
-ALSO = ("maps/*drop.nii.gz",)
+ALSO = ("maps/*_stat-*.nii.gz",)
 NAMES = ["name", "hemisphere", "n_voxels"]
 OUTSIDE = "no voxel of the region lies in the brain on the grid of the study"
 ONE_KIND = "people of one {} alone were tested"
@@ -95,7 +95,7 @@ def judge(desk, key, rows, people, labels):
         reason = reasons.iloc[0] if len(reasons) else ONE_KIND.format(target.balanced_by)
         untested = {"region": rows["index"].unique(), "n_participants": 0, "reason": reason}
         return add_untested(pd.DataFrame(untested).assign(**key), labels)
-    drops = find_drops(known, target)
+    drops = find_drops(known, target, attribution.find(key["method"]).UNIT)
     tested = people.loc[drops.index]
     table = run_tests(
         drops,
@@ -105,7 +105,10 @@ def judge(desk, key, rows, people, labels):
         variance_factor(desk.read("splits"), known),
         carries_claim(key["method"], key["fill"]),
     )
-    paint(desk, key, drops)
+    if attribution.find(key["method"]).YIELDS == "voxels":
+        average_voxels(desk, key, known)
+    else:
+        paint(desk, key, drops)
     return add_untested(table.assign(**key), labels)
 
 
@@ -133,7 +136,7 @@ def add_untested(table, labels):
     return rows.join(labels[NAMES], on="region")
 
 
-def find_drops(rows, target):
+def find_drops(rows, target, unit="evidence"):
     """Compute how much worse each participant's answer becomes, per region.
 
     What is put in where a region was hidden may come from several donors: their drops are averaged
@@ -145,15 +148,19 @@ def find_drops(rows, target):
         Attributions of one model, map, method and fill, with a value.
     target : targets.Target
         Says what is tested, in its own unit.
+    unit : {"evidence", "none"}
+        Of the values. Values without a unit are taken as they are, signed so that positive speaks for
+        the truth.
 
     Returns
     -------
     pandas.DataFrame
         Participants × regions; positive where the region spoke for the truth.
     """
-    evidence = rows["evidence"].to_numpy(float)
-    hidden = evidence - rows["value"].to_numpy(float)
-    drop = target.effect(rows["target"].to_numpy(float), evidence, hidden)
+    evidence, value = (rows[name].to_numpy(float) for name in ("evidence", "value"))
+    drop = target.sign(rows["target"]) * value
+    if unit == "evidence":
+        drop = target.effect(rows["target"].to_numpy(float), evidence, evidence - value)
     scan = ["participant_id", "session_id", "repeat", "index"]
     long = rows[scan].assign(drop=drop * rows["weight"])
     drops = long.groupby(scan, dropna=False)["drop"].sum()
@@ -229,6 +236,45 @@ def run_tests(drops, kind, family, study, factor, claims):
     return pd.DataFrame(table)
 
 
+def _name_map(key):
+    """Begin the file name of a map with all that decides it."""
+    asked = name_question(key["method"], key["fill"], key["atlas"])
+    return f"model-{key['model']}_map-{key['map']}_{asked}"
+
+
+def average_voxels(desk, key, rows):
+    """Write mean and standard deviation over women, men and both, which weigh alike.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    key : dict
+        model, map, method, …
+    rows : pandas.DataFrame
+        Their attributions, in the order of the arrays of voxels; positive speaks for male.
+    """
+    _, affine = load(desk.folder / "grid" / "atlas.nii.gz", ndim=3)
+    label = name_question(key["method"], key["fill"], key["atlas"])
+    maps = {"female": [0, 0.0, 0.0], "male": [0, 0.0, 0.0]}
+    for (repeat, fold), part in rows.groupby(["repeat", "fold"]):
+        folder = desk.folder / "models" / f"{key['model']}_{key['map']}"
+        folder = folder / f"repeat-{repeat}_fold-{fold}"
+        array = open_cohort(folder / f"attributions_{label}.npy")
+        scans = part.drop_duplicates(["participant_id", "session_id"])
+        for volume, target in zip(array, scans["target"], strict=True):
+            sums = maps["male" if target == 1 else "female"]
+            if np.isfinite(volume).all():
+                sums[:] = sums[0] + 1, sums[1] + volume, sums[2] + np.square(volume, dtype=float)
+    means = {sex: total / count for sex, (count, total, _) in maps.items()}
+    squares = {sex: square / count for sex, (count, _, square) in maps.items()}
+    means["all"], squares["all"] = (np.mean(list(one.values()), axis=0) for one in (means, squares))
+    for sex, mean in means.items():
+        spread = np.sqrt(np.maximum(squares[sex] - mean**2, 0))
+        for stat, values in (("mean", mean), ("sd", spread)):
+            name = f"{_name_map(key)}_sex-{sex}_stat-{stat}.nii.gz"
+            save(values.astype(np.float32), affine, desk.folder / "maps" / name)
+
+
 def paint(desk, key, drops):
     """Write mean and standard deviation of the drops as maps on the study grid.
 
@@ -245,6 +291,5 @@ def paint(desk, key, drops):
     for stat, values in (("mean", drops.mean()), ("sd", drops.std(ddof=1))):
         painted = np.zeros(int(parcellation.max()) + 1, dtype=np.float32)
         painted[values.index.to_numpy(int)] = values.to_numpy()
-        asked = name_question(key["method"], key["fill"], key["atlas"])
-        name = f"model-{key['model']}_map-{key['map']}_{asked}_stat-{stat}drop.nii.gz"
+        name = f"{_name_map(key)}_stat-{stat}drop.nii.gz"
         save(painted[parcellation], affine, desk.folder / "maps" / name)

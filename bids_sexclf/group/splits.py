@@ -222,9 +222,9 @@ def _sites(people, study):
     if poor and goal.is_classes:
         raise InputError(
             f"Found {count_noun(len(poor), 'site')} of one {goal.what}: {', '.join(poor[:5])}; "
-            f"needed {goal.both} at each site, since each site is scored alone. Take these people out "
-            "of participants.tsv, give sites that belong together one name there, or choose another "
-            "split."
+            f"needed {goal.both} at each site, since each site is scored alone. Take these people "
+            "out of participants.tsv, give sites that belong together one name there, or choose "
+            "another split."
         )
     for name in sorted(site.unique()):
         yield (site == name).to_numpy()

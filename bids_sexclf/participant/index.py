@@ -12,8 +12,6 @@ from bids_sexclf.interfaces.pictures import DrawThumbnails
 from bids_sexclf.layout import figure_name, name_of
 from bids_sexclf.participant.captions import NUMBERS
 from bids_sexclf.quality import (
-    RATINGS,
-    find_verdict,
     flag,
     judge,
     mark,
@@ -22,7 +20,8 @@ from bids_sexclf.quality import (
     read_quality,
     state_of,
 )
-from bids_sexclf.quality import read_ratings as read_verdicts
+from bids_sexclf.ratings import RATINGS, find_verdict
+from bids_sexclf.ratings import read_ratings as read_verdicts
 from bids_sexclf.tables import read_table, schema
 
 PAGE = "index.html"

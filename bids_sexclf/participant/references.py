@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from bids_sexclf import layout, resources
+from bids_sexclf import atlases, layout, resources
 from bids_sexclf.disk import write_json
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.participant.finished import read_known, take_fingerprints
@@ -33,7 +33,7 @@ def find_sources(template, run, preparation):
     sources = {f"template:{path.name}": path for path in _template_files(template)}
     for name in _asked(preparation):
         try:
-            found = resources.find_atlas_files(name, folders=run.atlas_folders())
+            found = atlases.find_atlas_files(name, folders=run.atlas_folders())
         except (InputError, ToolError):
             continue
         for kind, path in zip(("image", "labels"), found, strict=False):
@@ -145,7 +145,7 @@ def write_atlases(out, template, preparation, folders=()):
             (path, labels_of(path)),
             Path(out, "logs", "fingerprints", f"{path.stem}.json"),
         )
-        sources = resources.find_atlas_files(name, folders=folders)
+        sources = atlases.find_atlas_files(name, folders=folders)
         if not _is_current(made, sources, record):
             _write_atlas(path, name, template, folders)
             _record(made, sources, record)
@@ -187,7 +187,7 @@ def _read_atlas(name, template, folders):
     grid = resources.group_grid(template, ATLAS_MM)
     inside = resample(*load(template.mask, ndim=3), grid) > 0.5
     try:
-        atlas = resources.find_atlas(name, grid, template.name, folders=folders, inside=inside)
+        atlas = atlases.find_atlas(name, grid, template.name, folders=folders, inside=inside)
     except InputError as fault:
         raise InputError(
             f"{fault} Here it is --morphometry-atlas, which may also be {NONE}."
@@ -206,7 +206,7 @@ def _write_atlas(path, name, template, folders):
     counts = np.pad(counts, (0, int(atlas.labels["index"].max()) + 1))
     labels = atlas.labels[["index", "name", "hemisphere"]]
     save(atlas.parcellation.astype(np.int32), grid.affine, path)
-    known = resources.known_atlases().get(name, {})
+    known = atlases.known_atlases().get(name, {})
     about = {"Name": name} | {
         key: known[key] for key in ("Name", "Source", "License") if key in known
     }

@@ -8,6 +8,7 @@ from bids_sexclf import quality
 from bids_sexclf.derivatives.offers import about
 from bids_sexclf.diffusion.families import BY_LABEL
 from bids_sexclf.layout import paths
+from bids_sexclf.ratings import RATINGS, read_ratings
 from bids_sexclf.tables import schema
 
 STATES = {
@@ -86,7 +87,7 @@ def judge_all(out, table=None):
     table = quality.read_quality(out)[0] if table is None else table
     limits = quality.read_limits()
     try:
-        ratings = quality.read_ratings(Path(out, quality.RATINGS))
+        ratings = read_ratings(Path(out, RATINGS))
     except (ValueError, OSError):  # the page of all participants says what is wrong with the table
         ratings = {}
     verdicts, odd = quality.judge(table, limits, ratings), quality.flag(table)[0]

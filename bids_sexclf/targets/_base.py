@@ -175,6 +175,10 @@ class Target(ABC):
         """Say why the values of a part cannot be trained on or scored; None where they can."""
 
     @abstractmethod
+    def sign(self, target):
+        """Return 1 or -1: how evidence speaks for the truth of each participant."""
+
+    @abstractmethod
     def effect(self, target, evidence, hidden):
         """Return how much worse the answer becomes when something is hidden, shape (n,)."""
 

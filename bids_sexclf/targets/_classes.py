@@ -184,11 +184,15 @@ class TwoClasses(ClassSentences, Target):
             None if len(values) >= self.fewest else f"only {count_noun(len(values), 'participant')}"
         )
 
+    def sign(self, target):
+        """Return 1 where evidence above zero speaks for the truth, else -1."""
+        return np.where(np.asarray(target) == 1, 1.0, -1.0)
+
     def effect(self, target, evidence, hidden):
         """Return the fall of the probability of the correct class, in [-1, 1]."""
         from scipy.special import expit
 
-        sign = np.where(np.asarray(target) == 1, 1.0, -1.0)
+        sign = self.sign(target)
         return expit(sign * evidence) - expit(sign * hidden)
 
     def arrays_of(self, rows):

@@ -139,6 +139,10 @@ class Quantity(QuantitySentences, Target):
             None if len(values) >= self.fewest else f"only {count_noun(len(values), 'participant')}"
         )
 
+    def sign(self, target):
+        """Return 1 for everyone: values speak for more of the quantity, whoever is asked."""
+        return np.ones(len(target))
+
     def effect(self, target, evidence, hidden):
         """Return the rise of the absolute error, in the unit of the target."""
         target = np.asarray(target, float)

@@ -10,13 +10,16 @@ import pytest
 from bids_sexclf import attribution, fills, targets
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import attribute, base, questions, regions
+from bids_sexclf.group.cohort import array_path
 from bids_sexclf.settings import Study
+from bids_sexclf.volumes import load, open_cohort
 
 METHOD = '''
 """Voxels of a volume times its evidence: quick, and of no meaning."""
 from bids_sexclf.attribution import Answer, evaluate
 
-NEEDS, YIELDS, SCOPE, UNIT, EXACT_ON_LINEAR = {"evidence"}, "voxels", "participant", "none", False
+NEEDS, YIELDS, SCOPE, UNIT = {"evidence"}, "voxels", "participant", "none"
+EXACT_ON_LINEAR = EXACT_ZERO = False
 
 
 def attribute(rows, view, scale=1.0):
@@ -112,8 +115,27 @@ def test_method_fill_and_atlas_are_in_every_name_that_they_decide(asked):
     labels = {f"method-region_occlusion_fill-{fill}_atlas-Lobes" for fill in FILLS}
     labels |= {"method-times_atlas-Lobes"}
     assert names == {f"attributions_{label}.tsv" for label in labels}
-    maps = {path.name for path in (asked.folder / "maps").glob("*meandrop.nii.gz")}
-    assert maps == {f"model-svm_rbf_map-T1w_{label}_stat-meandrop.nii.gz" for label in labels}
+    maps = {path.name for path in (asked.folder / "maps").glob("*_stat-mean*.nii.gz")}
+    drawn = {f"{label}_stat-meandrop" for label in labels if "occlusion" in label}
+    drawn |= {f"method-times_atlas-Lobes_sex-{sex}_stat-mean" for sex in ("female", "male", "all")}
+    assert maps == {f"model-svm_rbf_map-T1w_{name}.nii.gz" for name in drawn}
+
+
+def test_maps_of_voxels_are_averages_of_the_tested(asked):
+    rows = asked.read("predictions").query("part == 'test'").set_index("participant_id")
+    ids = asked.read("cohort")["participant_id"].tolist()
+    volumes = open_cohort(array_path(asked.folder, "T1w"))
+    expected = {
+        sex: np.mean(
+            [2 * one.evidence * volumes[ids.index(name)] for name, one in part.iterrows()], axis=0
+        )
+        for sex, part in rows.groupby("target")
+    }
+    name = "maps/model-svm_rbf_map-T1w_method-times_atlas-Lobes_sex-{}_stat-mean.nii.gz"
+    maps = {sex: load(asked.folder / name.format(sex))[0] for sex in ("female", "male", "all")}
+    for sex, target in (("female", 0), ("male", 1)):
+        np.testing.assert_allclose(maps[sex], expected[target], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(maps["all"], (maps["female"] + maps["male"]) / 2, atol=1e-3)
 
 
 def test_choices_that_do_not_exist_are_refused_before_anything_runs():

@@ -10,7 +10,7 @@ import pytest
 
 from bids_sexclf import layout
 from bids_sexclf.participant.index import THUMBNAILS, write_index
-from bids_sexclf.quality import read_ratings
+from bids_sexclf.ratings import read_ratings
 from bids_sexclf.tables import write_table
 
 HOSTILE = "</script><script>alert(1)</script> <img src=x onerror=alert(1)> $\\alpha_{1$ \u2028 end"

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_sexclf import resources
+from bids_sexclf import atlases
 from bids_sexclf.errors import GridError
 from bids_sexclf.stats.region_means import pool, region_means
 from bids_sexclf.volumes import Grid, load
@@ -97,7 +97,7 @@ def test_fsls_atlas_and_enigmas_are_one_and_its_groups_are_enigmas(enigma, real_
     monkeypatch.setenv("FSLDIR", str(real_data / "fsl"))
     volume, labels, _, pooled = enigma
     _, affine = load(real_data / "enigma-dti/JHU-WhiteMatter-labels-1mm.nii.gz", ndim=3)
-    atlas = resources.find_atlas("JHU", Grid(labels.shape, affine), "MNI152NLin6Asym")
+    atlas = atlases.find_atlas("JHU", Grid(labels.shape, affine), "MNI152NLin6Asym")
     np.testing.assert_array_equal(atlas.parcellation, labels)
     theirs = pd.read_csv(real_data / "enigma-dti/JHU-WhiteMatter-labels-1mm.tsv", sep="\t")
     assert atlas.labels["index"].tolist() == theirs["index"].tolist() == list(range(1, 49))
@@ -108,7 +108,7 @@ def test_fsls_atlas_and_enigmas_are_one_and_its_groups_are_enigmas(enigma, real_
         if other.endswith((" L", " R"))
     ]
     assert all(same) and len(same) == 42
-    groups = resources.groups_of("JHU")
+    groups = atlases.groups_of("JHU")
     means, counts = region_means(volume, atlas.parcellation, range(1, 49))
     found, _ = pool(means, counts, [[index - 1 for index in group] for group in groups.values()])
     names = {"Corpus callosum": "CC", "Internal capsule": "IC", "Corona radiata": "CR"}

@@ -1,0 +1,228 @@
+"""Find atlases and carry them to a grid: made here, of $FSLDIR, or of a folder; no download."""
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from bids_sexclf.errors import InputError, ToolError, suggest
+from bids_sexclf.labels import read_labels
+from bids_sexclf.volumes import load, resample
+
+LARGEST_INDEX = 2**24
+"""Beyond it, whole numbers are no longer exact in single precision, as images are read."""
+
+LEAST_SHARE = 0.5
+"""Share of an atlas that must lie in the brain: one that belongs to the space has nearly all."""
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """A parcellation on a grid with the names of its regions.
+
+    Attributes
+    ----------
+    name : str
+    parcellation : ndarray of int, shape grid.shape
+        0 outside every region.
+    labels : pandas.DataFrame
+        index, name, hemisphere (L, R or B); one row per index in the image.
+    """
+
+    name: str
+    parcellation: np.ndarray
+    labels: object
+
+
+@cache
+def known_atlases():
+    """Load the table of known atlases."""
+    import json
+
+    return json.loads((files("bids_sexclf") / "data" / "atlases.json").read_text())
+
+
+def groups_of(name):
+    """Give the regions of a known atlas that are also told as one.
+
+    Parameters
+    ----------
+    name : str
+        A known name, or anything else.
+
+    Returns
+    -------
+    dict of str to list of int
+        Name to the indices of its members; empty where the atlas has none.
+    """
+    return known_atlases().get(name, {}).get("Groups", {})
+
+
+def find_atlas(name, grid, template_name, labels=None, folders=(), inside=None):
+    """Find an atlas and carry it to a grid by nearest neighbour.
+
+    Parameters
+    ----------
+    name : str
+        A known name (``data/atlases.json``) or the path of an image.
+    grid : volumes.Grid
+    template_name : str
+        Space of the grid.
+    labels : path-like, optional
+        Label table of an image given by path; beside it with the suffix ``.tsv`` by default.
+    folders : iterable of path-like
+        Searched before $FSLDIR.
+    inside : ndarray of bool, shape grid.shape, optional
+        The brain, in which the atlas must lie; all of the grid by default.
+
+    Returns
+    -------
+    Atlas
+
+    Raises
+    ------
+    InputError
+        If it is unknown, image and label table do not tell the same indices, the image holds other
+        values than whole numbers, or less than half of its volume lies in the brain.
+    ToolError
+        If its files are not at hand.
+    """
+    known = known_atlases()
+    if name in known and known[name]["Image"] is None:
+        parcellation, table = _lobes(grid, template_name)
+        _check_place(parcellation, grid, inside, name, template_name)
+        return Atlas(name, parcellation, table)
+    image, table_path = find_atlas_files(name, labels, folders)
+    array, affine = load(image, ndim=3)
+    whole = _check_indices(array, image)
+    table = read_labels(table_path)
+    if not table.attrs["whole"]:
+        table = table[table["index"].isin(np.unique(whole))].reset_index(drop=True)
+    _check_labels(whole, table, image, table_path)
+    parcellation = resample(whole, affine, grid, order=0)
+    volume = np.count_nonzero(whole) * abs(np.linalg.det(affine[:3, :3]))
+    _check_place(parcellation, grid, inside, image, template_name, volume)
+    table = table.assign(hemisphere=_hemispheres(table, whole, affine))
+    return Atlas(name if name in known else image.name.split(".")[0], parcellation, table)
+
+
+def _lobes(grid, template_name):
+    """Make the built-in atlas, which needs no file."""
+    import pandas as pd
+
+    from bids_sexclf.lobes import make_lobes
+
+    if not template_name.startswith(("MNI152", "Phantom")):
+        raise InputError(
+            f"Found atlas Lobes for template {template_name}, needed an MNI152 space. Give another "
+            "atlas with --atlas."
+        )
+    parcellation, rows = make_lobes(tuple(grid.shape), grid.affine)
+    return parcellation, pd.DataFrame(rows)[["index", "name", "hemisphere"]]
+
+
+def find_atlas_files(name, labels=None, folders=()):
+    """Find image and label table of an atlas.
+
+    Parameters
+    ----------
+    name, labels, folders
+        As for `find_atlas`.
+
+    Returns
+    -------
+    sequence of pathlib.Path
+        Image and table; empty for an atlas that needs no file.
+
+    Raises
+    ------
+    InputError
+        If it is unknown.
+    ToolError
+        If its files are not at hand.
+    """
+    known = known_atlases()
+    if name in known and known[name]["Image"] is None:
+        return ()
+    if name not in known:
+        image = Path(name)
+        table = Path(labels) if labels else Path(re.sub(r"\.nii(\.gz)?$", ".tsv", str(image)))
+        if not image.is_file() or not table.is_file():
+            raise InputError(
+                f"Found atlas {name!r} with label table {table}, needed one of "
+                f"{', '.join(sorted(known))}, or an image and its table (TSV: index, name). "
+                f"Correct --atlas or --atlas-labels.{suggest([name], known)}"
+            )
+        return image, table
+    places = [Path(folder) for folder in folders]
+    if os.environ.get("FSLDIR"):
+        places.append(Path(os.environ["FSLDIR"]) / "data" / "atlases")
+    found = []
+    for kind in ("Image", "Labels"):
+        paths = [place / file for place in places for file in known[name][kind]]
+        found.append(next((path for path in paths if path.is_file()), None))
+    if None in found:
+        raise ToolError(
+            f"Found no files of atlas {name} in {[str(place) for place in places]}, needed "
+            f"{known[name]['Image'][0]} and {known[name]['Labels'][0]} ({known[name]['License']}). "
+            "Install FSL and set FSLDIR, or give a folder that holds them with --atlas-dir."
+        )
+    return found
+
+
+def _check_indices(array, image):
+    """Return an atlas image as whole numbers, or refuse what is no atlas."""
+    finite = np.isfinite(array)
+    wrong = array[~finite | (array < 0) | (array > LARGEST_INDEX)]
+    if not wrong.size:
+        wrong = array[np.abs(array - np.rint(array)) > 1e-3]
+    if wrong.size:
+        raise InputError(
+            f"Found atlas {image} with values such as {wrong.flat[0]:g} in {wrong.size} voxels, "
+            f"needed whole numbers from 0 to {LARGEST_INDEX}. Choose an image of labels (not of "
+            "probabilities), resampled by nearest neighbour."
+        )
+    return np.rint(array).astype(np.int32)
+
+
+def _check_place(parcellation, grid, inside, image, template_name, volume=None):
+    """Refuse an atlas that does not lie in the brain: it is of another space.
+
+    One that was made on this very grid has no volume of its own, and must have a voxel there.
+    """
+    labelled = parcellation if inside is None else parcellation[inside]
+    covered = np.count_nonzero(labelled) * np.prod(grid.voxel_size)
+    share = covered / volume if volume else float(covered > 0)
+    if share < LEAST_SHARE:
+        where = "on the grid" if inside is None else "in the brain"
+        raise InputError(
+            f"Found atlas {image} with {100 * share:.0f} % of its volume {where} of "
+            f"{template_name}, needed at least {100 * LEAST_SHARE:.0f} %: it lies in another "
+            "space, or its affine is wrong. Choose another, or bring it to that space."
+        )
+
+
+def _check_labels(parcellation, table, image, path):
+    """Refuse an image and a table that do not tell the same indices."""
+    held, told = set(np.unique(parcellation).tolist()) - {0}, set(table["index"])
+    if held != told or not held:
+        raise InputError(
+            f"Found {image} with {len(held)} regions and {path} with {len(told)}: without a name "
+            f"{sorted(held - told)[:10]}, without voxels {sorted(told - held)[:10]}; needed one "
+            "row per region. Use the table that belongs to this image."
+        )
+
+
+def _hemispheres(table, parcellation, affine):
+    """Say on which side each region lies, by its voxels: L, R, or B for both."""
+    sides = []
+    for index in table["index"]:
+        voxels = np.argwhere(parcellation == index)
+        x = voxels @ affine[0, :3] + affine[0, 3]
+        left = float((x < 0).mean())
+        sides.append("L" if left > 0.9 else "R" if left < 0.1 else "B")
+    return sides
