@@ -106,7 +106,7 @@ def judge(desk, key, rows, people, labels):
         carries_claim(key["method"], key["fill"]),
     )
     if attribution.find(key["method"]).YIELDS == "voxels":
-        average_voxels(desk, key, known)
+        average_voxels(desk, key, known, people["kind"])
     else:
         paint(desk, key, drops)
     return add_untested(table.assign(**key), labels)
@@ -149,8 +149,8 @@ def find_drops(rows, target, unit="evidence"):
     target : targets.Target
         Says what is tested, in its own unit.
     unit : {"evidence", "none"}
-        Of the values. Values without a unit are taken as they are, signed so that positive speaks for
-        the truth.
+        Of the values. Values without a unit are taken as they are, signed so that positive
+        speaks for the truth.
 
     Returns
     -------
@@ -242,8 +242,8 @@ def _name_map(key):
     return f"model-{key['model']}_map-{key['map']}_{asked}"
 
 
-def average_voxels(desk, key, rows):
-    """Write mean and standard deviation over women, men and both, which weigh alike.
+def average_voxels(desk, key, rows, kind):
+    """Write mean and standard deviation over each kind of people and over both, weighing alike.
 
     Parameters
     ----------
@@ -251,28 +251,32 @@ def average_voxels(desk, key, rows):
     key : dict
         model, map, method, …
     rows : pandas.DataFrame
-        Their attributions, in the order of the arrays of voxels; positive speaks for male.
+        Their attributions, in the order of the arrays of voxels; positive speaks for the second
+        class, or for more of the quantity.
+    kind : pandas.Series
+        0 or 1 by participant: of two classes, or the sexes.
     """
     _, affine = load(desk.folder / "grid" / "atlas.nii.gz", ndim=3)
     label = name_question(key["method"], key["fill"], key["atlas"])
-    maps = {"female": [0, 0.0, 0.0], "male": [0, 0.0, 0.0]}
+    target = targets.find(desk.study.target)
+    maps = {name: [0, 0.0, 0.0] for name in target.alike_kinds}
     for (repeat, fold), part in rows.groupby(["repeat", "fold"]):
         folder = desk.folder / "models" / f"{key['model']}_{key['map']}"
         folder = folder / f"repeat-{repeat}_fold-{fold}"
         array = open_cohort(folder / f"attributions_{label}.npy")
         scans = part.drop_duplicates(["participant_id", "session_id"])
-        for volume, target in zip(array, scans["target"], strict=True):
-            sums = maps["male" if target == 1 else "female"]
+        for volume, person in zip(array, scans["participant_id"], strict=True):
+            sums = maps[target.alike_kinds[kind[person]]]
             if np.isfinite(volume).all():
                 sums[:] = sums[0] + 1, sums[1] + volume, sums[2] + np.square(volume, dtype=float)
-    means = {sex: total / count for sex, (count, total, _) in maps.items()}
-    squares = {sex: square / count for sex, (count, _, square) in maps.items()}
+    means = {name: total / count for name, (count, total, _) in maps.items()}
+    squares = {name: square / count for name, (count, _, square) in maps.items()}
     means["all"], squares["all"] = (np.mean(list(one.values()), axis=0) for one in (means, squares))
-    for sex, mean in means.items():
-        spread = np.sqrt(np.maximum(squares[sex] - mean**2, 0))
+    for name, mean in means.items():
+        spread = np.sqrt(np.maximum(squares[name] - mean**2, 0))
         for stat, values in (("mean", mean), ("sd", spread)):
-            name = f"{_name_map(key)}_sex-{sex}_stat-{stat}.nii.gz"
-            save(values.astype(np.float32), affine, desk.folder / "maps" / name)
+            path = f"{_name_map(key)}_{target.balanced_by}-{name}_stat-{stat}.nii.gz"
+            save(values.astype(np.float32), affine, desk.folder / "maps" / path)
 
 
 def paint(desk, key, drops):

@@ -60,6 +60,9 @@ class Target(ABC):
     balanced_by = "sex"
     """What parts are balanced over, beside age."""
 
+    alike_kinds = ("female", "male")
+    """Names of the two kinds of people of `weighed`."""
+
     weigh_alike = "women and men"
     """Who weighs alike where regions are tested."""
 

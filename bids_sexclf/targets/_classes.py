@@ -130,6 +130,11 @@ class TwoClasses(ClassSentences, Target):
         return self.code(cohort)
 
     @property
+    def alike_kinds(self):
+        """Names of the two kinds of people of `weighed`."""
+        return self.classes
+
+    @property
     def weigh_alike(self):
         """Who weighs alike where regions are tested."""
         return self.both
