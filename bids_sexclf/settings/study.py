@@ -174,9 +174,10 @@ class Study(Recipe, People):
     @classmethod
     def _known(cls, name):
         try:
-            return targets.find(name).name
+            targets.find(name)
         except InputError as fault:
             raise ValueError(str(fault)) from fault
+        return name
 
     @field_validator("maps")
     @classmethod

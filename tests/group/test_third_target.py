@@ -115,5 +115,5 @@ def test_a_model_that_reads_the_answer_is_refused(catalogue, tmp_path):
 
 
 def test_a_target_that_does_not_exist_is_refused_with_those_that_do():
-    with pytest.raises(ValueError, match="Found 'sexe'.*age, sex.*Did you mean sex"):
+    with pytest.raises(ValueError, match="(?s)Found 'sexe'.*age.*Did you mean 'sex'"):
         Study(target="sexe")
