@@ -22,6 +22,8 @@ def compute_slopes(module, volumes):
     """
     import torch
 
+    from bids_sexclf.training.devices import reproducible
+
     weights = [*module.parameters(), *module.buffers()]
     device = weights[0].device if weights else torch.device("cpu")
     slopes = np.empty(volumes.shape)
@@ -29,7 +31,7 @@ def compute_slopes(module, volumes):
         rows = slice(start, start + AT_ONCE)
         batch = torch.from_numpy(np.ascontiguousarray(volumes[rows], np.float32)).to(device)
         batch.requires_grad_(True)
-        with torch.enable_grad():
+        with reproducible(), torch.enable_grad():
             (slope,) = torch.autograd.grad(module(batch).sum(), batch)
         slopes[rows] = slope.double().cpu().numpy()
     return slopes

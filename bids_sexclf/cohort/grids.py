@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from bids_sexclf import atlases, attribution, layout
+from bids_sexclf import atlases, layout
 from bids_sexclf.errors import REFUSALS, GridError, InputError
 from bids_sexclf.tables import write_table
 from bids_sexclf.volumes import Grid, crop_grid, load, read_grid, resample, rescale_grid, save
@@ -149,14 +149,13 @@ def write_native_grid(desk, grid):
     Raises
     ------
     InputError
-        If the study asks for regions, or for finer voxels than the maps have.
+        If the study asks for attributions, or for finer voxels than the maps have.
     """
-    asked = [name for name in desk.study.attributions if attribution.find(name).YIELDS == "regions"]
-    if asked:
+    if desk.study.attributions:
         raise InputError(
-            f"Found {', '.join(asked)} for maps in native space, needed none: an atlas in the "
-            "template's space does not fit brains of several sizes. Set attributions = [] in the "
-            "study's file, or study T1w instead of T1wACPC."
+            f"Found {', '.join(desk.study.attributions)} for maps in native space, needed none: an "
+            "atlas in the template's space does not fit brains of several sizes. Set "
+            "attributions = [] in the study's file, or study T1w instead of T1wACPC."
         )
     grid = _coarsen(grid, desk.study.voxel_size)
     folder = desk.folder / "grid"
