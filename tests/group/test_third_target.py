@@ -56,6 +56,7 @@ def handed(catalogue, write_derivatives, run_study, tmp_path_factory):
         models=["cnn3", "logistic"],
         baselines=["brain_size", "shuffled"],
         features="region_means",
+        fills=["white_matter_mean"],
         bootstraps=100,
         permutations=100,
     )
