@@ -1,7 +1,7 @@
 """Score every model beside its baselines. Reads cohort, splits, predictions; writes scores.tsv.
 
-Also comparisons.tsv (model against baseline), added.tsv (what evidence adds to confounds) and
-confounds.tsv (association within each sex).
+Also comparisons.tsv (model against baseline), added.tsv (what evidence adds to confounds),
+matching.tsv (AUC among pairs of like brain size) and confounds.tsv (association within each sex).
 """
 
 from bids_sexclf import targets
@@ -9,10 +9,11 @@ from bids_sexclf.cohort.blocks import gather_people
 from bids_sexclf.cohort.dependence import variance_factor
 from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group._added import add_rows
+from bids_sexclf.group._matching import match_rows
 from bids_sexclf.tables import schema, write_table
 
 READS = ("cohort", "splits", "predictions", "resemblance")
-WRITES = ("scores.tsv", "comparisons.tsv", "added.tsv", "confounds.tsv")
+WRITES = ("scores.tsv", "comparisons.tsv", "added.tsv", "matching.tsv", "confounds.tsv")
 SETTINGS = (
     "target",
     "bootstraps",
@@ -26,9 +27,12 @@ TABLES = {
     "score_table": "scores",
     "compare": "comparisons",
     "add_rows": "added",
+    "match_rows": "matching",
     "associate": "confounds",
 }
 """What is asked of each model, to the table that the answers fill."""
+OF_CLASSES = {"add_rows": add_rows, "match_rows": match_rows}
+"""What is asked where the target is one of two classes."""
 
 COVARIATES = ("brain_volume_ml", "age_years", "motion_mm", "registration_agreement")
 
@@ -53,6 +57,7 @@ def run(desk, advance):
     if targets.find(desk.study.target).is_classes:
         people = gather_people(desk.read("cohort"), desk.read("resemblance"))
         jobs += [("add_rows", key, groups[key], people, factors[key]) for key in judged]
+        jobs += [("match_rows", key, groups[key], desk.study, factors[key]) for key in judged]
     baselines = set(desk.study.baselines) - set(desk.study.models)
     for key in judged:
         jobs += [
@@ -84,8 +89,8 @@ def _work(job, tell):
     """Let the target of the study score, compare or associate."""
     study, method, key, *rest = job
     goal = targets.find(study.target)
-    if method == "add_rows":
-        return add_rows(key, *rest)
+    if method in OF_CLASSES:
+        return OF_CLASSES[method](key, *rest)
     if method == "associate":
         return goal.associate(key, *rest, study, COVARIATES)
     return getattr(goal, method)(key, *rest[:-1], study, rest[-1])

@@ -16,6 +16,7 @@ READS = (
     "scores",
     "comparisons",
     "added",
+    "matching",
     "confounds",
     "differences",
     "regions",

@@ -343,7 +343,7 @@ def say_beyond_size(start, hits, comparisons):
     verdicts = verdicts_against(comparisons, "brain_size")
     beyond = sum(verdicts.get(pair) == "above" for pair in hits)
     if not any(pair in verdicts for pair in hits):
-        return Finding("caution", f"{start}; whether brain size alone explains it was not asked.")
+        return Finding("caution", f"{start}; whether brain size alone tells as much was not asked.")
     if beyond == len(hits):
         return Finding("good", f"{start}, and better than brain size alone.")
     if not beyond:

@@ -12,7 +12,7 @@ from bids_sexclf.words import say_number, say_p
 TABLES = {
     "Participants": ("folds", "quality", "excluded"),
     "How surely {what} can be told": ("scores", "comparisons"),
-    "What else could explain it": ("added", "confounds"),
+    "What else could explain it": ("added", "matching", "confounds"),
     "Where {differ}": ("claims", "differences", "regions"),
 }
 """Section of the report to the tables printed in it; words of the target stand in braces."""
@@ -24,6 +24,7 @@ TITLES = {
     "scores": "Scores",
     "comparisons": "Networks against baselines",
     "added": "Whether evidence adds to what brain size, age, motion and site tell",
+    "matching": "Accuracy among people of each {what} paired ever more closely by brain volume",
     "claims": "Region by region: does it differ, and does a model use it",
     "differences": "Every region compared between the sexes, without a model",
     "confounds": "Association of the {alike_error} with other things, among {alike}",

@@ -78,7 +78,7 @@ class Target(ABC):
         """Say whether a table of the report has a meaning for this target."""
         if table in ("claims", "differences"):
             return self.by_region
-        return table != "added" or self.is_classes
+        return table not in ("added", "matching") or self.is_classes
 
     def check_shape(self, target, n_participants):
         """Return the target as an array of the right length.

@@ -46,6 +46,7 @@ def make_study(models=("cnn3",), maps=("T1w",), n=100, separation=1.6, seed=0, f
         "scores": make_scores(target, logits, separation),
         "comparisons": make_comparisons(target, networks, logits, separation),
         "added": make_added(networks, n),
+        "matching": make_matching(networks),
         "confounds": make_confounds(networks, draw),
         "history": make_history(draw, list(networks)),
         "regions": make_regions(draw, networks, atlas[0], n, fills, separation),
@@ -99,6 +100,7 @@ def make_empty():
         "scores",
         "comparisons",
         "added",
+        "matching",
         "confounds",
         "differences",
         "claims",
@@ -235,6 +237,17 @@ def make_comparisons(target, networks, logits, separation):
                 (model, which, baseline, "auc", len(target), difference, low, high, p, 2.0, verdict)
             )
     return pd.DataFrame(rows, columns=list(schema("comparisons")))
+
+
+def make_matching(networks):
+    """Let the AUC of every network fall as pairs become closer."""
+    rows = []
+    for model, which in networks:
+        for step, caliper in enumerate((np.nan, 100, 50, 25, 10)):
+            area = 0.85 - 0.05 * step
+            numbers = (50 - 8 * step, 90 / (step + 1), area, area - 0.1, area + 0.1, 2.0)
+            rows.append((model, which, caliper, *numbers))
+    return pd.DataFrame(rows, columns=list(schema("matching")))
 
 
 def make_added(networks, n):

@@ -5,6 +5,8 @@ import pandas as pd
 
 from bids_sexclf.cohort.blocks import count_people, gather_people
 from bids_sexclf.group._added import add_rows
+from bids_sexclf.group._matching import match_rows
+from bids_sexclf.settings import Study
 
 
 def _study(n=80, effect=0.0, seed=0):
@@ -46,3 +48,14 @@ def test_size_alone_is_not_shown_to_add_to_size():
 
 def test_people_are_counted_and_not_rows():
     assert count_people(_study()[0]) == {"female": 40, "male": 40, "both": 80}
+
+
+def test_accuracy_among_pairs_of_like_size():
+    rows, people = _study(effect=1.5)
+    rows = rows.join(people["brain_volume_ml"], on="participant_id")
+    table = match_rows(("cnn3", "T1w"), rows, Study(bootstraps=100), 2.0)
+    assert [row[3] for row in table][0] == 40 and len(table) == 5
+    calipers, differences = [row[2] for row in table], [abs(row[4]) for row in table]
+    assert np.isnan(calipers[0]) and calipers[1:] == [100, 50, 25, 10]
+    assert differences[-1] < 10 < differences[0]
+    assert match_rows(("m", "T1w"), rows.assign(brain_volume_ml=np.nan), Study(), 2.0) == []

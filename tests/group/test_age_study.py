@@ -128,7 +128,7 @@ def test_what_was_found_is_said_in_years(aged):
         (["above", "above"], "good", "does, and better than brain size alone"),
         (["above", "not above"], "plain", "1 of them better than brain size"),
         (["below", "not above"], "caution", "not shown to be better than brain size"),
-        ([], "caution", "whether brain size alone explains it was not asked"),
+        ([], "caution", "whether brain size alone tells as much was not asked"),
     ],
 )
 def test_the_headline_never_forgets_brain_size(sized, tone, words):

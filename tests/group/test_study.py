@@ -66,9 +66,10 @@ def test_factors_of_variance_are_told_and_spare_what_folds_do_not_share(planted)
     assert (planted.read("comparisons")["variance_factor"] == 2).all()
 
 
-def test_the_report_says_that_brain_size_alone_explains_the_score(sized):
+def test_the_report_says_that_nothing_adds_to_brain_size(sized):
     assert auc(sized, "brain_size").estimate > 0.9
-    assert "Brain size alone may explain" in page(sized)
+    assert "Brain size alone tells the sexes apart" in page(sized)
+    assert "no network is shown to add to it" in page(sized)
 
 
 def test_every_table_is_there_with_its_dictionary(planted):

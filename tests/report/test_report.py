@@ -243,8 +243,9 @@ def test_methods_follow_the_settings(values, sentence):
     assert sentence in methods.write_methods(Study(**values))
 
 
-def test_methods_without_attribution_say_nothing_of_regions():
-    assert "hidden" not in methods.write_methods(Study(attributions=[]))
+def test_methods_without_attribution_say_nothing_of_hidden_regions():
+    assert "is hidden" not in methods.write_methods(Study(attributions=[]))
+    assert "is hidden" in methods.write_methods(Study())
 
 
 def test_settings_that_differ_from_the_default_are_marked():
