@@ -1,6 +1,7 @@
 """Count how often hiding regions names a region that holds nothing, by the claim and as published.
 
-    python benchmarks/occlusion.py cohorts [--cohorts 400] [--planted 100] [--processes 2]
+    python benchmarks/occlusion.py cohorts [--only NAME ...] [--cohorts 400] [--planted 100]
+        [--processes 2]
     python benchmarks/occlusion.py heads OUT [--draws 20] [--model svm_rbf] [--people 145]
         [--effect 2.5]
 
@@ -282,8 +283,8 @@ def judge_many(case, model, seeds):
     return [judge(case, model, seed) for seed in seeds]
 
 
-def compare_cohorts(cohorts, planted, processes):
-    """Print the table of all cohorts, a row as soon as it is known."""
+def compare_cohorts(cases, cohorts, planted, processes):
+    """Print the table of some kinds of cohorts, a row as soon as it is known."""
     check_shortcut()
     print(
         f"5 % of {cohorts} cohorts are {LEVEL * cohorts:g}; luck alone gives up to "
@@ -294,7 +295,8 @@ def compare_cohorts(cohorts, planted, processes):
         "published: false regions | claim: recall |\n" + "|---" * 6 + "|"
     )
     with execute.pool(processes) as pool:
-        for name, case in (NULLS | PLANTED).items():
+        for name in cases:
+            case = (NULLS | PLANTED)[name]
             for model in MODELS:
                 seeds = range(planted if name in PLANTED else cohorts)
                 jobs = [
@@ -385,6 +387,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     levels = parser.add_subparsers(dest="level", required=True)
     many = levels.add_parser("cohorts")
+    many.add_argument("--only", nargs="+", default=[*NULLS, *PLANTED], choices=[*NULLS, *PLANTED])
     many.add_argument("--cohorts", type=int, default=400)
     many.add_argument("--planted", type=int, default=100)
     many.add_argument("--processes", type=int, default=2)
@@ -398,7 +401,7 @@ def main():
     if given.level == "heads":
         compare_heads(given)
         return
-    compare_cohorts(given.cohorts, given.planted, given.processes)
+    compare_cohorts(given.only, given.cohorts, given.planted, given.processes)
 
 
 if __name__ == "__main__":
