@@ -194,7 +194,7 @@ def test_without_donors_of_one_sex_there_is_a_reason_and_no_number(monkeypatch):
 def test_people_of_one_sex_and_very_few_people_get_a_word(monkeypatch):
     values = np.random.default_rng(0).normal(1, 0.1, (12, 2))
     alone = judge(values, [1] * 12, monkeypatch)
-    assert (alone["reason"] == regions.ONE_SEX).all() and alone["p_fwe"].isna().all()
+    assert (alone["reason"] == regions.ONE_KIND.format("sex")).all() and alone["p_fwe"].isna().all()
     few = judge(values[:4], [0, 1] * 2, monkeypatch)
     assert (few["reason"] == regions.TOO_FEW).all() and few["p_fwe"].isna().all()
 
