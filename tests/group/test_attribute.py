@@ -166,7 +166,7 @@ def make_rows(values, target, reason=None):
             "reason": reason,
         }
     )
-    people = pd.DataFrame({"family": names, "target": target}, index=names)
+    people = pd.DataFrame({"family": names, "kind": target}, index=names)
     return frame, people
 
 
