@@ -140,7 +140,8 @@ def can_learn(entry, name):
     bool
     """
     target, classifier = targets.find(name), entry.Classifier
-    answered = target.column in entry.READS and not getattr(classifier, "reads_target", False)
+    columns = entry.READS if isinstance(entry.READS, tuple) else ()
+    answered = target.column in columns and not getattr(classifier, "reads_target", False)
     return target.kind in classifier.kinds and not answered
 
 
