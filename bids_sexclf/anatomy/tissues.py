@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bids_sexclf.anatomy.bias_field import BiasField, sample_lattice
 from bids_sexclf.errors import InputError
 from bids_sexclf.volumes import Grid, crop_grid, resample, rescale_grid
 
@@ -157,7 +158,7 @@ def find_tissues(t1w, mask, affine, expected=None, recipe=None):
     recipe, grid = recipe or Recipe(), working_grid(mask, affine)
     signal, inside = _bring(t1w, mask, affine, grid)
     expected = _expect(expected, inside)
-    field, shares = _Field(inside, grid, recipe), expected
+    field, shares = BiasField(inside, grid, recipe), expected
     means, deviations = _guess(signal, expected)
     for _ in range(recipe.rounds):
         clean = _bound(signal / np.exp(field.values))
@@ -223,7 +224,7 @@ def log_field(tissues, grid):
         the brain, where nothing is known of it.
     """
     step = np.linalg.inv(tissues.field_grid.affine) @ grid.affine
-    return _sample(tissues.log_field, step, grid.shape).astype(np.float32)
+    return sample_lattice(tissues.log_field, step, grid.shape).astype(np.float32)
 
 
 def shares_on(tissues, mask, affine):
@@ -268,14 +269,7 @@ def _carry(maps, grid, target):
     if grid.shape == target.shape and np.allclose(grid.affine, target.affine, atol=1e-3):
         return maps.copy()
     step = np.linalg.inv(grid.affine) @ target.affine
-    return np.stack([_sample(one, step, target.shape) for one in maps]).astype(np.float32)
-
-
-def _sample(volume, step, shape):
-    """Read a volume at the voxels of another grid; outside, the nearest voxel counts."""
-    from scipy.ndimage import affine_transform
-
-    return affine_transform(volume, step[:3, :3], step[:3, 3], shape, order=1, mode="nearest")
+    return np.stack([sample_lattice(one, step, target.shape) for one in maps]).astype(np.float32)
 
 
 def _expect(maps, inside):
@@ -372,43 +366,3 @@ def _neighbours(shares, inside, voxel_size, strength):
             target[:-1] += np.float32(weight) * source[1:]
         row[:] = np.float32(strength) * around[inside]
     return total
-
-
-class _Field:
-    """The bias field: a smooth logarithm on a lattice of large blocks."""
-
-    def __init__(self, inside, grid, recipe):
-        self.inside, self.recipe = inside, recipe
-        steps = np.maximum(1, np.round(recipe.block_mm / grid.voxel_size)).astype(int)
-        self.grid = rescale_grid(grid, grid.voxel_size * steps)
-        places = np.argwhere(inside)
-        self._block = np.ravel_multi_index((places // steps).T, self.grid.shape)
-        self._step = np.linalg.inv(self.grid.affine) @ grid.affine
-        self._width = recipe.field_mm / self.grid.voxel_size
-        self.lattice = np.zeros(self.grid.shape, np.float32)
-        self.values = np.zeros(len(places), np.float32)
-
-    def refine(self, clean, means, deviations, parts):
-        """Move the field to where white and grey matter are as bright everywhere."""
-        weights = {1: self.recipe.grey_weight * parts[2], 2: parts[4]}
-        rest = np.log(clean)
-        above = below = np.float32(0)
-        for tissue, weight in weights.items():
-            precise = weight * np.float32((means[tissue] / deviations[tissue]) ** 2)
-            above = above + precise * (rest - np.float32(np.log(means[tissue])))
-            below = below + precise
-        above, below = (self._smooth(values) for values in (above, below))
-        # Far from every white voxel nothing is known: the field stays as it is.
-        self.lattice += (above / (below + 1e-3 * below.max())).astype(np.float32)
-        values = _sample(self.lattice, self._step, self.inside.shape)[self.inside]
-        # The mean of white matter stays what it was.
-        level = np.average(values.astype(float), weights=parts[4])
-        self.lattice -= np.float32(level)
-        self.values = values - np.float32(level)
-
-    def _smooth(self, values):
-        """Add values up by block, and smooth them."""
-        from scipy.ndimage import gaussian_filter
-
-        blocks = np.bincount(self._block, values, self.lattice.size).reshape(self.lattice.shape)
-        return gaussian_filter(blocks, self._width, mode="constant", truncate=3)

@@ -24,7 +24,9 @@ from bids_sexclf.interfaces.ants import _register, align_t1w, antspyx, to_ants
 from bids_sexclf.volumes import load, save, save_field, volumes
 
 
-class _FindIn(BaseInterfaceInputSpec):
+class FindIn(BaseInterfaceInputSpec):
+    """What every way to find a shift reads."""
+
     b0 = File(exists=True, mandatory=True, desc="mean b0 of the series")
     axis = traits.Int(mandatory=True, desc="of the array: along it the phase was encoded")
     readout = traits.Float(desc="total readout time, s; negative against the axis")
@@ -33,17 +35,19 @@ class _FindIn(BaseInterfaceInputSpec):
     sloppy = traits.Bool(False, usedefault=True)
 
 
-class _FindOut(TraitedSpec):
+class FindOut(TraitedSpec):
+    """What every way to find a shift writes."""
+
     shift = File(exists=True, desc="voxels along the axis, on the b0's grid")
     record = File(
         exists=True, desc="JSON: method, why, measure, before, after; for the quality file"
     )
 
 
-class _Find(SimpleInterface):
+class Find(SimpleInterface):
     """Share what every way to find a shift ends with."""
 
-    input_spec, output_spec = _FindIn, _FindOut
+    input_spec, output_spec = FindIn, FindOut
 
     def _finish(self, runtime, shift, affine, **record):
         self._results["shift"] = str(Path(runtime.cwd, "shift.nii.gz"))
@@ -111,20 +115,22 @@ class AverageB0(SimpleInterface):
         return (volume for index, volume in series if low[index]), image.affine
 
 
-class _OppositeIn(_FindIn):
+class OppositeIn(FindIn):
+    """The mean b0 of the series, and one that was encoded the other way."""
+
     opposite = File(exists=True, mandatory=True, desc="mean b0 encoded the other way")
     opposite_axis = traits.Int(mandatory=True)
     opposite_readout = traits.Float(mandatory=True, desc="as readout")
 
 
-class _OppositeOut(_FindOut):
+class _OppositeOut(FindOut):
     opposite_shift = File(exists=True, desc="of the same field, in the opposite scan's voxels")
 
 
-class FindByOpposite(_Find):
+class FindByOpposite(Find):
     """Find the field that makes two oppositely encoded b0 volumes alike, as the shift of each."""
 
-    input_spec, output_spec = _OppositeIn, _OppositeOut
+    input_spec, output_spec = OppositeIn, _OppositeOut
 
     def _run_interface(self, runtime):
         from bids_sexclf.distortion.fieldmaps import unwarp
@@ -148,11 +154,27 @@ class FindByOpposite(_Find):
         self._results["opposite_shift"] = str(Path(runtime.cwd, "opposite_shift.nii.gz"))
         carried = carry_shift(first, second, shift, motion)
         save(carried, other_affine, self._results["opposite_shift"])
-        return self._finish(runtime, shift, affine, **_agreement("opposite", raw, pair, affine))
+        return self._finish(
+            runtime, shift, affine, **measure_agreement("opposite", raw, pair, affine)
+        )
 
 
-def _agreement(method, raw, pair, affine):
-    """Correlate two oppositely encoded b0 volumes inside the brain, before and after."""
+def measure_agreement(method, raw, pair, affine):
+    """Correlate two oppositely encoded b0 volumes inside the brain, before and after.
+
+    Parameters
+    ----------
+    method : str
+        Name of the correction, for the record.
+    raw, pair : pair of ndarray, shape (X, Y, Z)
+        Both volumes as scanned, and as corrected.
+    affine : ndarray, shape (4, 4)
+
+    Returns
+    -------
+    dict
+        method, measure (in words), before and after.
+    """
     from bids_sexclf.anatomy.brain import agreement, b0_mask
 
     mask = b0_mask(np.maximum(pair[0] + pair[1], 0), np.linalg.norm(affine[:3, :3], axis=0))
@@ -162,86 +184,6 @@ def _agreement(method, raw, pair, affine):
         "before": agreement(*raw, mask),
         "after": agreement(*pair, mask),
     }
-
-
-class _PairIn(_OppositeIn):
-    pass
-
-
-class _PairOut(TraitedSpec):
-    in_file = File(exists=True, desc="both volumes, of even size, with FSL's handedness")
-    encoding_file = File(exists=True)
-
-
-class PairForTopup(SimpleInterface):
-    """Put two oppositely encoded b0 volumes into one file as FSL's topup takes it.
-
-    Odd axes get one more slice, since the stock schedule halves the grid; the first axis is
-    turned where the affine has a positive determinant, since FSL would turn it in memory and
-    count the phase encoding from the other end.
-    """
-
-    input_spec, output_spec = _PairIn, _PairOut
-
-    def _run_interface(self, runtime):
-        from nibabel import Nifti1Image
-        from nibabel.processing import resample_from_to
-
-        given = self.inputs
-        b0, affine = load(given.b0, ndim=3)
-        other = Nifti1Image(*load(given.opposite, ndim=3))
-        if other.shape != b0.shape or not np.allclose(other.affine, affine, atol=1e-3):
-            other = resample_from_to(other, (b0.shape, affine), order=1)
-        turned = np.linalg.det(affine[:3, :3]) > 0
-        both = np.stack([b0, np.asarray(other.dataobj)], -1)
-        both = np.nan_to_num(both[::-1] if turned else both).clip(0)
-        both = np.pad(both, [(0, size % 2) for size in b0.shape] + [(0, 0)], mode="edge")
-        self._results["in_file"] = str(Path(runtime.cwd, "pair.nii.gz"))
-        save(both, _turned_affine(affine, b0.shape) if turned else affine, self._results["in_file"])
-        # The second scan runs against the first along the first one's axis, whatever its own grid.
-        times = [given.readout, -np.sign(given.readout) * abs(given.opposite_readout)]
-        rows = []
-        for time in times:
-            vector = np.zeros(3)
-            vector[given.axis] = np.sign(time) * (-1 if turned and given.axis == 0 else 1)
-            rows.append(" ".join(f"{x:g}" for x in vector) + f" {abs(time):.6f}")
-        path = Path(runtime.cwd, "encoding.txt")
-        path.write_text("\n".join(rows) + "\n")
-        self._results["encoding_file"] = str(path)
-        return runtime
-
-
-def _turned_affine(affine, shape):
-    """Give the affine of an array whose first axis was reversed."""
-    turn = np.diag([-1.0, 1.0, 1.0, 1.0])
-    turn[0, 3] = shape[0] - 1
-    return affine @ turn
-
-
-class _ReadTopupIn(_FindIn):
-    field = File(exists=True, mandatory=True, desc="topup's field, Hz")
-    pair = File(exists=True, mandatory=True, desc="what topup was given")
-    corrected = File(exists=True, mandatory=True, desc="both volumes, unwarped by topup")
-
-
-class ReadTopup(_Find):
-    """Bring topup's field back to the b0's grid, and to voxels."""
-
-    input_spec = _ReadTopupIn
-
-    def _run_interface(self, runtime):
-        given = self.inputs
-        b0, affine = load(given.b0, ndim=3)
-        turned = np.linalg.det(affine[:3, :3]) > 0
-
-        def back(array):
-            inside = array[tuple(slice(n) for n in b0.shape)]
-            return inside[::-1] if turned else inside
-
-        shift = back(load(given.field, ndim=3)[0]) * given.readout
-        raw, pair = (back(load(path, ndim=4)[0]) for path in (given.pair, given.corrected))
-        raw, pair = ((both[..., 0], both[..., 1]) for both in (raw, pair))
-        return self._finish(runtime, shift, affine, **_agreement("topup", raw, pair, affine))
 
 
 # -- field map ----------------------------------------------------------------------------------
@@ -298,12 +240,12 @@ class MakeField(SimpleInterface):
         return runtime
 
 
-class _FieldmapIn(_FindIn):
+class _FieldmapIn(FindIn):
     field = File(exists=True, mandatory=True, desc="Hz")
     magnitude = File(exists=True, mandatory=True, desc="brain, on the field's grid")
 
 
-class FindByFieldmap(_Find):
+class FindByFieldmap(Find):
     """Bring a measured field to the b0's grid.
 
     The magnitude image is aligned rigidly with the b0 twice: the second time with the b0 that the
@@ -343,12 +285,12 @@ class FindByFieldmap(_Find):
 # -- T1w ----------------------------------------------------------------------------------------
 
 
-class _T1wIn(_FindIn):
+class _T1wIn(FindIn):
     mask = File(exists=True, mandatory=True, desc="brain on the b0")
     t1w_brain = File(exists=True, mandatory=True)
 
 
-class FindByT1w(_Find):
+class FindByT1w(Find):
     """Find the shift by which the b0 shows the border of the T1w's white matter best.
 
     The T1w is aligned rigidly by the same border, but for the phase-encoding axis, along which it

@@ -10,10 +10,9 @@ from bids_sexclf.interfaces.distortion import (
     FindByOpposite,
     FindByT1w,
     MakeField,
-    PairForTopup,
-    ReadTopup,
     Unwarp,
 )
+from bids_sexclf.interfaces.topup import PairForTopup, ReadTopup
 
 METHODS = {
     "topup": (
