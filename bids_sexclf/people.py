@@ -124,6 +124,37 @@ def without_years(people):
     }
 
 
+def read_column(bids_dir, name):
+    """Read one more column of participants.tsv.
+
+    Parameters
+    ----------
+    bids_dir : path-like
+    name : str
+        Of the column.
+
+    Returns
+    -------
+    dict of str to object
+        Participant to its cell; the first one where a participant has several rows.
+
+    Raises
+    ------
+    InputError
+        If there is no such column.
+    """
+    path = Path(bids_dir) / "participants.tsv"
+    raw = _read_raw(path)
+    spellings = {} if raw is None else {plain_name(column): column for column in raw}
+    if plain_name(name) not in spellings:
+        raise InputError(
+            f"Found no column {name} in {path}, which the study learns; needed one. Add it, or "
+            f"choose another target.{suggest([name], spellings)}"
+        )
+    rows = raw.dropna(subset=["participant_id"]).drop_duplicates("participant_id")
+    return dict(zip(rows["participant_id"], rows[spellings[plain_name(name)]], strict=True))
+
+
 def lacks_labels(reason):
     """Say whether a reason to leave somebody out is an unknown sex or age, and nothing else.
 
@@ -226,7 +257,7 @@ def _read_sexes(raw, source, about, coding, path, labelled):
         for sex, text in zip(sexes, texts, strict=True)
     ]
     others = [name for name in raw if plain_name(name) == "gender"]
-    if plain_name(source["sex"] or "") == "sex" and others:
+    if plain_name(source["sex"] or "") == COLUMNS["sex"][0] and others:
         meaning = _meanings(about.get("gender", {}), codes, path)
         genders = [_sex(text, meaning) for text in _texts(raw, others[0])]
         for row, (sex, gender) in enumerate(zip(sexes, genders, strict=True)):

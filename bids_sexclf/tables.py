@@ -2,7 +2,8 @@
 
 ``data/tables/<name>.json`` maps each column to ``Description`` and, where they
 apply, ``Units``, ``Levels``, ``Format`` (``string``, ``integer``, ``number``,
-``boolean``), ``Minimum``, ``Maximum`` and ``Required``. The same file checks the table on
+``boolean``), ``Minimum``, ``Maximum``, ``Required`` and ``Formerly`` (the name in earlier
+versions). The same file checks the table on
 writing and on reading, and is saved beside it as its sidecar.
 
 Every table is read here, also those of users and of other tools. Matrices of numbers without a
@@ -362,7 +363,9 @@ def check_table(frame, name, path="the table", remedy=REMEDY):
     for column, entry in schema(name).items():
         if column not in frame:
             if entry.get("Required", True):
-                faults.append(f"column {column!r} is missing")
+                before = entry.get("Formerly")
+                older = f": an earlier version wrote {before!r}" if before in frame else ""
+                faults.append(f"column {column!r} is missing{older}")
             continue
         faults += _column_faults(frame[column], column, entry)
     if faults:

@@ -106,13 +106,13 @@ def test_every_network_has_its_source():
         for name in catalogue.names("bids_sexclf.models")
         if catalogue.find("bids_sexclf.models", name).READS == "volumes" and name != "shuffled"
     ]
-    assert set(entries) - set(CLASSICAL["sex"]) == set(NETWORKS)
+    assert set(entries) - set(CLASSICAL["classes"]) == set(NETWORKS)
     text = write_methods(Study(models=["cnn3"]))
     assert "cnn3 [@xin2019]" in text
 
 
-@pytest.mark.parametrize("target", ["sex", "age"])
-def test_every_model_that_is_no_network_is_told_for_what_it_learns(target):
+@pytest.mark.parametrize("kind", ["classes", "quantity"])
+def test_every_model_that_is_no_network_is_told_for_what_it_learns(kind):
     entries = {
         name: catalogue.find("bids_sexclf.models", name)
         for name in catalogue.names("bids_sexclf.models")
@@ -120,6 +120,6 @@ def test_every_model_that_is_no_network_is_told_for_what_it_learns(target):
     searched = {
         name
         for name, entry in entries.items()
-        if getattr(entry, "NESTED", False) and target in entry.Classifier.targets
+        if getattr(entry, "NESTED", False) and kind in entry.Classifier.kinds
     }
-    assert set(CLASSICAL[target]) == searched
+    assert set(CLASSICAL[kind]) == searched

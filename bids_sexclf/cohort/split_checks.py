@@ -1,14 +1,12 @@
 """Refuse parts that leak, and parts that cannot be scored."""
 
+from bids_sexclf import targets
 from bids_sexclf.errors import InputError, LeakageError
 from bids_sexclf.texts import count_noun
 
 PARTS = ("train", "validation", "test")
 
 PERSON = ["participant_id", "sex", "age_years", "age_band", "site", "brain_volume_ml"]
-
-FEWEST = {"sex": 2, "age": 3}
-"""Fewest people in a part, by target: one of each sex, or enough ages to be ranked."""
 
 
 def find_part_faults(rows, target):
@@ -17,22 +15,20 @@ def find_part_faults(rows, target):
     Parameters
     ----------
     rows : pandas.DataFrame
-        participant_id, sex and part of one fold, one row per participant.
-    target : {"sex", "age"}
+        participant_id, part and the column of the target, of one fold; one row per participant.
+    target : str
+        Its name.
 
     Returns
     -------
     list of str
     """
-    faults = []
+    faults, goal = [], targets.find(target)
     for part in PARTS:
-        sex = rows.loc[rows["part"] == part, "sex"]
-        if not len(sex):
-            faults.append(f"nobody in part {part}")
-        elif target == "sex" and sex.nunique() < 2:
-            faults.append(f"only {sex.iloc[0]} participants in part {part}")
-        elif len(sex) < FEWEST[target]:
-            faults.append(f"only {count_noun(len(sex), 'participant')} in part {part}")
+        values = rows.loc[rows["part"] == part, goal.column]
+        fault = goal.find_fault(values) if len(values) else "nobody"
+        if fault:
+            faults.append(f"{fault} in part {part}")
     return faults
 
 
@@ -43,8 +39,9 @@ def check_scorable(splits, people, target):
     ----------
     splits : pandas.DataFrame
     people : pandas.DataFrame
-        participant_id and sex, one row per participant.
-    target : {"sex", "age"}
+        participant_id and the column of the target, one row per participant.
+    target : str
+        Its name.
 
     Returns
     -------
@@ -54,22 +51,21 @@ def check_scorable(splits, people, target):
     Raises
     ------
     InputError
-        If a part of any fold holds one sex only (target sex), or fewer than three people
-        (target age).
+        If a part of any fold holds one class only, or too few people.
     """
-    known = splits.merge(people[["participant_id", "sex"]], on="participant_id")
+    goal = targets.find(target)
+    known = splits.merge(people[["participant_id", goal.column]], on="participant_id")
     faults = [
         f"{fault} of repeat {repeat}, fold {fold}"
         for (repeat, fold), rows in known.groupby(["repeat", "fold"])
         for fault in find_part_faults(rows, target)
     ]
     if faults:
-        needed = "both sexes" if target == "sex" else f"at least {FEWEST[target]} participants"
         more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise InputError(
-            f"Found {'; '.join(faults[:5])}{more}; needed {needed} in every part, to train, to "
-            "choose when to stop, and to score. Lower n_folds, make the small part larger "
-            "(validation_fraction, test_fraction, parts), or add participants."
+            f"Found {'; '.join(faults[:5])}{more}; needed {goal.full_part} in every part, to "
+            "train, to choose when to stop, and to score. Lower n_folds, make the small part "
+            "larger (validation_fraction, test_fraction, parts), or add participants."
         )
     return splits
 
@@ -135,4 +131,6 @@ def people_of(cohort):
     order = [name for name in ("participant_id", "session_id") if name in cohort]
     people = cohort.sort_values(order).groupby("participant_id", as_index=False).first()
     family = people["family_id"].fillna(people["participant_id"])
-    return people.reindex(columns=PERSON).assign(family=family.astype(str))
+    others = [name for name in {targets.find(name).column for name in targets.names()}]
+    columns = [*PERSON, *sorted(set(others) & set(people) - set(PERSON))]
+    return people.reindex(columns=columns).assign(family=family.astype(str))

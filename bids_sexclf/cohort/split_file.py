@@ -1,12 +1,12 @@
 """Read the parts that a user gives in a file, or say everything that is wrong with them."""
 
+from bids_sexclf import targets
 from bids_sexclf.cells import cut, shorten
 from bids_sexclf.cohort.split_checks import PARTS, find_part_faults
 from bids_sexclf.errors import InputError
 from bids_sexclf.tables import read_tsv
 
 COLUMNS = ["repeat", "fold", "participant_id", "part"]
-NEEDED = {"sex": "both sexes", "age": "three people or more"}
 
 
 def read_split(path, people, excluded=(), target="sex"):
@@ -18,11 +18,11 @@ def read_split(path, people, excluded=(), target="sex"):
         TSV or CSV: participant_id, part (train, validation, test, or unused) and, for several
         folds, repeat and fold (from 1).
     people : pandas.DataFrame
-        participant_id, sex and family: one row per participant of the cohort.
+        participant_id, family and the column of the target: one row per participant of the cohort.
     excluded : iterable of str
         Participants whom the cohort left out: they may stand in the file.
-    target : {"sex", "age"}
-        For sex each part needs both sexes, for age at least three people.
+    target : str
+        Its name: each part needs both of two classes, or enough people.
 
     Returns
     -------
@@ -65,8 +65,8 @@ def read_split(path, people, excluded=(), target="sex"):
         raise InputError(
             f"Found {path} with {'; '.join(faults[:20])}{more}. Needed each participant of the "
             "cohort once per fold, tested once per repeat, families in one part, and "
-            f"{NEEDED[target]} in train, validation and test. Correct the table; who shall not "
-            "take part is unused."
+            f"{targets.find(target).full_part} in train, validation and test. Correct the "
+            "table; who shall not take part is unused."
         )
     return table.sort_values(COLUMNS[:3], ignore_index=True)
 

@@ -3,8 +3,9 @@
 A figure's file declares ``SECTION`` (heading of the report it stands under),
 ``ORDER`` (where it stands), ``READS`` (tables it reads), ``CAPTION`` (what it
 shows and what would be bad) and ``draw(tables)``, which gives a matplotlib
-``Figure``, or None where the tables hold nothing to show. One that shows what only a study of
-sex has says so by ``TARGET = "sex"``.
+``Figure``, or None where the tables hold nothing to show. One that shows what only a target
+of classes has, or only a quantity, says so by ``KIND = "classes"`` or ``"quantity"``. Words of the
+target stand in braces in ``SECTION`` and ``CAPTION``, and in the table ``words``.
 """
 
 import re
@@ -12,7 +13,7 @@ import re
 from bids_sexclf import catalogue
 from bids_sexclf.figures._text import clean_table
 
-__all__ = ["clean", "draw_svg", "inline_svg", "label_region", "ordered"]
+__all__ = ["clean", "draw_svg", "inline_svg", "ordered"]
 
 PACKAGE = "bids_sexclf.figures"
 
@@ -22,7 +23,7 @@ def ordered(target=None):
 
     Parameters
     ----------
-    target : str, optional
+    target : targets.Target, optional
         Only those that a study of this target has.
 
     Returns
@@ -32,8 +33,14 @@ def ordered(target=None):
     """
     entries = [(name, catalogue.find(PACKAGE, name)) for name in catalogue.names(PACKAGE)]
     if target is not None:
-        entries = [one for one in entries if getattr(one[1], "TARGET", target) == target]
+        entries = [one for one in entries if _suits(one[1], target)]
     return sorted(entries, key=lambda entry: (entry[1].ORDER, entry[0]))
+
+
+def _suits(entry, target):
+    """Say whether a target has what a figure shows."""
+    tables = all(target.has(name) for name in entry.READS)
+    return tables and getattr(entry, "KIND", target.kind) == target.kind
 
 
 def draw_svg(name, tables):
@@ -103,30 +110,3 @@ def inline_svg(svg, name, label):
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", body)
     return body.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
-
-
-def label_region(name, hemisphere):
-    """Name a region with its side, once.
-
-    Parameters
-    ----------
-    name : str
-        From the atlas's label table.
-    hemisphere : {"L", "R", "B"}
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> label_region("Cingulum", "L")
-    'Cingulum (left)'
-    >>> label_region("Left cingulum", "L")
-    'Left cingulum'
-    """
-    side = {"L": "left", "R": "right"}.get(hemisphere)
-    words = set(re.split(r"[^a-z]+", str(name).lower()))
-    if side is None or words & {"left", "right", "l", "r"}:
-        return str(name)
-    return f"{name} ({side})"

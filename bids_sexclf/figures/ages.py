@@ -14,10 +14,9 @@ from bids_sexclf.figures._style import (
     take,
 )
 
-# The heading names the target of the study where it is another.
-SECTION = "How surely sex can be told"
+SECTION = "How surely {what} can be told"
 ORDER = 25
-TARGET = "age"
+KIND = "quantity"
 READS = ("predictions", "cohort", "scores", "comparisons")
 CAPTION = (
     "Age that a model told against true age, one point per participant, with the line fitted to "
@@ -48,7 +47,7 @@ def draw(tables):
     figure, axes = make_panels(len(pairs), height=3.9)
     figure.get_layout_engine().set(h_pad=0.12)
     for ax, pair in zip(axes, pairs, strict=True):
-        points = average_repeats(take(tested, pair), ["target", "logit"]).merge(sexes, on=IDS)
+        points = average_repeats(take(tested, pair), ["target", "evidence"]).merge(sexes, on=IDS)
         _draw_ages(ax, points, _say_error(take(tables["scores"], pair)))
         ax.set(title=name_pair(pair), xlabel="true age (years)")
     axes[0].set_ylabel("told age (years)")
@@ -59,7 +58,7 @@ def _draw_ages(ax, points, error):
     """Draw the points of one model, the line of no error and the fitted one."""
     import numpy as np
 
-    age, told = points["target"].to_numpy(float), points["logit"].to_numpy(float)
+    age, told = points["target"].to_numpy(float), points["evidence"].to_numpy(float)
     ax.axline((age.mean(), age.mean()), slope=1, color=FAINT, linewidth=1.2, zorder=0)
     for sex in SEX_COLOURS:
         own = (points["sex"] == sex).to_numpy()

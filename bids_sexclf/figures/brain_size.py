@@ -15,12 +15,13 @@ from bids_sexclf.figures._style import (
 
 SECTION = "What else could explain it"
 ORDER = 50
-TARGET = "sex"
-READS = ("predictions", "cohort", "confounds", "scores", "comparisons")
+KIND = "classes"
+READS = ("predictions", "cohort", "confounds", "scores", "comparisons", "words")
 CAPTION = (
-    "Evidence for male (logit; above zero the network says male) against brain volume, with a line "
-    "fitted within each sex and Spearman's rho beside it. Bad would be steep lines: among people "
-    "of one sex, the network then calls those with larger brains more male, so it reads brain size."
+    "Evidence for {second} (logit; above zero the network says {second}) against brain volume, "
+    "with a line fitted within each sex and Spearman's rho beside it. Bad would be steep lines: "
+    "among people of one sex, the network then calls those with larger brains more {second}, so it "
+    "reads brain size."
 )
 
 
@@ -45,10 +46,10 @@ def draw(tables):
         return None
     figure, axes = make_panels(len(pairs), height=3.3)
     for ax, pair in zip(axes, pairs, strict=True):
-        logit = average_repeats(take(tested, pair), ["logit"])
+        logit = average_repeats(take(tested, pair), ["evidence"])
         _draw_cloud(ax, logit.merge(sized, on=IDS), take(tables["confounds"], pair))
         ax.set(title=name_pair(pair), xlabel="brain volume (mL)")
-    axes[0].set_ylabel("evidence for male (logit)")
+    axes[0].set_ylabel(f"evidence for {tables['words']['second']} (logit)")
     return figure
 
 
@@ -59,7 +60,7 @@ def _draw_cloud(ax, points, confounds):
     ax.axhline(0, color=FAINT, linewidth=0.8)
     for sex, colour in SEX_COLOURS.items():
         rows = points[points["sex"] == sex]
-        volume, logit = rows["brain_volume_ml"].to_numpy(float), rows["logit"].to_numpy(float)
+        volume, logit = rows["brain_volume_ml"].to_numpy(float), rows["evidence"].to_numpy(float)
         scatter_sex(ax, sex, volume, logit, sex + _say_rho(confounds, sex))
         if len(rows) > 2 and np.ptp(volume) > 0:
             ends = np.array([volume.min(), volume.max()])
@@ -68,6 +69,6 @@ def _draw_cloud(ax, points, confounds):
 
 
 def _say_rho(confounds, sex):
-    rows = confounds[(confounds["covariate"] == "brain_volume_ml") & (confounds["sex"] == sex)]
+    rows = confounds[(confounds["covariate"] == "brain_volume_ml") & (confounds["within"] == sex)]
     rho = rows["rho"].dropna()
     return f" (rho {rho.iloc[0]:.2f})".replace("-", "\u2212") if len(rho) else ""

@@ -10,12 +10,12 @@ from bids_sexclf.figures._style import (
     take,
 )
 
-SECTION = "How surely sex can be told"
+SECTION = "How surely {what} can be told"
 ORDER = 40
-TARGET = "sex"
-READS = ("calibration", "scores", "comparisons")
+KIND = "classes"
+READS = ("calibration", "scores", "comparisons", "words")
 CAPTION = (
-    "Participants grouped by the probability the network gave them of being male, against the "
+    "Participants grouped by the probability the network gave them of being {second}, against the "
     "share who were; bars are intervals with networks as they are, and larger dots hold more "
     "participants. On the diagonal a probability means what it says. Bad would be a flat course: "
     "a network far more certain than it is right."
@@ -42,8 +42,8 @@ def draw(tables):
     for ax, pair in zip(axes, pairs, strict=True):
         _draw_points(ax, take(points, pair))
         ax.set_title(name_pair(pair))
-        ax.set_xlabel("probability of male given")
-    axes[0].set_ylabel("share who were male")
+        ax.set_xlabel(f"probability of {tables['words']['second']} given")
+    axes[0].set_ylabel(f"share who were {tables['words']['second']}")
     return figure
 
 

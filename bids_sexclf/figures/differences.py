@@ -1,11 +1,11 @@
 """Show by how much regions differ between the sexes, whatever models use."""
 
-from bids_sexclf.figures import label_region
 from bids_sexclf.figures._style import COLOURS, WIDTH
+from bids_sexclf.words import label_region
 
-SECTION = "Where the sexes differ"
+SECTION = "Where {differ}"
 ORDER = 55
-TARGET = "sex"
+KIND = "classes"
 READS = ("differences",)
 CAPTION = (
     "Difference between the sexes of the mean of each region, in standard deviations (Cohen's d), "

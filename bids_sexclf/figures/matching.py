@@ -4,7 +4,7 @@ from bids_sexclf.figures._style import COLOURS, WIDTH, list_pairs
 
 SECTION = "What else could explain it"
 ORDER = 45
-TARGET = "sex"
+KIND = "classes"
 READS = ("matching",)
 CAPTION = (
     "AUC among women and men who are paired by brain volume, from all who can be paired (left) to "

@@ -1,23 +1,22 @@
 """Show which regions a network needs, with intervals."""
 
-from bids_sexclf.figures import label_region
 from bids_sexclf.figures._style import COLOURS, GROUP, WIDTH, name_group
 from bids_sexclf.stats.regional import is_named
+from bids_sexclf.words import label_region
 
-SECTION = "Where the sexes differ"
+SECTION = "Where {differ}"
 ORDER = 60
-TARGET = "sex"
-READS = ("regions",)
+READS = ("regions", "words")
 CAPTION = (
-    "How much the probability of the correct sex falls when one region is hidden, with intervals; "
-    "the strongest regions of each network. Filled dots: it is shown to lean on the region (family-"
+    "{tested} when one region is hidden, with intervals; the "
+    "strongest regions of each network. Filled dots: it is shown to lean on the region (family-"
     "wise p up to 0.05, regions of donors put in). Hollow dots may well be chance. Fills "
-    "and methods that carry no claim have hollow dots only. Right of zero the region spoke for the "
-    "correct sex. Bad would be reading anything into hollow dots."
+    "and methods that carry no claim have hollow dots only. Right of zero the region spoke for "
+    "{correct}. Bad would be reading anything into hollow dots."
 )
 MOST_PANELS = 12
-LABELS = {1: "fall of the probability of the correct sex", 2: "fall of P(correct sex)"}
-"""Label of the axis, by panels side by side."""
+LABELS = {1: "effect", 2: "short_effect"}
+"""Word of the target that labels the axis, by panels side by side."""
 
 
 def draw(tables):
@@ -50,7 +49,7 @@ def draw(tables):
         ax.set_visible(False)
     for ax, (keys, group) in zip(axes, groups, strict=False):
         _draw_forest(ax, group, most)
-        ax.set(title=name_group(keys, regions), xlabel=LABELS[columns])
+        ax.set(title=name_group(keys, regions), xlabel=tables["words"][LABELS[columns]])
         ax.xaxis.set_major_locator(MaxNLocator(5))
     if len(groups) > MOST_PANELS:
         figure.supxlabel(f"{len(groups) - MOST_PANELS} more in the table", fontsize="medium")

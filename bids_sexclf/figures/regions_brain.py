@@ -3,13 +3,12 @@
 from bids_sexclf.figures._style import GROUP, WIDTH, name_group
 from bids_sexclf.stats.regional import is_named
 
-SECTION = "Where the sexes differ"
+SECTION = "Where {differ}"
 ORDER = 70
-TARGET = "sex"
 READS = ("regions", "template", "atlas")
 CAPTION = (
-    "The same numbers on the template brain: red where hiding the region lowers the probability of "
-    "the correct sex, blue where it raises it; the fainter, the nearer to zero. Black outlines "
+    "The same numbers on the template brain: red where hiding the region spoils the answer "
+    "({effect}), blue where it mends it; the fainter, the nearer to zero. Black outlines "
     "mark regions that the network is shown to lean on (family-wise p up to 0.05, with regions of "
     "donors put in); without any outline it is shown to lean on none. Bad would be reading "
     "colours without an outline. Slices are seen from above and from behind: left (L) is left."

@@ -11,15 +11,15 @@ from bids_sexclf.figures._style import (
     take,
 )
 
-SECTION = "How surely sex can be told"
+SECTION = "How surely {what} can be told"
 ORDER = 20
-TARGET = "sex"
-READS = ("roc", "scores", "comparisons")
+KIND = "classes"
+READS = ("roc", "scores", "comparisons", "words")
 CAPTION = (
-    "Share of males called male against share of females called male, over every threshold, for "
-    "participants the network never saw. The further towards the upper left, the better; the "
-    "diagonal is guessing. Bad would be a network (colour) that does not rise above brain size "
-    "(grey), or a shuffled model that leaves the diagonal."
+    "Share of {seconds} called {second} against share of {firsts} called {second}, over every "
+    "threshold, for participants the network never saw. The further towards the upper left, the "
+    "better; the diagonal is guessing. Bad would be a network (colour) that does not "
+    "rise above brain size (grey), or a shuffled model that leaves the diagonal."
 )
 
 
@@ -47,7 +47,7 @@ def draw(tables):
         networks = [pair for pair in shown if pair in judged]
         _draw_curves(ax, tables, networks, [pair for pair in shown if pair not in networks])
         ax.set_title("" if which == "table" else which)
-    axes[0].set_ylabel("males called male")
+    axes[0].set_ylabel("{seconds} called {second}".format(**tables["words"]))
     return figure
 
 
@@ -59,7 +59,8 @@ def _draw_curves(ax, tables, networks, baselines):
         _draw_curve(ax, tables, pair, color=colour, linestyle=dash, linewidth=1.3)
     for number, pair in reversed(list(enumerate(networks))):
         _draw_curve(ax, tables, pair, color=COLOURS[number % len(COLOURS)], linewidth=2.2)
-    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="females called male")
+    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+    ax.set_xlabel("{firsts} called {second}".format(**tables["words"]))
     ax.set_aspect("equal")
     lines, names = ax.get_legend_handles_labels()
     # Below the axes: inside, a long list would cover the curves of a weak network.

@@ -9,7 +9,7 @@ from bids_sexclf.figures._style import (
     take,
 )
 
-SECTION = "How surely sex can be told"
+SECTION = "How surely {what} can be told"
 ORDER = 30
 READS = ("scores", "comparisons")
 CAPTION = (

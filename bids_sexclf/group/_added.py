@@ -41,7 +41,7 @@ def _judge(rows, people, names, factor):
     place = people.index.get_indexer(rows["participant_id"])
     made = adds(
         rows["target"].to_numpy(int),
-        rows["logit"].to_numpy(float),
+        rows["evidence"].to_numpy(float),
         confound_columns(people, names)[place],
         fold=(rows["repeat"].astype(str) + "/" + rows["fold"].astype(str)).to_numpy(),
         group=people["family"].to_numpy()[place],

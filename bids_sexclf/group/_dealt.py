@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bids_sexclf import targets
 from bids_sexclf.cohort.blocks import gather_people
 from bids_sexclf.stats.shuffling import shuffle_ages, shuffle_sexes
 
@@ -16,7 +17,8 @@ def deal_targets(target, kind, cohort, resemblance, splits, repeat, seed):
     ----------
     target : ndarray, shape (rows,)
         The true ones, of the rows of the cohort.
-    kind : {"sex", "age"}
+    kind : str
+        Name of the target.
     cohort, resemblance, splits : pandas.DataFrame
     repeat : int
         All folds of a repeat share the deal.
@@ -31,7 +33,7 @@ def deal_targets(target, kind, cohort, resemblance, splits, repeat, seed):
     people = gather_people(cohort, resemblance)
     row = people.index.get_indexer(cohort["participant_id"])
     first = np.array([np.flatnonzero(row == person)[0] for person in range(len(people))])
-    shuffle = shuffle_ages if kind == "age" else shuffle_sexes
+    shuffle = shuffle_sexes if targets.find(kind).is_classes else shuffle_ages
     cell = _cells(splits, repeat).reindex(people.index).fillna("unused").to_numpy(str)
     family = people["family"].to_numpy().astype(str)
     return shuffle(target[first], cell, family, [seed, repeat])[row]

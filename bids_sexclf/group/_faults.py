@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 from bids_sexclf.errors import REFUSALS, ToolError
 from bids_sexclf.faults import explain
-from bids_sexclf.report.words import name_pair, say_list
+from bids_sexclf.words import name_pair, say_list
 
 
 def check_results(jobs, results, what):

@@ -9,24 +9,6 @@ from bids_sexclf.group.cohort import array_path
 from bids_sexclf.volumes import Channels, Rows, open_cohort
 
 
-def target_of(cohort, kind):
-    """Give what a model is to tell of each row of the cohort.
-
-    Parameters
-    ----------
-    cohort : pandas.DataFrame
-    kind : {"sex", "age"}
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        1 for male and 0 for female; or ages, years.
-    """
-    if kind == "age":
-        return cohort["age_years"].to_numpy(float)
-    return (cohort["sex"] == "male").to_numpy().astype(int)
-
-
 def part_rows(job, cohort, splits, part):
     """Give the cohort rows of one part of the job's fold.
 

@@ -16,6 +16,8 @@ from bids_sexclf.settings import RECIPE, Study, fingerprint
 from bids_sexclf.training import outside
 
 NOTE = "job.json"
+FORMAT = 2
+"""Of the tables of a job: those of another format are made anew."""
 NOT_FITTED = (".", NOTE, "attributions_", "last.ckpt")
 """How names begin of files in a job's folder that are not of its fitted model."""
 
@@ -197,6 +199,7 @@ def mark(job, splits):
     weights = _digest_weights(study, [job.model, *followed])
     return fingerprint(
         {
+            "format": FORMAT,
             "model": _described(study, job.model),
             "splits": own.to_csv(index=False),
             "cohort": cohort,

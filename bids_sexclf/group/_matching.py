@@ -32,7 +32,7 @@ def match_rows(key, rows, study, factor):
         return []
     found = matched_auc(
         known["target"].to_numpy(int),
-        known["logit"].to_numpy(float),
+        known["evidence"].to_numpy(float),
         known["brain_volume_ml"].to_numpy(float),
         CALIPERS,
         fold=(known["repeat"].astype(str) + "/" + known["fold"].astype(str)).to_numpy(),

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from bids_sexclf import attribution, fills
+from bids_sexclf import attribution, fills, targets
 from bids_sexclf import models as catalogue
 from bids_sexclf.cells import WRITTEN_UNKNOWN
 from bids_sexclf.cohort.adjustment import Adjustment
@@ -37,8 +37,8 @@ CHOICES = ("fills", "attribution_options", "atlas", "atlas_labels", "random_seed
 SETTINGS = ("target", "models", "maps", "attributions", *CHOICES)
 GRID = ("atlas", "white", "mask")
 NOTHING = "the fill has nothing to put in"
-ALIKE = {"sex": ("brain_volume_ml", "age_years"), "age": ("brain_volume_ml",)}
-"""Columns of the cohort in which a donor should resemble the participant, by the target."""
+ALIKE = ("brain_volume_ml", "age_years")
+"""Columns of the cohort in which a donor should resemble the participant, but for the target."""
 
 
 def files(desk):
@@ -123,9 +123,7 @@ def finish(desk):
 
 def _list_pairs(desk, splits):
     """List what is asked: every fitted model of volumes, by every method and fill."""
-    # What regions tell of a class has no meaning for a number of years.
-    questions = list_questions(desk.study) if desk.study.target == "sex" else []
-    jobs = list_jobs(desk, splits, desk.study.models)
+    jobs, questions = list_jobs(desk, splits, desk.study.models), list_questions(desk.study)
     return [(job, question) for job in jobs if job.map != "table" for question in questions]
 
 
@@ -186,7 +184,7 @@ def _attribute(job, question, tell):
     splits = check_splits(read_table(job.study_folder / "splits.tsv", "splits"), cohort)
     rows = part_rows(job, cohort, splits, "test")
     volumes = Adjustment.load(job.folder)(map_rows(job, cohort, rows), cohort.loc[rows])
-    people = describe_people(cohort.loc[rows])
+    people = describe_people(cohort.loc[rows], targets.find(job.study.target))
     view = make_view(job, question, volumes, people)
     options = _options(job.study, question.method)
     answers = attribution.attribute(question.method, volumes, view, **options)
@@ -244,13 +242,14 @@ def _order():
     return list(schema("attributions"))
 
 
-def describe_people(cohort):
+def describe_people(cohort, target):
     """Describe the tested people for fills.
 
     Parameters
     ----------
     cohort : pandas.DataFrame
         Their rows of the cohort.
+    target : targets.Target
 
     Returns
     -------
@@ -258,8 +257,7 @@ def describe_people(cohort):
         The same rows with ``family``, in which unrelated people differ, and ``target``.
     """
     family = cohort["family_id"].fillna(cohort["participant_id"]).astype(str)
-    target = (cohort["sex"] == "male").astype(int)
-    return cohort.assign(family=family, target=target).reset_index(drop=True)
+    return cohort.assign(family=family, target=target.code(cohort)).reset_index(drop=True)
 
 
 def make_view(job, question, volumes, people):
@@ -282,10 +280,10 @@ def make_view(job, question, volumes, people):
     parcellation, mask = np.rint(grid["atlas"]).astype(int), grid["mask"] > 0
     own = job.study.variant(job.model)[2]
     model = catalogue.entry_of(job.study, job.model).Classifier.load(job.folder, own)
-    seed = job.study.random_seed
+    seed, target = job.study.random_seed, targets.find(job.study.target)
     fill = None
     if question.fill is not None:
-        alike = ALIKE[job.study.target]
+        alike = tuple(name for name in ALIKE if name != target.column)
         tested = fills.Tested(volumes, people, mask, parcellation, grid["white"] > 0, alike, seed)
         fill = fills.prepare(question.fill, tested, **_options(job.study, question.fill))
     module = getattr(model, "module", None)
@@ -305,8 +303,8 @@ def tabulate(answer, question, parcellation):
     Returns
     -------
     pandas.DataFrame
-        ``index``, ``source``, ``weight``, ``logit``, ``value`` and ``reason``. Where nothing could
-        be put in, one row per region without a value.
+        ``index``, ``source``, ``weight``, ``evidence``, ``value`` and ``reason``. Where nothing
+        could be put in, one row per region without a value.
     """
     import pandas as pd
 
@@ -323,7 +321,7 @@ def tabulate(answer, question, parcellation):
             "index": np.tile(index, draws),
             "source": np.repeat(np.array(sources, dtype=object), len(index)),
             "weight": np.repeat(weights, len(index)),
-            "logit": answer.evidence,
+            "evidence": answer.evidence,
             "value": values.ravel(),
             "reason": reason,
         }

@@ -20,6 +20,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from bids_sexclf import targets
 from bids_sexclf.disk import PART, remove_parts
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.group import _notes
@@ -36,9 +37,9 @@ from bids_sexclf.group._states import (
 )
 from bids_sexclf.layout import write_description
 from bids_sexclf.locks import hold
-from bids_sexclf.report.words import name_pair
 from bids_sexclf.settings import Run, Study
 from bids_sexclf.tables import read_table
+from bids_sexclf.words import name_pair
 
 UNSURE = "unless what it reads changes"
 
@@ -306,14 +307,16 @@ def _say_claims(desk):
     """Say which regions differ, and what the evidence of each model adds to brain size."""
     from bids_sexclf.report.claims import say_added, say_differences
 
-    lines = []
-    if (desk.folder / "differences.tsv").exists() and desk.study.target == "sex":
+    lines, goal = [], targets.find(desk.study.target)
+    if (desk.folder / "differences.tsv").exists() and goal.by_region:
         found = say_differences(desk.read("differences"), desk.study.interval_level)
         lines += [finding.text for finding in found]
     if (desk.folder / "added.tsv").exists():
         rows = desk.read("added").query("confounds == 'brain_volume_ml'")
         for pair, own in rows.groupby(["model", "map"], sort=False):
-            lines += [f"{name_pair(*pair)}: {finding.text}" for finding in say_added(own)]
+            lines += [
+                f"{name_pair(*pair)}: {finding.text}" for finding in say_added(own, goal.what)
+            ]
     return lines
 
 
@@ -332,8 +335,9 @@ def findings(desk):
 
     lines = [*warnings_of(desk), *_say_claims(desk)]
     if (desk.folder / "scores.tsv").exists():
-        name, title = ("auc", "AUC") if desk.study.target == "sex" else ("mae", "error in years")
-        scores = desk.read("scores").query(f"score == '{name}' and part == 'test'")
+        goal = targets.find(desk.study.target)
+        title = goal.main_title
+        scores = desk.read("scores").query(f"score == '{goal.main_score}' and part == 'test'")
         for row in scores.itertuples():
             who = name_pair(row.model, row.map)
             interval = f" [{row.ci_low:.2f}, {row.ci_high:.2f}]"

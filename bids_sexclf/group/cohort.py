@@ -6,7 +6,7 @@ related) and, where asked, region_means.tsv: every map averaged over the regions
 
 from pathlib import Path
 
-from bids_sexclf import layout
+from bids_sexclf import layout, targets
 from bids_sexclf.anatomy.acpc import SPACE as NATIVE
 from bids_sexclf.cohort import exclusions, morphometry
 from bids_sexclf.cohort.coverage import fill_gaps, find_coverage
@@ -21,7 +21,7 @@ from bids_sexclf.cohort.quality import check_gate, find_ratings, gather_quality,
 from bids_sexclf.cohort.region_means import TABLE, Averager
 from bids_sexclf.cohort.resemblance import find_copies, write_resemblance
 from bids_sexclf.errors import InputError, suggest
-from bids_sexclf.people import NO_ROW, read_participants, without_years
+from bids_sexclf.people import NO_ROW, read_column, read_participants, without_years
 from bids_sexclf.quality import KEYS, numbers, read_quality
 from bids_sexclf.tables import write_table
 from bids_sexclf.texts import count_sexes
@@ -91,6 +91,9 @@ def files(desk):
     ]
     if _needs_years(desk.study):
         labels.append(YEARS)
+    column = targets.find(desk.study.target).column
+    if column not in ("sex", "age_years"):
+        labels.append(f"needed/{column}")
     labels += [f"atlas/{kind}" for kind in find_atlas_files(desk)]
     return {label: locate(desk, label) for label in labels}
 
@@ -112,9 +115,39 @@ def locate(desk, label):
     return "" if folder is None else folder / path
 
 
+def add_target(desk, people, faults):
+    """Add the column that a study learns, where it is not one of those that every study reads.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    people : pandas.DataFrame
+        As `people.read_participants` returns it.
+    faults : dict
+        Participant to what is wrong with its row.
+
+    Returns
+    -------
+    people : pandas.DataFrame
+    faults : dict
+
+    Raises
+    ------
+    InputError
+        If participants.tsv has no such column.
+    """
+    goal = targets.find(desk.study.target)
+    if goal.column in people:
+        return people, faults
+    cells = read_column(desk.bids_dir, goal.column)
+    people = people.assign(**{goal.column: goal.decode(people["participant_id"].map(cells))})
+    unknown = goal.find_unknown(people)
+    return people, faults | {key: [*faults.get(key, []), why] for key, why in unknown.items()}
+
+
 def _needs_years(study):
     """Say whether a study reads ages in years, so that an age band is not enough."""
-    return study.target == "age" or "age" in study.residualize
+    return "age" in study.residualize or targets.find(study.target).column == "age_years"
 
 
 def check(desk):
@@ -139,6 +172,7 @@ def run(desk, advance):
     people, faults = read_participants(desk.bids_dir, coding=desk.study)
     if _needs_years(desk.study):
         faults = {person: [why] for person, why in without_years(people).items()} | faults
+    people, faults = add_target(desk, people, faults)
     found, spaces = find_maps(desk)
     space, resolution = _one_space(spaces)
     qualities, broken = read_quality(desk.derivatives, dict.fromkeys((*numbers(), *NUMBERS)))

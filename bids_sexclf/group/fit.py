@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bids_sexclf import targets
 from bids_sexclf.cells import WRITTEN_UNKNOWN
 from bids_sexclf.cohort import adjustment, features
 from bids_sexclf.errors import InputError
@@ -18,7 +19,7 @@ from bids_sexclf.execute import FAILED, processors, run_jobs
 from bids_sexclf.group._dealt import TABLE, deal_targets
 from bids_sexclf.group._faults import check_results, gather_faults
 from bids_sexclf.group._fit_checks import check_inputs, check_outside
-from bids_sexclf.group._inputs import inputs, part_rows, target_of
+from bids_sexclf.group._inputs import inputs, part_rows
 from bids_sexclf.group._jobs import (
     choose_folds,
     is_fitted,
@@ -248,8 +249,7 @@ def say_progress(job, message):
     if loss is not None:
         note += f" loss {loss:.3f}"
     if message.get("validation_score") is not None:
-        name = "AUC" if job.study.target == "sex" else "error (years)"
-        note += f" {name} {message['validation_score']:.3f}"
+        note += f" {targets.find(job.study.target).main_title} {message['validation_score']:.3f}"
     if "seconds_left" in message:
         minutes, seconds = divmod(round(message["seconds_left"]), 60)
         note += f" {minutes}:{seconds:02d} left"
@@ -281,7 +281,7 @@ def _read(job):
         people = {part: cohort.loc[rows] for part, rows in parts.items()}
         adjust = adjustment.learn(job.study, given["train"], people["train"])
         given = {part: adjust(values, people[part]) for part, values in given.items()}
-    target = target_of(cohort, job.study.target)
+    target = targets.find(job.study.target).code(cohort)
     if getattr(entry, "DEALT", False):
         alike = read_table(job.study_folder / TABLE, "resemblance")
         about = (job.study.target, cohort, alike, splits, job.repeat, job.study.random_seed)
@@ -342,10 +342,11 @@ def _fit(job, tell):
     _save_importances(job, model, read.cohort)
     frames = []
     for part in ("validation", "test"):
-        rows, logit = read.parts[part], model.evidence(read.given[part])
+        rows, evidence = read.parts[part], model.evidence(read.given[part])
         people = read.cohort.loc[rows, ["participant_id", "session_id"]]
-        frames.append(people.assign(**job.keys, part=part, target=read.target[rows], logit=logit))
-    columns = [*KEYS, "participant_id", "session_id", "part", "target", "logit"]
+        target = read.target[rows]
+        frames.append(people.assign(**job.keys, part=part, target=target, evidence=evidence))
+    columns = [*KEYS, "participant_id", "session_id", "part", "target", "evidence"]
     write_table(pd.concat(frames)[columns], job.folder / "predictions.tsv", "predictions")
     note_fit(job, made_from)
 

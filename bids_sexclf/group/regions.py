@@ -8,7 +8,7 @@ its own, ``p_wilcoxon``, and carries no claim.
 
 import numpy as np
 
-from bids_sexclf import attribution, fills
+from bids_sexclf import attribution, fills, targets
 from bids_sexclf.cohort.dependence import variance_factor
 from bids_sexclf.group.questions import name_question
 from bids_sexclf.stats import means, multiplicity, regional
@@ -17,11 +17,11 @@ from bids_sexclf.volumes import load, open_cohort, save
 
 READS = ("attributions", "cohort", "splits")
 WRITES = ("regions.tsv",)
-SETTINGS = ("bootstraps", "permutations", "interval_level", "random_seed")
+SETTINGS = ("target", "bootstraps", "permutations", "interval_level", "random_seed")
 ALSO = ("maps/*_stat-*.nii.gz",)
 NAMES = ["name", "hemisphere", "n_voxels"]
 OUTSIDE = "no voxel of the region lies in the brain on the grid of the study"
-ONE_SEX = "people of one sex alone were tested"
+ONE_KIND = "people of one {} alone were tested"
 FEWEST = 6
 """Families below which no p can be small: six that agree reach 1/64."""
 TOO_FEW = f"fewer than {FEWEST} families were tested: no p-value could be small"
@@ -50,8 +50,8 @@ def run(desk, advance):
         return
     cohort = desk.read("cohort").drop_duplicates("participant_id")
     family = cohort["family_id"].fillna(cohort["participant_id"]).astype(str)
-    people = cohort.assign(family=family, target=(cohort["sex"] == "male").astype(int))
-    people = people.set_index("participant_id")[["family", "target"]]
+    kind = targets.find(desk.study.target).weighed(cohort)
+    people = cohort.assign(family=family, kind=kind).set_index("participant_id")[["family", "kind"]]
     labels = read_table(desk.folder / "grid" / "atlas.tsv", "atlas").set_index("index")
     groups = list(desk.read("attributions").groupby(KEYS, sort=False, dropna=False))
     tables = []
@@ -77,7 +77,7 @@ def judge(desk, key, rows, people, labels):
     rows : pandas.DataFrame
         Attributions.
     people : pandas.DataFrame
-        ``family`` and ``target`` by participant.
+        ``family`` and ``kind``, 0 or 1, by participant.
     labels : pandas.DataFrame
         name, hemisphere and n_voxels by the index of every region of the atlas.
 
@@ -90,22 +90,23 @@ def judge(desk, key, rows, people, labels):
 
     known = rows[rows["value"].notna()]
     tested = people.loc[known["participant_id"].unique()]
-    if tested["target"].nunique() < 2:
-        reason = rows["reason"].dropna().iloc[0] if rows["reason"].notna().any() else ONE_SEX
+    target, reasons = targets.find(desk.study.target), rows["reason"].dropna()
+    if tested["kind"].nunique() < 2:
+        reason = reasons.iloc[0] if len(reasons) else ONE_KIND.format(target.balanced_by)
         untested = {"region": rows["index"].unique(), "n_participants": 0, "reason": reason}
         return add_untested(pd.DataFrame(untested).assign(**key), labels)
-    drops = drop_of_correct(known, attribution.find(key["method"]).UNIT)
+    drops = find_drops(known, target, attribution.find(key["method"]).UNIT)
     tested = people.loc[drops.index]
     table = run_tests(
         drops,
-        tested["target"].to_numpy(int),
+        tested["kind"].to_numpy(int),
         tested["family"].to_numpy(str),
         desk.study,
         variance_factor(desk.read("splits"), known),
         carries_claim(key["method"], key["fill"]),
     )
     if attribution.find(key["method"]).YIELDS == "voxels":
-        average_voxels(desk, key, known)
+        average_voxels(desk, key, known, people["kind"])
     else:
         paint(desk, key, drops)
     return add_untested(table.assign(**key), labels)
@@ -135,8 +136,8 @@ def add_untested(table, labels):
     return rows.join(labels[NAMES], on="region")
 
 
-def drop_of_correct(rows, unit="evidence"):
-    """Compute each participant's drop of the probability of the correct sex, per region.
+def find_drops(rows, target, unit="evidence"):
+    """Compute how much worse each participant's answer becomes, per region.
 
     What is put in where a region was hidden may come from several donors: their drops are averaged
     by weight. Repeats and sessions of one participant are averaged: a participant counts once.
@@ -145,21 +146,21 @@ def drop_of_correct(rows, unit="evidence"):
     ----------
     rows : pandas.DataFrame
         Attributions of one model, map, method and fill, with a value.
+    target : targets.Target
+        Says what is tested, in its own unit.
     unit : {"evidence", "none"}
-        Of the values. Values without a unit are taken as they are, with the sign of the sex.
+        Of the values. Values without a unit are taken as they are, signed so that positive
+        speaks for the truth.
 
     Returns
     -------
     pandas.DataFrame
-        Participants × regions; positive where the region spoke for the correct sex. Drops of the
-        probability are in [-1, 1].
+        Participants × regions; positive where the region spoke for the truth.
     """
-    from scipy.special import expit
-
-    sign = np.where(rows["target"] == 1, 1.0, -1.0)
-    drop = sign * rows["value"]
+    evidence, value = (rows[name].to_numpy(float) for name in ("evidence", "value"))
+    drop = target.sign(rows["target"]) * value
     if unit == "evidence":
-        drop = expit(sign * rows["logit"]) - expit(sign * (rows["logit"] - rows["value"]))
+        drop = target.effect(rows["target"].to_numpy(float), evidence, evidence - value)
     scan = ["participant_id", "session_id", "repeat", "index"]
     long = rows[scan].assign(drop=drop * rows["weight"])
     drops = long.groupby(scan, dropna=False)["drop"].sum()
@@ -182,15 +183,15 @@ def carries_claim(method, fill):
     return hidden and isinstance(fill, str) and fills.find(fill).CLAIMS
 
 
-def run_tests(drops, target, family, study, factor, claims):
-    """Test every region over participants, both sexes weighing alike.
+def run_tests(drops, kind, family, study, factor, claims):
+    """Test every region over participants, both classes, or both sexes, weighing alike.
 
     Parameters
     ----------
     drops : pandas.DataFrame
         Participants × regions.
-    target : ndarray of int, shape (participants,)
-        1 for male, 0 for female.
+    kind : ndarray of int, shape (participants,)
+        0 or 1: of two kinds of people, who weigh alike.
     family : ndarray of str, shape (participants,)
         Families are resampled and flipped as blocks.
     study : settings.Study
@@ -208,10 +209,10 @@ def run_tests(drops, target, family, study, factor, claims):
     import pandas as pd
 
     values, unknown = drops.to_numpy(float), np.full(drops.shape[1], np.nan)
-    weight = regional.weigh_alike(target)
+    weight = regional.weigh_alike(kind)
     options = {"seed": study.random_seed, "factor": factor}
     low, high = means.mean_interval(
-        values, family, target=target, n=study.bootstraps, level=study.interval_level, **options
+        values, family, target=kind, n=study.bootstraps, level=study.interval_level, **options
     )
     published = regional.wilcoxon_drop(values)
     table = {
@@ -241,8 +242,8 @@ def _name_map(key):
     return f"model-{key['model']}_map-{key['map']}_{asked}"
 
 
-def average_voxels(desk, key, rows):
-    """Write mean and standard deviation over women, men and both, which weigh alike.
+def average_voxels(desk, key, rows, kind):
+    """Write mean and standard deviation over each kind of people and over both, weighing alike.
 
     Parameters
     ----------
@@ -250,28 +251,32 @@ def average_voxels(desk, key, rows):
     key : dict
         model, map, method, …
     rows : pandas.DataFrame
-        Their attributions, in the order of the arrays of voxels; positive speaks for male.
+        Their attributions, in the order of the arrays of voxels; positive speaks for the second
+        class, or for more of the quantity.
+    kind : pandas.Series
+        0 or 1 by participant: of two classes, or the sexes.
     """
     _, affine = load(desk.folder / "grid" / "atlas.nii.gz", ndim=3)
     label = name_question(key["method"], key["fill"], key["atlas"])
-    maps = {"female": [0, 0.0, 0.0], "male": [0, 0.0, 0.0]}
+    target = targets.find(desk.study.target)
+    maps = {name: [0, 0.0, 0.0] for name in target.alike_kinds}
     for (repeat, fold), part in rows.groupby(["repeat", "fold"]):
         folder = desk.folder / "models" / f"{key['model']}_{key['map']}"
         folder = folder / f"repeat-{repeat}_fold-{fold}"
         array = open_cohort(folder / f"attributions_{label}.npy")
         scans = part.drop_duplicates(["participant_id", "session_id"])
-        for volume, target in zip(array, scans["target"], strict=True):
-            sums = maps["male" if target == 1 else "female"]
+        for volume, person in zip(array, scans["participant_id"], strict=True):
+            sums = maps[target.alike_kinds[kind[person]]]
             if np.isfinite(volume).all():
                 sums[:] = sums[0] + 1, sums[1] + volume, sums[2] + np.square(volume, dtype=float)
-    means = {sex: total / count for sex, (count, total, _) in maps.items()}
-    squares = {sex: square / count for sex, (count, _, square) in maps.items()}
+    means = {name: total / count for name, (count, total, _) in maps.items()}
+    squares = {name: square / count for name, (count, _, square) in maps.items()}
     means["all"], squares["all"] = (np.mean(list(one.values()), axis=0) for one in (means, squares))
-    for sex, mean in means.items():
-        spread = np.sqrt(np.maximum(squares[sex] - mean**2, 0))
+    for name, mean in means.items():
+        spread = np.sqrt(np.maximum(squares[name] - mean**2, 0))
         for stat, values in (("mean", mean), ("sd", spread)):
-            name = f"{_name_map(key)}_sex-{sex}_stat-{stat}.nii.gz"
-            save(values.astype(np.float32), affine, desk.folder / "maps" / name)
+            path = f"{_name_map(key)}_{target.balanced_by}-{name}_stat-{stat}.nii.gz"
+            save(values.astype(np.float32), affine, desk.folder / "maps" / path)
 
 
 def paint(desk, key, drops):

@@ -1,6 +1,6 @@
 """Write the report. Reads every table above; writes report.html, claims.tsv and figures/*.svg."""
 
-from bids_sexclf import figures
+from bids_sexclf import figures, targets
 from bids_sexclf.citations import write_citations
 from bids_sexclf.cohort.quality import limit_quality
 from bids_sexclf.disk import whole
@@ -56,13 +56,14 @@ def run(desk, advance=None):
     tables["quality_limits"] = limit_quality(tables["quality"])
     tables["claims"] = judge_regions(tables["differences"], tables["regions"])
     write_table(tables["claims"], desk.folder / "claims.tsv", "claims")
-    tested = tables["predictions"]
-    by_class = tested if desk.study.target == "sex" else tested.iloc[:0]
+    tested, target = tables["predictions"], targets.find(desk.study.target)
+    by_class = tested if target.is_classes else tested.iloc[:0]
     tables |= page.trace_curves(by_class, desk.study.interval_level)
     for name in GRID:
         path = desk.folder / "grid" / f"{name}.nii.gz"
         tables[name] = load(path, ndim=3) if path.exists() else None
-    drawn, entries, faults = {}, figures.ordered(desk.study.target), {}
+    tables["words"] = target.words
+    drawn, entries, faults = {}, figures.ordered(target), {}
     for done, (name, _) in enumerate(entries, start=1):
         try:
             drawn[name] = figures.draw_svg(name, tables)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from bids_sexclf.cohort.split_checks import FEWEST, PARTS, check_scorable, check_splits, people_of
+from bids_sexclf import targets
+from bids_sexclf.cohort.split_checks import PARTS, check_scorable, check_splits, people_of
 from bids_sexclf.cohort.split_file import COLUMNS, read_split
 from bids_sexclf.errors import InputError
 from bids_sexclf.stats import dealing
@@ -75,9 +76,9 @@ def deal(cohort, study, excluded=()):
     Raises
     ------
     InputError
-        If whole families cannot fill every part with both sexes (target sex) or with enough people
-        (target age); if there are fewer people than ``parts`` asks for; if a site or brain volume
-        that is needed is unknown, or a site is of one sex; if a given file has faults.
+        If whole families cannot fill every part with both classes, or with enough people; if there
+        are fewer people than ``parts`` asks for; if a site or brain volume that is needed is
+        unknown, or a site is of one class; if a given file has faults.
     """
     import pandas as pd
 
@@ -86,7 +87,8 @@ def deal(cohort, study, excluded=()):
         splits = read_split(study.split_file, people, excluded, study.target)
         return check_scorable(_match_all(splits, people, study), people, study.target)
     everybody, people = people["participant_id"], match_people(people, study)
-    people = people.assign(band=_bands(people, study.age_bands))
+    kind = targets.find(study.target).strata(people)
+    people = people.assign(band=_bands(people, study.age_bands), kind=kind)
     alone = sorted(set(everybody) - set(people["participant_id"]))
     names = [*people["participant_id"], *alone]
     folds = []
@@ -128,15 +130,15 @@ def _folds(people, study, repeat):
 
 def _deal(people, sizes, study, seed, unused=False):
     """Deal people into parts of given sizes; the last one may hold any sexes if it is unused."""
-    full = np.full(len(sizes), study.target == "sex")
+    full = np.full(len(sizes), targets.find(study.target).is_classes)
     if unused:
         full[-1] = False
-    return dealing.deal(people["together"], people["sex"], people["band"], sizes, seed, full)
+    return dealing.deal(people["together"], people["kind"], people["band"], sizes, seed, full)
 
 
 def _size(count, fraction, study):
     """Return how many of some people a fraction is: enough for a part, and enough left."""
-    fewest = FEWEST[study.target]
+    fewest = targets.find(study.target).fewest
     return int(max(fewest, min(round(count * fraction), count - fewest)))
 
 
@@ -180,27 +182,26 @@ def _even_sizes(count, parts):
 
 def _has_room(people, study, parts):
     """Say whether whole families can fill so many parts."""
-    if study.target == "age":
-        groups = people["together"].nunique()
-        return groups >= parts and len(people) >= parts * FEWEST["age"]
-    return dealing.count_full_parts(people["together"], people["sex"]) >= parts
+    goal = targets.find(study.target)
+    if goal.is_classes:
+        return dealing.count_full_parts(people["together"], people["kind"]) >= parts
+    return people["together"].nunique() >= parts and len(people) >= parts * goal.fewest
 
 
 def _check_room(people, study, parts, what):
     """Refuse to deal people whose families cannot fill the parts."""
     if _has_room(people, study, parts):
         return
-    full = dealing.count_full_parts(people["together"], people["sex"])
-    told = (
-        f", which fill {count_noun(full, 'part')} with both sexes" if study.target == "sex" else ""
-    )
-    each = "both sexes" if study.target == "sex" else f"{FEWEST['age']} people or more"
+    goal, filled = targets.find(study.target), ""
+    if goal.is_classes:
+        full = dealing.count_full_parts(people["together"], people["kind"])
+        filled = f", which fill {count_noun(full, 'part')} with {goal.both}"
     matched = study.match != "none"
     folds = "Lower n_folds, or add" if study.split == "kfold" and study.n_folds > 2 else "Add"
     raise InputError(
         f"Found {count_sexes(people['sex'])}{' matched by brain size' * matched} in "
-        f"{people['together'].nunique()} families{' or pairs' * matched}{told}; needed {parts} "
-        f"{what}, of {each} each. {folds} participants"
+        f"{people['together'].nunique()} families{' or pairs' * matched}{filled}; needed {parts} "
+        f"{what}, of {goal.full_part} each. {folds} participants"
         f"{', or raise match_caliper' * matched}."
     )
 
@@ -215,15 +216,15 @@ def _sites(people, study):
             f"({', '.join(unknown[:5]) or 'none'}); needed several, known of everyone, to leave "
             "one site out. Complete participants.tsv, or choose another split."
         )
-    sexes = people.groupby(site)["sex"].agg(lambda sex: ", ".join(sorted(set(sex))))
-    poor = [f"{name} (only {sex})" for name, sex in sexes.items() if "," not in sex]
-    if poor and study.target == "sex":
+    kinds = people.groupby(site)["kind"].agg(lambda kind: ", ".join(sorted(set(kind))))
+    poor = [f"{name} (only {kind})" for name, kind in kinds.items() if "," not in kind]
+    goal = targets.find(study.target)
+    if poor and goal.is_classes:
         raise InputError(
-            f"Found {count_noun(len(poor), 'site')} of one sex: {', '.join(poor[:5])}; needed "
-            "women and men at "
-            "each site, since each site is scored alone. Take the people of these sites out of "
-            "participants.tsv, give sites that belong together one name there, or choose another "
-            "split."
+            f"Found {count_noun(len(poor), 'site')} of one {goal.what}: {', '.join(poor[:5])}; "
+            f"needed {goal.both} at each site, since each site is scored alone. Take these people "
+            "out of participants.tsv, give sites that belong together one name there, or choose "
+            "another split."
         )
     for name in sorted(site.unique()):
         yield (site == name).to_numpy()

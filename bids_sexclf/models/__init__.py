@@ -2,10 +2,10 @@
 
 An entry declares ``READS`` (``"volumes"``, or a tuple of columns of cohort.tsv) and gives a
 ``Classifier(study, **options)`` with ``fit``, ``evidence``, ``save``, ``load`` and ``history``.
-Evidence is the logit for male, in natural-log units, when both sexes are equally frequent: every
-classifier weighs the two sexes alike, however many there are of each. Where the target of the
-study is age, evidence is an age in years; ``Classifier.targets`` names the targets it can learn,
-and ``Classifier.sibling`` the entry to take for the other, where it learns one only.
+Evidence of a target of two classes is the logit for the second, in natural-log units, when both
+are equally frequent: every classifier weighs the two alike, however many there are of each.
+Evidence of a quantity is its prediction. ``Classifier.kinds`` names the kinds of targets that it
+can learn, and ``Classifier.sibling`` the entry to take for the other, where it learns one only.
 
 A network file is an ``nn.Module``, ``build(grid=..., ...)``, and one line from
 ``training.networks``. What else its ``build`` takes, a variant of the study sets; ``TINY``, where
@@ -14,7 +14,7 @@ without a ``Classifier`` answers for voxels, not for participants: a study canno
 An entry may also give ``pretrain``, which learns from training volumes without their target.
 """
 
-from bids_sexclf import catalogue
+from bids_sexclf import catalogue, targets
 from bids_sexclf.errors import InputError, suggest
 
 
@@ -115,13 +115,34 @@ def make(study, name):
     entry = entry_of(study, name)
     _, options, own = study.variant(name)
     options = signatures.check(options, name, entry)
-    targets = entry.Classifier.targets
-    if study.target not in targets:
+    if not can_learn(entry, study.target):
+        other = getattr(entry.Classifier, "sibling", None)
+        other = f" {other!r} in models or baselines instead" if other else ""
+        fit = [target for target in targets.names() if can_learn(entry, target)]
         raise InputError(
-            f"Found target {study.target!r} for {name!r}, needed {' or '.join(targets)}. Take "
-            f"{entry.Classifier.sibling!r} in models or baselines instead, or change the target."
+            f"Found target {study.target!r} for {name!r}, needed {' or '.join(fit)}. "
+            f"{'Take' if other else 'Leave it out'}{other}, or change the target."
         )
     return entry.Classifier(own, **options)
+
+
+def can_learn(entry, name):
+    """Say whether an entry can learn a target: its kind fits, and it does not read the answer.
+
+    Parameters
+    ----------
+    entry : module
+    name : str
+        Of the target.
+
+    Returns
+    -------
+    bool
+    """
+    target, classifier = targets.find(name), entry.Classifier
+    columns = entry.READS if isinstance(entry.READS, tuple) else ()
+    answered = target.column in columns and not getattr(classifier, "reads_target", False)
+    return target.kind in classifier.kinds and not answered
 
 
 def check(study):

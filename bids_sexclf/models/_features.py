@@ -4,9 +4,9 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from bids_sexclf import targets
 from bids_sexclf.errors import InputError
 from bids_sexclf.training import cards, search
-from bids_sexclf.training.target import check_target, check_varied
 
 
 def unpack(inputs):
@@ -91,7 +91,7 @@ class FeatureClassifier(ABC):
         the feature is unknown) of every feature.
     """
 
-    targets = ("sex", "age")
+    kinds = ("classes", "quantity")
     design = None
     kind = None
     """What its importances are; a level of the column ``kind`` of importances.tsv."""
@@ -148,8 +148,8 @@ class FeatureClassifier(ABC):
         """
         values, self.names = unpack(inputs)
         kind = self.target
-        target = check_target(target, len(values), kind)
-        check_varied(target, kind)
+        target = targets.find(kind).check(target, len(values))
+        targets.find(kind).check_varied(target)
         folds = search.deal(target, groups, seed, kind=kind)
 
         def attempt(setting, learn, judge):

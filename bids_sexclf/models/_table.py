@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from bids_sexclf import targets
 from bids_sexclf.errors import InputError
 from bids_sexclf.training import cards
-from bids_sexclf.training.target import balance, check_target, check_varied
 
 
 def classifier(entry, columns):
@@ -20,10 +20,9 @@ def classifier(entry, columns):
     Returns
     -------
     type
-        A ``TableClassifier`` of these columns; of sex alone where they would tell the age.
+        A ``TableClassifier`` of these columns.
     """
     members = {
-        "targets": ("sex",) if "age_years" in columns else ("sex", "age"),
         "columns": tuple(columns),
         "design": entry.rpartition(".")[2],
         "__module__": entry,
@@ -48,6 +47,8 @@ class TableClassifier:
     history : list
         Empty: there are no epochs.
     """
+
+    kinds = ("classes", "quantity")
 
     def __init__(self, study):
         self.study = study
@@ -83,12 +84,12 @@ class TableClassifier:
         from sklearn.linear_model import LinearRegression, LogisticRegression
         from sklearn.preprocessing import StandardScaler
 
-        inputs, kind = self._check_inputs(inputs), self.study.target
-        target = check_target(target, len(inputs), kind)
-        check_varied(target, kind)
+        inputs, goal = self._check_inputs(inputs), targets.find(self.study.target)
+        target = goal.check(target, len(inputs))
+        goal.check_varied(target)
         scaler = StandardScaler().fit(inputs)
-        if kind == "sex":
-            regression = LogisticRegression(class_weight=dict(enumerate(balance(target))))
+        if goal.is_classes:
+            regression = LogisticRegression(class_weight=dict(enumerate(targets.balance(target))))
         else:
             regression = LinearRegression()
         regression.fit(scaler.transform(inputs), target)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_sexclf import targets
 from bids_sexclf.disk import whole
 from bids_sexclf.models._features import FeatureClassifier, standardize, unpack
-from bids_sexclf.training.target import score
 
 READS = "features"
 NESTED = True
@@ -69,28 +69,29 @@ class Classifier(FeatureClassifier):
     def _ask(self, distances, state):
         """Give the evidence of people at these distances, shape (n, training)."""
         nearest = np.argsort(distances, axis=1, kind="stable")[:, : int(state["count"])]
-        if self.target == "age":
-            return state["targets"][nearest].mean(1)
-        return _vote(state["targets"], nearest)
+        if targets.find(self.target).is_classes:
+            return _vote(state["targets"], nearest)
+        return state["targets"][nearest].mean(1)
 
     def weigh(self, validation, seed):
         """Give how much worse it does without each feature."""
         values, _ = unpack(validation[0])
         target = np.asarray(validation[1])
         falls = np.zeros(values.shape[1])
-        if len(target) == 0 or (self.target == "sex" and len(np.unique(target)) < 2):
+        goal = targets.find(self.target)
+        if len(target) == 0 or (goal.is_classes and len(np.unique(target)) < 2):
             return falls
         scaled = standardize(values, *(self.state[key] for key in ("median", "centre", "scale")))
-        known, sign = self.state["neighbours"], 1 if self.target == "sex" else -1
+        known, sign = self.state["neighbours"], 1 if goal.is_classes else -1
         distances = np.array([((known - one) ** 2).sum(1) for one in scaled])
-        whole_score = score(self._ask(distances, self.state), target, self.target)
+        whole_score = goal.score(self._ask(distances, self.state), target)
         draw = np.random.default_rng([seed, 1])
         for column in range(values.shape[1]):
             apart = (scaled[:, column, None] - known[:, column]) ** 2
             for _ in range(SHUFFLES):
                 # Exchanging one feature exchanges what it adds to the distances.
                 other = distances - apart + apart[draw.permutation(len(apart))]
-                shuffled = score(self._ask(other, self.state), target, self.target)
+                shuffled = goal.score(self._ask(other, self.state), target)
                 falls[column] += sign * (whole_score - shuffled) / SHUFFLES
         return falls
 

@@ -28,7 +28,7 @@ class Classifier(FeatureClassifier):
     With correlated features their size depends on which of them share the work.
     """
 
-    targets = ("sex",)
+    kinds = ("classes",)
     sibling = "ridge"
     design = "logistic"
     kind = "coefficient"

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from bids_sexclf import targets
 from bids_sexclf.errors import InputError
 from bids_sexclf.training import cards
-from bids_sexclf.training.target import check_target
 
 READS = ("age_years",)
 """Read of the training part only, as its target."""
@@ -24,7 +24,8 @@ class Classifier:
         Empty: there are no epochs.
     """
 
-    targets = ("age",)
+    kinds = ("quantity",)
+    reads_target = True
     sibling = "age_only"
     design = "median_age"
 
@@ -48,7 +49,7 @@ class Classifier:
         Classifier
             Itself.
         """
-        self.age = float(np.median(check_target(target, len(inputs), "age")))
+        self.age = float(np.median(targets.find(self.study.target).check(target, len(inputs))))
         return self
 
     def evidence(self, inputs):

@@ -28,7 +28,7 @@ class Classifier(FeatureClassifier):
     With correlated features their size depends on which of them share the work.
     """
 
-    targets = ("age",)
+    kinds = ("quantity",)
     sibling = "logistic"
     design = "ridge"
     kind = "coefficient"

@@ -32,7 +32,7 @@ class Classifier:
         That of the network.
     """
 
-    targets = ("sex", "age")
+    kinds = ("classes", "quantity")
     devices = 1
 
     def __init__(self, study):

@@ -8,9 +8,9 @@ for a site that training did not hold.
 
 import numpy as np
 
+from bids_sexclf import targets
 from bids_sexclf.errors import InputError
 from bids_sexclf.training import cards
-from bids_sexclf.training.target import check_target, check_varied
 
 READS = ("site",)
 
@@ -29,7 +29,7 @@ class Classifier:
         Empty: there are no epochs.
     """
 
-    targets = ("sex", "age")
+    kinds = ("classes", "quantity")
 
     def __init__(self, study):
         self.study = study
@@ -58,11 +58,11 @@ class Classifier:
         InputError
             If sites are unknown, or all are of one sex or age.
         """
-        sites, kind = _check_sites(inputs), self.study.target
-        target = check_target(target, len(sites), kind)
-        check_varied(target, kind)
-        tell = _log_ratios if kind == "sex" else _mean_ages
-        elsewhere = 0.0 if kind == "sex" else float(target.mean())
+        sites, goal = _check_sites(inputs), targets.find(self.study.target)
+        target = goal.check(target, len(sites))
+        goal.check_varied(target)
+        tell = _log_ratios if goal.is_classes else _means
+        elsewhere = 0.0 if goal.is_classes else float(target.mean())
         self.known = {"evidence": tell(sites, target), "elsewhere": elsewhere}
         return self
 
@@ -114,17 +114,17 @@ def _log_ratios(sites, target):
     """Give the logit of each site: of its share among the men to that among the women."""
     known, logits = sorted(set(sites)), {}
     for site in known:
-        counts = [np.sum((sites == site) & (target == sex)) + 0.5 for sex in (0, 1)]
+        counts = [np.sum((sites == site) & (label == target)) + 0.5 for label in (0, 1)]
         shares = [
-            count / (np.sum(target == sex) + 0.5 * len(known))
-            for sex, count in zip((0, 1), counts, strict=True)
+            count / (np.sum(label == target) + 0.5 * len(known))
+            for label, count in zip((0, 1), counts, strict=True)
         ]
         logits[site] = float(np.log(shares[1]) - np.log(shares[0]))
     return logits
 
 
-def _mean_ages(sites, target):
-    """Give the mean age of each site."""
+def _means(sites, target):
+    """Return the mean of the target at each site."""
     return {site: float(target[sites == site].mean()) for site in sorted(set(sites))}
 
 

@@ -22,10 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_sexclf import targets
 from bids_sexclf.disk import whole
 from bids_sexclf.errors import InputError
 from bids_sexclf.training import cards, search, standardize
-from bids_sexclf.training.target import check_target, check_varied, scale_target
 
 READS = "volumes"
 NESTED = True
@@ -65,7 +65,7 @@ class Classifier:
     blocks and the matrix of distances, n × n, whatever the number of voxels.
     """
 
-    targets = ("sex", "age")
+    kinds = ("classes", "quantity")
 
     def __init__(self, study, C=None, gamma=None):
         self.study, self.C, self.gamma = study, C, gamma
@@ -99,8 +99,9 @@ class Classifier:
             If all are of one sex or age, or volumes cannot be standardised.
         """
         kind = self.study.target
-        target = check_target(target, len(inputs), kind)
-        check_varied(target, kind)
+        goal = targets.find(kind)
+        target = goal.check(target, len(inputs))
+        goal.check_varied(target)
         self.scale = standardize.learn(inputs, self.study.standardize)
         where = _varying(inputs)
         train = _Volumes(inputs, where, self.scale)
@@ -112,12 +113,12 @@ class Classifier:
             near = squared[np.ix_(learn, learn)] / unit
             machine, spread, shift = _machine(near, target[learn], setting, kind)
             kernel = np.exp(-setting["gamma"] * squared[np.ix_(judge, learn)] / unit)
-            ask = machine.decision_function if kind == "sex" else machine.predict
+            ask = machine.decision_function if goal.is_classes else machine.predict
             return spread * ask(kernel) + shift
 
         chosen, inner = search.choose(self._grid(), attempt, target, folds, kind)
         machine, slope, offset = _machine(squared / unit, target, chosen, kind)
-        if kind == "sex":
+        if goal.is_classes:
             slope, offset = _platt(chosen, attempt, target, folds)
         self.support = train.only(machine.support_)
         self.card = {
@@ -330,8 +331,9 @@ def _machine(squared, target, setting, kind):
     """Fit the machine to distances between its participants; give spread and shift of its ages."""
     from sklearn.svm import SVC, SVR
 
-    shift, spread = scale_target(target, kind)
-    if kind == "sex":
+    goal = targets.find(kind)
+    shift, spread = goal.scale(target)
+    if goal.is_classes:
         machine = SVC(C=setting["C"], kernel="precomputed", class_weight="balanced")
     else:
         target = (target - shift) / spread

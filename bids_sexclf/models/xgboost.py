@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_sexclf import targets
 from bids_sexclf.disk import whole
 from bids_sexclf.models._features import FeatureClassifier
-from bids_sexclf.training.target import balance
 
 READS = "features"
 NESTED = True
@@ -60,11 +60,11 @@ class Classifier(FeatureClassifier):
         """Grow the trees."""
         import xgboost
 
-        of_sex = self.target == "sex"
-        weights = np.asarray(balance(target))[target] if of_sex else None
+        of_classes = targets.find(self.target).is_classes
+        weights = np.asarray(targets.balance(target))[target] if of_classes else None
         choices = {
-            "objective": "binary:logistic" if of_sex else "reg:squarederror",
-            "base_score": 0.5 if of_sex else float(target.mean()),
+            "objective": "binary:logistic" if of_classes else "reg:squarederror",
+            "base_score": 0.5 if of_classes else float(target.mean()),
             "max_depth": setting["depth"],
             "eta": self.shrinkage,
             "tree_method": "hist",

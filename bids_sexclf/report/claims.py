@@ -5,9 +5,16 @@ Two claims are kept apart. A region differs where a test without any model says 
 rests on `p_fwe` alone.
 """
 
-from bids_sexclf.figures import label_region
-from bids_sexclf.report.findings import CHANCE_P, Finding
-from bids_sexclf.report.words import GLUE, equate_p, say_interval, say_list, say_number
+from bids_sexclf.words import (
+    CHANCE_P,
+    GLUE,
+    Finding,
+    equate_p,
+    label_region,
+    say_interval,
+    say_list,
+    say_number,
+)
 
 BOTH = "differs, and is used"
 DIFFERS = "differs; not shown to be used"
@@ -155,30 +162,32 @@ def _say_region(row, level):
     return f"{name} ({effect}{equate_p(row['p_fwe'], 'family-wise p')})"
 
 
-def say_added(rows):
+def say_added(rows, what):
     """Say what a model's evidence adds to confounds.
 
     Parameters
     ----------
     rows : pandas.DataFrame
         Of one model and map, of the table ``added``.
+    what : str
+        What is told, e.g. ``"sex"``.
 
     Returns
     -------
     list of Finding
     """
-    return [_say_one(row) for _, row in rows.iterrows()]
+    return [_say_one(row, what) for _, row in rows.iterrows()]
 
 
-def _say_one(row):
+def _say_one(row, what):
     named = name_confounds(row["confounds"])
     tell = "tell" if "+" in row["confounds"] else "tells"
     if row["verdict"] == "adds":
-        return Finding("good", f"It adds to what {named} {tell} of sex ({equate_p(row['p'])}).")
+        return Finding("good", f"It adds to what {named} {tell} of {what} ({equate_p(row['p'])}).")
     if row["verdict"] == "not shown to add":
         return Finding(
             "caution",
-            f"It is not shown to add to what {named} {tell} of sex ({equate_p(row['p'])}).",
+            f"It is not shown to add to what {named} {tell} of {what} ({equate_p(row['p'])}).",
         )
     why = row["reason"] if isinstance(row["reason"], str) else "no test was made"
     return Finding("caution", f"Whether it adds to {named} cannot be said: {why}.")

@@ -1,22 +1,19 @@
 """Say in plain sentences what the tables of any study allow to say, and no more."""
 
-from dataclasses import dataclass
-
 from bids_sexclf.cohort.resemblance import say_relatives
-from bids_sexclf.report.words import GLUE, equate_p, name_pair, say_interval, say_number
+from bids_sexclf.words import (
+    CHANCE_P,
+    GLUE,
+    Finding,
+    equate_p,
+    name_pair,
+    say_interval,
+    say_number,
+)
 
-CHANCE_P = 0.05
-"""Below this p-value a result is called more than chance, in words as in the figures."""
 ALARM_P = 0.01
 """Below this one, what a model of shuffled labels scores is called leakage."""
 
-BASELINES = {
-    "brain_size": "brain size alone",
-    "age_only": "age alone",
-    "site_only": "site alone",
-    "motion_only": "head motion alone",
-    "shuffled": "a network trained on shuffled labels",
-}
 COVARIATES = {
     "brain_volume_ml": "brain volume",
     "age_years": "age",
@@ -24,20 +21,6 @@ COVARIATES = {
     "registration_agreement": "quality of registration",
     "snr": "signal-to-noise ratio",
 }
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence, and how it should strike the reader.
-
-    Attributes
-    ----------
-    tone : {"good", "plain", "caution", "alarm"}
-    text : str
-    """
-
-    tone: str
-    text: str
 
 
 def safely(function, *given):
@@ -213,7 +196,7 @@ def say_shuffled(score, which, level, checks=1):
     )
 
 
-def say_confounds(rows, who="people of one sex", what="evidence"):
+def say_confounds(rows, who, what):
     """Say what the evidence, or the error, of a network goes with among people alike.
 
     Parameters
@@ -230,7 +213,7 @@ def say_confounds(rows, who="people of one sex", what="evidence"):
     Finding or None
         None where nothing was tested.
     """
-    rows = rows[(rows["sex"] == "both") & rows["p"].notna()]
+    rows = rows[(rows["within"] == "both") & rows["p"].notna()]
     if rows.empty:
         return None
     told = [

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bids_sexclf import fills
+from bids_sexclf import fills, targets
 from bids_sexclf.layout import versions
 
 SOFTWARE = (
@@ -43,6 +43,7 @@ def write_methods(study, fitted=None):
     str
         Sentences that cite keys of ``data/citations.bib``.
     """
+    target = targets.find(study.target)
     fitted = study.baselines if fitted is None else set(fitted)
     baselines = [name for name in study.baselines if name in fitted and name not in study.models]
     sentences = [
@@ -63,16 +64,18 @@ def write_methods(study, fitted=None):
         "intervals and p-values was raised by the factor that stands in the tables: 2 for complete "
         "cross-validation, 1 for one split, and between for some of the folds.",
         _say_association(study),
-        *([_say_differences(study), _say_added()] if study.target == "sex" else []),
+        *([_say_differences(study)] if target.by_region else []),
+        *([_say_added(target)] if target.is_classes else []),
     ]
-    if study.attributions and study.target == "sex":
+    if study.attributions:
         sentences.append(
             f"Regions of the atlas {study.atlas} were studied by {', '.join(study.attributions)}: "
             "a region is hidden in the volume of a test participant [@zeiler2014], that is, "
             f"replaced by {'; or by '.join(fills.find(name).SAYS for name in study.fills)}. "
-            "Whether the mean drop of the probability of the correct sex is above zero, women and "
-            "men weighing alike, is tested by flipping the signs of whole families; each region is "
-            "held against the largest statistic of all regions [@nichols2002; @winkler2014], and "
+            f"Whether {target.tested}, on average, is above zero, "
+            f"{target.weigh_alike} weighing alike, is tested by flipping "
+            "the signs of whole families; each region is held against the largest statistic of all "
+            "regions [@nichols2002; @winkler2014], and "
             "that family-wise p alone says that a model leans on a region, for regions replaced by "
             "those of donors alone. Corrections after Holm [@holm1979], the false discovery rate "
             "[@benjamini1995] and the published rule, a one-sided Wilcoxon signed-rank test "
@@ -106,7 +109,7 @@ def _say_model(study, name):
 
 
 OPTIMIZERS = {"adam": "Adam", "adamw": "Adam", "sgd": "stochastic gradient descent"}
-WATCHED = {"loss": "validation loss", "auc": "validation AUC", "mae": "validation error in years"}
+WATCHED = {"loss": "validation loss", "auc": "validation AUC", "mae": "validation error"}
 
 
 def _say_training(study, models):
@@ -122,8 +125,7 @@ def _say_training(study, models):
         f"{study.epochs} epochs, until the {WATCHED[study.choose_by]} had not improved for "
         f"{study.patience}."
     )
-    if study.target == "age":
-        told += " Age was standardised by the training part and told by one output, in years."
+    told += targets.find(study.target).how_trained
     changed = [
         name for name in type(study).model_fields if name.startswith("augment_") or name == "crop"
     ]
@@ -138,27 +140,28 @@ def _say_training(study, models):
 
 
 CLASSICAL = {
-    "sex": {
+    "classes": {
         "svm_rbf": "a support vector machine with a Gaussian kernel on voxels, whose distances "
         "became logits by Platt's scaling [@platt2000]",
         "logistic": "logistic regression with an L2 penalty",
         "knn": "the nearest neighbours",
         "xgboost": "boosted trees [@chen2016]",
     },
-    "age": {
-        "svm_rbf": "support vector regression of standardised ages with a Gaussian kernel on "
+    "quantity": {
+        "svm_rbf": "support vector regression of the standardised {what} with a Gaussian kernel on "
         "voxels [@smola2004]",
         "ridge": "ridge regression [@hoerl1970]",
-        "knn": "the mean age of the nearest neighbours",
+        "knn": "the mean {what} of the nearest neighbours",
         "xgboost": "boosted trees of squared error [@chen2016]",
     },
 }
-"""What the models are that are no networks, by target."""
+"""What the models are that are no networks, by the kind of the target."""
 
 
 def _say_classical(study):
     """Say which models are no networks, and where their settings come from."""
-    known = CLASSICAL[study.target]
+    target = targets.find(study.target)
+    known = {name: text.format(what=target.what) for name, text in CLASSICAL[target.kind].items()}
     designs = dict.fromkeys(study.variant(name)[0] for name in study.models)
     named = [known[design] for design in designs if design in known]
     if named:
@@ -195,27 +198,22 @@ def _say_differences(study):
     )
 
 
-def _say_added():
+def _say_added(target):
     """Say how it was asked what evidence adds to confounds."""
     return (
-        "Whether the evidence of a model adds to what brain size, age, motion and site tell of sex "
-        "was asked by an efficient score test [@boos1992]: evidence on people whom the model had "
-        "not seen, less what these tell of it, against sex, less what they tell of sex in a "
-        "logistic regression; headlines count models after Holm's correction [@holm1979]."
+        "Whether the evidence of a model adds to what brain size, age, motion and site tell of "
+        f"{target.what} was asked by an efficient score test [@boos1992]: evidence on people whom "
+        f"the model had not seen, less what these tell of it, against {target.what}, less what "
+        f"they tell of {target.what} in a logistic regression; headlines count "
+        "models after Holm's correction [@holm1979]."
     )
 
 
 def _say_association(study):
     """Say how it was asked what else models may have used."""
-    what, beside = "evidence", ""
-    if study.target == "age":
-        what = "error"
-        beside = (
-            "; the effect of age, with which errors lean, was taken out of the ranks of both, and "
-            "each flipped sum was divided by its own standard deviation [@desantis2025]"
-        )
+    what, within, beside = targets.find(study.target).describe_association()
     return (
-        f"What else the {what} goes with was asked within each sex and fold by Spearman's "
+        f"What else the {what} goes with was asked within each {within} by Spearman's "
         f"correlation and {study.permutations} flips of the signs of what each family adds to it "
         f"[@hemerik2020]{beside}."
     )
@@ -250,7 +248,8 @@ def _say_split(study):
 
 def _say_balance(study):
     """Say what parts were balanced over."""
-    return "sex" + (f" and {study.age_bands} bands of age" if study.age_bands > 1 else "")
+    balanced = targets.find(study.target).balanced_by
+    return balanced + (f" and {study.age_bands} bands of age" if study.age_bands > 1 else "")
 
 
 def _say_confounds(study):

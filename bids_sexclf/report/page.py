@@ -2,25 +2,20 @@
 
 from importlib import resources
 
-from bids_sexclf import figures
+from bids_sexclf import figures, targets
 from bids_sexclf.citations import to_html
-from bids_sexclf.report import age_findings, methods, sex_findings
-from bids_sexclf.report.words import say_number, say_p
+from bids_sexclf.report import gathering, methods
 from bids_sexclf.tables import schema
 from bids_sexclf.texts import clean, shown
+from bids_sexclf.words import say_number, say_p
 
 TABLES = {
     "Participants": ("folds", "quality", "excluded"),
-    "How surely sex can be told": ("scores", "comparisons"),
+    "How surely {what} can be told": ("scores", "comparisons"),
     "What else could explain it": ("added", "matching", "confounds"),
-    "Where the sexes differ": ("claims", "differences", "regions"),
+    "Where {differ}": ("claims", "differences", "regions"),
 }
-"""Section of the report to the tables printed in it."""
-
-TOPICS = {"sex": "how female and male brains differ", "age": "how old brains look"}
-FINDINGS = {"sex": sex_findings, "age": age_findings}
-TOLD = "How surely sex can be told"
-SEX_ONLY = "Where the sexes differ"
+"""Section of the report to the tables printed in it; words of the target stand in braces."""
 
 TITLES = {
     "folds": "Participants in each part of each fold",
@@ -29,16 +24,12 @@ TITLES = {
     "scores": "Scores",
     "comparisons": "Networks against baselines",
     "added": "Whether evidence adds to what brain size, age, motion and site tell",
-    "matching": "Accuracy among women and men paired ever more closely by brain volume",
+    "matching": "Accuracy among people of each {what} paired ever more closely by brain volume",
     "claims": "Region by region: does it differ, and does a model use it",
     "differences": "Every region compared between the sexes, without a model",
-    "confounds": "Association of the logit with other things, within each sex",
+    "confounds": "Association of the {alike_error} with other things, among {alike}",
     "regions": "Every region that was hidden from a model",
 }
-OWN_TITLES = {
-    "age": {"confounds": "Association of the error with other things, within each sex beside age"}
-}
-"""Titles that another target needs."""
 SORTED = {
     "regions": ["p_fwe", "p_wilcoxon"],
     "differences": ["p_fwe", "p"],
@@ -84,10 +75,10 @@ def trace_curves(predictions, level):
         fold = rows.groupby(["repeat", "fold"]).ngroup().to_numpy()
         # A repeat tests everyone again: one repeat, so that n counts people.
         once = rows[rows["repeat"] == rows["repeat"].min()]
-        target, logit = once["target"].to_numpy(), once["logit"].to_numpy(float)
+        target, logit = once["target"].to_numpy(), once["evidence"].to_numpy(float)
         bins = max(2, min(10, len(once) // 10))
         try:
-            fpr, tpr = roc_curve(rows["target"].to_numpy(), rows["logit"].to_numpy(float), fold)
+            fpr, tpr = roc_curve(rows["target"].to_numpy(), rows["evidence"].to_numpy(float), fold)
             calibration = calibration_curve(target, logit, bins, level)
         except (ValueError, ArithmeticError):  # one model without a curve costs no other its own
             continue
@@ -131,10 +122,10 @@ def make_page(tables, study, drawn, faults=None):
     )
     return environment.from_string(template).render(
         study=study.name,
-        target=study.target,
-        topic=TOPICS[study.target],
+        target=targets.find(study.target),
+        regions=len(tables["regions"]) > 0,
         findings=gather_findings(tables, study),
-        sections=_lay_out(tables, drawn, study.target, faults or {}),
+        sections=_lay_out(tables, drawn, targets.find(study.target), faults or {}),
         methods=Markup(to_html(told)),  # noqa: S704
         settings=methods.list_settings(study),
         versions=methods.list_versions(),
@@ -156,29 +147,26 @@ def gather_findings(tables, study):
         ``headline`` (Finding), ``study`` (list of Finding) and ``networks`` (name
         to list of Finding).
     """
-    return FINDINGS[study.target].gather(tables, study)
+    return gathering.gather(tables, study)
 
 
-def _lay_out(tables, drawn, target="sex", faults=None):
+def _lay_out(tables, drawn, target, faults=None):
     """Put figures and tables under the headings they belong to."""
     from markupsafe import Markup
 
-    sections = {}
+    sections, words = {}, target.words
     for name, entry in figures.ordered(target):
-        section = sections.setdefault(entry.SECTION, {"figures": [], "tables": []})
-        svg, caption = drawn[name], entry.CAPTION
+        heading = entry.SECTION.format(**words)
+        section = sections.setdefault(heading, {"figures": [], "tables": []})
+        svg, caption = drawn[name], entry.CAPTION.format(**words)
         inline = Markup(figures.inline_svg(svg, name, caption)) if svg else None  # noqa: S704
         fault = clean((faults or {}).get(name, ""), 300)
         shown = {"name": name, "svg": inline, "caption": caption, "fault": fault}
         section["figures"].append(shown)
     for heading, names in TABLES.items():
-        section = sections.setdefault(heading, {"figures": [], "tables": []})
-        section["tables"] = [_make_table(name, tables, target) for name in names]
-    if target != "sex":
-        sections.pop(SEX_ONLY)
-        sections = {
-            key.replace(TOLD, f"How surely {target} can be told"): sections[key] for key in sections
-        }
+        section = sections.setdefault(heading.format(**words), {"figures": [], "tables": []})
+        shown = [name for name in names if target.has(name)]
+        section["tables"] = [_make_table(name, tables, target) for name in shown]
     return sections
 
 
@@ -211,7 +199,7 @@ def _make_table(name, tables, target):
     ]
     return {
         "name": name,
-        "title": OWN_TITLES.get(target, {}).get(name, TITLES[name]),
+        "title": TITLES[name].format(**target.words),
         "header": header,
         "rows": rows,
         "total": len(frame),

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from bids_sexclf import targets
+from bids_sexclf.errors import InputError
 from bids_sexclf.settings.people import People
 from bids_sexclf.settings.reading import find_faults
 from bids_sexclf.settings.recipe import Recipe
@@ -20,10 +22,10 @@ class Study(Recipe, People):
     """How maps become claims: every choice of the group level that may change a number."""
 
     name: str = choice("default", "Name of the study; its files lie under study-NAME.")
-    target: Literal["sex", "age"] = choice(
+    target: str = choice(
         "sex",
-        "What is told from a brain: sex, in logits for male; or age, in years, by one output that "
-        "is standardised by the training part. Regions are attributed for sex only.",
+        "What is learnt from a brain: an entry of the catalogue of targets. sex, in logits for "
+        "male; or age, in years, by one output that is standardised by the training part.",
     )
     maps: list[str] = choice(
         ["T1w"],
@@ -168,6 +170,15 @@ class Study(Recipe, People):
             )
         return name
 
+    @field_validator("target")
+    @classmethod
+    def _known(cls, name):
+        try:
+            targets.find(name)
+        except InputError as fault:
+            raise ValueError(str(fault)) from fault
+        return name
+
     @field_validator("maps")
     @classmethod
     def _whole_names(cls, given):
@@ -209,10 +220,10 @@ class Study(Recipe, People):
 
     @model_validator(mode="after")
     def _baselines_of_the_target(self):
-        if self.target == "age" and "baselines" not in self.model_fields_set:
+        if "baselines" not in self.model_fields_set:
             # Put there without a note that they were asked for: those that the cohort cannot
-            # answer are left out, as for sex.
-            swap = {"age_only": "median_age"}
+            # answer are left out.
+            swap = targets.find(self.target).baselines
             self.__dict__["baselines"] = [swap.get(name, name) for name in self.baselines]
         return self
 
@@ -223,14 +234,16 @@ class Study(Recipe, People):
             faults.append("split 'file' and split_file need each other")
         if self.parts is not None and self.split != "fixed":
             faults.append(f"parts: needed split 'fixed', found split {self.split!r}")
-        needed = ("cross_entropy", "auc") if self.target == "sex" else ("mse or l1", "mae")
+        goal = targets.find(self.target)
         for name in (None, *self.variants):
             recipe = self if name is None else self.variant(name)[2]
             where = "" if name is None else f" in the variant {name!r}"
-            if recipe.loss != "auto" and recipe.loss not in needed[0]:
-                faults.append(f"target {self.target} needs loss {needed[0]}{where}")
-            if recipe.choose_by not in ("loss", needed[1]):
-                faults.append(f"target {self.target} needs choose_by loss or {needed[1]}{where}")
+            if recipe.loss != "auto" and recipe.loss not in goal.losses:
+                needed = " or ".join(goal.losses)
+                faults.append(f"target {self.target} needs loss {needed}{where}")
+            if recipe.choose_by not in ("loss", goal.main_score):
+                needed = f"loss or {goal.main_score}"
+                faults.append(f"target {self.target} needs choose_by {needed}{where}")
         if faults:
             raise ValueError("; ".join(faults))
         return self

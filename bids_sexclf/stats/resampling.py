@@ -200,7 +200,7 @@ def bootstrap(score, target, logit, fold=None, group=None, n=2000, level=0.95, s
 
 def _exact_bounds(value, target, block, level):
     """Bound a share of 0 or 1 after Clopper and Pearson (1934), doi:10.1093/biomet/26.4.404."""
-    fewest = min(np.unique(block[target == label]).size for label in (0, 1))
+    fewest = min(np.unique(block[label == target]).size for label in (0, 1))
     reach = ((1 - level) / 2) ** (1 / fewest)
     return (reach, 1.0) if value else (0.0, 1 - reach)
 

@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
+from bids_sexclf import targets
 from bids_sexclf.errors import InputError
 from bids_sexclf.tables import whole
 from bids_sexclf.training import (
@@ -21,7 +22,6 @@ from bids_sexclf.training import (
     standardize,
     supervised,
 )
-from bids_sexclf.training.target import check_target, scale_target, weigh_sexes
 
 WEIGHTS = "weights.safetensors"
 LAST = "last.ckpt"
@@ -134,7 +134,7 @@ class NetworkClassifier:
         Raw volumes to evidence, for methods that need gradients; None before ``fit``.
     """
 
-    targets = ("sex", "age")
+    kinds = ("classes", "quantity")
     devices = 1
     """Graphics cards that train together (processes where there is none), or a ``nodes.Seat``."""
 
@@ -182,15 +182,15 @@ class NetworkClassifier:
         With balanced class weights the loss weighs each participant by n / (2 n_sex), counted in
         the training part: evidence is that of a population with as many women as men.
         """
-        kind = self.study.target
-        target = check_target(target, len(inputs), kind)
-        validation = (validation[0], check_target(validation[1], len(validation[0]), kind))
-        weights = weigh_sexes(target, self.study.class_weights, kind)
+        goal = targets.find(self.study.target)
+        target = goal.check(target, len(inputs))
+        validation = (validation[0], goal.check(validation[1], len(validation[0])))
+        weights = goal.weigh(target, self.study.class_weights)
         with isolate_rng(), devices.reproducible(), devices.quiet():
             torch.manual_seed(seed)
             self._take_shape(inputs.shape)
             scales = standardize.learn(inputs, self.study.standardize)
-            self.module = Evidence(self._built(), *scales, *scale_target(target, kind))
+            self.module = Evidence(self._built(), *scales, *goal.scale(target))
             self._pretrain(inputs, seed, folder, progress)
             augment = augmentation.make(self.study, self.module, self.grid)
             choices = self.study.provenance(supervised.SETTINGS) | {"options": self.options}
@@ -267,8 +267,9 @@ class NetworkClassifier:
         }
         if self.channels > 1:
             given["channels"] = self.channels
-        if self.study.target == "age":
-            given["outputs"] = 1
+        outputs = targets.find(self.study.target).outputs
+        if outputs is not None:
+            given["outputs"] = outputs
         built = self.build(grid=self.grid, **(given | start))
         if self.layout is not None and devices.device().type == "cpu":
             built = built.to(memory_format=self.layout)

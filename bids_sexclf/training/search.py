@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bids_sexclf.training.target import score
+from bids_sexclf import targets
 
 FOLDS = 5
 BANDS = 5
@@ -21,8 +21,8 @@ def deal(target, groups, seed, folds=FOLDS, kind="sex"):
     seed : int
     folds : int
         At most so many.
-    kind : {"sex", "age"}
-        Folds are balanced by sex, or by bands of age that hold equally many.
+    kind : str
+        Name of the target. Folds are balanced by class, or by bands that hold equally many.
 
     Returns
     -------
@@ -35,17 +35,18 @@ def deal(target, groups, seed, folds=FOLDS, kind="sex"):
 
     from sklearn.model_selection import StratifiedGroupKFold
 
+    classes = targets.find(kind).is_classes
     groups = np.arange(len(target)) if groups is None else np.asarray(groups)
-    apart = [target == sex for sex in (0, 1)] if kind == "sex" else [slice(None)]
+    apart = [label == target for label in (0, 1)] if classes else [slice(None)]
     folds = min(folds, *(len(np.unique(groups[rows])) for rows in apart), len(target))
     if folds < 2:
         return []
-    strata = target if kind == "sex" else _bands(target, min(BANDS, len(target) // folds))
+    strata = target if classes else _bands(target, min(BANDS, len(target) // folds))
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed % 2**32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         dealt = list(splitter.split(target, strata, groups))
-    least = 2 if kind == "sex" else 1
+    least = 2 if classes else 1
     return [
         (learn, judge)
         for learn, judge in dealt
@@ -72,8 +73,8 @@ def choose(grid, answer, target, folds, kind="sex"):
     target : ndarray, shape (n,)
     folds : list
         As `deal` gives it.
-    kind : {"sex", "age"}
-        The best has the highest mean AUC, or the lowest mean absolute error.
+    kind : str
+        Name of the target. The best has the highest mean AUC, or the lowest mean absolute error.
 
     Returns
     -------
@@ -83,12 +84,11 @@ def choose(grid, answer, target, folds, kind="sex"):
     """
     if len(grid) == 1 or not folds:
         return grid[0], None
+    goal = targets.find(kind)
     scores = [
-        np.mean(
-            [score(answer(setting, learn, judge), target[judge], kind) for learn, judge in folds]
-        )
+        np.mean([goal.score(answer(setting, *rows), target[rows[1]]) for rows in folds])
         for setting in grid
     ]
-    sign = 1 if kind == "sex" else -1
+    sign = 1 if goal.is_classes else -1
     best = int(np.argmax(sign * np.round(scores, 12)))
     return grid[best], float(scores[best])

@@ -4,22 +4,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from bids_sexclf import targets
 from bids_sexclf.errors import ToolError
 from bids_sexclf.settings import RECIPE
 from bids_sexclf.training import batches, devices, loop, nodes
-from bids_sexclf.training.target import score
 
 SETTINGS = (*RECIPE, "target")
 """The choices of a study that decide the weights."""
-
-LOSSES = {
-    # The cross-entropy of two outputs depends on their difference only: the evidence.
-    "cross_entropy": nn.functional.binary_cross_entropy_with_logits,
-    "mse": nn.functional.mse_loss,
-    "l1": nn.functional.l1_loss,
-}
-SCORES = {"sex": "auc", "age": "mae"}
-"""What the history holds as ``validation_score``, by target."""
 
 
 class Training(loop.Loop):
@@ -30,7 +21,7 @@ class Training(loop.Loop):
     module : Evidence
     study : settings.Study
     weights : pair of float
-        Weight of a female and of a male participant.
+        Weights of participants whose target is 0, and 1.
     seed, mark, last, progress
         As for ``Loop``.
     prepared : bool
@@ -42,8 +33,8 @@ class Training(loop.Loop):
     def __init__(self, module, study, weights, seed, mark, last, progress, prepared=False):
         super().__init__(module, study, seed, mark, last, progress)
         self.weights, self.prepared = weights, prepared
-        self.target = study.target
-        self.loss = LOSSES[name_loss(study)]
+        self.target = targets.find(study.target)
+        self.loss = getattr(nn.functional, self.target.losses[name_loss(study)])
         self.best, self.waited = None, 0
         self.sums, self.answers = {}, []  # on the device
 
@@ -67,7 +58,7 @@ class Training(loop.Loop):
     def _losses(self, answer, target, part):
         """Give the weighed loss of each participant, and add it up."""
         weight = torch.ones_like(target)
-        if self.target == "sex":
+        if self.target.is_classes:
             weight = torch.where(target > 0, self.weights[1], self.weights[0])
         scaled = (target - self.module.shift) / self.module.spread
         each = weight * self.loss(answer, scaled, reduction="none")
@@ -110,7 +101,7 @@ class Training(loop.Loop):
             torch.cat(parts).cpu().numpy() for parts in zip(*self.answers, strict=True)
         )
         answer = answer * float(self.module.spread) + float(self.module.shift)
-        entry["validation_score"] = score(answer, target, self.target)
+        entry["validation_score"] = self.target.score(answer, target)
         entry = nodes.agree(entry)  # on other machines, or without synchronised norms, it differs
         self.waited += 1
         if not self.history or self._rank(entry) < min(map(self._rank, self.history)):
@@ -124,7 +115,7 @@ class Training(loop.Loop):
         loss, value = entry["validation_loss"], entry["validation_score"]
         if self.recipe.choose_by == "loss" or value is None:
             return (loss,)
-        return (-value if self.recipe.choose_by == "auc" else value, loss)
+        return (-value if self.target.is_classes else value, loss)
 
 
 def name_loss(study):
@@ -136,9 +127,7 @@ def name_loss(study):
     >>> name_loss(Study()), name_loss(Study(target="age"))
     ('cross_entropy', 'mse')
     """
-    if study.loss != "auto":
-        return study.loss
-    return "cross_entropy" if study.target == "sex" else "mse"
+    return next(iter(targets.find(study.target).losses)) if study.loss == "auto" else study.loss
 
 
 def train(run, part, validation, augment=None):

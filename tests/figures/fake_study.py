@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from bids_sexclf import targets
 from bids_sexclf.cohort.quality import limit_quality
 from bids_sexclf.report.claims import judge_regions
 from bids_sexclf.tables import schema, write_table
@@ -51,6 +52,7 @@ def make_study(models=("cnn3",), maps=("T1w",), n=100, separation=1.6, seed=0, f
         "regions": make_regions(draw, networks, atlas[0], n, fills, separation),
         "template": template,
         "atlas": atlas,
+        "words": targets.find("sex").words,
     }
     tables["quality_limits"] = limit_quality(tables["quality"])
     tables["differences"] = make_differences(maps, atlas[0], n, np.random.default_rng(seed))
@@ -83,6 +85,7 @@ def make_aged_study(models=("ridge",), maps=("T1w",), n=100, seed=0):
         "predictions": make_predictions(tables["cohort"], np.arange(n) % 5 + 1, age, told),
         "scores": pd.DataFrame(scores, columns=list(schema("scores"))),
         "comparisons": pd.DataFrame(held, columns=list(schema("comparisons"))),
+        "words": targets.find("age").words,
     }
 
 
@@ -111,7 +114,7 @@ def make_empty():
     tables["roc"] = pd.DataFrame(columns=["model", "map", "fpr", "tpr"])
     columns = ["model", "map", "predicted", "observed", "low", "high", "n"]
     tables["calibration"] = pd.DataFrame(columns=columns)
-    return tables | {"template": None, "atlas": None}
+    return tables | {"template": None, "atlas": None, "words": targets.find("sex").words}
 
 
 def save_study(tables, folder):
@@ -119,7 +122,8 @@ def save_study(tables, folder):
     from bids_sexclf.volumes import save
 
     for name, content in tables.items():
-        if name in ("roc", "calibration", "quality_limits", "claims") or content is None:
+        unsaved = ("roc", "calibration", "quality_limits", "words", "claims")
+        if name in unsaved or content is None:
             continue
         if name in ("template", "atlas"):
             save(*content, folder / "grid" / f"{name}.nii.gz")
@@ -188,7 +192,7 @@ def make_predictions(cohort, folds, target, logits):
                 "session_id": np.nan,
                 "part": "test",
                 "target": target,
-                "logit": logit,
+                "evidence": logit,
             }
         )
         for (model, which), logit in logits.items()

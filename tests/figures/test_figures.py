@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from bids_sexclf import catalogue, figures
+from bids_sexclf.words import label_region
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_study import make_aged_study, make_brain, make_empty, make_study
@@ -41,7 +42,7 @@ def large_aged():
 def choose(name, sexed, aged):
     """Choose the study that a figure shows something of."""
     return (
-        aged if getattr(catalogue.find(figures.PACKAGE, name), "TARGET", "sex") == "age" else sexed
+        aged if getattr(catalogue.find(figures.PACKAGE, name), "KIND", "") == "quantity" else sexed
     )
 
 
@@ -146,7 +147,7 @@ def test_cohort_of_one_age_draws(study):
 @pytest.mark.parametrize("name", ["brain_size", "ages"])
 def test_a_participant_is_one_point_however_often_tested(name, study, aged):
     tables = choose(name, study, aged)
-    again = tables["predictions"].assign(repeat=2, logit=tables["predictions"]["logit"] + 4)
+    again = tables["predictions"].assign(repeat=2, evidence=tables["predictions"]["evidence"] + 4)
     both = pd.concat([tables["predictions"], again])
     drawn = [
         catalogue.find(figures.PACKAGE, name).draw(tables | {"predictions": rows})
@@ -167,17 +168,17 @@ def test_ages_stand_over_their_own_with_the_line_of_no_error_and_the_fitted_one(
     rows = aged["predictions"].query("model == 'ridge'").assign(sex=aged["cohort"]["sex"])
     for cloud, sex in zip(ax.collections, ("female", "male"), strict=True):
         own = rows[rows["sex"] == sex]
-        np.testing.assert_allclose(cloud.get_offsets(), own[["target", "logit"]])
+        np.testing.assert_allclose(cloud.get_offsets(), own[["target", "evidence"]])
     none, fitted = ax.lines
     assert none.get_slope() == 1 and none.get_xy1()[0] == none.get_xy1()[1]
     slope = np.ptp(fitted.get_ydata()) / np.ptp(fitted.get_xdata())
-    assert slope == pytest.approx(np.polyfit(rows["target"], rows["logit"], 1)[0])
-    error = np.mean(np.abs(rows["logit"] - rows["target"]))
+    assert slope == pytest.approx(np.polyfit(rows["target"], rows["evidence"], 1)[0])
+    error = np.mean(np.abs(rows["evidence"] - rows["target"]))
     assert ax.get_legend().get_title().get_text() == f"mean error {error:.1f} years"
 
 
 def test_ages_of_one_participant_or_one_age_draw(aged):
-    same = aged["predictions"].assign(target=30.0, logit=30.0)
+    same = aged["predictions"].assign(target=30.0, evidence=30.0)
     one = aged["predictions"].query("participant_id == 'sub-001'")
     for rows in (same, one):
         assert figures.draw_svg("ages", aged | {"predictions": rows}) is not None
@@ -218,7 +219,7 @@ def test_only_regions_that_the_network_leans_on_are_filled(study):
 
     rows = study["regions"].assign(p=0.01, p_fwe=0.2)
     rows.loc[2, "p_fwe"] = 0.01
-    figure = regions.draw({"regions": rows})
+    figure = regions.draw(study | {"regions": rows})
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     filled = [dot.get_xdata()[0] for dot in dots if dot.get_markerfacecolor() != "white"]
     assert len(dots) == 8 and filled == [rows["mean"][2]]
@@ -268,7 +269,7 @@ def test_left_of_the_brain_is_on_the_left_whatever_the_orientation_of_the_grid(s
     ],
 )
 def test_a_region_is_named_with_its_side_once(name, hemisphere, label):
-    assert figures.label_region(name, hemisphere) == label
+    assert label_region(name, hemisphere) == label
 
 
 @pytest.mark.parametrize("name", ["regions", "regions_brain"])

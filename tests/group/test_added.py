@@ -19,7 +19,7 @@ def _study(n=80, effect=0.0, seed=0):
     cohort = cohort.assign(brain_volume_ml=size, age_years=rng.uniform(20, 80, n))
     cohort = cohort.assign(motion_mm=np.where(np.arange(n) < 20, 0.2, np.nan))
     logit = (size - size.mean()) / 100 + rng.standard_normal(n) + effect * sex
-    rows = pd.DataFrame({"participant_id": ids, "target": sex, "logit": logit})
+    rows = pd.DataFrame({"participant_id": ids, "target": sex, "evidence": logit})
     rows = rows.assign(fold=np.arange(n) % 8 // 2, sex=cohort["sex"])
     rows = pd.concat([rows.assign(repeat=1), rows.assign(repeat=2)], ignore_index=True)
     none = pd.DataFrame(columns=["participant_id", "other_id"])

@@ -217,9 +217,9 @@ def test_a_score_made_of_brain_size_vanishes_without_it(by_size, model):
 def test_attribution_hides_regions_after_brain_size_is_taken_out(by_size):
     _, held = by_size
     told = held.read("attributions").drop_duplicates("participant_id")
-    told = told.set_index("participant_id")["logit"]
+    told = told.set_index("participant_id")["evidence"]
     tested = held.read("predictions").query("part == 'test' and model == 'svm_rbf'")
-    difference = tested.set_index("participant_id")["logit"].sub(told)
+    difference = tested.set_index("participant_id")["evidence"].sub(told)
     np.testing.assert_allclose(difference, 0, atol=1e-6)
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_sexclf import targets
 from bids_sexclf.group import base
-from bids_sexclf.report import age_findings
+from bids_sexclf.report import gathering
 
 CLASSICAL = ["svm_rbf", "knn", "ridge", "xgboost"]
 
@@ -70,7 +71,7 @@ def test_importances_name_the_region_that_ages(aged):
 def test_the_median_leans_fully_with_age_within_each_fold(aged):
     tested = aged.read("predictions").query("part == 'test' and model == 'median_age'")
     for _, rows in tested.groupby("fold"):
-        assert rows["logit"].nunique() == 1
+        assert rows["evidence"].nunique() == 1
     assert score(aged, "median_age", "r2").estimate < 0.1
     assert score(aged, "cnn3", "age_bias").estimate > score(aged, "median_age", "age_bias").estimate
 
@@ -78,8 +79,8 @@ def test_the_median_leans_fully_with_age_within_each_fold(aged):
 def test_predictions_are_years_and_their_dictionary_says_so(aged):
     told = aged.read("predictions").merge(aged.read("cohort"), on="participant_id")
     np.testing.assert_allclose(told["target"], told["age_years"])
-    assert told["logit"].between(0, 120).all()
-    words = json.loads((aged.folder / "predictions.json").read_text())["logit"]["Description"]
+    assert told["evidence"].between(0, 120).all()
+    words = json.loads((aged.folder / "predictions.json").read_text())["evidence"]["Description"]
     assert "years" in words
 
 
@@ -100,11 +101,20 @@ def test_the_report_speaks_of_age_and_not_of_sex(aged):
     assert "Association of the error with other things" in page
     assert "ridge regression" in page and "logistic" not in page
     assert not any(
-        (aged.folder / "figures" / f"{name}.svg").exists() for name in ("roc", "regions")
+        (aged.folder / "figures" / f"{name}.svg").exists() for name in ("roc", "calibration")
     )
     assert (aged.folder / "figures" / "ages.svg").exists()
-    assert aged.read("attributions").empty
     assert [base.state(aged, stage) for stage in base.STAGES] == ["finished"] * len(base.STAGES)
+
+
+def test_hiding_a_region_is_tested_by_the_rise_of_the_error_in_years(aged):
+    asked = aged.read("attributions").query("model == 'cnn3' and region == 8")
+    rise = (asked["evidence_occluded"] - asked["target"]).abs()
+    rise -= (asked["evidence"] - asked["target"]).abs()
+    row = aged.read("regions").query("model == 'cnn3' and region == 8").iloc[0]
+    assert row["mean"] == pytest.approx(rise.mean())
+    page = (aged.folder / "report.html").read_text()
+    assert "the absolute error by" in page and "probability of the correct" not in page
 
 
 def test_what_was_found_is_said_in_years(aged):
@@ -125,5 +135,7 @@ def test_the_headline_never_forgets_brain_size(sized, tone, words):
     rows = [(model, "T1w", "median_age", "above") for model in "ab"]
     rows += [(model, "T1w", "brain_size", told) for model, told in zip("ab", sized, strict=False)]
     table = pd.DataFrame(rows, columns=["model", "map", "baseline", "verdict"])
-    told = age_findings.say_headline([("a", "T1w"), ("b", "T1w")], table)
+    told = gathering.say_headline(
+        dict.fromkeys([("a", "T1w"), ("b", "T1w")], True), table, targets.find("age")
+    )
     assert told.tone == tone and words in told.text

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_sexclf import attribution, fills
+from bids_sexclf import attribution, fills, targets
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import attribute, base, questions, regions
 from bids_sexclf.group.cohort import array_path
@@ -127,7 +127,7 @@ def test_maps_of_voxels_are_averages_of_the_tested(asked):
     volumes = open_cohort(array_path(asked.folder, "T1w"))
     expected = {
         sex: np.mean(
-            [2 * one.logit * volumes[ids.index(name)] for name, one in part.iterrows()], axis=0
+            [2 * one.evidence * volumes[ids.index(name)] for name, one in part.iterrows()], axis=0
         )
         for sex, part in rows.groupby("target")
     }
@@ -161,12 +161,12 @@ def make_rows(values, target, reason=None):
             "target": np.repeat(target, 2),
             "index": np.tile([1, 2], len(values)),
             "weight": 1.0,
-            "logit": 0.0,
+            "evidence": 0.0,
             "value": np.ravel(values),
             "reason": reason,
         }
     )
-    people = pd.DataFrame({"family": names, "target": target}, index=names)
+    people = pd.DataFrame({"family": names, "kind": target}, index=names)
     return frame, people
 
 
@@ -194,7 +194,7 @@ def test_without_donors_of_one_sex_there_is_a_reason_and_no_number(monkeypatch):
 def test_people_of_one_sex_and_very_few_people_get_a_word(monkeypatch):
     values = np.random.default_rng(0).normal(1, 0.1, (12, 2))
     alone = judge(values, [1] * 12, monkeypatch)
-    assert (alone["reason"] == regions.ONE_SEX).all() and alone["p_fwe"].isna().all()
+    assert (alone["reason"] == regions.ONE_KIND.format("sex")).all() and alone["p_fwe"].isna().all()
     few = judge(values[:4], [0, 1] * 2, monkeypatch)
     assert (few["reason"] == regions.TOO_FEW).all() and few["p_fwe"].isna().all()
 
@@ -207,7 +207,7 @@ def test_a_constant_model_names_nothing(monkeypatch):
 def test_drops_are_weighed_over_donors_before_people_are_compared():
     rows, _ = make_rows([[2.0, 0.0], [2.0, 0.0]], [1, 0])
     twice = pd.concat([rows.assign(weight=0.25), rows.assign(weight=0.75, value=0.0)])
-    drops = regions.drop_of_correct(twice)
+    drops = regions.find_drops(twice, targets.find("sex"))
     lost = 0.5 - 1 / (1 + np.exp(2.0))
     np.testing.assert_allclose(drops[1], [0.25 * lost, -0.25 * lost])
     assert not drops[2].any()

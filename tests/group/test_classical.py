@@ -113,12 +113,12 @@ def table_of(n=16, **columns):
 def test_a_table_of_the_users_is_read_in_any_order_and_gaps_are_counted(strangers):
     table = table_of(right=np.r_[np.nan, np.arange(15.0)])
     first = strangers(table)
-    whole = first.read("predictions").query("model == 'logistic'")["logit"].to_numpy()
+    whole = first.read("predictions").query("model == 'logistic'")["evidence"].to_numpy()
     held = first.read("importances").query("feature == 'right'")
     assert held["n_imputed"].sum() in (0, 1)  # the one is in the training part of a fold or not
     assert held["name"].isna().all()
     again = strangers(table.iloc[::-1])
-    same = again.read("predictions").query("model == 'logistic'")["logit"].to_numpy()
+    same = again.read("predictions").query("model == 'logistic'")["evidence"].to_numpy()
     np.testing.assert_array_equal(whole, same)
 
 

@@ -92,7 +92,7 @@ def test_whole_logits_of_attribution_are_those_of_prediction(planted):
         planted.read("attributions").drop_duplicates("participant_id").set_index("participant_id")
     )
     tested = planted.read("predictions").query("part == 'test' and model == 'cnn3'")
-    both = tested.set_index("participant_id")["logit"].sub(told["logit"])
+    both = tested.set_index("participant_id")["evidence"].sub(told["evidence"])
     np.testing.assert_allclose(both, 0, atol=1e-4)
 
 
@@ -169,7 +169,7 @@ def test_maps_that_changed_are_fitted_again(write_derivatives, run_study, tmp_pa
     after = desk.read("predictions")
     assert (before["participant_id"] == after["participant_id"]).all()
     network = after["model"] == "cnn3"
-    assert (before["logit"][network] != after["logit"][network]).all()
+    assert (before["evidence"][network] != after["evidence"][network]).all()
 
 
 def test_folds_can_be_fitted_one_by_one(write_derivatives, run_study, tmp_path):

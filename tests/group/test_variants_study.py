@@ -183,5 +183,5 @@ def test_jobs_run_on_dask_as_they_do_here(two_maps, run_study):
         there = run_study(two_maps, ("cohort", "splits", "fit"), run=run, name="there", **choices)
     shutil.rmtree(there.folder / "arrays")
     np.testing.assert_array_equal(
-        here.read("predictions")["logit"], there.read("predictions")["logit"]
+        here.read("predictions")["evidence"], there.read("predictions")["evidence"]
     )

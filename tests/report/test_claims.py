@@ -69,7 +69,7 @@ def test_what_evidence_adds_is_said_without_explaining():
             "reason": [None, None, "too few people"],
         }
     )
-    told = claims.say_added(rows)
+    told = claims.say_added(rows, "sex")
     assert [finding.tone for finding in told] == ["good", "caution", "caution"]
     assert told[0].text.startswith("It adds to what brain size tells of sex")
     assert "not shown to add to what age and site together tell" in told[1].text

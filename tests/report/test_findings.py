@@ -7,15 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_sexclf import targets, words
 from bids_sexclf.group import base
 from bids_sexclf.report import findings as say
-from bids_sexclf.report import sex_findings as sex
-from bids_sexclf.report import words
+from bids_sexclf.report import gathering
 from bids_sexclf.settings import Run, Study
 from bids_sexclf.tables import schema
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
 from fake_study import make_study, save_study
+
+SEX = targets.find("sex")
 
 
 def plain(text):
@@ -62,13 +64,13 @@ def make_score(p=0.0004, estimate=0.874):
     ],
 )
 def test_each_verdict_has_its_sentence(verdict, tone, start):
-    finding = sex.say_against(make_comparison(verdict), Study())
+    finding = SEX.say_against(make_comparison(verdict), Study())
     assert finding.tone == tone and finding.text.startswith(start)
 
 
 @pytest.mark.parametrize("verdict", ["above", "not above", "below"])
 def test_a_comparison_is_said_with_its_difference_interval_and_p(verdict):
-    text = plain(sex.say_against(make_comparison(verdict), Study(interval_level=0.9)).text)
+    text = plain(SEX.say_against(make_comparison(verdict), Study(interval_level=0.9)).text)
     assert "AUC difference 0.08, 90 % interval \u22120.03 to 0.19, p = 0.031" in text
 
 
@@ -86,20 +88,20 @@ def test_where_brain_size_may_explain_a_score_a_study_that_tells_more_is_named(
 ):
     study = Study(**choices)
     added = tables["added"].assign(p=0.4)
-    finding = sex.say_brain_size(tables["scores"], added, study)
+    finding = gathering.say_brain_size(tables["scores"], added, study)
     assert "no network is shown to add to it" in finding.text
     assert finding.text.endswith(advice) if advice else "A study with" not in finding.text
-    assert sex.say_brain_size(tables["scores"], added.assign(p=0.001), study) is None
+    assert gathering.say_brain_size(tables["scores"], added.assign(p=0.001), study) is None
 
 
 def test_a_network_no_better_than_shuffled_labels_is_not_said_to_be_explained_by_them():
-    text = sex.say_against(make_comparison("not above", "shuffled"), Study()).text
+    text = SEX.say_against(make_comparison("not above", "shuffled"), Study()).text
     assert "explains" not in text and "do not rely on its score" in text
 
 
 def test_an_unknown_baseline_is_called_by_its_name():
     assert (
-        "the baseline weight" in sex.say_against(make_comparison("above", "weight"), Study()).text
+        "the baseline weight" in SEX.say_against(make_comparison("above", "weight"), Study()).text
     )
 
 
@@ -112,7 +114,7 @@ def test_an_unknown_baseline_is_called_by_its_name():
     ],
 )
 def test_discrimination_is_said_with_auc_interval_n_and_p(above, tone, start):
-    finding = sex.say_discrimination(make_score(), above, 0.95)
+    finding = SEX.say_scores(make_score().to_frame("auc").T, above, 0.95)
     assert finding.tone == tone and start in finding.text
     assert "AUC 0.87 (95 % interval 0.79 to 0.93), n = 131, permutation p < 0.001" in plain(
         finding.text
@@ -120,7 +122,7 @@ def test_discrimination_is_said_with_auc_interval_n_and_p(above, tone, start):
 
 
 def test_a_network_that_was_never_tested_has_no_score():
-    assert "no score" in sex.say_discrimination(None, None, 0.95).text
+    assert "no score" in SEX.say_scores(pd.DataFrame(), None, 0.95).text
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_a_network_that_was_never_tested_has_no_score():
 )
 def test_chance_is_settled_by_the_verdict_and_else_by_the_permutation_p(verdict, p, above):
     compared = pd.DataFrame([make_comparison(verdict)])
-    assert sex.beats_chance(make_score(p), compared) is above
+    assert SEX.is_above(make_score(p), compared) is above
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ def make_regions(p_fwe):
 
 def test_regions_that_survive_are_counted_and_the_strongest_is_named():
     rows = make_regions([0.003, 0.02, *[0.9] * 38])
-    finding = sex.say_regions(rows, 0.95)
+    finding = gathering.say_regions(rows, 0.95, SEX)
     text = plain(finding.text)
     assert finding.tone == "good"
     assert "It leans on 2 of 40 regions of JHU" in text and "tract 0 (left)" in text
@@ -191,22 +193,22 @@ def test_regions_that_survive_are_counted_and_the_strongest_is_named():
 
 def test_the_published_rule_is_told_as_such_and_claims_nothing():
     rows = make_regions([0.9] * 40).assign(fill="white_matter_mean", p_fwe=np.nan)
-    finding = sex.say_regions(rows, 0.95)
+    finding = gathering.say_regions(rows, 0.95, SEX)
     text = plain(finding.text)
     # 0.9 / 40 < 0.05: the rule names all forty, and 0.05 x 40 = 2 are expected.
     assert finding.tone == "plain" and text.startswith("Published rule")
     assert "names 40 of 40 regions of JHU, where 2.0 are expected by chance alone" in text
     assert "No claim rests on it" in text and "lean" not in text
-    other = plain(sex.say_regions(rows.assign(fill="blur"), 0.95).text)
+    other = plain(gathering.say_regions(rows.assign(fill="blur"), 0.95, SEX).text)
     assert "No claim rests on region occlusion, filled with blur" in other
 
 
 def test_the_strongest_region_is_that_of_the_largest_fall_among_those_that_survive():
     rows = make_regions([0.001, 0.02, 0.02, 0.9]).assign(mean=[0.001, 0.03, 0.03, 0.2])
-    text = plain(sex.say_regions(rows, 0.95).text)
+    text = plain(gathering.say_regions(rows, 0.95, SEX).text)
     # Of two equals the first; what does not survive is not named, however large.
     assert "The strongest is tract 1 (left): hiding it lowers" in text and "by 0.030" in text
-    none = plain(sex.say_regions(rows.assign(p_fwe=[0.1, 0.2, 0.3, 0.9]), 0.95).text)
+    none = plain(gathering.say_regions(rows.assign(p_fwe=[0.1, 0.2, 0.3, 0.9]), 0.95, SEX).text)
     assert "The nearest is tract 0 (left)" in none
 
 
@@ -217,7 +219,7 @@ def test_the_terminal_names_the_same_region_as_the_report(tmp_path, tables):
     save_study(tables | {"regions": regions}, tmp_path)
     desk = base.Desk(tmp_path, tmp_path, tmp_path, Run(), Study())
     name, fall = regions["name"][6], means[6]
-    assert f"by {fall:.3f}" in sex.say_regions(regions, 0.95).text
+    assert f"by {fall:.3f}" in gathering.say_regions(regions, 0.95, SEX).text
     lines = base.findings(desk)
     assert any(
         "leans on 7 of 8 regions" in line and f"top: {name} (drop {fall:.3f}" in line
@@ -226,7 +228,7 @@ def test_the_terminal_names_the_same_region_as_the_report(tmp_path, tables):
 
 
 def test_no_region_that_survives_is_said_as_such():
-    finding = sex.say_regions(make_regions([1.0] * 8), 0.95)
+    finding = gathering.say_regions(make_regions([1.0] * 8), 0.95, SEX)
     assert finding.tone == "plain" and "not shown to lean on any of 8 regions" in finding.text
     # All p are equal, so the region of the largest effect is the nearest.
     assert "tract 7" in finding.text
@@ -236,16 +238,18 @@ def test_confounds_within_the_sexes_are_named_by_their_p():
     rows = pd.DataFrame(
         {
             "covariate": ["brain_volume_ml", "age_years", "snr"],
-            "sex": ["both", "both", "male"],
+            "within": ["both", "both", "male"],
             "rho": [0.31, 0.02, 0.9],
             "p": [0.002, 0.7, 0.001],
         }
     )
-    finding = say.say_confounds(rows)
+    finding = say.say_confounds(rows, SEX.alike, SEX.alike_error)
     assert "brain volume (rho = 0.31, p = 0.002)" in plain(finding.text)
     assert finding.tone == "caution" and "age" not in finding.text.split(":")[0].split()
-    assert "not shown to go with age" in say.say_confounds(rows[1:]).text
-    assert say.say_confounds(rows[2:]) is None
+    assert (
+        "not shown to go with age" in say.say_confounds(rows[1:], SEX.alike, SEX.alike_error).text
+    )
+    assert say.say_confounds(rows[2:], SEX.alike, SEX.alike_error) is None
     aged = say.say_confounds(rows, "people of one sex and like age", "error").text
     assert aged.startswith("Among people of one sex and like age, its error goes with brain volume")
 
@@ -262,7 +266,9 @@ def test_confounds_within_the_sexes_are_named_by_their_p():
 )
 def test_the_headline_never_forgets_brain_size(above, p, start):
     pair = ("cnn3", "FA")
-    assert start in sex.say_headline([pair], {pair: above}, make_added([pair], p)).text
+    assert (
+        start in gathering.say_headline({pair: above}, {"added": make_added([pair], p)}, SEX).text
+    )
 
 
 def test_the_headline_counts_networks():
@@ -270,9 +276,9 @@ def test_the_headline_counts_networks():
     above = dict(zip(pairs, [True, True, False], strict=True))
     # Of three that are judged, p = 0.03 does not stand after Holm's correction; p = 0.01 does.
     added = make_added(pairs, [0.01, 0.03, 0.9])
-    text = sex.say_headline(pairs, above, added).text
+    text = gathering.say_headline(above, {"added": added}, SEX).text
     assert text.startswith("2 of 3 models tell") and "1 of them adds to what brain size" in text
-    assert "could not be tested" in sex.say_headline(pairs, above, added[:0]).text
+    assert "could not be tested" in gathering.say_headline(above, {"added": added[:0]}, SEX).text
 
 
 def test_missing_folds_are_counted(tables):
@@ -291,7 +297,7 @@ def test_participants_are_counted_once_however_many_sessions(tables):
 
 def test_a_network_at_chance_is_not_given_findings(tables):
     null = make_study(n=60, separation=0)
-    texts = [finding.text for finding in sex.say_network(("cnn3", "T1w"), null, Study())]
+    texts = [finding.text for finding in gathering.say_model(("cnn3", "T1w"), False, null, Study())]
     assert texts[0].startswith("It is at chance")
     assert texts[1].startswith("Since the network is at chance, its regions mean nothing")
     assert len(texts) == 2

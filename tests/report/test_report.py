@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_sexclf import figures
+from bids_sexclf import figures, targets, words
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import report
-from bids_sexclf.report import methods, page, words
+from bids_sexclf.report import methods, page
 from bids_sexclf.settings import Run, Study
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
 from fake_study import make_aged_study, make_empty, make_study, save_study
 
 VOID = {"meta", "br", "link", "img", "input", "hr", "col"}
-NOTHING = dict.fromkeys([name for name, _ in figures.ordered("sex")])
+NOTHING = dict.fromkeys([name for name, _ in figures.ordered(targets.find("sex"))])
 
 
 class Page(HTMLParser):
@@ -120,7 +120,7 @@ def test_the_area_under_the_roc_table_is_the_auc_within_folds(tables):
     weights, areas = [], []
     for _, fold in rows.groupby("fold"):
         weights.append(fold["target"].sum() * (1 - fold["target"]).sum())
-        areas.append(roc_auc_score(fold["target"], fold["logit"]))
+        areas.append(roc_auc_score(fold["target"], fold["evidence"]))
     curve = roc.query("model == 'brain_size'")
     area = np.trapezoid(curve["tpr"], curve["fpr"])
     assert area == pytest.approx(np.average(areas, weights=weights), abs=1e-12)
@@ -194,7 +194,7 @@ def test_the_same_study_gives_the_same_page(folder, tables):
 
 def test_a_study_of_age_shows_told_against_true_age_where_it_says_how_surely(tables):
     aged = make_aged_study(n=60)
-    names = [name for name, _ in figures.ordered("age")]
+    names = [name for name, _ in figures.ordered(targets.find("age"))]
     assert "ages" in names and not {"ages"} & set(NOTHING)
     drawn = dict.fromkeys(names) | {"ages": report.figures.draw_svg("ages", aged)}
     text = page.make_page(aged, Study(target="age", models=["ridge"]), drawn)
@@ -274,7 +274,7 @@ def test_one_models_unknown_numbers_cost_its_sentences_and_not_the_report():
         odd = tables[name]["model"] == "cnn3"
         numbers = tables[name].select_dtypes("float").columns
         tables[name].loc[odd, numbers] = np.nan
-    tables["predictions"].loc[tables["predictions"]["model"] == "cnn3", "logit"] = np.nan
+    tables["predictions"].loc[tables["predictions"]["model"] == "cnn3", "evidence"] = np.nan
     tables |= page.trace_curves(tables["predictions"], 0.95)
     study = Study(models=["cnn3", "sfcn"])
     found = page.gather_findings(tables, study)

@@ -139,7 +139,7 @@ def study_page():
     sys.path.insert(0, str(people.ROOT / "tests" / "figures"))
     from fake_study import make_study
 
-    from bids_sexclf import figures
+    from bids_sexclf import figures, targets
     from bids_sexclf.report import page
     from bids_sexclf.settings import Study
 
@@ -151,7 +151,9 @@ def study_page():
                 frame[column] = old if column == "participant_id" else string + old.str[-1:]
         people_named = tables["quality"]["participant_id"] + string
         tables["quality"]["participant_id"] = people_named
-        drawn = {name: figures.draw_svg(name, tables) for name, _ in figures.ordered("sex")}
+        drawn = {
+            name: figures.draw_svg(name, tables) for name, _ in figures.ordered(targets.find("sex"))
+        }
         return page.make_page(tables, Study(), drawn)
 
     return make

@@ -130,7 +130,7 @@ def _excluded(folder):
 
 
 def _predictions(folder):
-    head = "model\tmap\trepeat\tfold\tparticipant_id\tsession_id\tpart\ttarget\tlogit"
+    head = "model\tmap\trepeat\tfold\tparticipant_id\tsession_id\tpart\ttarget\tevidence"
     rows = [
         f"cnn3\tT1w\t1\t{i % 3 + 1}\tsub-{i:02d}\tn/a\ttest\t{i % 2}\t{i / 7 - 1:.4f}"
         for i in range(12)

@@ -1,4 +1,33 @@
-"""Write numbers, p-values and intervals as a reader expects them."""
+"""Write numbers, p-values, intervals and names as a reader expects them; sentences with a tone."""
+
+import re
+from dataclasses import dataclass
+
+CHANCE_P = 0.05
+"""Below this p-value a result is called more than chance, in words as in the figures."""
+
+BASELINES = {
+    "brain_size": "brain size alone",
+    "age_only": "age alone",
+    "site_only": "site alone",
+    "motion_only": "head motion alone",
+}
+"""Baselines within a sentence; targets have names for the others."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence, and how it should strike the reader.
+
+    Attributes
+    ----------
+    tone : {"good", "plain", "caution", "alarm"}
+    text : str
+    """
+
+    tone: str
+    text: str
+
 
 GLUE = "\u00a0"
 """A space at which no line breaks, so that a number stays with its sign and unit."""
@@ -126,3 +155,30 @@ def name_pair(model, map_):
     ('cnn3 on FA', 'ridge')
     """
     return model if map_ == "table" else f"{model} on {map_}"
+
+
+def label_region(name, hemisphere):
+    """Name a region with its side, once.
+
+    Parameters
+    ----------
+    name : str
+        From the atlas's label table.
+    hemisphere : {"L", "R", "B"}
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> label_region("Cingulum", "L")
+    'Cingulum (left)'
+    >>> label_region("Left cingulum", "L")
+    'Left cingulum'
+    """
+    side = {"L": "left", "R": "right"}.get(hemisphere)
+    words = set(re.split(r"[^a-z]+", str(name).lower()))
+    if side is None or words & {"left", "right", "l", "r"}:
+        return str(name)
+    return f"{name} ({side})"
