@@ -642,4 +642,4 @@ def test_who_loses_only_the_diffusion_data_is_named(monkeypatch):
     who = {"participant_id": "sub-1", "session_id": None}
     words = "prepared without its diffusion data: sub-1_dwi.nii.gz has 1 as its largest b-value"
     rows = [who | {"note": f"1 of 2 runs; {words}"}, who | {"note": None}]
-    assert planning._sort(rows, None, {}, [], None, []).partial == [who | {"reason": words}]
+    assert planning._sort(rows, None, {}, [], None, [], False).partial == [who | {"reason": words}]
