@@ -150,8 +150,13 @@ def check_evidence(target, logit, fold=None):
             f"Found target of shape {target.shape} and logit of shape {logit.shape}, needed two "
             "equal shapes (n,) with n > 0: give one row per prediction."
         )
+    # Text has no comparison with numbers; as objects it is other than both.
+    target = target.astype(object) if target.dtype.kind in "US" else target
     positive = np.equal(target, 1)
-    strange, infinite = np.sum(~(positive | np.equal(target, 0))), np.sum(~np.isfinite(logit))
+    strange, infinite = (
+        np.sum(~(positive | np.equal(target, 0)).astype(bool)),
+        np.sum(~np.isfinite(logit)),
+    )
     if strange or infinite:
         raise InputError(
             f"Found {strange} targets other than 0 and 1 and {infinite} logits that are not finite "

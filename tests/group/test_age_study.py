@@ -108,9 +108,10 @@ def test_the_report_speaks_of_age_and_not_of_sex(aged):
 
 
 def test_hiding_a_region_is_tested_by_the_rise_of_the_error_in_years(aged):
-    asked = aged.read("attributions").query("model == 'cnn3' and region == 8")
-    rise = (asked["evidence_occluded"] - asked["target"]).abs()
-    rise -= (asked["evidence"] - asked["target"]).abs()
+    asked = aged.read("attributions").query("model == 'cnn3' and index == 8")
+    hidden = asked["evidence"] - asked["value"]
+    rise = (hidden - asked["target"]).abs() - (asked["evidence"] - asked["target"]).abs()
+    rise = (rise * asked["weight"]).groupby(asked["participant_id"]).sum()
     row = aged.read("regions").query("model == 'cnn3' and region == 8").iloc[0]
     assert row["mean"] == pytest.approx(rise.mean())
     page = (aged.folder / "report.html").read_text()
@@ -136,6 +137,8 @@ def test_the_headline_never_forgets_brain_size(sized, tone, words):
     rows += [(model, "T1w", "brain_size", told) for model, told in zip("ab", sized, strict=False)]
     table = pd.DataFrame(rows, columns=["model", "map", "baseline", "verdict"])
     told = gathering.say_headline(
-        dict.fromkeys([("a", "T1w"), ("b", "T1w")], True), table, targets.find("age")
+        dict.fromkeys([("a", "T1w"), ("b", "T1w")], True),
+        {"comparisons": table},
+        targets.find("age"),
     )
     assert told.tone == tone and words in told.text

@@ -66,7 +66,7 @@ def test_an_atlas_elsewhere_is_refused_before_anything_is_fitted(
     )
     affine[0, 3] += 500
     save(brain["labels"].astype(np.int16), affine, tmp_path / "mine.nii.gz")
-    with pytest.raises(InputError, match="0 of 24 regions on the grid"):
+    with pytest.raises(InputError, match="0 % of its volume in the brain"):
         run_study(root, ("cohort",), atlas=str(tmp_path / "mine.nii.gz"))
 
 

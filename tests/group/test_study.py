@@ -243,7 +243,7 @@ def test_the_terminal_tells_who_is_left_out_and_what_has_no_effect(
     assert f"14 participant-sessions to study, 6 left out: see {where}" in told
     cli.main([str(root), str(out), "group", "--voxel-size", "5", "--dry-run"])
     told = capsys.readouterr()
-    assert told.out.splitlines()[:2] == ["cohort\tfinished", "splits\trun"]
+    assert told.out.splitlines()[:2] == ["cohort\tfinished", "differences\trun"]
     assert "warning" not in told.err
 
 

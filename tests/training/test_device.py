@@ -13,7 +13,7 @@ from bids_sexclf.training import devices
 
 MEASURE = """
 import psutil, torch
-from bids_sexclf.models import _device
+from bids_sexclf.training import devices
 
 def compute():
     activations = torch.ones(2**26)
@@ -23,7 +23,7 @@ def compute():
 compute()
 before = compute()
 try:
-    with _device.keeping_memory():
+    with devices.keeping_memory():
         kept = compute()
         raise RuntimeError
 except RuntimeError:
