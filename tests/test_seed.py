@@ -17,7 +17,7 @@ from bids_sexclf.volumes import load, save
 PREPARE = "participant --template Phantom --resolution 6 --sloppy --nprocs 2"
 STUDY = (
     "group --maps FA --voxel-size 7 --n-folds 2 --age-bands 1 --epochs 2 --bootstraps 100 "
-    "--permutations 100 --baselines age_only brain_size --nprocs 1"
+    "--permutations 100 --baselines age_only --nprocs 1"
 )
 RANDOM = ("splits", "predictions", "scores")
 """Tables that hold something drawn."""
