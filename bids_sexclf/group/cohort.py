@@ -313,7 +313,7 @@ def select(people, faults, found, maps, broken=(), derivatives=None):
             reasons.append(NO_ROW)
         missing = [name for name in maps if name not in paths]
         if missing:
-            reasons.append(f"no {', '.join(missing)} map, needed {', '.join(maps)}")
+            reasons.append(f"found no {', '.join(missing)} map, needed {', '.join(maps)}")
             locked = derivatives and exclusions.find_locked(derivatives / person)
             reasons += [f"{locked} cannot be read"] if locked else []
         reasons += [faulty[person, session] for faulty in broken if (person, session) in faulty]

@@ -130,8 +130,9 @@ def _attack(outcome, home, level, closed, expected):
     finally:
         path.chmod(before)
     outcome.tried += 1
-    judge(outcome, what, ended.returncode, ended.stdout + ended.stderr, place / "out")
     costs_one = any(person in name for person in OF_ONE)
+    words = ended.stdout + ended.stderr + (_reasons(place / "out") if costs_one else "")
+    judge(outcome, what, ended.returncode, words, place / "out")
     if ended.returncode != 3 if costs_one else ended.returncode in (0, 3):
         words = ended.stderr.strip()[-300:]
         outcome.faults.append(f"{what}: exit code {ended.returncode}: {words}")
@@ -141,3 +142,8 @@ def _attack(outcome, home, level, closed, expected):
         return
     for line in differences(expected, contents(place / "out"))[:3]:
         outcome.faults.append(f"{what}: after the next run, {line}")
+
+
+def _reasons(out):
+    """Return what the tables of who is left out say."""
+    return "".join(path.read_text() for path in sorted(out.rglob("excluded.tsv")))
