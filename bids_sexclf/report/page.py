@@ -124,30 +124,12 @@ def make_page(tables, study, drawn, faults=None):
         study=study.name,
         target=targets.find(study.target),
         regions=len(tables["regions"]) > 0,
-        findings=gather_findings(tables, study),
+        findings=gathering.gather(tables, study),
         sections=_lay_out(tables, drawn, targets.find(study.target), faults or {}),
         methods=Markup(to_html(told)),  # noqa: S704
         settings=methods.list_settings(study),
         versions=methods.list_versions(),
     )
-
-
-def gather_findings(tables, study):
-    """Gather the sentences of the box on top, in their order.
-
-    Parameters
-    ----------
-    tables : dict
-        Table name to ``pandas.DataFrame``.
-    study : bids_sexclf.settings.Study
-
-    Returns
-    -------
-    dict
-        ``headline`` (Finding), ``study`` (list of Finding) and ``networks`` (name
-        to list of Finding).
-    """
-    return gathering.gather(tables, study)
 
 
 def _lay_out(tables, drawn, target, faults=None):

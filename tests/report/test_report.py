@@ -12,7 +12,7 @@ import pytest
 from bids_sexclf import figures, targets, words
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import report
-from bids_sexclf.report import methods, page
+from bids_sexclf.report import gathering, methods, page
 from bids_sexclf.settings import Run, Study
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
@@ -79,7 +79,7 @@ def shown(folder):
 def test_leakage_takes_over_the_headline(tables):
     scores = tables["scores"].copy()
     scores.loc[scores["model"] == "shuffled", "p"] = 0.001
-    findings = page.gather_findings(tables | {"scores": scores}, Study())
+    findings = gathering.gather(tables | {"scores": scores}, Study())
     assert findings["headline"].tone == "alarm"
     assert "Leakage" in page.make_page(tables | {"scores": scores}, Study(), NOTHING)
 
@@ -277,7 +277,7 @@ def test_one_models_unknown_numbers_cost_its_sentences_and_not_the_report():
     tables["predictions"].loc[tables["predictions"]["model"] == "cnn3", "evidence"] = np.nan
     tables |= page.trace_curves(tables["predictions"], 0.95)
     study = Study(models=["cnn3", "sfcn"])
-    found = page.gather_findings(tables, study)
+    found = gathering.gather(tables, study)
     assert set(found["networks"]) == {"cnn3 on T1w", "sfcn on T1w"}
     assert any("better than chance" in finding.text for finding in found["networks"]["sfcn on T1w"])
     assert set(tables["roc"]["model"]) >= {"sfcn"}
