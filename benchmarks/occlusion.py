@@ -86,8 +86,8 @@ def draw_cohort(rng, women=0.5, offset=0.0, pairs=0.0, declared=True, sites=0.0,
     male = np.arange(PEOPLE) >= round(women * PEOPLE)
     family = np.arange(PEOPLE)
     if pairs:
-        other = np.sqrt(1 - pairs**2) * values[1::2] + pairs * values[::2]
-        values[1::2], family = other, family // 2
+        second = np.sqrt(1 - pairs**2) * values[1::2] + pairs * values[::2]
+        values[1::2], family = second, family // 2
     if shared:
         common = rng.standard_normal((PEOPLE, 1))
         values = np.sqrt(shared) * common + np.sqrt(1 - shared) * values
@@ -224,9 +224,11 @@ def hide(name, evidence, people, volumes, seed):
     for region in range(REGIONS):
         here = slice(region * FEATURES, (region + 1) * FEATURES)
         hidden[:, :, region, here] = put_in[:, :, here]
-    whole = expit(sign[:, 0] * evidence(flat))
-    left = evidence(hidden.reshape(-1, flat.shape[1])).reshape(hidden.shape[:3])
-    return whole[:, None] - np.einsum("pd,pdr->pr", weight, expit(sign[..., None] * left))
+    p_whole = expit(sign[:, 0] * evidence(flat))
+    hidden_evidence = evidence(hidden.reshape(-1, flat.shape[1])).reshape(hidden.shape[:3])
+    return p_whole[:, None] - np.einsum(
+        "pd,pdr->pr", weight, expit(sign[..., None] * hidden_evidence)
+    )
 
 
 def _gather_donors(people, flat, seed):
@@ -356,17 +358,17 @@ def judge_heads(out, draw, model, people, effect):
     }
 
 
-def compare_heads(given):
+def compare_heads(options):
     """Print the table of all draws of heads."""
     print(
         "| draw | AUC | claim: false regions | planted named | drop | published: false regions |\n"
         + "|---" * 6
         + "|"
     )
-    told = []
-    for draw in range(given.draws):
-        one = judge_heads(given.out, draw, given.model, given.people, given.effect)
-        told.append(one)
+    judged = []
+    for draw in range(options.draws):
+        one = judge_heads(options.out, draw, options.model, options.people, options.effect)
+        judged.append(one)
         cells = (
             draw,
             f"{one['auc']:.2f}",
@@ -377,9 +379,9 @@ def compare_heads(given):
         )
         print("| " + " | ".join(map(str, cells)) + " |", flush=True)
     for key in ("claim", "published"):
-        wrong = sum(bool(one[key] - {PLANTED_REGION}) for one in told)
-        found = sum(PLANTED_REGION in one[key] for one in told)
-        print(f"{key}: any false region in {wrong} of {len(told)} draws, planted in {found}.")
+        wrong = sum(bool(one[key] - {PLANTED_REGION}) for one in judged)
+        n_planted = sum(PLANTED_REGION in one[key] for one in judged)
+        print(f"{key}: any false region in {wrong} of {len(judged)} draws, planted in {n_planted}.")
 
 
 def main():
@@ -397,11 +399,11 @@ def main():
     heads.add_argument("--model", default="svm_rbf")
     heads.add_argument("--people", type=int, default=145)
     heads.add_argument("--effect", type=float, default=2.5)
-    given = parser.parse_args()
-    if given.level == "heads":
-        compare_heads(given)
+    options = parser.parse_args()
+    if options.level == "heads":
+        compare_heads(options)
         return
-    compare_cohorts(given.only, given.cohorts, given.planted, given.processes)
+    compare_cohorts(options.only, options.cohorts, options.planted, options.processes)
 
 
 if __name__ == "__main__":

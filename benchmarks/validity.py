@@ -113,8 +113,8 @@ def draw_regions(case, people, rng, shift=None):
     shared = np.where(alike, 0.8, np.where(kin, 0.4, 0.0))[:, None]
 
     def people_vary(columns):
-        own, of_family = rng.standard_normal((2, n, columns))
-        return np.sqrt(1 - shared) * own + np.sqrt(shared) * of_family[family]
+        individual, of_family = rng.standard_normal((2, n, columns))
+        return np.sqrt(1 - shared) * individual + np.sqrt(shared) * of_family[family]
 
     common, regions, spread = people_vary(2), [], np.empty(REGIONS)
     course = {"brain size only": people["size"], "age only": people["age"]}.get(case)
@@ -182,9 +182,9 @@ def judge_regions(case, n, seed):
     if shift is not None:  # what a cohort without end would give
         truth = shift / spread
     plain = ttest_ind(means[people["sex"] == 1], means[people["sex"] == 0]).pvalue
-    made = tests.finish()
+    results = tests.finish()
     return {
-        "p_fwe": made["p_fwe"],
+        "p_fwe": results["p_fwe"],
         "t": plain,
         "miss": ~((low <= truth) & (truth <= high)),
         "planted": planted,
@@ -255,11 +255,11 @@ def cross_validate(data, target, family, seed, learnt=None):
     return evidence, fold
 
 
-def say_adds(case, made):
+def say_adds(case, judged):
     """Say one row of the table of what evidence adds."""
     name = case if isinstance(case, str) else f"{case[0]}, and {case[1]:g} SD in three regions"
-    shares = [rate([one[key] <= 0.05 for one in made]) for key in ("p", "p_one")]
-    cells = [name, len(made), *shares, rate([one["above"] for one in made])]
+    shares = [rate([one[key] <= 0.05 for one in judged]) for key in ("p", "p_one")]
+    cells = [name, len(judged), *shares, rate([one["above"] for one in judged])]
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
@@ -291,9 +291,13 @@ def judge_shuffled(case, n, seed):
     alike = join_families(family, close_pairs(data)[0]).astype(str)
     dealt = shuffle_sexes(sex, fold, alike, seed)
     options = {"n": 500, "seed": seed, "factor": 2.0}
-    evidence, fold = cross_validate(data, sex, family, seed, learnt=lambda own: dealt[own])
+    evidence, fold = cross_validate(
+        data, sex, family, seed, learnt=lambda training: dealt[training]
+    )
     once = permutation(auc, dealt, evidence, fold, **options)[1]
-    anew, fold = cross_validate(data, sex, family, seed, learnt=lambda own: halves(sex[own], rng))
+    anew, fold = cross_validate(
+        data, sex, family, seed, learnt=lambda training: halves(sex[training], rng)
+    )
     return {"once": once, "anew": permutation(auc, sex, anew, fold, **options)[1]}
 
 
@@ -306,24 +310,24 @@ def halves(sex, rng):
     return dealt
 
 
-def say_shuffled(case, made):
+def say_shuffled(case, judged):
     """Say one row of the table of alarms."""
-    shares = [rate([one[key] < 0.01 for one in made]) for key in ("once", "anew")]
-    return "| " + " | ".join([case, str(len(made)), *shares]) + " |"
+    shares = [rate([one[key] < 0.01 for one in judged]) for key in ("once", "anew")]
+    return "| " + " | ".join([case, str(len(judged)), *shares]) + " |"
 
 
-def say_regions(case, made):
+def say_regions(case, judged):
     """Say one row of the table of regions."""
-    planted = made[0]["planted"]
-    wrong = [np.any(one["p_fwe"][~planted] <= 0.05) for one in made]
-    plain = [np.any(one["t"][~planted] <= 0.05) for one in made]
+    planted = judged[0]["planted"]
+    wrong = [np.any(one["p_fwe"][~planted] <= 0.05) for one in judged]
+    plain = [np.any(one["t"][~planted] <= 0.05) for one in judged]
     name = case if isinstance(case, str) else f"{case[0]} planted, effect {case[1]:g} SD"
-    cells = [name, len(made), rate(wrong), rate(plain)]
+    cells = [name, len(judged), rate(wrong), rate(plain)]
     if planted.any():
-        cells.append(f"{np.mean([one['p_fwe'][planted] <= 0.05 for one in made]):.2f}")
+        cells.append(f"{np.mean([one['p_fwe'][planted] <= 0.05 for one in judged]):.2f}")
     else:
         cells.append("")
-    cells.append(f"{np.mean([one['miss'] for one in made]):.1%}")
+    cells.append(f"{np.mean([one['miss'] for one in judged]):.1%}")
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
@@ -369,23 +373,23 @@ def main():
     parser.add_argument("--people", type=int, default=100)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", nargs="+", default=list(TABLES), choices=TABLES)
-    given = parser.parse_args()
-    for table in given.only:
+    options = parser.parse_args()
+    for table in options.only:
         judge, say, cases, head = TABLES[table]
         print(head + "\n" + "|---" * (head.count("|") - 1) + "|", flush=True)
-        with execute.pool(given.processes) as pool:
+        with execute.pool(options.processes) as pool:
             jobs = {
                 pool.submit(
-                    judge_many, judge, case, given.people, range(first, given.cohorts, 8)
+                    judge_many, judge, case, options.people, range(first, options.cohorts, 8)
                 ): case
                 for case in cases
                 for first in range(8)
             }
-            made = {case: [] for case in cases}
+            judged = {case: [] for case in cases}
             for job in as_completed(jobs):
-                made[jobs[job]] += job.result()
+                judged[jobs[job]] += job.result()
         for case in cases:
-            print(say(case, made[case]), flush=True)
+            print(say(case, judged[case]), flush=True)
 
 
 if __name__ == "__main__":

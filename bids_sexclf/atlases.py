@@ -91,23 +91,23 @@ def find_atlas(name, grid, template_name, labels=None, folders=(), inside=None):
     ToolError
         If its files are not at hand.
     """
-    known = known_atlases()
-    if name in known and known[name]["Image"] is None:
+    entries = known_atlases()
+    if name in entries and entries[name]["Image"] is None:
         parcellation, table = _lobes(grid, template_name)
         _check_place(parcellation, grid, inside, name, template_name)
         return Atlas(name, parcellation, table)
     image, table_path = find_atlas_files(name, labels, folders)
     array, affine = load(image, ndim=3)
-    whole = _check_indices(array, image)
+    indices = _check_indices(array, image)
     table = read_labels(table_path)
     if not table.attrs["whole"]:
-        table = table[table["index"].isin(np.unique(whole))].reset_index(drop=True)
-    _check_labels(whole, table, image, table_path)
-    parcellation = resample(whole, affine, grid, order=0)
-    volume = np.count_nonzero(whole) * abs(np.linalg.det(affine[:3, :3]))
+        table = table[table["index"].isin(np.unique(indices))].reset_index(drop=True)
+    _check_labels(indices, table, image, table_path)
+    parcellation = resample(indices, affine, grid, order=0)
+    volume = np.count_nonzero(indices) * abs(np.linalg.det(affine[:3, :3]))
     _check_place(parcellation, grid, inside, image, template_name, volume)
-    table = table.assign(hemisphere=_hemispheres(table, whole, affine))
-    return Atlas(name if name in known else image.name.split(".")[0], parcellation, table)
+    table = table.assign(hemisphere=_hemispheres(table, indices, affine))
+    return Atlas(name if name in entries else image.name.split(".")[0], parcellation, table)
 
 
 def _lobes(grid, template_name):
@@ -145,33 +145,34 @@ def find_atlas_files(name, labels=None, folders=()):
     ToolError
         If its files are not at hand.
     """
-    known = known_atlases()
-    if name in known and known[name]["Image"] is None:
+    entries = known_atlases()
+    if name in entries and entries[name]["Image"] is None:
         return ()
-    if name not in known:
+    if name not in entries:
         image = Path(name)
         table = Path(labels) if labels else Path(re.sub(r"\.nii(\.gz)?$", ".tsv", str(image)))
         if not image.is_file() or not table.is_file():
             raise InputError(
                 f"Found atlas {name!r} with label table {table}, needed one of "
-                f"{', '.join(sorted(known))}, or an image and its table (TSV: index, name). "
-                f"Correct --atlas or --atlas-labels.{suggest([name], known)}"
+                f"{', '.join(sorted(entries))}, or an image and its table (TSV: index, name). "
+                f"Correct --atlas or --atlas-labels.{suggest([name], entries)}"
             )
         return image, table
     places = [Path(folder) for folder in folders]
     if os.environ.get("FSLDIR"):
         places.append(Path(os.environ["FSLDIR"]) / "data" / "atlases")
-    found = []
+    file_paths = []
     for kind in ("Image", "Labels"):
-        paths = [place / file for place in places for file in known[name][kind]]
-        found.append(next((path for path in paths if path.is_file()), None))
-    if None in found:
+        paths = [place / file for place in places for file in entries[name][kind]]
+        file_paths.append(next((path for path in paths if path.is_file()), None))
+    if None in file_paths:
         raise ToolError(
             f"Found no files of atlas {name} in {[str(place) for place in places]}, needed "
-            f"{known[name]['Image'][0]} and {known[name]['Labels'][0]} ({known[name]['License']}). "
-            "Install FSL and set FSLDIR, or give a folder that holds them with --atlas-dir."
+            f"{entries[name]['Image'][0]} and {entries[name]['Labels'][0]} "
+            f"({entries[name]['License']}). Install FSL and set "
+            "FSLDIR, or give a folder that holds them with --atlas-dir."
         )
-    return found
+    return file_paths
 
 
 def _check_indices(array, image):
@@ -208,12 +209,13 @@ def _check_place(parcellation, grid, inside, image, template_name, volume=None):
 
 def _check_labels(parcellation, table, image, path):
     """Refuse an image and a table that do not tell the same indices."""
-    held, told = set(np.unique(parcellation).tolist()) - {0}, set(table["index"])
-    if held != told or not held:
+    in_image, in_table = set(np.unique(parcellation).tolist()) - {0}, set(table["index"])
+    if in_image != in_table or not in_image:
         raise InputError(
-            f"Found {image} with {len(held)} regions and {path} with {len(told)}: without a name "
-            f"{sorted(held - told)[:10]}, without voxels {sorted(told - held)[:10]}; needed one "
-            "row per region. Use the table that belongs to this image."
+            f"Found {image} with {len(in_image)} regions and {path} with {len(in_table)}: "
+            f"without a name {sorted(in_image - in_table)[:10]}, without voxels "
+            f"{sorted(in_table - in_image)[:10]}; needed one row per region. Use the "
+            "table that belongs to this image."
         )
 
 
@@ -223,6 +225,6 @@ def _hemispheres(table, parcellation, affine):
     for index in table["index"]:
         voxels = np.argwhere(parcellation == index)
         x = voxels @ affine[0, :3] + affine[0, 3]
-        left = float((x < 0).mean())
-        sides.append("L" if left > 0.9 else "R" if left < 0.1 else "B")
+        share_left = float((x < 0).mean())
+        sides.append("L" if share_left > 0.9 else "R" if share_left < 0.1 else "B")
     return sides

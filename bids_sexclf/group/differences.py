@@ -78,10 +78,10 @@ class Block:
     """
 
     def __init__(self, people, study, adjusted):
-        names, known = find_known(people) if adjusted else ([], np.ones(len(people), bool))
+        names, complete = find_known(people) if adjusted else ([], np.ones(len(people), bool))
         self.differs = bool(names) or not adjusted
-        self.rows, self.study = np.flatnonzero(known), study
-        people = people[known]
+        self.rows, self.study = np.flatnonzero(complete), study
+        people = people[complete]
         self.sex, self.family = people["sex"].to_numpy(), people["family"].to_numpy()
         self.site = people["site"].to_numpy()
         self.columns = confound_columns(people, names) if names else None
@@ -113,7 +113,7 @@ class Block:
         rows = labels.assign(adjusted_for=self.adjusted_for, n_participants=len(self.sex))
         if self.tests is None:
             return rows.assign(n_participants=0, reason=self.obstacle)
-        made = self.tests.finish()
+        results = self.tests.finish()
         d, low, high = cohens_d(
             np.column_stack(self.means),
             self.sex,
@@ -122,29 +122,29 @@ class Block:
             self.family,
             self.study.interval_level,
         )
-        tested = np.isfinite(made["statistic"])
+        tested = np.isfinite(results["statistic"])
         effect = {
             name: np.where(tested, numbers, np.nan)
             for name, numbers in (("d", d), ("ci_low", low), ("ci_high", high))
         }
         return rows.assign(
-            n_voxels=made["n_voxels"],
+            n_voxels=results["n_voxels"],
             n_participants=np.where(tested, len(self.sex), 0),
             **effect,
-            **{name: made[name] for name in ("statistic", "p", "p_fwe", "reason")},
+            **{name: results[name] for name in ("statistic", "p", "p_fwe", "reason")},
         )
 
 
 def _average_voxels(values):
     """Average each person's voxels, where everyone has a value."""
-    known = np.isfinite(values).all(axis=0)
-    return values[:, known].mean(axis=1) if known.any() else np.full(len(values), np.nan)
+    finite = np.isfinite(values).all(axis=0)
+    return values[:, finite].mean(axis=1) if finite.any() else np.full(len(values), np.nan)
 
 
 def _average_measures(values):
     """Return the one measure of a region; several have no unit in common, and no average."""
-    known = np.isfinite(values).all(axis=0)
-    return values[:, known][:, 0] if known.sum() == 1 else np.full(len(values), np.nan)
+    finite = np.isfinite(values).all(axis=0)
+    return values[:, finite][:, 0] if finite.sum() == 1 else np.full(len(values), np.nan)
 
 
 def _list_volumes(desk, cohort, people):
@@ -171,30 +171,30 @@ def _sessions_of(cohort, people):
 
 def _read_regions(array, places, sessions):
     """Yield everybody's voxels of one region after another; sessions are averaged."""
-    for some in _portion(places, len(sessions)):
-        wanted = np.concatenate([places[k] for k in some])
+    for portion in _portion(places, len(sessions)):
+        wanted = np.concatenate([places[k] for k in portion])
         values = np.empty((len(sessions), wanted.size), dtype=np.float32)
         for person, rows in enumerate(sessions):
             parts = [np.asarray(array[row].reshape(-1)[wanted]) for row in rows]
             values[person] = parts[0] if len(parts) == 1 else np.mean(parts, axis=0)
             release(array)
         start = 0
-        for k in some:
+        for k in portion:
             yield values[:, start : start + places[k].size]
             start += places[k].size
 
 
 def _portion(places, people):
     """Group regions so that a group of everybody's voxels fits into memory."""
-    some, size = [], 0
+    portion, size = [], 0
     for k, voxels in enumerate(places):
-        if some and (size + voxels.size) * people > PORTION:
-            yield some
-            some, size = [], 0
-        some.append(k)
+        if portion and (size + voxels.size) * people > PORTION:
+            yield portion
+            portion, size = [], 0
+        portion.append(k)
         size += voxels.size
-    if some:
-        yield some
+    if portion:
+        yield portion
 
 
 def _list_measures(desk, cohort, people):
@@ -218,5 +218,5 @@ def _label(keys):
 def _read_measures(groups, measures, people):
     """Yield everybody's measures of one region after another; sessions are averaged."""
     for _, rows in groups:
-        own = rows.groupby("participant_id")[measures].mean().reindex(people)
-        yield own.to_numpy(dtype=np.float64)
+        averages = rows.groupby("participant_id")[measures].mean().reindex(people)
+        yield averages.to_numpy(dtype=np.float64)

@@ -48,8 +48,8 @@ def name_confounds(names):
     >>> name_confounds("brain_volume_ml+age_years"), name_confounds("site")
     ('brain size and age together', 'site')
     """
-    told = [NAMES.get(name, name) for name in names.split("+")]
-    return say_list(told) + (" together" if len(told) > 1 else "")
+    words = [NAMES.get(name, name) for name in names.split("+")]
+    return say_list(words) + (" together" if len(words) > 1 else "")
 
 
 def split_blocks(differences):
@@ -85,26 +85,26 @@ def judge_regions(differences, regions):
     table = plain[[*keys, "d", "ci_low", "ci_high", "p_fwe"]]
     more = adjusted[[*keys, "d", "p_fwe"]]
     table = table.merge(more, on=keys, how="left", suffixes=("", "_adjusted"))
-    asked = regions[regions["p_fwe"].notna()]
-    named = asked[asked["p_fwe"] <= CHANCE_P]
+    testable = regions[regions["p_fwe"].notna()]
+    named = testable[testable["p_fwe"] <= CHANCE_P]
     users = {
         key: ", ".join(dict.fromkeys(rows["model"]))
         for key, rows in named.groupby(["map", "region"], sort=False)
     }
-    was_asked = set(zip(asked["map"], asked["region"], strict=True))
+    judged_keys = set(zip(testable["map"], testable["region"], strict=True))
     keys = list(zip(table["map"], table["region"], strict=True))
     verdicts = [
-        _judge(p, key in was_asked, key in users)
+        _judge(p, key in judged_keys, key in users)
         for p, key in zip(table["p_fwe"], keys, strict=True)
     ]
     return table.assign(used_by=[users.get(key) for key in keys], verdict=verdicts)
 
 
-def _judge(p, asked, used):
+def _judge(p, judged, used):
     if p != p:
         return USED if used else UNTESTED
     differs = p <= CHANCE_P
-    if not asked:
+    if not judged:
         return UNASKED if differs else NOT_ASKED
     return (BOTH if used else DIFFERS) if differs else (USED if used else NEITHER)
 
@@ -122,11 +122,11 @@ def say_differences(differences, level):
     -------
     list of Finding
     """
-    found = []
+    findings = []
     for (which, atlas), rows in differences.groupby(["map", "atlas"], sort=False):
         plain, adjusted = split_blocks(rows)
-        found.append(_say_map(which, atlas, plain, adjusted, level))
-    return found
+        findings.append(_say_map(which, atlas, plain, adjusted, level))
+    return findings
 
 
 def _say_map(which, atlas, plain, adjusted, level):
@@ -144,14 +144,14 @@ def _say_map(which, atlas, plain, adjusted, level):
         return Finding("plain", f"{start}; the nearest is {_say_region(nearest, level)}.")
     top = sure.sort_values(["p_fwe", "statistic"], ascending=[True, False]).iloc[0]
     text = f"{start}, first {_say_region(top, level)}. This rests on no model."
-    own = adjusted[adjusted["p_fwe"].notna()]
-    if own.empty:
+    testable = adjusted[adjusted["p_fwe"].notna()]
+    if testable.empty:
         return Finding("caution", f"{text} Brain size, age and motion could not be adjusted for.")
-    named = name_confounds(own["adjusted_for"].iloc[0])
-    kept = own[(own["p_fwe"] <= CHANCE_P) & own["region"].isin(sure["region"])]
-    count = f"{len(kept) or 'None'} of them {'are' if len(kept) > 1 else 'is'}"
+    named = name_confounds(testable["adjusted_for"].iloc[0])
+    survivors = testable[(testable["p_fwe"] <= CHANCE_P) & testable["region"].isin(sure["region"])]
+    count = f"{len(survivors) or 'None'} of them {'are' if len(survivors) > 1 else 'is'}"
     text = f"{text} {count} shown to differ beyond {named}."
-    return Finding("good" if len(kept) else "caution", text)
+    return Finding("good" if len(survivors) else "caution", text)
 
 
 def _say_region(row, level):
