@@ -90,7 +90,7 @@ def rigid_from_affine(affine, landmarks=LANDMARKS):
 
 
 def _frame(landmarks):
-    """Give the axes of three landmarks as columns: forward, upward, across."""
+    """Return the axes of three landmarks as columns: forward, upward, across."""
     front, back, above = landmarks
     forward = (front - back) / np.linalg.norm(front - back)
     upward = above - front

@@ -102,7 +102,7 @@ def carried_mask(t1w, distance, voxel_size):
 
 
 def is_stripped(t1w, voxel_size):
-    """Say whether a T1w holds a brain alone.
+    """Return whether a T1w holds a brain alone.
 
     It does if what is not empty (the lowest value of the image) is one piece no larger than a
     brain, with nothing but emptiness around it, and with signal up to its rim. A whole head, be
@@ -163,7 +163,7 @@ def stripped_mask(t1w):
 
 
 def _filled(t1w):
-    """Give the largest part of what is not empty, without holes and thin threads."""
+    """Return the largest part of what is not empty, without holes and thin threads."""
     from scipy import ndimage
 
     return ndimage.binary_fill_holes(largest_part(ndimage.binary_opening(t1w > t1w.min())))
@@ -314,7 +314,7 @@ def trim_rim(fa):
 
 
 def overlap(first, second):
-    """Give the Dice overlap of two masks.
+    """Return the Dice overlap of two masks.
 
     Parameters
     ----------
@@ -367,7 +367,7 @@ def signal_to_noise(volume, white):
 
 
 def volume_ml(mask, affine):
-    """Give the volume of a mask in millilitres.
+    """Return the volume of a mask in millilitres.
 
     Parameters
     ----------

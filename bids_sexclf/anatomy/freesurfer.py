@@ -143,12 +143,12 @@ def _side(name):
 
 
 def intracranial_ml(table):
-    """Give the estimated total intracranial volume (eTIV), mL, or None where it is not told.
+    """Return the estimated total intracranial volume (eTIV), mL, or None where it is not told.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        As `read_stats` gives it, of one participant-session.
+        As `read_stats` returns it, of one participant-session.
 
     Returns
     -------

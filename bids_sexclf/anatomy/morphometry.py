@@ -95,7 +95,7 @@ def fill_skull(mask, affine, radius=15.0):
 
 
 def white_mean(t1w, white):
-    """Give the mean T1w intensity of white matter: what region intensities are divided by.
+    """Return the mean T1w intensity of white matter: what region intensities are divided by.
 
     Parameters
     ----------

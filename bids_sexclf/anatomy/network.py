@@ -106,7 +106,7 @@ def _tensor(t1w):
 
 
 def _see_coarsely(volume, weights):
-    """Give the range of intensities that is kept, and what the first network takes for brain."""
+    """Return the range of intensities that is kept, and what the first network takes for brain."""
     coarse = _resize(volume, (COARSE,) * 3)
     window = np.quantile(coarse.numpy(), [DARKEST, BRIGHTEST])
     if not window[1] > window[0]:
@@ -115,7 +115,7 @@ def _see_coarsely(volume, weights):
 
 
 def _apply(path, volume, window):
-    """Give the probability of brain that a network sees."""
+    """Return the probability of brain that a network sees."""
     import torch
 
     with warnings.catch_warnings():
@@ -135,7 +135,7 @@ def _resize(volume, shape, mode="nearest-exact"):
 
 
 def _box(mask, shape):
-    """Give the slices around the brain on the scan's own grid, or None where there is no brain."""
+    """Return the slices around the brain on the scan's own grid, or None where there is no brain."""
     box = []
     for axis, length in enumerate(shape):
         share = mask.mean(axis=tuple({0, 1, 2} - {axis}))

@@ -34,7 +34,7 @@ class Limit:
     unit: str = ""
 
     def fault(self, number):
-        """Say what is wrong with a number; None where nothing is."""
+        """Describe what is wrong with a number; None where nothing is."""
         if self.low <= number <= self.high:
             return None
         digits = 0 if self.unit in ("mL", "cm2") else 2
@@ -103,7 +103,7 @@ class Evidence:
 
     @property
     def support(self):
-        """Give one number by which masks are ranked: overlap and agreement with the template."""
+        """Return one number by which masks are ranked: overlap and agreement with the template."""
         return self.template_overlap + self.template_agreement
 
 

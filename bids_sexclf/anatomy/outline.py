@@ -74,7 +74,7 @@ def cut_level(t1w, distance, inside, voxel_size):
 
 
 def _starts(inside, voxel_size):
-    """Give voxels of the outline, one for each cube of 3 mm."""
+    """Return voxels of the outline, one for each cube of 3 mm."""
     from scipy import ndimage
 
     # Where the image ends, there is nothing to look at.
@@ -84,7 +84,7 @@ def _starts(inside, voxel_size):
 
 
 def _levels(t1w, distance, starts, voxel_size):
-    """Give the level at which each neighbourhood wants the distance cut, 0 where it should stay."""
+    """Return the level at which each neighbourhood wants the distance cut, 0 where it should stay."""
     from scipy.spatial import cKDTree
 
     across = np.eye(3) * 3 / voxel_size  # mm; less would show the steps of the template's voxels
@@ -108,7 +108,7 @@ def _levels(t1w, distance, starts, voxel_size):
 
 
 def _wanted(signal, levels):
-    """Give the level at which each ray wants the distance cut; NaN on those that see no tissue."""
+    """Return the level at which each ray wants the distance cut; NaN on those that see no tissue."""
     within = signal[:, (DEPTHS >= -5) & (DEPTHS <= -3)]
     across = signal[:, (DEPTHS >= -2) & (DEPTHS <= LEAST)]
     tissue, gap = np.median(across, axis=1), signal[:, DEPTHS >= LEAST].min(axis=1)

@@ -99,7 +99,7 @@ class Tissues:
 
 
 def working_grid(mask, affine, voxel_size=FIT_MM):
-    """Give the grid around a brain on which its tissues are sought.
+    """Return the grid around a brain on which its tissues are sought.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def sharpen(tissues, t1w, mask, affine, expected=None, recipe=None, rounds=4):
     Parameters
     ----------
     tissues : Tissues
-        As `find_tissues` gives them.
+        As `find_tissues` returns them.
     t1w, mask, affine
         As for `find_tissues`.
     expected : ndarray, optional
@@ -210,7 +210,7 @@ def sharpen(tissues, t1w, mask, affine, expected=None, recipe=None, rounds=4):
 
 
 def log_field(tissues, grid):
-    """Give the bias field on a grid.
+    """Return the bias field on a grid.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def log_field(tissues, grid):
 
 
 def shares_on(tissues, mask, affine):
-    """Give the shares of the tissues on the grid of a scan.
+    """Return the shares of the tissues on the grid of a scan.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def shares_on(tissues, mask, affine):
 
 
 def _bring(t1w, mask, affine, grid):
-    """Carry a scan and its mask to a grid; give the signal inside, above 0, and the mask there."""
+    """Carry a scan and its mask to a grid; return the signal inside, above 0, and the mask there."""
     inside = resample(np.asarray(mask, np.float32), affine, grid) > 0.5
     signal = resample(np.asarray(t1w, np.float32), affine, grid)[inside]
     middle = float(np.median(signal)) if signal.size else 0.0
@@ -273,7 +273,7 @@ def _carry(maps, grid, target):
 
 
 def _expect(maps, inside):
-    """Give the share of each tissue that is expected at each voxel inside."""
+    """Return the share of each tissue that is expected at each voxel inside."""
     if maps is None:
         return np.full((3, int(inside.sum())), 1 / 3, np.float32)
     shares = np.maximum(maps[:, inside].astype(np.float32), 0) + np.float32(FLOOR)
@@ -305,7 +305,7 @@ def _guess(signal, expected):
 
 
 def _weigh(clean, means, deviations, expected, alike):
-    """Give the probability of each of `PARTS` at each voxel."""
+    """Return the probability of each of `PARTS` at each voxel."""
     logs = np.empty((len(PARTS), clean.size), np.float32)
     prior = 0.5 * (np.log(expected) + alike)
     for row, (first, second) in zip(logs, PARTS, strict=True):
@@ -324,7 +324,7 @@ def _weigh(clean, means, deviations, expected, alike):
 
 
 def _measure(clean, parts):
-    """Give mean and standard deviation of each tissue's signal."""
+    """Return mean and standard deviation of each tissue's signal."""
     pure = parts[list(PURE)]
     total = pure.sum(1, dtype=np.float64)
     if not (total > 1).all():
@@ -343,7 +343,7 @@ def _measure(clean, parts):
 
 
 def _share(clean, means, parts):
-    """Give the share of each tissue in each voxel: voxels of two tissues count for both."""
+    """Return the share of each tissue in each voxel: voxels of two tissues count for both."""
     shares = parts[list(PURE)]
     for row, (first, second) in zip(parts, PARTS, strict=True):
         if first != second:

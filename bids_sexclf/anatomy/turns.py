@@ -73,7 +73,7 @@ def turn_back(mask, turned_affine, affine, matrix):
     affine : ndarray, shape (4, 4)
         Of the scan.
     matrix : ndarray, shape (4, 4)
-        As `turn_head` gives it.
+        As `turn_head` returns it.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def turn_back(mask, turned_affine, affine, matrix):
 
 
 def score_start(t1w, affine, mask, template):
-    """Say how well a brain lies like the template's, without a search.
+    """Describe how well a brain lies like the template's, without a search.
 
     Both are laid with their centres on each other and made equally large.
 
@@ -129,6 +129,6 @@ def score_start(t1w, affine, mask, template):
 
 
 def _centre(mask, affine):
-    """Give the centre (mm) and the volume (mm³) of a mask."""
+    """Return the centre (mm) and the volume (mm³) of a mask."""
     voxel = np.argwhere(mask).mean(axis=0)
     return (affine @ np.append(voxel, 1))[:3], mask.sum() * abs(np.linalg.det(affine[:3, :3]))

@@ -73,7 +73,7 @@ def _displacements(texts, path):
 
 
 def in_mm2_per_s(values):
-    """Give diffusivities in mm²/s, whether they come so or in µm²/ms (10⁻³ mm²/s).
+    """Return diffusivities in mm²/s, whether they come so or in µm²/ms (10⁻³ mm²/s).
 
     The two differ by a thousand, and free water tells them apart: nothing in a
     head diffuses faster than 0.003 mm²/s or 3 µm²/ms.

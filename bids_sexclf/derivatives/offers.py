@@ -23,18 +23,18 @@ CONSENSUS = ("staple", "ss")
 
 
 def about(name):
-    """Tell what is known of a kind of derivatives: its entry, completed by that it is like."""
+    """Describe what is known of a kind of derivatives: its entry, completed by that it is like."""
     entry = DERIVATIVES[name]
     return DERIVATIVES.get(entry.get("like"), {}) | entry
 
 
 def read_by_participant(name):
-    """Say whether the participant level takes scans or masks from such a folder."""
+    """Return whether the participant level takes scans or masks from such a folder."""
     return bool({"files", "paths"} & set(about(name))) or name == "cc359"
 
 
 def holds_scans(name):
-    """Say whether such a folder brings participants of its own, and not only masks for others."""
+    """Return whether such a folder brings participants of its own, and not only masks for others."""
     return read_by_participant(name) and about(name)["frame"] != "raw"
 
 
@@ -242,7 +242,7 @@ def cc359_people(folder):
 
 
 def is_own_folder(root, folders):
-    """Say whether a dataset's folder is itself one that others have prepared, and no BIDS dataset.
+    """Return whether a dataset's folder is itself one that others have prepared, and no BIDS dataset.
 
     Parameters
     ----------

@@ -72,7 +72,7 @@ def fill(row, offers):
     row : dict
         Of the worklist.
     offers : dict
-        As `find_offers` gives it.
+        As `find_offers` returns it.
 
     Returns
     -------
@@ -113,19 +113,19 @@ def fill(row, offers):
 
 
 def _cells_of(found, row):
-    """Give what one tool offers a participant-session; an anatomy may serve several sessions."""
+    """Return what one tool offers a participant-session; an anatomy may serve several sessions."""
     own = found.get((row["participant_id"], row["session_id"]), {})
     shared = found.get((row["participant_id"], None), {})
     return {kind: names for kind, names in shared.items() if kind not in own} | own
 
 
 def scans_of(row):
-    """Give the scans of a row of the worklist: kind to paths, as the worklist spells them."""
+    """Return the scans of a row of the worklist: kind to paths, as the worklist spells them."""
     return {kind: row[kind] for kind in SCANS if row.get(kind)}
 
 
 def source_of(uri):
-    """Give the name of the dataset that a path of the worklist belongs to.
+    """Return the name of the dataset that a path of the worklist belongs to.
 
     Examples
     --------
@@ -141,7 +141,7 @@ def as_uri(path):
 
 
 def locate(uri, places):
-    """Give the file that a path of the worklist names.
+    """Return the file that a path of the worklist names.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def _done(cells):
         for name in {source_of(uri) for uri in uris} - {"raw"}:
             entry = about(name)
             for step in entry.get("done", {}).get(kind, []):
-                # Without a mask the T1w goes the whole road, as a raw one does.
+                # Without a mask the T1w takes the whole workflow, as a raw one does.
                 if step != BIAS or cells["t1w_mask"]:
                     done[step] = name
     return done

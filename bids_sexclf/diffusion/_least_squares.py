@@ -179,7 +179,7 @@ def solve(model, logs, floored, method, floor):
 
 
 def _solve_weighted(model, logs, floored, floor):
-    """Fit in the type of the model; give the unknowns, float64, and where float32 does."""
+    """Fit in the type of the model; return the unknowns, float64, and where float32 does."""
     estimate = model.inverse @ logs
     weights = model.design @ estimate
     left = logs - weights

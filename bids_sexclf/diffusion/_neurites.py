@@ -270,7 +270,7 @@ def _measure(first, products, second=None):
 
 
 def _nonnegative(tissue, both, water, tissue_seen, water_seen):
-    """Solve for two amounts that may not be negative; give them and the error they take away."""
+    """Solve for two amounts that may not be negative; return them and the error they take away."""
     left = np.maximum(tissue * water - both**2, 1e-12 * tissue * water)
     first = (tissue_seen * water - water_seen * both) / left
     second = (water_seen * tissue - tissue_seen * both) / left

@@ -136,12 +136,12 @@ def fit_voxels(fit_chunk, scan, outputs, *, chunk_size, n_threads):
 
 
 def _runs_along_volumes(dwi):
-    """Say whether the samples of a voxel lie side by side; NIfTI files hold volume by volume."""
+    """Return whether the samples of a voxel lie side by side; NIfTI files hold volume by volume."""
     return isinstance(dwi, np.ndarray) and abs(dwi.strides[-1]) <= abs(dwi.strides[0])
 
 
 def _slabs(dwi, wanted, by_voxel):
-    """Give slabs as (voxels, volumes) or (volumes, voxels), with the place of their first voxel."""
+    """Return slabs as (voxels, volumes) or (volumes, voxels), with the place of their first voxel."""
     axis = 0 if by_voxel else 2
     plane = wanted.size // dwi.shape[axis]
     step = max(1, SLAB_BYTES // (8 * plane * dwi.shape[-1]))

@@ -68,12 +68,12 @@ BY_LABEL = {family.label: name for name, family in FAMILIES.items()}
 
 
 def engine_of(name, engine):
-    """Give the engine that fits a model: the one asked for where it can, else ``native``."""
+    """Return the engine that fits a model: the one asked for where it can, else ``native``."""
     return engine if engine in FAMILIES[name].words else "native"
 
 
 def why_not(name, bvals, bvecs, b0_threshold=50):
-    """Say why a scan's gradients do not determine a model, or None where they do.
+    """Describe why a scan's gradients do not determine a model, or None where they do.
 
     Parameters
     ----------

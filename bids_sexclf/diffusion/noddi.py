@@ -182,7 +182,7 @@ def fit_noddi(
 
 
 def _group(gradients, b0_threshold):
-    """Sort volumes by shell, b0 first; give them and the slice that each shell holds."""
+    """Sort volumes by shell, b0 first; return them and the slice that each shell holds."""
     shells = find_shells(gradients.bvals, b0_threshold)
     low = np.flatnonzero(gradients.bvals <= b0_threshold)
     if len(shells) < 2 or not low.size:

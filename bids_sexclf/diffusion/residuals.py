@@ -69,7 +69,7 @@ def slice_residuals(dwi, bvals, bvecs, mask, b0_threshold=50):
 
 
 def _judge(signal, design, groups, spread):
-    """Give the share by which each volume of one slice, shape (V, N), lies off its prediction."""
+    """Return the share by which each volume of one slice, shape (V, N), lies off its prediction."""
     floor = max(float(signal.mean()) * 1e-3, 1e-12)
     logs, weights = np.log(np.maximum(signal, floor)), np.ones(len(design))
     for _ in range(1 if spread is None else ROUNDS):
@@ -83,12 +83,12 @@ def _judge(signal, design, groups, spread):
 
 
 def _spread(values):
-    """Give the robust standard deviation of values, a thousandth at least."""
+    """Return the robust standard deviation of values, a thousandth at least."""
     return max(1.4826 * float(np.median(np.abs(values - np.median(values)))), 1e-3)
 
 
 def _tensor_design(bvals, bvecs):
-    """Give the matrix that takes a tensor to log signals, its columns of one scale."""
+    """Return the matrix that takes a tensor to log signals, its columns of one scale."""
     x, y, z = bvecs.T
     products = (x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z)
     columns = [np.ones_like(bvals), *(-bvals * product for product in products)]
@@ -111,12 +111,12 @@ def _groups(bvals, b0_threshold):
 
 
 def flag_slices(residuals, bvals, b0_threshold=50):
-    """Say which slices stand out from their neighbours and from their shell.
+    """Return which slices stand out from their neighbours and from their shell.
 
     Parameters
     ----------
     residuals : ndarray, shape (Z, N)
-        As `slice_residuals` gives them.
+        As `slice_residuals` returns them.
     bvals : ndarray, shape (N,)
         s/mm².
     b0_threshold : float, default 50
@@ -143,7 +143,7 @@ def flag_slices(residuals, bvals, b0_threshold=50):
 
 
 def _around(residuals):
-    """Give the median of each slice and the two to either side; unknown ones do not count."""
+    """Return the median of each slice and the two to either side; unknown ones do not count."""
     padded = np.pad(residuals, ((2, 2), (0, 0)), constant_values=np.nan)
     near = np.stack([padded[shift : shift + len(residuals)] for shift in range(5)])
     known = np.isfinite(near).any(0)

@@ -102,7 +102,7 @@ def _read_rows(path, kind):
 
 
 def find_b0(bvals, b0_threshold=B0_THRESHOLD):
-    """Say which volumes are b0 volumes.
+    """Return which volumes are b0 volumes.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def find_b0(bvals, b0_threshold=B0_THRESHOLD):
 
 
 def find_traces(bvals, bvecs, b0_threshold=B0_THRESHOLD):
-    """Say which volumes are weighted without a direction: means that the scanner has added.
+    """Return which volumes are weighted without a direction: means that the scanner has added.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def scheme_faults(bvals, bvecs, b0_threshold=B0_THRESHOLD):
 
 
 def _unit_faults(highest):
-    """Say whether the largest b-value can be one in s/mm²."""
+    """Return whether the largest b-value can be one in s/mm²."""
     if LOWEST_B <= highest <= HIGHEST_B:
         return []
     words = f"has {highest:g} as its largest b-value, needed {LOWEST_B} to {HIGHEST_B} s/mm²"

@@ -195,7 +195,7 @@ def check_tensor(gradients):
 
 
 def volumes_for_tensor(bvals, bvecs, b0_threshold=50):
-    """Give the volumes that `fit_tensor` takes where its ``b_max`` is left to it.
+    """Return the volumes that `fit_tensor` takes where its ``b_max`` is left to it.
 
     Parameters
     ----------
@@ -302,7 +302,7 @@ def tensor_maps(log_s0, evals):
 
 
 def declare(records, counts):
-    """Say what type the maps of `records` have, and the counts where these are asked for."""
+    """Describe what type the maps of `records` have, and the counts where these are asked for."""
     outputs = {record.name: (np.float32, 1) for record in records}
     return outputs | (dict.fromkeys(COUNTS, (np.int32, 1)) if counts else {})
 

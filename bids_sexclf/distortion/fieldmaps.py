@@ -76,7 +76,7 @@ def choose(asked, found, *, t1w, topup):
     asked : str
         ``auto`` or one of `METHODS`.
     found : dict
-        As `layout.find_fieldmaps` gives it.
+        As `layout.find_fieldmaps` returns it.
     t1w : bool
         There is a T1w.
     topup : bool
@@ -245,7 +245,7 @@ def smooth_field(hertz, mask, voxel_size, width=3.0):
 
 
 def jacobian(shift, axis):
-    """Give the factor by which unwarping multiplies the signal.
+    """Return the factor by which unwarping multiplies the signal.
 
     Parameters
     ----------

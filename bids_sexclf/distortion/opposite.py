@@ -114,7 +114,7 @@ def unwarp_second(first, second, shift, motion):
     first, second : Scan
     shift : ndarray, shape of the first scan
     motion : ndarray, shape (4, 4)
-        As `estimate_shift` gives them.
+        As `estimate_shift` returns them.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def carry_shift(first, second, shift, motion):
     first, second : Scan
     shift : ndarray, shape of the first scan
     motion : ndarray, shape (4, 4)
-        As `estimate_shift` gives them.
+        As `estimate_shift` returns them.
 
     Returns
     -------
@@ -175,7 +175,7 @@ class _Pair:
         self.free = [k for k in range(6) if k != 3 + first.axis]
 
     def motion(self, pose):
-        """Give the rigid motion of three angles (rad) and three shifts (mm) about the centre."""
+        """Return the rigid motion of three angles (rad) and three shifts (mm) about the centre."""
         from scipy.spatial.transform import Rotation
 
         turn, matrix = Rotation.from_rotvec(pose[:3]).as_matrix(), np.eye(4)
@@ -184,7 +184,7 @@ class _Pair:
         return matrix
 
     def route(self, index, pose):
-        """Give the way from voxels of the first scan to those of one of the two."""
+        """Return the way from voxels of the first scan to those of one of the two."""
         first, second = self.scans
         if index == 0:
             return np.eye(4)

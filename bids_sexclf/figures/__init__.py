@@ -38,7 +38,7 @@ def ordered(target=None):
 
 
 def _suits(entry, target):
-    """Say whether a target has what a figure shows."""
+    """Return whether a target has what a figure shows."""
     tables = all(target.has(name) for name in entry.READS)
     return tables and getattr(entry, "KIND", target.kind) == target.kind
 

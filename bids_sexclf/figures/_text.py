@@ -27,7 +27,7 @@ def clean_table(frame):
 
 
 def _name_apart(texts):
-    """Give each text what is shown of it, numbered where two would look the same."""
+    """Return each text what is shown of it, numbered where two would look the same."""
     shown, used = {}, set()
     for text in texts:
         base, number = clean(text, MOST), 1

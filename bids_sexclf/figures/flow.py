@@ -83,7 +83,7 @@ def _say_sexes(cohort):
 
 
 def _say_loss(title, rows):
-    """Say how many a step left out, the most frequent reasons, and a few names."""
+    """Describe how many a step left out, the most frequent reasons, and a few names."""
     reasons = rows["reason"].astype(str).map(_shorten).value_counts()
     lines = [f"{title}: {len(rows)} left out"]
     for reason, count in reasons.head(MOST_REASONS).items():

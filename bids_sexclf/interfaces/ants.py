@@ -213,7 +213,7 @@ def align_t1w(ants, t1w, b0, inside, prefix):
     Parameters
     ----------
     ants : module
-        As `antspyx` gives it.
+        As `antspyx` returns it.
     t1w : pair of ndarray
         Volume, 0 outside the brain, and affine.
     b0 : pair of ndarray
@@ -358,7 +358,7 @@ def _register(ants, fixed, moving, kind, prefix, **options):
 
 
 def find_affine(ants, fixed, moving, prefix):
-    """Find a linear transform in three steps, each from the one before; give its file.
+    """Find a linear transform in three steps, each from the one before; return its file.
 
     An affine search that starts from nothing can stretch a head that is tilted, or carries a long
     neck, until its face lies on the template's brain. Only the last step looks at fine voxels: the
@@ -382,7 +382,7 @@ def find_affine(ants, fixed, moving, prefix):
 
 
 def coarse(ants, template):
-    """Give a template at 4 mm, on which a registration takes a fraction of the time."""
+    """Return a template at 4 mm, on which a registration takes a fraction of the time."""
     return ants.resample_image(template, (4.0, 4.0, 4.0))
 
 

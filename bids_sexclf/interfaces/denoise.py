@@ -75,7 +75,7 @@ class Denoise(SimpleInterface):
         return runtime
 
     def _denoise(self, out):
-        """Denoise into `out`; give the residual and the noise numbers."""
+        """Denoise into `out`; return the residual and the noise numbers."""
         from bids_sexclf.anatomy.brain import b0_mask
         from bids_sexclf.denoise import mppca, root_mean_square
 
@@ -186,7 +186,7 @@ _UNRING = {"native": _unring, "dipy": _unring_by_dipy}
 
 
 def _finish(folder, path, residual, affine, record):
-    """Write residual and record; give a step's outputs."""
+    """Write residual and record; return a step's outputs."""
     results = {"out_file": path, "residual": str(Path(folder, "residual.nii.gz"))}
     save(residual, affine, results["residual"])
     results["record"] = str(Path(folder, "record.json"))

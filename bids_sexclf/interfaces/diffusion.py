@@ -144,7 +144,7 @@ class EstimateMotion(SimpleInterface):
 
 
 def _tie(ants, fixed, moving, mask, prefix, sloppy, **pyramid):
-    """Register two contrasts of one head rigidly; give the matrix."""
+    """Register two contrasts of one head rigidly; return the matrix."""
     pyramid = pyramid or {
         "aff_iterations": (40, 0) if sloppy else (50, 20),
         "aff_shrink_factors": (2, 1),
@@ -326,7 +326,7 @@ class ResampleSeries(SimpleInterface):
         return places if pose is None else through_pose(affine, pose, places, shape)
 
     def _gain(self, affine, shape, pose):
-        """Give the factor on every volume, shape (X, Y, Z)."""
+        """Return the factor on every volume, shape (X, Y, Z)."""
         from scipy.ndimage import map_coordinates
 
         gain = np.ones(shape[:3], np.float32)

@@ -97,7 +97,7 @@ class AverageB0(SimpleInterface):
         return runtime
 
     def _scans(self):
-        """Give the b0 volumes, one at a time, and their affine."""
+        """Return the b0 volumes, one at a time, and their affine."""
         image = nib.load(self.inputs.in_file)
         if len(image.shape) < 4:
             return [load(self.inputs.in_file, ndim=3)[0]], image.affine

@@ -178,7 +178,7 @@ def find(engines, first, t1w, affine):
 
 
 def is_settled(pair):
-    """Say whether two opinions agree on a mask that looks like a brain."""
+    """Return whether two opinions agree on a mask that looks like a brain."""
     return (
         pair.agreed >= LEAST_OPINIONS
         and pair.first.linear is not None
@@ -187,13 +187,13 @@ def is_settled(pair):
 
 
 def lies_right(pair):
-    """Say whether both opinions found the brain, so that turning the head cannot help."""
+    """Return whether both opinions found the brain, so that turning the head cannot help."""
     agreed = pair.first.evidence.template_agreement
     return pair.agreed >= LEAST_OPINIONS and agreed >= LEAST_ALONE
 
 
 def stands_alone(found):
-    """Say whether a mask is believed against the other opinion."""
+    """Return whether a mask is believed against the other opinion."""
     return (
         found.linear is not None
         and not found.evidence.faults()
@@ -220,7 +220,7 @@ def refusal(found, pair, starts):
 
 
 def tell_evidence(found, pair):
-    """Give what speaks for a mask as keys of quality.json.
+    """Return what speaks for a mask as keys of quality.json.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ def check_fsl(*programs):
 
 
 def _call(interface, folder):
-    """Run one program in a folder; give its outputs, or say in one sentence why there are none."""
+    """Run one program in a folder; return its outputs, or say in one sentence why there are none."""
     check_fsl(interface.cmd)
     interface.terminal_output = "allatonce"
     # Nipype looks at the outputs and not at the exit code: what the program said would be lost.
@@ -133,7 +133,7 @@ class _NormalizeOut(TraitedSpec):
 
 
 class NormalizeFsl(SimpleInterface):
-    """Register to a template with FLIRT, then FNIRT; give the transforms as ANTs reads them.
+    """Register to a template with FLIRT, then FNIRT; return the transforms as ANTs reads them.
 
     One kind of transform leaves, whatever found it, so that everything after it is carried in one
     interpolation by one program.
@@ -174,7 +174,7 @@ class NormalizeFsl(SimpleInterface):
         return runtime
 
     def _moving(self, folder):
-        """Give what is registered: as it is, or without its outer rim."""
+        """Return what is registered: as it is, or without its outer rim."""
         from bids_sexclf.anatomy.brain import trim_rim
 
         if not self.inputs.trim:

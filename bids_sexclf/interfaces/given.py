@@ -224,7 +224,7 @@ class UniteRuns(SimpleInterface):
 
 
 def _level(values):
-    """Give a scan's signal level: the upper part of its values, but not the brightest few."""
+    """Return a scan's signal level: the upper part of its values, but not the brightest few."""
     return max(float(np.percentile(values[values > 0], 90)), 1e-12) if (values > 0).any() else 1.0
 
 

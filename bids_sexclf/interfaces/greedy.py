@@ -242,7 +242,7 @@ def at_voxel_size(image, size):
 
 
 def template_for(recipe, path, folder):
-    """Give a template at the voxel size that a recipe works on.
+    """Return a template at the voxel size that a recipe works on.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def template_for(recipe, path, folder):
 
 
 def describe(recipe):
-    """Say how deformations are found, for sidecars.
+    """Describe how deformations are found, for sidecars.
 
     Parameters
     ----------

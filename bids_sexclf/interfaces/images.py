@@ -161,7 +161,7 @@ class Quality(SimpleInterface):
 
 
 def size_of_brain(numbers):
-    """Say how large brain and skull's inside are, from tissues and mask.
+    """Describe how large brain and skull's inside are, from tissues and mask.
 
     Masks differ in how much of the fluid around the brain they hold, so the brain's volume is that
     of its grey and white matter. A mask of all that lies within the skull gives the intracranial

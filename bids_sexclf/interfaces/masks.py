@@ -87,7 +87,7 @@ class Engines:
         ----------
         engine : {"deepbet", "template", "bet"}
         scan, small : pair of ndarray
-            The T1w with axes RAS+ and its affine, and the same as `thin` gives it.
+            The T1w with axes RAS+ and its affine, and the same as `thin` returns it.
 
         Returns
         -------
@@ -120,9 +120,9 @@ class Engines:
         engine : str
             Who drew the mask.
         masks : pair
-            As `mask` gives them.
+            As `mask` returns them.
         small : pair of ndarray
-            The T1w as `thin` gives it, and its affine.
+            The T1w as `thin` returns it, and its affine.
 
         Returns
         -------
@@ -168,7 +168,7 @@ class Engines:
         return [turn for _, turn in scores[:TURNS_TRIED]]
 
     def draw(self, found, t1w, affine):
-        """Give the mask of a candidate on the scan's grid; the template's is carried now.
+        """Return the mask of a candidate on the scan's grid; the template's is carried now.
 
         Parameters
         ----------
@@ -188,7 +188,7 @@ class Engines:
         return self._carry(t1w, scan, linear, self.recipe)
 
     def _find_head(self, scan):
-        """Register the whole head linearly; give the file."""
+        """Register the whole head linearly; return the file."""
         head = self.ants.image_read(template_for("sloppy", self.head, self.folder))
         moving = _coarser(self.ants, self.ants.image_read(scan))
         return find_affine(self.ants, head, moving, self._path("head_"))
@@ -290,7 +290,7 @@ def _ask_turned(engines, first, t1w, affine, turn):
 
 
 def thin(volume, affine):
-    """Give a scan or a mask at 2 mm where its voxels are finer: enough for an opinion.
+    """Return a scan or a mask at 2 mm where its voxels are finer: enough for an opinion.
 
     Parameters
     ----------
@@ -314,14 +314,14 @@ def thin(volume, affine):
 
 
 def _coarser(ants, scan):
-    """Give an ANTs image at 3 mm where its voxels are finer: enough for a linear transform."""
+    """Return an ANTs image at 3 mm where its voxels are finer: enough for a linear transform."""
     if min(scan.spacing) >= 2.7:
         return scan
     return ants.resample_image(scan, (3.0,) * 3, use_voxels=False, interp_type=0)
 
 
 def _affine(image):
-    """Give the affine of an ANTs image in RAS+ world space."""
+    """Return the affine of an ANTs image in RAS+ world space."""
     flip, affine = np.diag([-1.0, -1.0, 1.0]), np.eye(4)
     affine[:3, :3] = flip @ image.direction @ np.diag(image.spacing)
     affine[:3, 3] = flip @ np.array(image.origin)

@@ -85,7 +85,7 @@ class AlignLinear(SimpleInterface):
 
 
 def brain_points(mask, affine, count=POINTS):
-    """Give evenly drawn points of a mask.
+    """Return evenly drawn points of a mask.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def brain_points(mask, affine, count=POINTS):
 
 
 def centred_landmarks(points):
-    """Give landmarks along a template's own axes through its middle, where AC is not known."""
+    """Return landmarks along a template's own axes through its middle, where AC is not known."""
     return points.mean(0) + np.array([[0.0, 0, 0], [0, -26, 0], [0, 0, 60]])
 
 

@@ -58,7 +58,7 @@ class Cell:
         self.process = None
 
     def submit(self, function, *args):
-        """Give the worker a job; it is started with its first one."""
+        """Return the worker a job; it is started with its first one."""
         before = set(active_children())
         future = self.executor.submit(function, *args)
         started = set(active_children()) - before
@@ -66,7 +66,7 @@ class Cell:
         return future
 
     def epitaph(self):
-        """Say how the worker died, in a few words."""
+        """Describe how the worker died, in a few words."""
         code = self.process.exitcode if self.process else None
         if code == -signal.SIGKILL:
             return "was killed (SIGKILL), as a system does that runs out of memory"
@@ -120,7 +120,7 @@ class GuardedMultiProc(MultiProcPlugin):
         return task
 
     def _get_result(self, taskid):
-        """Give a finished node's result, or that of one whose worker died; None while it runs."""
+        """Return a finished node's result, or that of one whose worker died; None while it runs."""
         future = self._task_obj[taskid]
         if not future.done():
             return None

@@ -28,7 +28,7 @@ from bids_sexclf.anatomy.morphometry import (
 from bids_sexclf.volumes import Grid, check_same_grid, load, save
 
 SLOPPY = tissues.Recipe(rounds=8)
-"""For tests of the whole road."""
+"""For tests of the whole workflow."""
 
 
 class _TissuesIn(BaseInterfaceInputSpec):
@@ -48,7 +48,7 @@ class _Tissues(SimpleInterface):
     input_spec = _TissuesIn
 
     def _read(self):
-        """Give scan, mask, affine, what is expected, and the recipe."""
+        """Return scan, mask, affine, what is expected, and the recipe."""
         t1w, affine = load(self.inputs.in_file, ndim=3)
         mask, other = load(self.inputs.mask_file, ndim=3)
         check_same_grid(t1w.shape, affine, mask.shape, other, ("the T1w", "its brain mask"))

@@ -57,7 +57,7 @@ class PairForTopup(SimpleInterface):
 
 
 def _turned_affine(affine, shape):
-    """Give the affine of an array whose first axis was reversed."""
+    """Return the affine of an array whose first axis was reversed."""
     turn = np.diag([-1.0, 1.0, 1.0, 1.0])
     turn[0, 3] = shape[0] - 1
     return affine @ turn

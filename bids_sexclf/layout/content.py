@@ -89,7 +89,7 @@ def read_content(path):
 
 
 def find_part(path, metadata):
-    """Say which part of a complex image a scan is.
+    """Return which part of a complex image a scan is.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def choose_content(groups, contents):
 
 
 def tell_way(kind, path, chosen):
-    """Say how to take a scan in place of those that were chosen.
+    """Describe how to take a scan in place of those that were chosen.
 
     Parameters
     ----------

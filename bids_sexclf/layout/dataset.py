@@ -123,7 +123,7 @@ def _configs(root):
 
 
 def _is_current(folder, mark):
-    """Say whether a folder keeps the index of a dataset in its present state."""
+    """Return whether a folder keeps the index of a dataset in its present state."""
     if not folder.exists() or not any(folder.iterdir()):
         return False
     try:
@@ -185,7 +185,7 @@ def survey(root):
 
 
 def _leads_back(path, root):
-    """Say whether a link leads to a folder in which it lies: who follows it never comes to an end.
+    """Return whether a link leads to a folder in which it lies: who follows it never comes to an end.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def _leads_back(path, root):
 
 
 def _json_fault(path):
-    """Say why a JSON file cannot be read as an object, or nothing."""
+    """Describe why a JSON file cannot be read as an object, or nothing."""
     if os.path.islink(path) and not os.path.exists(path):
         return "is a link to a file that is not there (fetch it: datalad get, git annex get)"
     try:
@@ -265,7 +265,7 @@ class PlainFolder:
 
 
 def read_metadata(dataset, path):
-    """Give the sidecar of a scan, inherited values included.
+    """Return the sidecar of a scan, inherited values included.
 
     Parameters
     ----------

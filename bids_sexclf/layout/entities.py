@@ -57,7 +57,7 @@ def parse_name(path):
 
 
 def label(text, entity):
-    """Give an entity's label without its prefix: ``sub-01`` and ``01`` both become ``01``."""
+    """Return an entity's label without its prefix: ``sub-01`` and ``01`` both become ``01``."""
     return re.sub(rf"^{entity}-", "", str(text))
 
 

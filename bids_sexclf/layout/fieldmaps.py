@@ -81,7 +81,7 @@ def find_fieldmaps(dataset, row):
 
 
 def _missing_targets(dataset, subject, session, scans):
-    """Say which files the field maps of a session are meant for that do not exist."""
+    """Return which files the field maps of a session are meant for that do not exist."""
     homes = [Path(dataset.root), Path(dataset.root, f"sub-{subject}")]
     homes += [homes[1] / f"ses-{session}"] if session else []
     notes = []
@@ -96,7 +96,7 @@ def _missing_targets(dataset, subject, session, scans):
 
 
 def _missing_sources(path, about, scans):
-    """Say which field maps a series names that do not exist."""
+    """Return which field maps a series names that do not exist."""
     known = {f for _, values in scans for f in _listed(values.get("B0FieldIdentifier"))}
     known |= set(_listed(about.get("B0FieldIdentifier")))
     missing = [f for f in _listed(about.get("B0FieldSource")) if f not in known]

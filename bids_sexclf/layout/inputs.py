@@ -117,7 +117,7 @@ def find_scans(
 
 
 def _participants(dataset, others):
-    """Give every participant's sessions, in the dataset and in what others have prepared."""
+    """Return every participant's sessions, in the dataset and in what others have prepared."""
     from bids.layout import Query
 
     held = {name: set() for name in dataset.get_subjects()}
@@ -159,7 +159,7 @@ def _outside_sessions(dataset, participant, rows, sessions, filters, first, b0_t
 
 
 def _borrow_t1w(dataset, row, sessions, filters, first):
-    """Give a diffusion series without a T1w that of the participant's nearest other session.
+    """Return a diffusion series without a T1w that of the participant's nearest other session.
 
     What lies beside the sessions comes first; of two sessions as near the earlier one.
     """
@@ -300,7 +300,7 @@ def choose_scans(scans, together=(), only_first=False, kind=None):
 
 
 def _tell_choice(groups, choice, contents, kind):
-    """Say which scan was chosen among several names, why, and how to choose another."""
+    """Return which scan was chosen among several names, why, and how to choose another."""
     chosen, others = groups[choice], groups[:choice] + groups[choice + 1 :]
     why = "which measures most" if choice else "the plainest"
     told = f"{Path(chosen[0]).name}, {why} of {len(groups)}"
@@ -324,7 +324,7 @@ def _without_twins(scans):
 
 
 def _tell_twins(twins, chosen):
-    """Say which of the chosen scans lie beside a ``.nii`` of their name."""
+    """Return which of the chosen scans lie beside a ``.nii`` of their name."""
     stems = {str(path).removesuffix(".gz") for path in chosen}
     return [f"{Path(path).name}.gz and not {Path(path).name}" for path in twins if path in stems]
 

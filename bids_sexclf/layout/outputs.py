@@ -23,7 +23,7 @@ def names():
 
 
 def name_of(participant_id, session_id=None):
-    """Give the stem of a participant-session's files."""
+    """Return the stem of a participant-session's files."""
     return "_".join(filter(None, (participant_id, session_id)))
 
 
@@ -126,7 +126,7 @@ def find_derivatives(out, entry, **entities):
 
 
 def _but(entry, key):
-    """Give a pattern that refuses labels of an open entity which other entries spell out."""
+    """Return a pattern that refuses labels of an open entity which other entries spell out."""
     own = names()[entry]
     alike = [
         other["entities"][key]

@@ -193,7 +193,7 @@ def _read_series(dataset, path, b0_threshold):
 
 
 def _sidecar_fault(dataset, path, about):
-    """Say why the sidecar of a series cannot be used."""
+    """Describe why the sidecar of a series cannot be used."""
     bad = bad_sidecars_of(dataset, path)
     if bad:
         return f"its sidecar {next(iter(bad))} cannot be read"
@@ -293,7 +293,7 @@ def _first_runs(series, left):
 
 
 def _why_apart(first, other, together):
-    """Say why two series are not pooled; None where they are."""
+    """Describe why two series are not pooled; None where they are."""
     from bids_sexclf.volumes import same_grid
 
     if first.grid and other.grid and not same_grid(first.grid, other.grid):
@@ -348,7 +348,7 @@ def _rank(series, b0_threshold):
 
 
 def _tell(parts, left):
-    """Say what was pooled, what was left out and why, and how to take it instead."""
+    """Describe what was pooled, what was left out and why, and how to take it instead."""
     notes, chosen = [], sum(parts, [])
     if len(chosen) > 1:
         told = " with ".join(_list(part, len(parts) > 1) for part in parts)

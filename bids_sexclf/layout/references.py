@@ -34,7 +34,7 @@ def reference(kind, template, resolution):
 
 
 def atlas_label(name):
-    """Give the BIDS label of an atlas: its name, or its image's, without other characters."""
+    """Return the BIDS label of an atlas: its name, or its image's, without other characters."""
     return re.sub(r"[^a-zA-Z0-9]", "", Path(name).name.split(".")[0])
 
 
@@ -64,7 +64,7 @@ def atlas_reference(atlas, template, voxel_size):
 
 
 def atlas_of(path):
-    """Give the label of the atlas that a file's name tells."""
+    """Return the label of the atlas that a file's name tells."""
     return re.search(r"_atlas-([a-zA-Z0-9]+)", Path(path).name)[1]
 
 

@@ -68,7 +68,7 @@ def coarsen(shape, affine):
 
 
 def motion_gb(path):
-    """Give the memory that the estimate of motion of a series takes, GB, from its header.
+    """Return the memory that the estimate of motion of a series takes, GB, from its header.
 
     Five copies of the series are held, on the voxels that `coarsen` leaves.
     """

@@ -92,7 +92,7 @@ def estimate_poses(
 
 
 def _grid(shape, size):
-    """Give every voxel's place in mm from the middle, shape (3, X, Y, Z)."""
+    """Return every voxel's place in mm from the middle, shape (3, X, Y, Z)."""
     axes = [
         (np.arange(n, dtype=np.float32) - (n - 1) / 2) * s for n, s in zip(shape, size, strict=True)
     ]
@@ -149,7 +149,7 @@ def _step(weights, seen, pose, now, grid, mask, size, free):
 
 
 def _columns(pose, slope, place, free):
-    """Give the change of the resampled volume with each parameter of its pose."""
+    """Return the change of the resampled volume with each parameter of its pose."""
     linear = pose.stretch @ pose.turn
     slope = np.linalg.inv(linear).T @ slope
     if free == "affine":

@@ -28,7 +28,7 @@ NOISES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 def covariance(bvals, bvecs, width, reach):
-    """Say how alike the volumes of a series are.
+    """Describe how alike the volumes of a series are.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def covariance(bvals, bvecs, width, reach):
 
 
 def residual_operator(kernel, noise):
-    """Give the matrix that turns a series into its leave-one-out errors.
+    """Return the matrix that turns a series into its leave-one-out errors.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ def through_pose(affine, pose, places=None, shape=None):
     pose : ndarray, shape (4, 4)
         Reference to the head's place in the series, world to world, mm.
     places : ndarray, shape (3, X, Y, Z), optional
-        Of the field, as `distorted_places` gives it.
+        Of the field, as `distorted_places` returns it.
     shape : tuple of int
         (X, Y, Z).
 
@@ -138,7 +138,7 @@ def resample_volume(volume, affine, matrix, places=None, order=3):
     matrix : ndarray, shape (4, 4)
         Reference to volume, world to world, mm.
     places : ndarray, shape (3, X, Y, Z), optional
-        Where the reference itself is read, in voxels, as `distorted_places` gives it.
+        Where the reference itself is read, in voxels, as `distorted_places` returns it.
     order : {1, 3}
         Linear interpolation, or cubic B-splines.
 

@@ -168,7 +168,7 @@ def scan_grid(voxel_mm, oblique):
 
 
 def gantry_axes(shape, voxel_mm):
-    """Give the gantry coordinates of a grid, one array per axis.
+    """Return the gantry coordinates of a grid, one array per axis.
 
     Parameters
     ----------

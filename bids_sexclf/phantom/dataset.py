@@ -125,7 +125,7 @@ def write_participant(out, options, head, person):
 
 
 def grey_matter_loss(options, age):
-    """Tell how much grey matter age has turned into fluid.
+    """Describe how much grey matter age has turned into fluid.
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ class PhantomOptions:
             )
 
     def _faults(self):
-        """Say which values are not what their field allows."""
+        """Return which values are not what their field allows."""
         faults = []
         for entry in fields(self):
             rules, values = entry.metadata, getattr(self, entry.name)
@@ -96,7 +96,7 @@ class PhantomOptions:
         return faults
 
     def _contradictions(self):
-        """Say which values do not go together."""
+        """Return which values do not go together."""
         known = {str(row["index"]) for row in list_lobes()} | {row["name"] for row in list_lobes()}
         change = abs(self.effect_size) * self.regional_sd / 2
         checks = {

@@ -66,7 +66,7 @@ class Person:
     relative: dict
 
     def regional_values(self, quantity):
-        """Give the true value of every lobe.
+        """Return the true value of every lobe.
 
         Parameters
         ----------
@@ -157,7 +157,7 @@ def mix_twins(own, shared, alone):
 
 
 def has_twin(options, person):
-    """Tell whether a participant belongs to a pair of twins."""
+    """Return whether a participant belongs to a pair of twins."""
     return person.family < options.twins
 
 

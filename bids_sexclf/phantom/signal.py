@@ -41,7 +41,7 @@ class Gradients:
     directions: np.ndarray
 
     def fsl_bvecs(self, affine):
-        """Give the directions as FSL and BIDS write them.
+        """Return the directions as FSL and BIDS write them.
 
         Parameters
         ----------
@@ -228,7 +228,7 @@ def dwi_signal(tissues, person, gradients, rotation, poses=None):
 
 
 def _matter(tissues, person, tissue, inside):
-    """Give amount, FA, MD and MK of one tissue in the voxels that hold brain tissue."""
+    """Return amount, FA, MD and MK of one tissue in the voxels that hold brain tissue."""
     labels = tissues.labels[inside]
     amount = B0[tissue] * getattr(tissues, tissue)[inside]
     return amount, *(

@@ -24,7 +24,7 @@ LICENSE = "As the ICBM152 2009a templates (BIC, McGill), from which the heads ar
 
 
 def describe_truth(options):
-    """Say what a pipeline is not told, and describe the columns of truth.tsv.
+    """Describe what a pipeline is not told, and describe the columns of truth.tsv.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def write_template(folder, head):
 
 
 def _plain(options):
-    """Give the options as JSON would give them back."""
+    """Return the options as JSON would give them back."""
     values = dataclasses.asdict(options)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 

@@ -6,7 +6,7 @@ from bids_sexclf.pictures import COLOURS, GRID, INK, SOFT, WARNING, WIDTH
 
 
 def _colour_volumes(bvals, shells):
-    """Give each volume its shell's colour; b0 is grey."""
+    """Return each volume its shell's colour; b0 is grey."""
     colours = np.array(["#9aa4b2"] * len(bvals), dtype=object)
     for number, (_, members) in enumerate(shells):
         colours[members] = COLOURS[number % len(COLOURS)]
@@ -23,7 +23,7 @@ def draw_gradients(bvals, bvecs, shells):
     bvecs : ndarray, shape (N, 3)
         Unit vectors along the image axes.
     shells : list of (float, ndarray of int)
-        As `diffusion.find_shells` gives them.
+        As `diffusion.find_shells` returns them.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def draw_gradients(bvals, bvecs, shells):
 
 
 def nearest_axes(bvecs):
-    """Give the smallest angle between two measured axes.
+    """Return the smallest angle between two measured axes.
 
     Parameters
     ----------

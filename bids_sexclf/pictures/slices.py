@@ -66,7 +66,7 @@ class Mosaic:
         return np.asarray(turned.dataobj).astype(kind), turned.affine
 
     def lay(self, volume):
-        """Give the tiles of one volume as a picture.
+        """Return the tiles of one volume as a picture.
 
         Parameters
         ----------
@@ -237,7 +237,7 @@ def draw_colours(colours, affine, mask, cuts=7):
     Parameters
     ----------
     colours : ndarray, shape (X, Y, Z, 3)
-        Red, green and blue in [0, 255], as `bids_sexclf.diffusion.colours` gives them.
+        Red, green and blue in [0, 255], as `bids_sexclf.diffusion.colours` returns them.
     affine : ndarray, shape (4, 4)
     mask : ndarray of bool, shape (X, Y, Z)
         Slices are cut to it; outside it is black.

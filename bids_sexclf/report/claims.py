@@ -1,4 +1,4 @@
-"""Say which regions differ between the sexes, which a model leans on, and what evidence adds.
+"""Return which regions differ between the sexes, which a model leans on, and what evidence adds.
 
 Two claims are kept apart. A region differs where a test without any model says so
 (differences.tsv); a model leans on a region where hiding it costs evidence (regions.tsv). Either
@@ -163,7 +163,7 @@ def _say_region(row, level):
 
 
 def say_added(rows, what):
-    """Say what a model's evidence adds to confounds.
+    """Describe what a model's evidence adds to confounds.
 
     Parameters
     ----------

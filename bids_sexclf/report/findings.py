@@ -145,7 +145,7 @@ def take(tables, pair, names):
 
 
 def say_shuffled(score, which, level, checks=1):
-    """Say whether a model that can know nothing scores chance, as it should.
+    """Return whether a model that can know nothing scores chance, as it should.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ def say_shuffled(score, which, level, checks=1):
 
 
 def say_confounds(rows, who, what):
-    """Say what the evidence, or the error, of a network goes with among people alike.
+    """Describe what the evidence, or the error, of a network goes with among people alike.
 
     Parameters
     ----------
@@ -301,7 +301,7 @@ def _say_related(cohort, resemblance):
 
 
 def say_unused(splits):
-    """Say how many took no part in a fold.
+    """Describe how many took no part in a fold.
 
     Parameters
     ----------
@@ -352,7 +352,7 @@ def say_beyond_size(start, hits, comparisons):
 
 
 def verdicts_against(comparisons, baseline):
-    """Give the verdict of each model and map held against a baseline.
+    """Return the verdict of each model and map held against a baseline.
 
     Parameters
     ----------

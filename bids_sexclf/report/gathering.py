@@ -49,7 +49,7 @@ def gather(tables, study):
 
 
 def correct(above, scores, target):
-    """Say which models know more than nothing, corrected over all that are judged.
+    """Return which models know more than nothing, corrected over all that are judged.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def select_scores(scores, pair):
 
 
 def judge(pair, tables, target):
-    """Say whether a model knows more than nothing.
+    """Return whether a model knows more than nothing.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def say_model(pair, above, tables, study):
 
 
 def say_brain_size(scores, added, study):
-    """Say what brain size alone tells, where no model is shown to add to it.
+    """Describe what brain size alone tells, where no model is shown to add to it.
 
     Parameters
     ----------
@@ -234,7 +234,7 @@ def say_brain_size(scores, added, study):
 
 
 def say_regions(rows, level, target):
-    """Say which regions a model leans on, or what the published rule would have named.
+    """Return which regions a model leans on, or what the published rule would have named.
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ def _say_how(row):
 
 
 def _say_without_claim(rows):
-    """Say what rows show that carry no claim: the published rule, and other fills and methods."""
+    """Describe what rows show that carry no claim: the published rule, and other fills and methods."""
     first = rows.iloc[0]
     where = f"{len(rows)} regions of {first['atlas']}"
     if first["fill"] != "white_matter_mean":

@@ -1,4 +1,4 @@
-"""Say how a study was done: methods paragraph, settings, software."""
+"""Describe how a study was done: methods paragraph, settings, software."""
 
 from pathlib import Path
 
@@ -113,7 +113,7 @@ WATCHED = {"loss": "validation loss", "auc": "validation AUC", "mae": "validatio
 
 
 def _say_training(study, models):
-    """Say how networks were trained where a model has no choices of its own."""
+    """Describe how networks were trained where a model has no choices of its own."""
     if not {study.variant(name)[0] for name in models} & {*NETWORKS, "shuffled"}:
         return
     decay = "decoupled weight decay" if study.optimizer == "adamw" else "L2 penalty"
@@ -159,7 +159,7 @@ CLASSICAL = {
 
 
 def _say_classical(study):
-    """Say which models are no networks, and where their settings come from."""
+    """Return which models are no networks, and where their settings come from."""
     target = targets.find(study.target)
     known = {name: text.format(what=target.what) for name, text in CLASSICAL[target.kind].items()}
     designs = dict.fromkeys(study.variant(name)[0] for name in study.models)
@@ -180,7 +180,7 @@ def _say_classical(study):
 
 
 def _say_differences(study):
-    """Say how regions were compared between the sexes without a model."""
+    """Describe how regions were compared between the sexes without a model."""
     return (
         f"Which regions of the atlas {study.atlas} differ between the sexes was asked without a "
         "model: voxels were standardised over people, and the resemblance of all pairs of people "
@@ -199,7 +199,7 @@ def _say_differences(study):
 
 
 def _say_added(target):
-    """Say how it was asked what evidence adds to confounds."""
+    """Describe how it was asked what evidence adds to confounds."""
     return (
         "Whether the evidence of a model adds to what brain size, age, motion and site tell of "
         f"{target.what} was asked by an efficient score test [@boos1992]: evidence on people whom "
@@ -210,7 +210,7 @@ def _say_added(target):
 
 
 def _say_association(study):
-    """Say how it was asked what else models may have used."""
+    """Describe how it was asked what else models may have used."""
     what, within, beside = targets.find(study.target).describe_association()
     return (
         f"What else the {what} goes with was asked within each {within} by Spearman's "
@@ -220,7 +220,7 @@ def _say_association(study):
 
 
 def _say_split(study):
-    """Say how participants were dealt into parts."""
+    """Describe how participants were dealt into parts."""
     if study.split == "kfold":
         times = "" if study.repeats == 1 else f", {study.repeats} times over"
         deal = f"dealt into {study.n_folds} folds{times}"
@@ -247,13 +247,13 @@ def _say_split(study):
 
 
 def _say_balance(study):
-    """Say what parts were balanced over."""
+    """Describe what parts were balanced over."""
     balanced = targets.find(study.target).balanced_by
     return balanced + (f" and {study.age_bands} bands of age" if study.age_bands > 1 else "")
 
 
 def _say_confounds(study):
-    """Say which confounds were taken out of maps and features."""
+    """Return which confounds were taken out of maps and features."""
     if study.residualize:
         names = ", ".join(name.replace("_", " ") for name in study.residualize)
         yield (
@@ -268,7 +268,7 @@ def _say_confounds(study):
 
 
 def _say_match(study):
-    """Say how the sexes were matched."""
+    """Describe how the sexes were matched."""
     if study.match == "none":
         return ""
     return (

@@ -118,7 +118,7 @@ def find_faults(record, values):
 
 
 def _name_fault(entry, schemas):
-    """Say what is wrong with one value: its key, what was found, what was needed."""
+    """Describe what is wrong with one value: its key, what was found, what was needed."""
     if not entry["loc"]:  # choices that do not go together
         return Fault(entry["msg"].removeprefix("Value error, "))
     name, *places = entry["loc"]
@@ -182,7 +182,7 @@ def read_toml(path):
 
 
 def _what_is(path):
-    """Say what stands at a path where it is no file; empty where it is one."""
+    """Describe what stands at a path where it is no file; empty where it is one."""
     if path.is_dir():
         return "which is a folder"
     if not path.exists():

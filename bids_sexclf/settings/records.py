@@ -60,7 +60,7 @@ class Record(BaseModel):
         return value
 
     def provenance(self, names=None):
-        """Give the choices as plain JSON values.
+        """Return the choices as plain JSON values.
 
         Parameters
         ----------

@@ -131,7 +131,7 @@ class Run(Record):
         return given
 
     def folders(self):
-        """Give what ``--derivatives`` named: name to path, in the order given.
+        """Return what ``--derivatives`` named: name to path, in the order given.
 
         Returns
         -------
@@ -145,5 +145,5 @@ class Run(Record):
         return [self.atlas_dir] if self.atlas_dir else []
 
     def derivatives_of(self, name):
-        """Give the path that ``--derivatives NAME=PATH`` named, or None."""
+        """Return the path that ``--derivatives NAME=PATH`` named, or None."""
         return self.folders().get(name)

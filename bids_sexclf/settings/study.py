@@ -254,7 +254,7 @@ class Study(Recipe, People):
         return list(dict.fromkeys(part for name in self.maps for part in name.split("+")))
 
     def variant(self, name):
-        """Say what stands behind the name of a model.
+        """Describe what stands behind the name of a model.
 
         Parameters
         ----------
@@ -289,5 +289,5 @@ class Study(Recipe, People):
 
 
 def _chosen(table):
-    """Give the training choices among the keys of a variant."""
+    """Return the training choices among the keys of a variant."""
     return {key: table[key] for key in table if key in Recipe.model_fields}

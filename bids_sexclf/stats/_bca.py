@@ -12,7 +12,7 @@ UNDEFINED = 0.05
 
 
 def acceleration(left_out, stratum):
-    """Give how fast the standard error changes with the estimate, from leave-one-out values.
+    """Return how fast the standard error changes with the estimate, from leave-one-out values.
 
     Parameters
     ----------
@@ -37,14 +37,14 @@ def acceleration(left_out, stratum):
 
 
 def _below(draws, value):
-    """Give the share of draws below a value, a tie counting half, never quite 0 or 1."""
+    """Return the share of draws below a value, a tie counting half, never quite 0 or 1."""
     margin = 1e-12 * max(abs(value), np.abs(draws).max())
     share = (np.mean(draws < value - margin) + np.mean(draws <= value + margin)) / 2
     return np.clip(share, 0.5 / draws.size, 1 - 0.5 / draws.size)
 
 
 def interval(draws, estimate, speed, level, factor=1.0):
-    """Give the bias-corrected and accelerated interval (BCa).
+    """Return the bias-corrected and accelerated interval (BCa).
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def interval(draws, estimate, speed, level, factor=1.0):
 
 
 def p_of_zero(draws, estimate, speed, factor=1.0):
-    """Give the two-sided p-value of zero: 1 - level of the interval that just touches zero.
+    """Return the two-sided p-value of zero: 1 - level of the interval that just touches zero.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def p_of_zero(draws, estimate, speed, factor=1.0):
 
 
 def _tails(draws):
-    """Give deviate, value and slope at the begin of the lower and of the upper tail, or None."""
+    """Return deviate, value and slope at the begin of the lower and of the upper tail, or None."""
     shares = np.array([1, 4]) * FEW / draws.size
     if shares[1] >= 0.5:
         return None
@@ -124,7 +124,7 @@ def _tails(draws):
 
 
 def _value_at(draws, z):
-    """Give the value at a normal deviate: a quantile, or beyond the last few draws a line."""
+    """Return the value at a normal deviate: a quantile, or beyond the last few draws a line."""
     tails = _tails(draws)
     if tails and np.isfinite(z):
         (low, first, rise), (high, last, fall) = tails
@@ -136,7 +136,7 @@ def _value_at(draws, z):
 
 
 def _deviate_of(draws, value):
-    """Give the normal deviate of a value, as ``_value_at`` has it; a tie counts half."""
+    """Return the normal deviate of a value, as ``_value_at`` has it; a tie counts half."""
     tails = _tails(draws)
     if tails:
         (low, first, rise), (high, last, fall) = tails

@@ -8,7 +8,7 @@ TOLERANCE = 1e-9
 
 
 def _penalised(target, design, beta):
-    """Give the log-likelihood with Jeffreys' prior, and the scoring step that raises it."""
+    """Return the log-likelihood with Jeffreys' prior, and the scoring step that raises it."""
     eta = design @ beta
     p = expit(eta)
     weight = p * (1 - p)

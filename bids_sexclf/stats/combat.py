@@ -69,7 +69,7 @@ def learn_sites(rows, site, n_sites):
 
 
 def _moments(rows, site, counts):
-    """Give the mean of each site and its sum of squared deviations, shape (n_sites, *S)."""
+    """Return the mean of each site and its sum of squared deviations, shape (n_sites, *S)."""
     first = np.asarray(rows[0], dtype=np.float64)
     total = np.zeros((len(counts), *first.shape))
     squares = np.zeros_like(total)

@@ -1,4 +1,4 @@
-"""Say how much of a score something simpler than the network explains."""
+"""Describe how much of a score something simpler than the network explains."""
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def _centred_ranks(values, cell):
 
 
 def _taken_out(beside, cell, target):
-    """Give columns that span what goes with `beside` within each sex, and the cells' means."""
+    """Return columns that span what goes with `beside` within each sex, and the cells' means."""
     cells = cell[:, None] == np.unique(cell)
     # Ranks within a small cell lose how far apart its people are; those within the sex know.
     ranks = [_centred_ranks(beside, one) for one in (cell, target)]

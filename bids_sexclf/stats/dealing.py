@@ -119,7 +119,7 @@ class _Deck:
 
 
 def _share_out(sizes, people, full, rng):
-    """Say how many of each sex each part should hold: whole numbers, shape (k, sexes)."""
+    """Describe how many of each sex each part should hold: whole numbers, shape (k, sexes)."""
     if len(people) == 1:
         return sizes[:, None]
     ideal = people[0] * sizes / sizes.sum()
@@ -138,7 +138,7 @@ def _share_out(sizes, people, full, rng):
 
 
 def _strata_shares(deck, wanted):
-    """Say how many of each stratum each part should hold: shape (k, strata)."""
+    """Describe how many of each stratum each part should hold: shape (k, strata)."""
     of_sex = deck.people @ deck.of_sex
     return (wanted / of_sex) @ deck.of_sex.T * deck.people
 

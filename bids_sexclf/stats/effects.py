@@ -1,4 +1,4 @@
-"""Say how large the difference between the two sexes is, in standard deviations, with intervals."""
+"""Describe how large the difference between the two sexes is, in standard deviations, with intervals."""
 
 import numpy as np
 

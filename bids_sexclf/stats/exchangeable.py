@@ -118,7 +118,7 @@ def join_families(family, pairs):
 
 
 def find_obstacle(sex, confounds=None, stratum=None, group=None):
-    """Say why the sexes of some people cannot be compared; None where they can.
+    """Describe why the sexes of some people cannot be compared; None where they can.
 
     Parameters
     ----------

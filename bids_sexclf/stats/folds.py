@@ -1,4 +1,4 @@
-"""Say how much less sure models of several folds are than models that share nobody."""
+"""Describe how much less sure models of several folds are than models that share nobody."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from bids_sexclf.errors import InputError
 
 
 def variance_factor(learnt, tested):
-    """Give the factor by which cross-validation raises the variance of what participants tell.
+    """Return the factor by which cross-validation raises the variance of what participants tell.
 
     Where one model has learnt from A and is tested on B, what it scores varies with B alone, and
     resampling B says how much. Under cross-validation another model has learnt from B and is

@@ -10,7 +10,7 @@ FEWEST = 5
 
 
 def find_outliers(values, bad="both", limit=LIMIT):
-    """Say which values stand out in the direction that is bad.
+    """Return which values stand out in the direction that is bad.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def find_outliers(values, bad="both", limit=LIMIT):
 
 
 def find_band(values, limit=LIMIT):
-    """Give the lowest and the highest value that does not stand out.
+    """Return the lowest and the highest value that does not stand out.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def find_band(values, limit=LIMIT):
 
 
 def _middle_and_spread(values):
-    """Give the median and the robust standard deviation of the known values."""
+    """Return the median and the robust standard deviation of the known values."""
     known = values[np.isfinite(values)]
     if not known.size:
         return np.nan, np.nan

@@ -40,7 +40,7 @@ def check_drop(drop):
 
 
 def _signed_ranks(column):
-    """Give the rank sums of positive and of negative values; zeros are ranked, then left out."""
+    """Return the rank sums of positive and of negative values; zeros are ranked, then left out."""
     from scipy.stats import rankdata
 
     rank = rankdata(np.abs(column))

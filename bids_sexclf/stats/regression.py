@@ -1,4 +1,4 @@
-"""Say how well ages are told: errors, what they explain, and how they lean.
+"""Describe how well ages are told: errors, what they explain, and how they lean.
 
 Every score is a function ``score(target, prediction, fold=None) -> float`` of ages in years. A
 score that the data cannot tell is ``nan``.
@@ -20,7 +20,7 @@ WITHOUT_NULL = ("age_bias",)
 
 
 def mae(target, prediction, fold=None):
-    """Give the mean absolute error, years.
+    """Return the mean absolute error, years.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def mae(target, prediction, fold=None):
 
 
 def r2(target, prediction, fold=None):
-    """Give the share of the variance of age that predictions explain.
+    """Return the share of the variance of age that predictions explain.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def r2(target, prediction, fold=None):
 
 
 def age_bias(target, prediction, fold=None):
-    """Give how the error leans with age: the slope of prediction minus age on age.
+    """Return how the error leans with age: the slope of prediction minus age on age.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def arrange(target, prediction, fold=None, group=None, *others):
 def bootstrap(
     score, target, prediction, fold=None, group=None, n=2000, level=0.95, seed=0, factor=1.0
 ):
-    """Give the interval within which another draw of participants would move a score.
+    """Return the interval within which another draw of participants would move a score.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def compare(target, prediction, other, group=None, n=2000, level=0.95, seed=0, f
 
 
 def permutation(score, target, prediction, fold, group, participant, n=1000, seed=0, factor=1.0):
-    """Say how often a score as good as this one comes from ages dealt at random.
+    """Describe how often a score as good as this one comes from ages dealt at random.
 
     Ages are exchanged between participants of a fold, families as wholes.
 

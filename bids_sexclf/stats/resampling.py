@@ -130,7 +130,7 @@ def arrange(target, logit, fold=None, group=None, *others):
 
 
 def bootstrap(score, target, logit, fold=None, group=None, n=2000, level=0.95, seed=0, factor=1.0):
-    """Give the interval within which another draw of participants would move a score.
+    """Return the interval within which another draw of participants would move a score.
 
     Participants are drawn with replacement within their class, so that both classes
     stay; families are drawn whole, within those of one class, of the other, and of both.
@@ -265,7 +265,7 @@ def permutation(
     participant=None,
     factor=1.0,
 ):
-    """Say how often a score as good as this one comes from labels dealt at random.
+    """Describe how often a score as good as this one comes from labels dealt at random.
 
     Labels are exchanged between the participants of a fold. With families, a whole family
     takes the labels of another of the same fold and size, in a random order within, so
@@ -336,7 +336,7 @@ def permutation(
 
 
 def reached(null, observed, factor=1.0):
-    """Give the p-value of a score among scores of the null.
+    """Return the p-value of a score among scores of the null.
 
     Parameters
     ----------

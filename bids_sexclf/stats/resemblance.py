@@ -68,7 +68,7 @@ def _fisher(correlations):
 
 
 def _middle(values):
-    """Give median and robust standard deviation of the transformed correlations of all pairs.
+    """Return median and robust standard deviation of the transformed correlations of all pairs.
 
     Of large cohorts a regular choice of rows speaks for all.
     """
@@ -79,7 +79,7 @@ def _middle(values):
 
 
 def _outstanding(values, row, limit, spread):
-    """Give the rows that stand out from the others most like this one."""
+    """Return the rows that stand out from the others most like this one."""
     alike = _fisher(values @ values[row])
     alike[row] = -np.inf
     order = np.argsort(-alike, kind="stable")[:CROWD]

@@ -1,4 +1,4 @@
-"""Say how well logits tell the two classes apart, and how honest they are.
+"""Describe how well logits tell the two classes apart, and how honest they are.
 
 Every score is a function ``score(target, logit, fold=None) -> float``. ``target``
 is 1 for the positive class and 0 for the other, a positive logit predicts the
@@ -60,7 +60,7 @@ def _concordance(target, logit, fold):
 
 
 def auc(target, logit, fold=None):
-    """Give the share of pairs, one of each class, that the logits put in the right order.
+    """Return the share of pairs, one of each class, that the logits put in the right order.
 
     Only pairs *within* a fold are compared, and the pairs of all folds are pooled:
     the logits of two folds come from two models and are not on one scale, so the
@@ -94,12 +94,12 @@ def auc(target, logit, fold=None):
 
 
 def _share(hit, of):
-    """Give the share of true entries, ``nan`` if there is none to count."""
+    """Return the share of true entries, ``nan`` if there is none to count."""
     return float(np.mean(hit[of])) if of.any() else np.nan
 
 
 def accuracy(target, logit, fold=None):
-    """Give the share of participants whose class is predicted.
+    """Return the share of participants whose class is predicted.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def accuracy(target, logit, fold=None):
 
 
 def balanced_accuracy(target, logit, fold=None):
-    """Give the mean of the two classes' shares of right answers.
+    """Return the mean of the two classes' shares of right answers.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def balanced_accuracy(target, logit, fold=None):
 
 
 def precision(target, logit, fold=None):
-    """Give the share of positive predictions that are right.
+    """Return the share of positive predictions that are right.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def precision(target, logit, fold=None):
 
 
 def recall(target, logit, fold=None):
-    """Give the share of the positive class that is predicted positive.
+    """Return the share of the positive class that is predicted positive.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def recall(target, logit, fold=None):
 
 
 def brier(target, logit, fold=None):
-    """Give the mean squared distance of probabilities from what was true.
+    """Return the mean squared distance of probabilities from what was true.
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ def calibration_curve(target, logit, bins=10, level=0.95):
 
 
 def calibration_error(target, logit, fold=None, bins=10):
-    """Give the mean distance between predicted and observed rates over bins of equal count.
+    """Return the mean distance between predicted and observed rates over bins of equal count.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def calibration_error(target, logit, fold=None, bins=10):
 
 
 def calibration_slope(target, logit, fold=None):
-    """Give the factor by which logits would have to be stretched to be honest.
+    """Return the factor by which logits would have to be stretched to be honest.
 
     Parameters
     ----------
@@ -310,7 +310,7 @@ def calibration_slope(target, logit, fold=None):
 
 
 def calibration_intercept(target, logit, fold=None):
-    """Give the shift, in logits, that recalibrated logits would need besides the slope.
+    """Return the shift, in logits, that recalibrated logits would need besides the slope.
 
     Parameters
     ----------
@@ -333,7 +333,7 @@ def calibration_intercept(target, logit, fold=None):
 
 
 def _fold_roc(target, logit):
-    """Give false and true positive rates of one fold, from (0, 0) to (1, 1)."""
+    """Return false and true positive rates of one fold, from (0, 0) to (1, 1)."""
     order = np.argsort(-logit)
     target, logit = target[order], logit[order]
     last = np.r_[logit[1:] != logit[:-1], True]
@@ -342,7 +342,7 @@ def _fold_roc(target, logit):
 
 
 def _levels(fpr, tpr, at):
-    """Give the lower and the upper end of a curve at each of the abscissae ``at``."""
+    """Return the lower and the upper end of a curve at each of the abscissae ``at``."""
     first = np.searchsorted(fpr, at, side="left")
     last = np.searchsorted(fpr, at, side="right") - 1
     before = np.maximum(first - 1, 0)

@@ -75,7 +75,7 @@ class Target(ABC):
         return self.kind == "classes"
 
     def has(self, table):
-        """Say whether a table of the report has a meaning for this target."""
+        """Return whether a table of the report has a meaning for this target."""
         if table in ("claims", "differences"):
             return self.by_region
         return table not in ("added", "matching") or self.is_classes
@@ -175,7 +175,7 @@ class Target(ABC):
 
     @abstractmethod
     def find_fault(self, values):
-        """Say why the values of a part cannot be trained on or scored; None where they can."""
+        """Describe why the values of a part cannot be trained on or scored; None where they can."""
 
     @abstractmethod
     def sign(self, target):

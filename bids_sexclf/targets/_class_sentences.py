@@ -47,7 +47,7 @@ class ClassSentences:
         return "evidence", f"{self.what} and fold", ""
 
     def is_above(self, score, compared):
-        """Say whether a model is better than chance.
+        """Return whether a model is better than chance.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ class ClassSentences:
         return f"{some} {'tells' if hits == 1 else 'tell'} {self.pair} better than chance"
 
     def say_scores(self, scores, above, level):
-        """Say whether a model tells the classes apart.
+        """Return whether a model tells the classes apart.
 
         Parameters
         ----------
@@ -125,11 +125,11 @@ class ClassSentences:
         )
 
     def say_more(self, scores, level):
-        """Say what else scores show: nothing for classes."""
+        """Describe what else scores show: nothing for classes."""
         return None
 
     def say_against(self, row, study):
-        """Say how a model does against a baseline.
+        """Describe how a model does against a baseline.
 
         Parameters
         ----------
@@ -162,7 +162,7 @@ class ClassSentences:
         return Finding("caution", f"It {what} {baseline} ({numbers}).")
 
     def say_brain_size(self, score, study):
-        """Say what brain size alone tells, where no model is shown to add to it.
+        """Describe what brain size alone tells, where no model is shown to add to it.
 
         Parameters
         ----------
@@ -182,13 +182,13 @@ class ClassSentences:
         )
 
     def say_effect(self, mean):
-        """Say what hiding a region does to the answer, as the end of a sentence."""
+        """Describe what hiding a region does to the answer, as the end of a sentence."""
         change = "lowers" if mean >= 0 else "raises"
         return f"{change} the probability of {self.correct} by {say_number(abs(mean), 3)}"
 
 
 def advise_on_size(study):
-    """Say which study would tell more where brain size may explain a score.
+    """Return which study would tell more where brain size may explain a score.
 
     Parameters
     ----------

@@ -182,7 +182,7 @@ class TwoClasses(ClassSentences, Target):
         return people[self.column]
 
     def find_fault(self, values):
-        """Say why the values of a part cannot be trained on or scored; None where they can."""
+        """Describe why the values of a part cannot be trained on or scored; None where they can."""
         if values.nunique() < 2:
             return f"only {values.iloc[0]} participants"
         return (
@@ -317,7 +317,7 @@ class TwoClasses(ClassSentences, Target):
 
     @staticmethod
     def verdict(difference, low, auc):
-        """Say what a comparison's interval allows to say.
+        """Describe what a comparison's interval allows to say.
 
         Parameters
         ----------

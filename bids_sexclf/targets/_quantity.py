@@ -134,7 +134,7 @@ class Quantity(QuantitySentences, Target):
         return float(np.abs(answer - target).mean())
 
     def find_fault(self, values):
-        """Say why the values of a part cannot be trained on or scored; None where they can."""
+        """Describe why the values of a part cannot be trained on or scored; None where they can."""
         return (
             None if len(values) >= self.fewest else f"only {count_noun(len(values), 'participant')}"
         )
@@ -245,7 +245,7 @@ class Quantity(QuantitySentences, Target):
 
     @staticmethod
     def verdict(difference):
-        """Say what the interval of a difference of errors allows to say.
+        """Describe what the interval of a difference of errors allows to say.
 
         Parameters
         ----------

@@ -57,7 +57,7 @@ class QuantitySentences:
         return "error", "sex and fold", beside
 
     def is_above(self, score, compared):
-        """Say whether a model is better than the median of the training part.
+        """Return whether a model is better than the median of the training part.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class QuantitySentences:
         return f"{some} {self.what} better than the median {self.what} of the training part does"
 
     def say_scores(self, scores, above, level):
-        """Say how far a model is from the truth.
+        """Describe how far a model is from the truth.
 
         Parameters
         ----------
@@ -128,7 +128,7 @@ class QuantitySentences:
         )
 
     def say_more(self, scores, level):
-        """Say how the error leans with the truth.
+        """Describe how the error leans with the truth.
 
         Parameters
         ----------
@@ -156,7 +156,7 @@ class QuantitySentences:
         return Finding("plain", f"Its error is not shown to lean with {self.what} ({numbers}).")
 
     def say_against(self, row, study):
-        """Say how a model does against a baseline.
+        """Describe how a model does against a baseline.
 
         Parameters
         ----------
@@ -188,10 +188,10 @@ class QuantitySentences:
         return Finding(tone, f"{start} {baseline} ({numbers}).")
 
     def say_brain_size(self, score, study):
-        """Say what brain size alone tells: comparisons say it for a quantity."""
+        """Describe what brain size alone tells: comparisons say it for a quantity."""
         return None
 
     def say_effect(self, mean):
-        """Say what hiding a region does to the answer, as the end of a sentence."""
+        """Describe what hiding a region does to the answer, as the end of a sentence."""
         change = "raises" if mean >= 0 else "lowers"
         return f"{change} the absolute error by {say_number(abs(mean), 3)} {self.unit}"

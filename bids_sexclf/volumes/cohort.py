@@ -18,7 +18,7 @@ NO_RESERVE = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS}
 
 @contextmanager
 def new_cohort(path, shape):
-    """Give a cohort array to write to: participants × X × Y × Z, float32, mapped from disk.
+    """Return a cohort array to write to: participants × X × Y × Z, float32, mapped from disk.
 
     The file gets its name when the block ends without an error: whoever opens it sees the whole
     array, and whoever has the one before open keeps that one.
@@ -180,7 +180,7 @@ class Channels:
         return (len(self), len(self.maps), *self.maps[0].shape[1:])
 
     def channel(self, number):
-        """Give the rows of one map."""
+        """Return the rows of one map."""
         return self.maps[number]
 
     def __getitem__(self, which):

@@ -59,7 +59,7 @@ def check_same_grid(shape, affine, other_shape, other_affine, names=("one volume
 
 
 def same_grid(first, second, voxels=1e-3):
-    """Say whether two grids are one, up to a share of a voxel at the corners.
+    """Return whether two grids are one, up to a share of a voxel at the corners.
 
     Parameters
     ----------

@@ -187,7 +187,7 @@ def read_grid(path):
     Returns
     -------
     Grid
-        Shape and affine of the first three axes, as `load` gives them.
+        Shape and affine of the first three axes, as `load` returns them.
 
     Raises
     ------

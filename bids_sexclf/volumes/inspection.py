@@ -1,4 +1,4 @@
-"""Say what is wrong with an image file before anything is computed from it."""
+"""Describe what is wrong with an image file before anything is computed from it."""
 
 import hashlib
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def inspect(path):
 
 
 def _shear_faults(shape, affine):
-    """Say whether axes are too far from right angles to be straightened."""
+    """Return whether axes are too far from right angles to be straightened."""
     try:
         straighten(shape, affine)
     except InputError as fault:

@@ -1,4 +1,4 @@
-"""Tell what a header says of a scan's orientation: nothing, one clear thing, or sheared axes.
+"""Describe what a header says of a scan's orientation: nothing, one clear thing, or sheared axes.
 
 Programs differ in what they take where a header is silent, or where its two fields (qform, sform)
 contradict each other, and most of them drop shear. What is read here is therefore written again

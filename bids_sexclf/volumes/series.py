@@ -52,7 +52,7 @@ def _open(path, **options):
 
 
 def volumes(path):
-    """Give the volumes of a series one after the other, float32, shape (X, Y, Z) each.
+    """Return the volumes of a series one after the other, float32, shape (X, Y, Z) each.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def _unpack(path, target):
 
 
 def series_gb(path):
-    """Give the size of a series as float32, GB, from its header; 0.5 where there is none."""
+    """Return the size of a series as float32, GB, from its header; 0.5 where there is none."""
     import nibabel as nib
 
     try:
@@ -185,7 +185,7 @@ def make_series(path, shape, affine):
 
 @contextmanager
 def series_writer(path, shape, affine):
-    """Give a function that appends a volume to a new float32 series.
+    """Return a function that appends a volume to a new float32 series.
 
     Parameters
     ----------

@@ -188,7 +188,7 @@ def _reading():
 
 
 def say_kind(dtype):
-    """Say why values of a type cannot be used as a scan."""
+    """Describe why values of a type cannot be used as a scan."""
     if dtype.names:
         return "holds colours (RGB), needed one number per voxel; it is a picture made of a scan"
     if dtype.kind == "c":
@@ -210,13 +210,13 @@ def _file_size(path):
 
 
 def _plain(file):
-    """Give the content of an uncompressed file in blocks."""
+    """Return the content of an uncompressed file in blocks."""
     while block := file.read(CHUNK):
         yield block
 
 
 def _unpack(file):
-    """Give the content of a gzip file in blocks; zlib checks length and sum of every member."""
+    """Return the content of a gzip file in blocks; zlib checks length and sum of every member."""
     data, first = file.read(PACKED_CHUNK), True
     while data:
         data += file.read(1) if len(data) == 1 else b""
