@@ -185,7 +185,7 @@ def survey(root):
 
 
 def _leads_back(path, root):
-    """Return whether a link leads to a folder in which it lies: who follows it never comes to an end.
+    """Return whether a link points to a parent folder, so that following it never ends.
 
     Parameters
     ----------

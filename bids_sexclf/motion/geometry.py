@@ -1,4 +1,4 @@
-"""Linear transforms of a head: how far it moved, and how its gradients turn along."""
+"""Linear transforms of a head: its displacement, and the rotation of its gradients."""
 
 import numpy as np
 
@@ -28,7 +28,7 @@ def image_centre(shape, affine):
 
 
 def turn_gradients(bvecs, rotations, affine):
-    """Turn b-vectors along with their volumes.
+    """Rotate b-vectors with their volumes.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def turn_gradients(bvecs, rotations, affine):
         FSL's convention: along the image axes, the first one mirrored where the affine has a
         positive determinant.
     rotations : ndarray, shape (N, 3, 3)
-        From the reference to each volume, in world space: a head that turned by R has its
-        gradient turned back by the inverse of R.
+        From the reference to each volume, in world space: the gradient of a head rotated by R
+        is rotated by the inverse of R.
     affine : ndarray, shape (4, 4)
         Voxel to world.
 
@@ -85,7 +85,7 @@ def rotation_part(linear):
 
 
 def _rigid_part(matrix, centre):
-    """Return the rigid transform with the same rotation that moves the centre alike."""
+    """Return the rigid transform with the same rotation and the same motion of the centre."""
     rigid = np.eye(4)
     rigid[:3, :3] = rotation_part(matrix[:3, :3])
     rigid[:3, 3] = matrix[:3, :3] @ centre + matrix[:3, 3] - rigid[:3, :3] @ centre

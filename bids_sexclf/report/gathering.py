@@ -275,7 +275,7 @@ def _say_how(row):
 
 
 def _say_without_claim(rows):
-    """Describe what rows show that carry no claim: the published rule, and other fills and methods."""
+    """Describe rows that make no claim: the published rule, and other fills and methods."""
     first = rows.iloc[0]
     where = f"{len(rows)} regions of {first['atlas']}"
     if first["fill"] != "white_matter_mean":

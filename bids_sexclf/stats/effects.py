@@ -1,4 +1,4 @@
-"""Describe how large the difference between the two sexes is, in standard deviations, with intervals."""
+"""Effect sizes of the difference between the sexes, in standard deviations, with intervals."""
 
 import numpy as np
 
