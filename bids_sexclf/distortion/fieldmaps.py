@@ -97,7 +97,7 @@ def choose(requested, fieldmaps, *, t1w, topup):
     if requested != "auto" and lacks[requested]:
         raise InputError(
             f"Found {fieldmaps['name']} with {' and '.join(lacks[requested])}, needed for "
-            f"--distortion {requested}. Add it, or choose another method (auto takes what there is)."
+            f"--distortion {requested}. Add it, or choose another method (or auto)."
         )
     methods = (
         [name for name in METHODS[:-1] if name != "t1w"] if requested == "auto" else [requested]

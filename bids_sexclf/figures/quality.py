@@ -80,7 +80,8 @@ def _draw_strip(ax, rows, limit):
         leftward = values[row] > right
         ax.annotate(
             label, (values[row], spread[row]), (-5 if leftward else 5, 0),
-            textcoords="offset points", ha="right" if leftward else "left", va="center", fontsize=8, color=FLAGGED,
+            textcoords="offset points", ha="right" if leftward else "left", va="center",
+            fontsize=8, color=FLAGGED,
         )  # fmt: skip
     ax.set(ylim=(-0.8, 0.8), yticks=[], title=TITLES.get(limit.number, limit.number))
     ax.set_xlabel(ARROWS[limit.bad], fontsize=8, color="#777777")

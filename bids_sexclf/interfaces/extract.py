@@ -215,8 +215,8 @@ def refusal(candidate, pair, starts):
     return (
         f"Found no plausible brain mask in {starts} orientation{'s' * (starts > 1)}; of the best "
         f"one ({candidate.engine}): {'; '.join(faults)}. Look at the scan: it may show only a "
-        "part of the brain, have another contrast than T1w, or have lost its header. Mend or exclude it, "
-        "or mask it by hand and give scan and mask as a derivative."
+        "part of the brain, have another contrast than T1w, or have lost its header. Mend or "
+        "exclude it, or mask it by hand and give scan and mask as a derivative."
     )
 
 
