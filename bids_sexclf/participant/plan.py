@@ -207,7 +207,7 @@ def make_worklist(dataset, folders, run, preparation):
         run.participant_label,
         run.session_label,
         filters,
-        others=[key for name in offers if holds_scans(name) for key in offers[name]],
+        prepared=[key for name in offers if holds_scans(name) for key in offers[name]],
         first=first,
         b0_threshold=preparation.b0_threshold,
     )

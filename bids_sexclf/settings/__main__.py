@@ -1,4 +1,4 @@
-"""Write every choice as a page of Markdown: what ``docs/settings.md`` holds."""
+"""Write ``docs/settings.md``: all choices as a page of Markdown."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from bids_sexclf.settings.records import say_allowed
 
 
 def describe():
-    """Write every choice as a page of Markdown: what ``docs/settings.md`` holds.
+    """Return the page ``docs/settings.md``: all choices as Markdown.
 
     Returns
     -------
@@ -22,14 +22,14 @@ def describe():
         "file, and that over the study.",
     ]
     shared = {*RECIPE, *People.model_fields}
-    own = {name: field for name, field in Study.model_fields.items() if name not in shared}
+    study_fields = {name: field for name, field in Study.model_fields.items() if name not in shared}
     preparation = Preparation.model_fields.items()
     preparation = {name: field for name, field in preparation if name not in People.model_fields}
     for record, fields in (
         (Run, Run.model_fields),
         (People, People.model_fields),
         (Preparation, preparation),
-        (Study, own),
+        (Study, study_fields),
         (Recipe, Recipe.model_fields),
     ):
         title = record.__doc__.split(":")[0]

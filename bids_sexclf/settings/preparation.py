@@ -1,4 +1,4 @@
-"""How scans become maps."""
+"""Choices of the participant level: the preparation of scans."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ Kurtosis = Annotated[float, Field(ge=-10, le=100)]
 
 
 class Preparation(People):
-    """How scans become maps: every choice of the participant level that may change a number."""
+    """All choices of the participant level that can change a number."""
 
     template: str = choice("MNI152NLin6Asym", "Template space (TemplateFlow name).")
     templates_dir: Path | None = choice(
@@ -135,13 +135,13 @@ class Preparation(People):
 
     @field_validator("dwi_models")
     @classmethod
-    def _tensor_first(cls, given):
-        """Put the models in one order, each once: the tensor's FA is what others lean on."""
-        return [name for name in ("tensor", "kurtosis", "noddi") if name in {"tensor", *given}]
+    def _tensor_first(cls, models):
+        """Return the models in a fixed order, each once, and always the tensor."""
+        return [name for name in ("tensor", "kurtosis", "noddi") if name in {"tensor", *models}]
 
     @field_validator("kurtosis_clip")
     @classmethod
-    def _ascending(cls, given):
-        if given[0] >= given[1]:
+    def _ascending(cls, limits):
+        if limits[0] >= limits[1]:
             raise ValueError("needed the lower bound first, and another one above it")
-        return given
+        return limits

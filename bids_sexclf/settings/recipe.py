@@ -1,4 +1,4 @@
-"""How a network is trained: choices that a study makes for all its models, or for one."""
+"""Choices of training a network, for all models of a study or for one variant."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from bids_sexclf.settings.records import Record, choice
 
 
 class Recipe(Record):
-    """How networks are trained: a study's choices, each of which a variant may replace."""
+    """Choices of training networks; a variant may replace each of them."""
 
     epochs: int = choice(30, "Most passes over the training part.", minimum=1, maximum=100_000)
     patience: int = choice(
@@ -125,12 +125,12 @@ class Recipe(Record):
 
     @field_validator("precision", mode="before")
     @classmethod
-    def _text(cls, given):
-        return str(given) if type(given) is int else given
+    def _text(cls, value):
+        return str(value) if type(value) is int else value
 
     @field_validator("crop")
     @classmethod
-    def _three(cls, given):
-        if given is not None and len(given) != 3:
+    def _three(cls, value):
+        if value is not None and len(value) != 3:
             raise ValueError("needs three sizes, X Y Z")
-        return given
+        return value

@@ -1,4 +1,4 @@
-"""How to run."""
+"""Choices of execution."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ DERIVATIVES = json.loads((Path(__file__).parents[1] / "data" / "derivatives.json
 
 
 class Run(Record):
-    """How to run: nothing here may change a number, but for the last bits by ``omp_nthreads``."""
+    """Choices of execution: none changes a number, except ``omp_nthreads`` the last bits."""
 
     participant_label: list[str] | None = choice(
         None, "Participants to run, with or without 'sub-'; all by default.", "--participant_label"
@@ -104,34 +104,34 @@ class Run(Record):
 
     @field_validator("folds")
     @classmethod
-    def _some(cls, given):
-        if given is not None and not given:
+    def _some(cls, labels):
+        if labels is not None and not labels:
             raise ValueError("needed at least one fold")
-        return given
+        return labels
 
     @field_validator("derivatives")
     @classmethod
-    def _named(cls, given):
-        seen = set()
-        for entry in given or []:
+    def _named(cls, entries):
+        names_seen = set()
+        for entry in entries or []:
             name, _, path = entry.partition("=")
             if name not in DERIVATIVES or not path:
-                known = ", ".join(f"{name}=PATH" for name in DERIVATIVES)
-                raise ValueError(f"{entry} is none of {known}.{suggest([name], DERIVATIVES)}")
-            if name in seen:
+                choices = ", ".join(f"{name}=PATH" for name in DERIVATIVES)
+                raise ValueError(f"{entry} is none of {choices}.{suggest([name], DERIVATIVES)}")
+            if name in names_seen:
                 raise ValueError(f"{name} is given twice, needed one folder for each name")
-            seen.add(name)
-        return given
+            names_seen.add(name)
+        return entries
 
     @field_validator("dask_scheduler")
     @classmethod
-    def _one_way_over_machines(cls, given, info):
-        if given is not None and info.data.get("num_nodes") is not None:
+    def _one_way_over_machines(cls, scheduler, info):
+        if scheduler is not None and info.data.get("num_nodes") is not None:
             raise ValueError("one job per worker goes not with num_nodes, one job over all")
-        return given
+        return scheduler
 
     def folders(self):
-        """Return what ``--derivatives`` named: name to path, in the order given.
+        """Return the folders of ``--derivatives``: name to path, in the order of the user.
 
         Returns
         -------
@@ -141,9 +141,9 @@ class Run(Record):
         return {name: Path(path).expanduser() for name, path in named}
 
     def atlas_folders(self):
-        """List the folders where atlases are looked for first."""
+        """List the folders that are searched first for atlases."""
         return [self.atlas_dir] if self.atlas_dir else []
 
     def derivatives_of(self, name):
-        """Return the path that ``--derivatives NAME=PATH`` named, or None."""
+        """Return the path of ``--derivatives NAME=PATH``, or None."""
         return self.folders().get(name)

@@ -1,4 +1,4 @@
-"""How maps become claims."""
+"""Choices of the group level: a study."""
 
 import json
 import re
@@ -19,7 +19,7 @@ RECIPE = tuple(Recipe.model_fields)
 
 
 class Study(Recipe, People):
-    """How maps become claims: every choice of the group level that may change a number."""
+    """All choices of the group level that can change a number."""
 
     name: str = choice("default", "Name of the study; its files lie under study-NAME.")
     target: str = choice(
@@ -181,33 +181,33 @@ class Study(Recipe, People):
 
     @field_validator("maps")
     @classmethod
-    def _whole_names(cls, given):
-        if not given or any(not part for name in given for part in name.split("+")):
+    def _whole_names(cls, names):
+        if not names or any(not part for name in names for part in name.split("+")):
             raise ValueError("needs names of maps, those read together joined by +")
-        return given
+        return names
 
     @field_validator("parts")
     @classmethod
-    def _three_parts(cls, given):
-        if given is not None and len(given) != 3:
+    def _three_parts(cls, parts):
+        if parts is not None and len(parts) != 3:
             raise ValueError("needed three numbers: train, validation, test")
-        return given
+        return parts
 
     @field_validator("variants", "attribution_options", mode="before")
     @classmethod
-    def _json(cls, given):
-        if not isinstance(given, str):
-            return given
+    def _json(cls, text):
+        if not isinstance(text, str):
+            return text
         try:
-            return json.loads(given)
+            return json.loads(text)
         except (ValueError, RecursionError) as fault:
             raise ValueError(f"needed JSON ({fault})") from fault
 
     @field_validator("variants")
     @classmethod
-    def _usable(cls, given):
+    def _usable(cls, variants):
         faults = []
-        for name, table in given.items():
+        for name, table in variants.items():
             if not re.fullmatch("[A-Za-z0-9_]*[A-Za-z0-9][A-Za-z0-9_]*", name):
                 faults.append(f"{name!r} needs letters, digits and _ only")
             if not isinstance(table.get("design", name), str):
@@ -216,7 +216,7 @@ class Study(Recipe, People):
             faults += [f"{name}.{fault.line}" for fault in wrong]
         if faults:
             raise ValueError("; ".join(faults))
-        return given
+        return variants
 
     @model_validator(mode="after")
     def _baselines_of_the_target(self):
@@ -237,24 +237,24 @@ class Study(Recipe, People):
         goal = targets.find(self.target)
         for name in (None, *self.variants):
             recipe = self if name is None else self.variant(name)[2]
-            where = "" if name is None else f" in the variant {name!r}"
+            place = "" if name is None else f" in the variant {name!r}"
             if recipe.loss != "auto" and recipe.loss not in goal.losses:
                 needed = " or ".join(goal.losses)
-                faults.append(f"target {self.target} needs loss {needed}{where}")
+                faults.append(f"target {self.target} needs loss {needed}{place}")
             if recipe.choose_by not in ("loss", goal.main_score):
                 needed = f"loss or {goal.main_score}"
-                faults.append(f"target {self.target} needs choose_by {needed}{where}")
+                faults.append(f"target {self.target} needs choose_by {needed}{place}")
         if faults:
             raise ValueError("; ".join(faults))
         return self
 
     @property
     def single_maps(self):
-        """The maps that must be there, each once: ``FA+MD`` asks for FA and MD."""
+        """The required maps, each once: ``FA+MD`` needs FA and MD."""
         return list(dict.fromkeys(part for name in self.maps for part in name.split("+")))
 
     def variant(self, name):
-        """Describe what stands behind the name of a model.
+        """Resolve the name of a model to its design, options and training choices.
 
         Parameters
         ----------
@@ -266,9 +266,9 @@ class Study(Recipe, People):
         design : str
             Entry of the model catalogue; the name itself where there is no such variant.
         options : dict
-            What the entry shall take beside the study.
+            Options of the entry.
         study : Study
-            With the training choices that this variant makes.
+            The study with the training choices of this variant.
 
         Examples
         --------
@@ -278,13 +278,13 @@ class Study(Recipe, People):
         ('vit', {'depth': 2}, 3, 30)
         """
         table = self.variants.get(name, {})
-        own = _chosen(table)
-        recipe = Recipe(**own)
-        options = {key: table[key] for key in table if key != "design" and key not in own}
+        choices = _chosen(table)
+        recipe = Recipe(**choices)
+        options = {key: table[key] for key in table if key != "design" and key not in choices}
         return (
             table.get("design", name),
             options,
-            self.model_copy(update={key: getattr(recipe, key) for key in own}),
+            self.model_copy(update={key: getattr(recipe, key) for key in choices}),
         )
 
 
