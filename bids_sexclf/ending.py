@@ -89,10 +89,10 @@ def _tell_crash(fault, arguments, out):
         _say(describe(fault, words, numbers))
     description = f"{type(fault).__name__}: {' '.join(str(fault).split())[:300]}"
     return Explanation(
-        f"Found a fault of bids_sexclf itself ({description}), needed the program to go on. This is "
-        f"not your fault: please send the developers {path or 'the lines above'}. It holds versions, "
-        "the command line and where the fault was, and no data of participants. What is finished "
-        "is kept.",
+        f"Found a fault of bids_sexclf itself ({description}), needed the program to go on. It is "
+        f"not your fault: please send {path or 'the lines above'} to the developers. It holds "
+        "versions, the command line and the position of the fault, and no data of participants. "
+        "What is finished is kept.",
         OUR_FAULT,
     )
 
