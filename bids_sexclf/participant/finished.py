@@ -126,11 +126,9 @@ def _check_choices(before, preparation, path):
     requested = preparation.provenance()
     differing = [key for key in CHANGING if before.get(key) != requested[key]]
     if differing:
-        differences = "; ".join(
-            f"{key} {before.get(key)}, this run asks {requested[key]}" for key in differing
-        )
+        pairs = [f"{key} {before.get(key)}, this run asks {requested[key]}" for key in differing]
         raise InputError(
-            f"Found {path} made with {differences}; needed one set of choices per "
+            f"Found {path} made with {'; '.join(pairs)}; needed one set of choices per "
             "output folder. Choose another output folder, or remove the participant's."
         )
 
@@ -267,11 +265,7 @@ def _cache(row, places):
 
 def read_known(path):
     """Read the recorded fingerprints by path; leave out missing or damaged ones."""
-    return {
-        name: fingerprint
-        for name, fingerprint in read_object(path).items()
-        if isinstance(fingerprint, dict)
-    }
+    return {name: entry for name, entry in read_object(path).items() if isinstance(entry, dict)}
 
 
 def take_fingerprints(paths, recorded):
@@ -340,12 +334,11 @@ def record_outputs(participant_id, session_id, names, out):
         Relative to the output folder.
     out : path-like
     """
-    fingerprints = take_fingerprints([Path(out, name) for name in names], {})
-    fingerprints = {
-        Path(path).relative_to(out).as_posix(): fingerprint
-        for path, fingerprint in fingerprints.items()
+    prints = take_fingerprints([Path(out, name) for name in names], {})
+    prints = {
+        Path(path).relative_to(out).as_posix(): fingerprint for path, fingerprint in prints.items()
     }
-    write_json(fingerprints, _outputs_cache(participant_id, session_id, out))
+    write_json(prints, _outputs_cache(participant_id, session_id, out))
 
 
 def _outputs_cache(participant_id, session_id, out):
@@ -357,19 +350,12 @@ def _find_altered(row, outputs, places, remember):
     """List the recorded outputs whose content has changed since they were written."""
     out = places["out"]
     cache = _outputs_cache(row["participant_id"], row["session_id"], out)
-    recorded = {
-        name: fingerprint
-        for name, fingerprint in read_known(cache).items()
-        if "sha256" in fingerprint
-    }
+    recorded = {name: entry for name, entry in read_known(cache).items() if "sha256" in entry}
     written = {str(out / name): recorded[name] for name in outputs if name in recorded}
     current = take_fingerprints(written, written)
     altered = [name for name in recorded if _differs(written, current, str(out / name))]
     if remember and not altered and current != written:
-        named = {
-            name: current.get(str(out / name), fingerprint)
-            for name, fingerprint in recorded.items()
-        }
+        named = {name: current.get(str(out / name), entry) for name, entry in recorded.items()}
         with suppress(OSError):  # they are read again the next time
             write_json(named, cache)
     return altered

@@ -73,9 +73,9 @@ def init_pooled_dwi_wf(*, files, parts, preparation, sizes, threads=1, name="dwi
     outputnode = Node(IdentityInterface(fields=outputs), "outputnode")
     workflow = Workflow(name)
     workflow.add_nodes([inputnode, outputnode])
-    join_nodes = [_take(files, part, number) for number, part in enumerate(parts, start=1)]
+    takes = [_take(files, part, number) for number, part in enumerate(parts, start=1)]
     part_wfs = []
-    for number, (part, take) in enumerate(zip(parts, join_nodes, strict=True), start=1):
+    for number, (part, take) in enumerate(zip(parts, takes, strict=True), start=1):
         size = {
             key: sum(gigabytes[index] for index in part.files) for key, gigabytes in sizes.items()
         }
@@ -85,12 +85,10 @@ def init_pooled_dwi_wf(*, files, parts, preparation, sizes, threads=1, name="dwi
         ))  # fmt: skip
         inputs = [(kind, f"inputnode.{kind}") for kind in ("dwi", "bval", "bvec")]
         workflow.connect([(take, part_wfs[-1], inputs)])
-    distortion_wfs = _connect_distortions(workflow, parts, part_wfs, preparation, threads)
+    warp_wfs = _connect_distortions(workflow, parts, part_wfs, preparation, threads)
     total_gb = sum(sizes["series_gb"])
-    _connect_pool(
-        workflow, parts, join_nodes, part_wfs, distortion_wfs, preparation, threads, total_gb
-    )
-    _connect_records(workflow, files, parts, join_nodes, part_wfs, distortion_wfs)
+    _connect_pool(workflow, parts, takes, part_wfs, warp_wfs, preparation, threads, total_gb)
+    _connect_records(workflow, files, parts, takes, part_wfs, warp_wfs)
     return workflow
 
 
@@ -137,18 +135,18 @@ def _take(files, part, number):
 
 def _connect_distortions(workflow, parts, part_wfs, preparation, threads):
     """Wire the corrections of distortion; return the workflow of each part, None without one."""
-    inputnode, distortion_wfs = workflow.get_node("inputnode"), []
+    inputnode, warp_wfs = workflow.get_node("inputnode"), []
     for number, (part, part_wf) in enumerate(zip(parts, part_wfs, strict=True), start=1):
         name, partner = f"distortion{number}_wf", part.partner
         if not part.corrected:
-            distortion_wfs.append(None)
+            warp_wfs.append(None)
             continue
         shares = partner is not None and part.distortion.method == "opposite"
         if shares and partner < number - 1:
             wf = init_mirrored_wf(part.distortion, name=name)
             fields = [("opposite_shift", "shift"), ("record", "record")]
             ends = [(f"outputnode.{field}", f"inputnode.{to}") for field, to in fields]
-            workflow.connect([(distortion_wfs[partner], wf, ends)])
+            workflow.connect([(warp_wfs[partner], wf, ends)])
         else:
             wf = init_correction_wf(
                 part.distortion, preparation=preparation, threads=threads,
@@ -163,17 +161,15 @@ def _connect_distortions(workflow, parts, part_wfs, preparation, threads):
                 workflow.connect([(mask, wf, [("mask_file", "inputnode.mask")])])
                 workflow.connect([(inputnode, wf, [("t1w_brain", "inputnode.t1w_brain")])])
         workflow.connect([(part_wf, wf, [("outputnode.b0", "inputnode.b0")])])
-        distortion_wfs.append(wf)
-    return distortion_wfs
+        warp_wfs.append(wf)
+    return warp_wfs
 
 
-def _connect_pool(
-    workflow, parts, join_nodes, part_wfs, distortion_wfs, preparation, threads, total_gb
-):
+def _connect_pool(workflow, parts, takes, part_wfs, warp_wfs, preparation, threads, total_gb):
     """Wire the alignment of the parts, their resampling and their joining."""
     align = Node(AlignParts(seed=preparation.random_seed, sloppy=preparation.sloppy), "align",
                  mem_gb=1)  # fmt: skip
-    undistorted = [wf or part_wf for wf, part_wf in zip(distortion_wfs, part_wfs, strict=True)]
+    undistorted = [wf or part_wf for wf, part_wf in zip(warp_wfs, part_wfs, strict=True)]
     _gather(workflow, "b0s", [(wf, "outputnode.b0") for wf in undistorted], align, "b0s")
     mask = Node(MaskB0(), "mask", mem_gb=0.5)
     pool = Node(PoolSeries(), "pool", mem_gb=0.5 + total_gb / 8)
@@ -185,9 +181,8 @@ def _connect_pool(
             [(align, bias, [("b0", "in_file")]), (mask, bias, [("mask_file", "mask")])]
         )
     resampled = []
-    for number, (take, part_wf, wf) in enumerate(
-        zip(join_nodes, part_wfs, distortion_wfs, strict=True), start=1
-    ):
+    triples = zip(takes, part_wfs, warp_wfs, strict=True)
+    for number, (take, part_wf, wf) in enumerate(triples, start=1):
         resample = Node(
             ResampleSeries(threads=threads),
             f"resample{number}",
@@ -212,10 +207,10 @@ def _connect_pool(
     gathered = {
         "in_files": [(node, "out_file") for node in resampled],
         "masks": [(node, "mask") for node in resampled],
-        "bvals": [(take, "bval") for take in join_nodes],
+        "bvals": [(take, "bval") for take in takes],
         "bvecs": [(part_wf, "outputnode.bvec") for part_wf in part_wfs],
         "motions": [(part_wf, "outputnode.motion") for part_wf in part_wfs],
-        "counts": [(take, "counts") for take in join_nodes],
+        "counts": [(take, "counts") for take in takes],
     }
     if not uses_eddy(preparation):
         gathered["matrices"] = [(part_wf, "outputnode.matrices") for part_wf in part_wfs]
@@ -224,18 +219,16 @@ def _connect_pool(
     outputnode = workflow.get_node("outputnode")
     outputs = ("dwi", "bval", "bvec", "b0", "b0_brain", "mask", "motion")
     workflow.connect([(pool, outputnode, [(field, field) for field in outputs])])
-    if any(distortion_wfs):
-        corrected = [
-            node for node, wf in zip(resampled, distortion_wfs, strict=True) if wf is not None
-        ]
+    if any(warp_wfs):
+        corrected = [node for node, wf in zip(resampled, warp_wfs, strict=True) if wf is not None]
         _gather(workflow, "warps", [(node, "warp") for node in corrected], outputnode, "warps")
         first = next(
-            part_wf for part_wf, wf in zip(part_wfs, distortion_wfs, strict=True) if wf is not None
+            part_wf for part_wf, wf in zip(part_wfs, warp_wfs, strict=True) if wf is not None
         )
         workflow.connect([(first, outputnode, [("outputnode.b0", "b0_distorted")])])
 
 
-def _connect_records(workflow, files, parts, join_nodes, part_wfs, distortion_wfs):
+def _connect_records(workflow, files, parts, takes, part_wfs, warp_wfs):
     """Wire the records of single steps into one record, and the residuals into pictures."""
     outputnode = workflow.get_node("outputnode")
     descriptions = [
@@ -253,7 +246,7 @@ def _connect_records(workflow, files, parts, join_nodes, part_wfs, distortion_wf
     workflow.connect([(pool, records, [("record", "pooled")])])
     workflow.connect([(records, outputnode, [("record", "pool_record")])])
     steps = []
-    for number, (part_wf, wf) in enumerate(zip(part_wfs, distortion_wfs, strict=True), start=1):
+    for number, (part_wf, wf) in enumerate(zip(part_wfs, warp_wfs, strict=True), start=1):
         sources = [(part_wf, f"outputnode.{field}") for field in list_records(part_wf)]
         sources += [(wf, "outputnode.record")] if wf is not None else []
         if sources:
@@ -268,7 +261,7 @@ def _connect_records(workflow, files, parts, join_nodes, part_wfs, distortion_wf
             join = Node(JoinResiduals(), residual, mem_gb=0.5)
             merge = [(part_wf, f"outputnode.{residual}") for part_wf in part_wfs]
             _gather(workflow, f"{residual}s", merge, join, "in_files")
-            counted = [(take, "bval") for take in join_nodes]
+            counted = [(take, "bval") for take in takes]
             _gather(workflow, f"{residual}_bvals", counted, join, "bvals")
             workflow.connect([(join, outputnode, [("out_file", residual)])])
 

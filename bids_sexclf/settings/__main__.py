@@ -15,11 +15,11 @@ def describe():
     str
     """
     lines = [
-        "# Every choice",
+        "# Settings",
         "",
-        "Made by `python -m bids_sexclf.settings`. Each choice is a flag (`--n-folds 5`), and a",
-        "key of a study or configuration file (`n_folds = 5`). Flags win over the configuration",
-        "file, and that over the study.",
+        "Written by `python -m bids_sexclf.settings`. Each choice is a flag (`--n-folds 5`), and a",
+        "key of a study or configuration file (`n_folds = 5`). A flag overrides the configuration",
+        "file, and the configuration file overrides the study.",
     ]
     shared = {*RECIPE, *People.model_fields}
     study_fields = {name: field for name, field in Study.model_fields.items() if name not in shared}
@@ -33,7 +33,7 @@ def describe():
         (Recipe, Recipe.model_fields),
     ):
         title = record.__doc__.split(":")[0]
-        lines += ["", f"## {title}", "", "| choice | default | may be | what it does |"]
+        lines += ["", f"## {title}", "", "| choice | default | allowed values | meaning |"]
         lines += ["|---|---|---|---|"]
         schemas = record.model_json_schema()["properties"]
         for name, field in fields.items():

@@ -6,15 +6,15 @@ from bids_sexclf.settings.records import Record, choice
 
 
 class People(Record):
-    """Choices of reading participants.tsv, for both levels."""
+    """Reading participants.tsv: choices of both levels."""
 
     sex_column: str | None = choice(
-        None, "Column of participants.tsv that tells the sex; sex or gender by default."
+        None, "Column of participants.tsv with the sex; sex or gender by default."
     )
     sex_codes: list[str] = choice(
         [],
-        "What the codes in that column mean, as CODE=female or CODE=male (1=male 2=female); by "
-        "default the Levels of participants.json.",
+        "Meaning of the codes in that column, as CODE=female or CODE=male (1=male 2=female); "
+        "by default the Levels of participants.json.",
     )
 
     @field_validator("sex_codes")

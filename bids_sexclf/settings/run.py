@@ -14,7 +14,7 @@ DERIVATIVES = json.loads((Path(__file__).parents[1] / "data" / "derivatives.json
 
 
 class Run(Record):
-    """Choices of execution: none changes a number, except ``omp_nthreads`` the last bits."""
+    """Execution: no choice changes a number, except ``omp_nthreads`` the last bits."""
 
     participant_label: list[str] | None = choice(
         None, "Participants to run, with or without 'sub-'; all by default.", "--participant_label"
@@ -24,37 +24,39 @@ class Run(Record):
     )
     bids_filter_file: Path | None = choice(
         None,
-        "JSON of BIDS entities that choose among several scans, e.g. "
-        '{"t1w": {"reconstruction": "norm"}, "dwi": {"direction": "AP"}}; also t1w_mask, dwi_mask '
-        "and maps, for what others have prepared.",
+        'JSON of BIDS entities that select scans, e.g. {"t1w": {"reconstruction": "norm"}, '
+        '"dwi": {"direction": "AP"}}; also t1w_mask, dwi_mask and maps, for derivatives of '
+        "other tools.",
     )
     allow_unlabelled: bool = choice(
         False, "Also prepare participants whose sex or age is unknown, e.g. to predict them."
     )
-    bids_database_dir: Path | None = choice(None, "Folder that keeps pybids' index between runs.")
+    bids_database_dir: Path | None = choice(
+        None, "Folder that stores the index of pybids between runs."
+    )
     skip_bids_validation: bool = choice(False, "Also index files whose names are not valid BIDS.")
     work_dir: Path | None = choice(
         None, "Folder for intermediate files; needed to resume. OUTPUT_DIR/work by default.", "-w"
     )
     clean_workdir: bool = choice(
         False,
-        "Remove the intermediate files of each participant-session of this run that is finished; "
-        "everything else in the work folder stays.",
+        "Remove the intermediate files of each participant-session that this run has "
+        "finished; keep all other files of the work folder.",
     )
     nprocs: int | None = choice(
         None, "Processes; all processors by default.", "--n-procs", minimum=1, maximum=4096
     )
     omp_nthreads: int = choice(
         1,
-        "Threads per process. Maps are the same at any count (ANTs always runs with one). Networks "
-        "differ in their last bits: a study is fitted and attributed with one count, which is "
-        "noted.",
+        "Threads per process. Maps do not depend on it (ANTs always runs with one thread). "
+        "Networks differ in the last bits: one study is fitted and attributed with one count, "
+        "which is recorded.",
         minimum=1,
         maximum=1024,
     )
     mem: float | None = choice(
         None,
-        "Memory to plan for, GB; 90 % of what is free by default.",
+        "Memory that the run may use, GB; 90 % of the free memory by default.",
         "--mem-gb",
         minimum=0.5,
         maximum=1_000_000,
@@ -62,33 +64,35 @@ class Run(Record):
     use_plugin: Path | None = choice(None, "Nipype plugin file (YAML: plugin, plugin_args).")
     devices: int = choice(
         1,
-        "Graphics cards of each machine that train one network together (processes, where there "
-        "is none); jobs then run one after the other.",
+        "Graphics cards of each machine that train one network together (processes, if there "
+        "is no card); jobs then run one after the other.",
         minimum=1,
         maximum=1024,
     )
     num_nodes: int | None = choice(
         None,
-        "Machines that train one network together, where this command is started once per device "
-        "on each of them by srun, torchrun or hand (docs/networks.md); they must see the same "
-        "folders. Without it one command starts all processes, on its own machine.",
+        "Machines that train one network together. Start this command once per device on each "
+        "machine, by srun, torchrun or hand (docs/networks.md); all machines need the same "
+        "folders. Without it, one command starts all processes on its own machine.",
         minimum=1,
         maximum=100_000,
     )
     dask_scheduler: str | None = choice(
         None,
-        "Address of a Dask scheduler (tcp://...), whose workers fit and attribute; they must see "
-        "the same folders.",
+        "Address of a Dask scheduler (tcp://...); its workers run the stages fit and "
+        "attribute, and need the same folders.",
     )
     dry_run: bool = choice(False, "List what would run, and stop.")
     config_file: Path | None = choice(None, "TOML file with any of these choices.")
-    reports_only: bool = choice(False, "Write the reports again from what is there.")
-    boilerplate_only: bool = choice(False, "Write the methods text, and nothing else.")
-    verbose: int = choice(0, "Say more; twice for everything.", "-v", minimum=0, maximum=100)
-    first: str | None = choice(None, "First group stage to run, again if it has run before.")
+    reports_only: bool = choice(False, "Write the reports again from existing results.")
+    boilerplate_only: bool = choice(False, "Write the methods text only.")
+    verbose: int = choice(0, "Print more messages; twice prints all.", "-v", minimum=0, maximum=100)
+    first: str | None = choice(
+        None, "First group stage to run; it is repeated if it has run before."
+    )
     last: str | None = choice(None, "Last group stage to run.")
     folds: list[Annotated[int, Field(ge=1, le=10_000)]] | None = choice(
-        None, "Only these folds, counted from 1, of the fit and attribute stages.", once=True
+        None, "Run only these folds, counted from 1, in the stages fit and attribute.", once=True
     )
     derivatives: list[str] | None = choice(
         None,
@@ -99,7 +103,7 @@ class Run(Record):
         "names.",
     )
     atlas_dir: Path | None = choice(
-        None, "Folder that holds atlas images and their label tables, beside the known places."
+        None, "Folder with atlas images and their label tables; it is searched first."
     )
 
     @field_validator("folds")
