@@ -27,9 +27,9 @@ from bids_sexclf.stopping import stoppable
 from bids_sexclf.texts import clean, count_noun
 
 RECORDS = {
-    "how to run": Run,
-    "how scans become maps (participant)": Preparation,
-    "how maps become claims (group): replaces the study's own choice": Study,
+    "execution": Run,
+    "participant level: preparation of scans": Preparation,
+    "group level: these choices override the study": Study,
 }
 
 
@@ -63,19 +63,19 @@ def build_parser():
         prog="bids-sexclf",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
-        description="Tell where, and how surely, female and male brains differ in MRI.",
+        description="Estimate where, and how surely, female and male brains differ in MRI.",
     )
-    parser.add_argument("bids_dir", type=Path, help="The BIDS dataset.")
-    parser.add_argument("output_dir", type=Path, help="Where everything is written.")
+    parser.add_argument("bids_dir", type=Path, help="Folder of the BIDS dataset.")
+    parser.add_argument("output_dir", type=Path, help="Folder for all results.")
     parser.add_argument(
         "level",
         choices=("participant", "group"),
         metavar="{participant,group}",
-        help="participant: scans to maps. group: maps to claims.",
+        help="participant computes maps from scans; group trains and tests models on maps.",
     )
     parser.add_argument("--version", action="version", version=f"bids-sexclf {__version__}")
     parser.add_argument(
-        "--study", default="default", help="A preset's name, or a TOML file. [default]"
+        "--study", default="default", help="Name of a preset, or a TOML file. [default]"
     )
     added = set()
     for title, record in RECORDS.items():
