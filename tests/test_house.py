@@ -79,5 +79,5 @@ def test_top_level_holds_what_it_should_and_nothing_else():
     assert top == {
         "benchmarks", "bids_sexclf", "tests", "docs", "Dockerfile", "singularity.def", "setup.cfg",
         "pyproject.toml", "README.md", "Makefile", "CHANGES.md", "LICENSE", "CITATION.cff",
-        "ruff.toml", "CONTRIBUTING.md",
+        "ruff.toml", "CONTRIBUTING.md", "examples", "mkdocs.yml",
     }  # fmt: skip
