@@ -16,12 +16,6 @@ UNKNOWN = 2.0
 TRUST = 10.0
 """Seconds of measured steps that weigh as much as the table."""
 
-<<<<<<< HEAD
-=======
-CACHED = 0.05
-"""Share of the predicted seconds below which a step was taken from an earlier run."""
-
->>>>>>> main
 LEAST_LEFT = 0.1
 """Share of the predicted seconds that an overdue step is assumed to need still."""
 
@@ -102,13 +96,8 @@ def describe_step(kind):
     return entry.get("words") or kind.rpartition(".")[2].replace("_", " ")
 
 
-<<<<<<< HEAD
 def seconds_left(steps, spans, lost, now, processors, cached=frozenset()):
-    """Foretell how many seconds a run will still take.
-=======
-def seconds_left(steps, spans, lost, now, processors):
     """Predict how many seconds a run will still take.
->>>>>>> main
 
     Parameters
     ----------
@@ -157,16 +146,10 @@ class _Pace:
     def __init__(self, steps, spans, now, cached=frozenset()):
         self.measured, self.foretold = defaultdict(float), defaultdict(float)
         self.counts, self.overall = defaultdict(int), 1.0
-<<<<<<< HEAD
-        measured = steps.keys() - cached
-        known = [(steps[name], *span) for name, span in spans.items() if name in measured]
-        for step, begun, ended in known:
-            if ended is not None:
-=======
-        begun_steps = [(steps[name], *span) for name, span in spans.items() if name in steps]
+        timed = steps.keys() - cached
+        begun_steps = [(steps[name], *span) for name, span in spans.items() if name in timed]
         for step, begun, ended in begun_steps:
-            if ended is not None and ended - begun >= CACHED * step.seconds:
->>>>>>> main
+            if ended is not None:
                 self._count(step, ended - begun)
         self._average()
         for step, begun, ended in begun_steps:  # a step that runs longer than predicted counts too
