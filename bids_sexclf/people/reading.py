@@ -117,16 +117,49 @@ def read_column(bids_dir, name):
     InputError
         If there is no such column.
     """
-    path = Path(bids_dir) / "participants.tsv"
-    raw = _read_raw(path)
-    spellings = {} if raw is None else {plain_name(column): column for column in raw}
+    table = read_columns(bids_dir)
+    spellings = {plain_name(column): column for column in table}
     if plain_name(name) not in spellings:
         raise InputError(
-            f"Found no column {name} in {path}, which the study learns; needed one. Add it, or "
-            f"choose another target.{suggest([name], spellings)}"
+            f"Found no column {name} in {Path(bids_dir) / 'participants.tsv'}, which the study "
+            "learns; needed one. Add it, or choose another target."
+            f"{suggest([name], spellings)}"
         )
+    return table[spellings[plain_name(name)]].to_dict()
+
+
+def read_columns(bids_dir):
+    """Read all columns of participants.tsv.
+
+    Parameters
+    ----------
+    bids_dir : path-like
+
+    Returns
+    -------
+    pandas.DataFrame
+        By participant_id, the first row of each; without rows where there is no such table.
+    """
+    import pandas as pd
+
+    raw = _read_raw(Path(bids_dir) / "participants.tsv")
+    raw = pd.DataFrame({"participant_id": []}, dtype=str) if raw is None else raw
     rows = raw.dropna(subset=["participant_id"]).drop_duplicates("participant_id")
-    return dict(zip(rows["participant_id"], rows[spellings[plain_name(name)]], strict=True))
+    return rows.set_index("participant_id")
+
+
+def list_files(bids_dir):
+    """List the files that tell about people: names in the folder of the dataset.
+
+    Parameters
+    ----------
+    bids_dir : path-like
+
+    Returns
+    -------
+    list of str
+    """
+    return ["participants.tsv", "participants.json"]
 
 
 def _read_raw(path):

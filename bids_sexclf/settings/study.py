@@ -29,7 +29,8 @@ class Study(Recipe, People):
     )
     maps: list[str] = choice(
         ["T1w"],
-        "Maps to study; one network is fitted per map. FA+MD is read together, as two channels.",
+        "Maps to study; one network is fitted per map. FA+MD is read together, as two channels. "
+        "None ([]) for a study of tables alone, as where nobody is prepared.",
     )
     voxel_size: float = choice(
         4.0, "Voxel size the networks see, mm; at least that of the maps.", minimum=0.5, maximum=12
@@ -53,6 +54,13 @@ class Study(Recipe, People):
         "morphometry",
         "What classifiers of features read: morphometry, region_means, or the path of a TSV with "
         "participant_id and columns of numbers.",
+    )
+    brain_size_column: str | None = choice(
+        None,
+        "Column that holds everyone's brain size or intracranial volume (mL, mm³ or litres) in the "
+        "table of features or in participants.tsv; it takes the place of brain_volume_ml. In a "
+        "study of tables alone well-known names are found without it: "
+        "EstimatedTotalIntraCranialVol, eTIV, FS_IntraCranial_Vol, tiv_cubicmm.",
     )
     residualize: list[Literal["age", "brain_size", "site", "motion"]] = choice(
         [],
@@ -182,7 +190,7 @@ class Study(Recipe, People):
     @field_validator("maps")
     @classmethod
     def _whole_names(cls, given):
-        if not given or any(not part for name in given for part in name.split("+")):
+        if any(not part for name in given for part in name.split("+")):
             raise ValueError("needs names of maps, those read together joined by +")
         return given
 
