@@ -14,6 +14,8 @@ without a ``Classifier`` answers for voxels, not for participants: a study canno
 An entry may also give ``pretrain``, which learns from training volumes without their target.
 """
 
+import importlib
+
 from bids_sexclf import catalogue, targets
 from bids_sexclf.errors import InputError, suggest
 
@@ -83,7 +85,7 @@ def entry_of(study, name):
     """
     design = study.variant(name)[0]
     if design == "shuffled" and not study.maps:  # it learns as the study's first model does
-        return find_classifier("shuffled_features")
+        return importlib.import_module(f"{__name__}._shuffled_features")
     known = catalogue.names(__name__)
     if design == name and study.variants and name not in known:
         raise InputError(
