@@ -57,7 +57,6 @@ def find_stats(folder, participant_id, session_id=None):
         visit = f"{names[1]}_{session_id.removeprefix('ses-')}_MR"
         names = [*(f"{name}_{session_id}" for name in names), visit, *names]
     for name in names:
-<<<<<<< HEAD
         tables = _list_tables(Path(folder, name))
         if tables:
             return tables
@@ -93,11 +92,6 @@ def _list_tables(subject):
         found = [place / "stats" / file for file in FILES]
         if any(path.is_file() for path in found):
             return [path for path in found if path.is_file()]
-=======
-        candidates = [Path(folder, name, "stats", file) for file in FILES]
-        if any(path.is_file() for path in candidates):
-            return [path for path in candidates if path.is_file()]
->>>>>>> main
     return []
 
 

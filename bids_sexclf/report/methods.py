@@ -130,14 +130,9 @@ WATCHED = {"loss": "validation loss", "auc": "validation AUC", "mae": "validatio
 
 
 def _say_training(study, models):
-<<<<<<< HEAD
-    """Say how networks were trained where a model has no choices of its own."""
+    """Describe the training of networks without choices of their own."""
     networks = {*NETWORKS, "shuffled"} if study.maps else NETWORKS
     if not {study.variant(name)[0] for name in models} & set(networks):
-=======
-    """Describe the training of networks without choices of their own."""
-    if not {study.variant(name)[0] for name in models} & {*NETWORKS, "shuffled"}:
->>>>>>> main
         return
     decay = "decoupled weight decay" if study.optimizer == "adamw" else "L2 penalty"
     gathered = f" gathered over {study.accumulate} passes" if study.accumulate > 1 else ""
@@ -205,12 +200,8 @@ def _say_classical(study):
 
 
 def _say_differences(study):
-<<<<<<< HEAD
-    """Say how regions were compared between the sexes without a model."""
-    what = f"regions of the atlas {study.atlas}" if study.maps else "features"
-=======
     """Describe the test of regional differences between the sexes."""
->>>>>>> main
+    what = f"regions of the atlas {study.atlas}" if study.maps else "features"
     return (
         f"Which {what} differ between the sexes was asked without a "
         "model: voxels were standardised over people, and the resemblance of all pairs of people "

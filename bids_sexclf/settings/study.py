@@ -29,12 +29,8 @@ class Study(Recipe, People):
     )
     maps: list[str] = choice(
         ["T1w"],
-<<<<<<< HEAD
-        "Maps to study; one network is fitted per map. FA+MD is read together, as two channels. "
+        "Maps to study; one network is fitted per map. FA+MD are read together, as two channels. "
         "None ([]) for a study of tables alone, as where nobody is prepared.",
-=======
-        "Maps to study; one network is fitted per map. FA+MD are read together, as two channels.",
->>>>>>> main
     )
     voxel_size: float = choice(
         4.0,
@@ -198,13 +194,8 @@ class Study(Recipe, People):
 
     @field_validator("maps")
     @classmethod
-<<<<<<< HEAD
-    def _whole_names(cls, given):
-        if any(not part for name in given for part in name.split("+")):
-=======
     def _whole_names(cls, names):
-        if not names or any(not part for name in names for part in name.split("+")):
->>>>>>> main
+        if any(not part for name in names for part in name.split("+")):
             raise ValueError("needs names of maps, those read together joined by +")
         return names
 
