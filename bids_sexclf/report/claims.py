@@ -151,7 +151,8 @@ def _say_map(map_name, atlas, plain, adjusted, level):
     if testable.empty:
         return Finding("caution", f"{text} Brain size, age and motion could not be adjusted for.")
     named = name_confounds(testable["adjusted_for"].iloc[0])
-    survivors = testable[(testable["p_fwe"] <= CHANCE_P) & testable["region"].isin(sure["region"])]
+    keys = ["region", "name", "hemisphere"]  # tables that tell regions by name have no index
+    survivors = testable[testable["p_fwe"] <= CHANCE_P].merge(sure[keys], on=keys)
     count = f"{len(survivors) or 'None'} of them {'are' if len(survivors) > 1 else 'is'}"
     text = f"{text} {count} shown to differ beyond {named}."
     return Finding("good" if len(survivors) else "caution", text)
