@@ -139,7 +139,8 @@ def _say_map(map_name, atlas, plain, adjusted, level):
         )
     sure = tested[tested["p_fwe"] <= CHANCE_P]
     verb = "differs" if len(sure) == 1 else "differ"
-    start = f"{len(sure)} of {len(tested)} regions of {atlas} {verb} between the sexes on {map_name}"
+    count = f"{len(sure)} of {len(tested)} regions of {atlas}"
+    start = f"{count} {verb} between the sexes on {map_name}"
     if sure.empty:
         start = f"No region of {atlas} is shown to differ between the sexes on {map_name}"
         nearest = tested.loc[tested["p_fwe"].idxmin()]
