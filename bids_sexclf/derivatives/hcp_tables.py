@@ -113,11 +113,11 @@ def add_families(table):
     parents = [columns[name] for name in PARENT_COLUMNS if name in columns]
     if not parents or {"family_id", "family"} & set(columns):
         return table
-    told = {}
+    relatives_of_row = {}
     for name in parents:
         for row, cell in table[name].dropna().items():
-            told.setdefault(row, []).append((plain_name(name), identifier(str(cell))))
-    family = _join_families(told)
+            relatives_of_row.setdefault(row, []).append((plain_name(name), identifier(str(cell))))
+    family = _join_families(relatives_of_row)
     return table.assign(family_id=[family.get(row) for row in table.index])
 
 
