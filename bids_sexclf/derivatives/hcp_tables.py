@@ -17,12 +17,12 @@ THINGS = {
     "father": "father_id",
     "family": "family_id",
 }
-"""What is read, to the plain name of its column."""
+"""Role of a column to its normalized name."""
 
 KEY = "subject"
 PARENTS = ("mother", "father", "family")
 PARENT_COLUMNS = ("mother_id", "father_id")
-"""Who shares one of these is of one family: half siblings too."""
+"""People who share one of these belong to one family, also half siblings."""
 
 
 def find_tables(folder):

@@ -12,13 +12,13 @@ PER_YEAR = {
     **dict.fromkeys(("week", "weeks", "wk", "wks"), 365.25 / 7),
     **dict.fromkeys(("day", "days", "d"), 365.25),
 }
-"""Units of age, in lower case, to how many make a year."""
+"""Units of age, in lower case, to the number of units per year."""
 
 _NUMBER = r"[0-9]+(\.[0-9]+)?"
 BAND = re.compile(
     rf"[<>≤≥]=?\s*{_NUMBER}|{_NUMBER}\s*\+|[\[(]?{_NUMBER}\s*(-|–|—|to)\s*{_NUMBER}[\])]?"
 )
-"""An age that is told by its bounds: ``89+`` (which BIDS recommends), ``>89``, ``26-30``."""
+"""An age as a range: ``89+`` (which BIDS recommends), ``>89``, ``26-30``."""
 
 
 def read_ages(people, about, path):

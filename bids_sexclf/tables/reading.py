@@ -35,16 +35,16 @@ IDS = ("subject", "subject_id", "subjectid", "subjid", "src_subject_id", "eid", 
 """Names of the column of participants in tables of the HCP, UK Biobank, Cam-CAN and others."""
 
 FREESURFER_ID = re.compile(r"measure:\w+|[lr]h\.[\w.-]+\.\w+")
-"""What FreeSurfer's ``asegstats2table`` and ``aparcstats2table`` call their first column."""
+"""Names of the first column of FreeSurfer's ``asegstats2table`` and ``aparcstats2table``."""
 
 DECIMAL = re.compile(r"^([-+]?\d*),(\d+(?:[eE][-+]?\d+)?)$")
 """A number with a decimal comma, as spreadsheets of many countries write it beside semicolons."""
 
 LONGEST_CELL = 2**31 - 1
-"""Characters of a cell; the csv module would refuse cells of 131072."""
+"""Longest cell, characters; the limit of the csv module is 131072."""
 
 NAMELESS = "unnamed column"
-"""Beginning of the name that a column of values without a name gets."""
+"""Prefix of the name of a column without a name."""
 
 
 def read_text(path):
