@@ -24,6 +24,7 @@ from bids_sexclf.group._jobs import (
     working_on,
 )
 from bids_sexclf.group._notes import list_changed, read_note, take
+from bids_sexclf.group._units import UNITS
 from bids_sexclf.group.questions import list_questions
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.tables import read_table, read_tsv, write_table
@@ -198,7 +199,7 @@ def _attribute(job, question, tell):
                 maps[row] = average_draws(answer, view.mask.shape)
             tell((row + 1, len(rows)))
     table = pd.concat(tables, ignore_index=True).assign(
-        **job.keys, method=question.method, fill=question.fill, atlas=question.atlas, unit="region"
+        **job.keys, method=question.method, fill=question.fill, atlas=question.atlas
     )
     write_table(table[_order()], path, "attributions")
     write_json({"mark": made_from} | take(_files(question, path)), path.with_suffix(".mark"))
@@ -287,11 +288,14 @@ def make_view(job, question, volumes, people):
         tested = fills.Tested(volumes, people, mask, parcellation, grid["white"] > 0, alike, seed)
         fill = fills.prepare(question.fill, tested, **_options(job.study, question.fill))
     module = getattr(model, "module", None)
-    return attribution.View(model.evidence, mask, parcellation, fill, module, seed)
+    near = getattr(model, "near", None)
+    return attribution.View(
+        model.evidence, mask, parcellation, fill, module, seed, near, target.is_classes
+    )
 
 
 def tabulate(answer, question, parcellation):
-    """Write one answer as rows: one for each draw and region.
+    """Write one answer as rows: one for each draw and region, or other unit.
 
     Parameters
     ----------
@@ -303,13 +307,15 @@ def tabulate(answer, question, parcellation):
     Returns
     -------
     pandas.DataFrame
-        ``index``, ``source``, ``weight``, ``evidence``, ``value`` and ``reason``. Where nothing
+        ``unit``, ``index``, ``name``, ``source``, ``weight``, ``evidence``, ``value`` and
+        ``reason``. Where nothing
         could be put in, one row per region without a value.
     """
     import pandas as pd
 
     index, values = answer.index, answer.values
-    if attribution.find(question.method).YIELDS == "voxels":
+    yields = attribution.find(question.method).YIELDS
+    if yields == "voxels":
         index, values = attribution.sum_regions(values, parcellation)
     sources, weights, reason = answer.sources, answer.weights, None
     if not len(values):
@@ -318,7 +324,9 @@ def tabulate(answer, question, parcellation):
     draws = len(values)
     return pd.DataFrame(
         {
+            "unit": UNITS.get(yields, "region"),
             "index": np.tile(index, draws),
+            "name": np.tile(np.array(answer.names or [None] * len(index), dtype=object), draws),
             "source": np.repeat(np.array(sources, dtype=object), len(index)),
             "weight": np.repeat(weights, len(index)),
             "evidence": answer.evidence,

@@ -4,8 +4,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids_sexclf import attribution, fills
+from bids_sexclf import attribution, fills, models, targets
 from bids_sexclf.errors import InputError
+
+
+SKETCHED = (96, 96, 96)
+"""Voxels of the volumes for which networks are sketched."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,37 @@ def list_questions(study):
     return questions
 
 
+def _list_offers(study, name):
+    """List what a model of volumes offers to methods; None where only the fitted one can tell."""
+    classifier = models.make(study, name)
+    if not hasattr(classifier, "sketch"):
+        return set()
+    try:
+        return attribution.list_offers(classifier.sketch((1, *SKETCHED)))
+    except Exception:  # it may not fit this grid, or need numbers to be built
+        return None
+
+
+def _check_models(study):
+    """Refuse methods that need what a model of the study, or its target, does not have."""
+    classes = targets.find(study.target).is_classes
+    faults = []
+    for name in study.models:
+        if models.entry_of(study, name).READS != "volumes":
+            continue
+        offers = _list_offers(study, name)
+        for method in study.attributions:
+            needs = set(attribution.find(method).NEEDS)
+            lacking = needs & set(attribution.OF_MODEL) - offers if offers is not None else set()
+            lacking |= needs & {"classes"} if not classes else set()
+            faults += [f"{method!r} of {name!r} needs {attribution.NEEDS[n]}" for n in lacking]
+    if faults:
+        raise InputError(
+            f"Found attributions that cannot be asked: {'; '.join(sorted(faults))}. Leave these "
+            "methods out, or give these models a study of their own."
+        )
+
+
 def check_choices(study):
     """Refuse attribution methods, fills and options that do not exist, before anything runs.
 
@@ -102,6 +137,7 @@ def check_choices(study):
     ------
     InputError
     """
+    _check_models(study)
     functions = {name: attribution.find(name).attribute for name in study.attributions}
     functions |= {name: fills.find(name).prepare for name in study.fills}
     filled = [name for name in study.attributions if "fill" in attribution.find(name).NEEDS]
