@@ -30,7 +30,8 @@ def attribute(rows, view, size=6, stride=3):
     ----------
     rows : volumes.Rows or ndarray, shape (n, [C,] X, Y, Z)
     view : attribution.View
-        Evidence, mask and fill are read, and ``near`` where there is one. Boxes without a voxel of the mask are left out.
+        Evidence, mask and fill are read, and ``near`` where there is one. Boxes without a voxel of
+        the mask are left out.
     size : int
         Edge of the box, voxels.
     stride : int

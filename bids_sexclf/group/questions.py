@@ -7,7 +7,6 @@ from pathlib import Path
 from bids_sexclf import attribution, fills, models, targets
 from bids_sexclf.errors import InputError
 
-
 SKETCHED = (96, 96, 96)
 """Voxels of the volumes for which networks are sketched."""
 

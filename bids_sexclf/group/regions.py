@@ -3,8 +3,8 @@
 The claim is "this model leans on this region". It rests on `p_fwe` of regions hidden by a fill that
 can carry it (the region of donors): both sexes weigh alike, signs are flipped by family, and the
 largest statistic of all regions is what each is held against. The published rule has a column of
-its own, ``p_wilcoxon``, and carries no claim. Units that are no regions, such as slices, have a table
-of their own, units.tsv.
+its own, ``p_wilcoxon``, and carries no claim. Units that are no regions, such as slices, have a
+table of their own, units.tsv.
 """
 
 import numpy as np

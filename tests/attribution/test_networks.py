@@ -85,7 +85,9 @@ def test_hiding_regions_gives_the_same_where_only_touched_slices_pass_again(view
 
     labels = np.zeros(GRID, int)
     labels[3:5, 2:9], labels[10:12], labels[:, :, 20:] = 1, 2, 3
-    view, rows = make_view("slice_resnet18", labels, lambda v, row: [Replacement(0 * v)], views=views)
+    view, rows = make_view(
+        "slice_resnet18", labels, lambda v, row: [Replacement(0 * v)], views=views
+    )
     study = Study()
     model = models.find("slice_resnet18").Classifier(study, views=views, width=8)
     model.module, model.grid, model.channels = view.module, GRID, 1
