@@ -45,6 +45,30 @@ OF_MODEL = ("gradient", "rectifier", "convolution", "local", "slices", "attentio
 
 
 @dataclass(frozen=True)
+class Table:
+    """Features of the training part, and which of them belong together.
+
+    Attributes
+    ----------
+    values : ndarray, shape (n, k)
+        ``nan`` where a number is unknown.
+    groups : tuple of str, length k
+        Features of one group, say those of a region, are asked about together.
+    """
+
+    values: np.ndarray
+    groups: tuple
+
+    @property
+    def middle(self):
+        """Median of each feature, shape (k,); 0 where all are unknown."""
+        known = np.isfinite(self.values).any(axis=0)
+        middle = np.zeros(self.values.shape[1])
+        middle[known] = np.nanmedian(self.values[:, known], axis=0)
+        return middle
+
+
+@dataclass(frozen=True)
 class View:
     """What an attribution method may see.
 
@@ -52,7 +76,7 @@ class View:
     ----------
     evidence : callable
         Volumes (k, [C,] X, Y, Z) to evidence (k,); positive speaks for male, or is an age.
-    mask : ndarray of bool, shape (X, Y, Z)
+    mask : ndarray of bool, shape (X, Y, Z), or None
         The brain.
     parcellation : ndarray of int, shape (X, Y, Z), or None
         Atlas indices; 0 is background.
@@ -66,12 +90,12 @@ class View:
         one in few places: only what is touched is computed anew.
     classes : bool
         Whether evidence is a logit, and not a quantity.
-    reference : features.Features, or None
-        Features of the training part.
+    reference : Table or None
+        Features of the training part, for models of tables; these have no mask.
     """
 
     evidence: Callable
-    mask: np.ndarray
+    mask: np.ndarray | None
     parcellation: np.ndarray | None = None
     fill: Callable | None = None
     module: object = None

@@ -9,7 +9,7 @@ from bids_sexclf.stats.exchangeable import deal_sexes, find_obstacle
 from bids_sexclf.tables import schema
 
 KEYS = ["model", "map", "method", "unit"]
-UNITS = {"slices": "slice", "feature_maps": "feature_map"}
+UNITS = {"slices": "slice", "feature_maps": "feature_map", "features": "features"}
 """What methods yield, and what one of them is called."""
 ACROSS = "models of several folds have learnt from each other's tested people: no p-value is valid"
 

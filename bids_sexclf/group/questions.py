@@ -7,6 +7,8 @@ from pathlib import Path
 from bids_sexclf import attribution, fills, models, targets
 from bids_sexclf.errors import InputError
 
+OF_TABLES = "donors"
+"""Whose features are put in: no other fill makes sense of a table."""
 SKETCHED = (96, 96, 96)
 """Voxels of the volumes for which networks are sketched."""
 
@@ -76,12 +78,31 @@ def name_atlas(atlas):
     return re.sub("[^A-Za-z0-9]+", "-", Path(atlas).name.split(".")[0])
 
 
-def list_questions(study):
-    """List what a study asks of each of its models.
+def suits(method, reads):
+    """Tell whether a method asks models that read volumes, or features.
+
+    Parameters
+    ----------
+    method : str
+    reads : str or tuple
+        ``READS`` of the model's entry.
+
+    Returns
+    -------
+    bool
+    """
+    of_tables = "features" in attribution.find(method).NEEDS
+    return reads == ("features" if of_tables else "volumes")
+
+
+def list_questions(study, reads="volumes"):
+    """List what a study asks of each of its models that read volumes, or features.
 
     Parameters
     ----------
     study : settings.Study
+    reads : str or tuple
+        What a model reads: ``READS`` of its entry.
 
     Returns
     -------
@@ -89,6 +110,11 @@ def list_questions(study):
     """
     atlas, questions = name_atlas(study.atlas), []
     for method in study.attributions:
+        if not suits(method, reads):
+            continue
+        if reads == "features":
+            questions.append(Question(method, OF_TABLES, atlas))
+            continue
         filled = "fill" in attribution.find(method).NEEDS
         questions += [Question(method, fill, atlas) for fill in (study.fills if filled else [None])]
     return questions
@@ -113,11 +139,15 @@ def _check_models(study):
         if models.entry_of(study, name).READS != "volumes":
             continue
         offers = _list_offers(study, name)
-        for method in study.attributions:
+        for method in (one for one in study.attributions if suits(one, "volumes")):
             needs = set(attribution.find(method).NEEDS)
             lacking = needs & set(attribution.OF_MODEL) - offers if offers is not None else set()
             lacking |= needs & {"classes"} if not classes else set()
             faults += [f"{method!r} of {name!r} needs {attribution.NEEDS[n]}" for n in lacking]
+    read = {models.entry_of(study, name).READS for name in study.models}
+    of_tables = [name for name in study.attributions if suits(name, "features")]
+    if "features" not in read:
+        faults += [f"{name!r} needs {attribution.NEEDS['features']}" for name in of_tables]
     if faults:
         raise InputError(
             f"Found attributions that cannot be asked: {'; '.join(sorted(faults))}. Leave these "
@@ -138,8 +168,10 @@ def check_choices(study):
     """
     _check_models(study)
     functions = {name: attribution.find(name).attribute for name in study.attributions}
-    functions |= {name: fills.find(name).prepare for name in study.fills}
-    filled = [name for name in study.attributions if "fill" in attribution.find(name).NEEDS]
+    asked = [OF_TABLES] if any(suits(name, "features") for name in study.attributions) else []
+    functions |= {name: fills.find(name).prepare for name in [*study.fills, *asked]}
+    filled = [name for name in study.attributions if suits(name, "volumes")]
+    filled = [name for name in filled if "fill" in attribution.find(name).NEEDS]
     if filled and not study.fills:
         raise InputError(
             f"Found no fill for {', '.join(filled)}, needed one at least. Set fills = "

@@ -20,7 +20,7 @@ from bids_sexclf.volumes import load, open_cohort, save
 READS = ("attributions", "cohort", "splits")
 WRITES = ("regions.tsv",)
 SETTINGS = ("target", "bootstraps", "permutations", "interval_level", "random_seed")
-ALSO = ("maps/*_stat-*.nii.gz", "units.tsv")
+ALSO = ("maps/*_stat-*.nii.gz", "units.tsv", "feature_groups.tsv")
 NAMES = ["name", "hemisphere", "n_voxels"]
 OUTSIDE = "no voxel of the region lies in the brain on the grid of the study"
 ONE_KIND = "people of one {} alone were tested"
@@ -49,7 +49,9 @@ def run(desk, advance):
     asked = desk.read("attributions")
     of_regions = asked["unit"] == "region"
     people = _read_people(desk)
-    write_units(desk, asked[~of_regions], people)
+    of_features = asked["unit"] == "features"
+    write_others(desk, asked[of_features], "feature_groups", people)
+    write_others(desk, asked[~of_regions & ~of_features], "units", people)
     if not of_regions.any():  # none were asked for
         empty = pd.DataFrame(columns=order, dtype=object)
         write_table(empty, desk.folder / "regions.tsv", "regions")
@@ -76,7 +78,7 @@ def _read_people(desk):
     return cohort.assign(family=family, kind=kind).set_index("participant_id")[["family", "kind"]]
 
 
-def write_units(desk, rows, people):
+def write_others(desk, rows, name, people):
     """Write what is said of units that are no regions; nothing where there are none.
 
     Parameters
@@ -84,15 +86,46 @@ def write_units(desk, rows, people):
     desk : base.Desk
     rows : pandas.DataFrame
         Attributions of these units.
+    name : {"units", "feature_groups"}
     people : pandas.DataFrame
         ``family`` and ``kind``, 0 or 1, by participant.
     """
-    path = desk.folder / "units.tsv"
-    if len(rows):
-        write_table(compare_units(rows, people, desk.study), path, "units")
-        return
-    for old in (path, path.with_suffix(".json")):
-        old.unlink(missing_ok=True)
+    path = desk.folder / f"{name}.tsv"
+    if not len(rows):
+        for old in (path, path.with_suffix(".json")):
+            old.unlink(missing_ok=True)
+    elif name == "units":
+        write_table(compare_units(rows, people, desk.study), path, name)
+    else:
+        write_table(judge_features(desk, rows, people), path, name)
+
+
+def judge_features(desk, rows, people):
+    """Judge the groups of features of every model of a table.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    rows : pandas.DataFrame
+        Attributions of groups of features.
+    people : pandas.DataFrame
+        ``family`` and ``kind``, 0 or 1, by participant.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of the table ``feature_groups``.
+    """
+    import pandas as pd
+
+    tables = []
+    for values, part in rows.groupby(KEYS, sort=False, dropna=False):
+        table, _ = judge_units(desk, dict(zip(KEYS, values, strict=True)), part, people)
+        names = part.drop_duplicates("index").set_index("index")["name"]
+        table = table.assign(group=names.loc[table["region"]].to_numpy())
+        order = ["p_fwe", "mean"] if "p_fwe" in table else ["region"]
+        tables.append(table.sort_values(order, ascending=[True, False][: len(order)]))
+    return pd.concat(tables).reindex(columns=list(schema("feature_groups")))
 
 
 def judge(desk, key, rows, people, labels):
@@ -115,6 +148,38 @@ def judge(desk, key, rows, people, labels):
     pandas.DataFrame
         Rows of the ``regions`` table, also for regions that could not be tested.
     """
+    known = rows[rows["value"].notna()]
+    table, drops = judge_units(desk, key, rows, people)
+    if drops is None:
+        return add_untested(table, labels)
+    if attribution.find(key["method"]).YIELDS == "voxels":
+        average_voxels(desk, key, known, people["kind"])
+    else:
+        paint(desk, key, drops)
+    return add_untested(table, labels)
+
+
+def judge_units(desk, key, rows, people):
+    """Test the regions, or groups of features, of one model, map, method and fill.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    key : dict
+        Values of ``KEYS``.
+    rows : pandas.DataFrame
+        Attributions.
+    people : pandas.DataFrame
+        ``family`` and ``kind``, 0 or 1, by participant.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        One row per ``region``, with `key` and the numbers of the ``regions`` table, or without
+        any and with a reason.
+    drops : pandas.DataFrame or None
+        Participants × regions; None where they could not be tested.
+    """
     import pandas as pd
 
     known = rows[rows["value"].notna()]
@@ -123,7 +188,7 @@ def judge(desk, key, rows, people, labels):
     if tested["kind"].nunique() < 2:
         reason = reasons.iloc[0] if len(reasons) else ONE_KIND.format(target.balanced_by)
         untested = {"region": rows["index"].unique(), "n_participants": 0, "reason": reason}
-        return add_untested(pd.DataFrame(untested).assign(**key), labels)
+        return pd.DataFrame(untested).assign(**key), None
     signed = attribution.is_signed(key["method"])
     drops = find_drops(known, target, attribution.find(key["method"]).UNIT, signed)
     tested = people.loc[drops.index]
@@ -137,11 +202,7 @@ def judge(desk, key, rows, people, labels):
     )
     if not signed:  # what is never negative is above zero by itself
         table = table.assign(p_wilcoxon=np.nan, effect_size=np.nan)
-    if attribution.find(key["method"]).YIELDS == "voxels":
-        average_voxels(desk, key, known, people["kind"])
-    else:
-        paint(desk, key, drops)
-    return add_untested(table.assign(**key), labels)
+    return table.assign(**key), drops
 
 
 def add_untested(table, labels):

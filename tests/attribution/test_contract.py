@@ -68,8 +68,11 @@ class Formula(torch.nn.Module):
         return shares.unflatten(1, GRID)
 
 
-def make_view(weights, rows, fill="donors", bend=False, seed=0):
-    """Make the view of a formula on people of whom every second is a man."""
+def make_view(weights, rows, fill="donors", bend=False, seed=0, taught=None):
+    """Make the view of a formula on people of whom every second is a man.
+
+    A row of a table is a volume with its voxels side by side.
+    """
     labels = np.zeros(GRID, int)
     labels[:2], labels[2:4], labels[4] = 3, 1, 7
     names = [f"sub-{int(1000 * abs(volume[0, 0, 0])):06d}" for volume in rows]
@@ -83,9 +86,13 @@ def make_view(weights, rows, fill="donors", bend=False, seed=0):
 
     def evidence(volumes):
         with torch.no_grad():
-            return module(torch.from_numpy(np.asarray(volumes))).double().numpy()
+            volumes = np.asarray(volumes, np.float32).reshape(-1, *GRID)
+            return module(torch.from_numpy(volumes)).double().numpy()
 
-    return View(evidence, mask, labels, fills.prepare(fill, tested), module, seed)
+    taught = (rows if taught is None else taught).reshape(len(rows), -1)
+    table = attribution.Table(taught, tuple(labels.ravel().astype(str)))
+    fill = fills.prepare(fill, tested)
+    return View(evidence, mask, labels, fill, module, seed, reference=table)
 
 
 @pytest.fixture
@@ -115,7 +122,7 @@ def ask(name, rows, view):
 def test_every_method_says_what_it_needs_and_yields(name):
     entry = attribution.find(name)
     assert set(entry.NEEDS) <= set(attribution.NEEDS)
-    assert entry.YIELDS in ("regions", "voxels", "slices", "feature_maps")
+    assert entry.YIELDS in ("regions", "voxels", "slices", "feature_maps", "features")
     assert entry.SCOPE in ("participant", "group")
     assert entry.UNIT in ("evidence", "none")
     assert isinstance(entry.EXACT_ON_LINEAR, bool) and isinstance(entry.EXACT_ZERO, bool)
@@ -153,7 +160,8 @@ def test_linear_model_has_its_closed_form(name, fill, rows, weights):
 def test_what_the_model_ignores_gets_exactly_zero(name, rows, weights):
     view = make_view(weights, rows, bend=True)
     values = ask(name, rows, view)
-    ignored = values[:, 2] if attribution.find(name).YIELDS == "regions" else values[:, 4]
+    grouped = attribution.find(name).YIELDS in ("regions", "features")
+    ignored = values[:, 2] if grouped else values[:, 4]
     assert values.any() and not ignored.any()
 
 
@@ -171,7 +179,8 @@ def test_swapping_what_the_model_takes_for_male_flips_every_sign(name, rows, wei
 def test_order_of_participants_changes_nothing(name, rows, weights):
     order = np.array([5, 0, 3, 7, 1, 2, 6, 4])
     values = ask(name, rows, make_view(weights, rows, bend=True, seed=4))
-    again = ask(name, rows[order], make_view(weights, rows[order], bend=True, seed=4))
+    other = make_view(weights, rows[order], bend=True, seed=4, taught=rows)
+    again = ask(name, rows[order], other)
     np.testing.assert_allclose(again, values[order], rtol=1e-6, atol=1e-6)
 
 
@@ -189,6 +198,7 @@ LACKING = {
     "slices": {"module": torch.nn.Conv3d(1, 1, 1)},
     "attention": {"module": torch.nn.Conv3d(1, 1, 1)},
     "classes": {"classes": False},
+    "features": {"reference": None},
     "parcellation": {"parcellation": None},
     "fill": {"fill": None},
 }
