@@ -37,7 +37,7 @@ def asked():
 @pytest.mark.parametrize("fidelity", ["paper", "code"])
 def test_the_place_that_the_model_reads_is_hidden_and_little_else(asked, fidelity):
     view, rows = asked
-    options = {"fidelity": fidelity, "steps": 40 if fidelity == "paper" else 80, "draws": 2}
+    options = {"fidelity": fidelity, "steps": 20 if fidelity == "paper" else 60, "draws": 2}
     answers = list(attribution.attribute("meaningful_perturbation", rows[:1], view, **options))
     values = answers[0].values[0]
     inside = np.zeros(GRID, bool)
