@@ -1,4 +1,4 @@
-"""Turn the text of table cells into names, identifiers and numbers: one rule for every table."""
+"""Convert the text of table cells to names, identifiers and numbers, alike for every table."""
 
 import re
 import unicodedata
@@ -23,7 +23,7 @@ WRITTEN_UNKNOWN = ("", "n/a", "N/A")
 _WHOLE = re.compile(r"\d+\.0*|\d(\.\d+)?[eE]\+\d+")
 
 
-def strip(text):
+def strip(text: str) -> str:
     r"""Remove blanks of every kind from both ends of a cell.
 
     Examples
@@ -34,8 +34,8 @@ def strip(text):
     return text.strip(BLANKS)
 
 
-def plain_name(text):
-    r"""Spell the name of a column in lower case, with ``_`` between its words.
+def plain_name(text: str) -> str:
+    r"""Convert the name of a column to lower case, with ``_`` between its words.
 
     Examples
     --------
@@ -45,12 +45,12 @@ def plain_name(text):
     return re.sub(rf"[{re.escape(BLANKS)}_-]+", "_", strip(text).casefold())
 
 
-def identifier(text):
-    """Spell the name of a participant, a family or a site in one way.
+def identifier(text: str) -> str:
+    """Normalize the name of a participant, a family or a site.
 
-    Blanks around it are removed and blanks inside it are one; letters with accents are composed;
-    a whole number written as a decimal (``12.0``, ``1e+05``) is that whole number. Leading zeros
-    stay: ``001`` and ``1`` are two.
+    Blanks around it are removed, several blanks inside become one, accented letters are composed,
+    and a whole number written as a decimal (``12.0``, ``1e+05``) becomes a whole number. Leading
+    zeros stay: ``001`` and ``1`` are different.
 
     Parameters
     ----------
@@ -79,8 +79,8 @@ def identifier(text):
     return f"{whole}{decimals}{'0' * places}" if 0 <= places < 30 else text
 
 
-def entity(text, prefix):
-    """Spell a BIDS identifier with its prefix: ``01`` and ``sub-01`` are ``sub-01``.
+def entity(text: str, prefix: str) -> str:
+    """Return a BIDS identifier with its prefix: ``01`` and ``sub-01`` become ``sub-01``.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def entity(text, prefix):
 
 
 def to_numbers(texts):
-    """Turn cells into numbers, exactly.
+    """Convert cells to numbers, exactly.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def to_numbers(texts):
     Raises
     ------
     ValueError
-        If a cell is no decimal number.
+        If a cell is not a decimal number.
 
     Examples
     --------
@@ -136,8 +136,8 @@ def to_numbers(texts):
     return np.array(numbers, dtype=np.float64)
 
 
-def cut(value, longest=60):
-    """Show a name in a message: on one line, cut where it is long.
+def cut(value: object, longest: int = 60) -> str:
+    """Return a name for a message: on one line, shortened if it is long.
 
     Examples
     --------
@@ -149,6 +149,6 @@ def cut(value, longest=60):
     return re.sub(r"[\x00-\x1f\x7f]+", " ", text)
 
 
-def shorten(value, longest=60):
-    """Show a cell in a message as `cut` does, in quotation marks."""
+def shorten(value: object, longest: int = 60) -> str:
+    """Return a cell for a message as `cut` does, in quotation marks."""
     return repr(cut(value, longest))

@@ -29,7 +29,7 @@ TISSUES = ("grey", "white")
 _MAP_MM = 2
 
 
-def list_lobes():
+def list_lobes() -> list[dict]:
     """List the regions without making an image.
 
     Returns
@@ -55,8 +55,8 @@ def list_lobes():
     ]
 
 
-def make_lobes(shape, affine):
-    """Draw the lobes on a grid in MNI152 space.
+def make_lobes(shape: tuple[int, ...], affine: np.ndarray) -> tuple[np.ndarray, list[dict]]:
+    """Compute the lobes on a grid in MNI152 space.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ def make_lobes(shape, affine):
     return labels, table
 
 
-def assign_lobes(grey, white, world):
-    """Tell the lobe of every point from its tissue and its place.
+def assign_lobes(grey: np.ndarray, white: np.ndarray, world) -> np.ndarray:
+    """Return the lobe of every point, from its tissue and position.
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ def assign_lobes(grey, white, world):
     Returns
     -------
     numpy.ndarray of int16, shape S
-        Index of the lobe, or 0 where no tissue is nearly alone: points that both tissues share
-        belong to no lobe, so that what is true of one lobe does not leak into its neighbour.
+        Index of the lobe, or 0 where no tissue dominates: points with both tissues belong to no
+        lobe, so that an effect in one lobe does not leak into its neighbour.
     """
     x, y, z = world
     right = (x >= 0).astype(np.int16)
@@ -166,7 +166,7 @@ def _mni_maps():
 
 
 def _world(shape, affine):
-    """Give the world coordinates x, y, z of a grid, one axis at a time."""
+    """Return the world coordinates x, y, z of a grid, one axis at a time."""
     i, j, k = np.ogrid[tuple(slice(n) for n in shape)]
     for row in np.asarray(affine, float)[:3]:
         yield row[0] * i + row[1] * j + row[2] * k + row[3]

@@ -1,6 +1,7 @@
-"""Make text that others have written fit to be shown on a page, in a figure or on a terminal."""
+"""Prepare text from users for display on a page, in a figure or on a terminal."""
 
 import re
+from collections.abc import Iterable
 
 UNSEEN = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+"
@@ -8,13 +9,13 @@ UNSEEN = re.compile(
 """Characters that no page and no SVG may hold, or that turn the order of the others."""
 
 
-def clean(text, most):
-    r"""Make a text fit to be shown: without characters that cannot be seen, and not too long.
+def clean(text: str, longest: int) -> str:
+    r"""Remove invisible characters from a text, and shorten it.
 
     Parameters
     ----------
     text : str
-    most : int
+    longest : int
         Characters that are kept.
 
     Returns
@@ -26,12 +27,12 @@ def clean(text, most):
     >>> clean("left\n\x00hippocampus", 80), clean("abcdefgh", 5)
     ('left hippocampus', 'abcd…')
     """
-    text = UNSEEN.sub(" ", text[: 4 * most])
-    return text if len(text) <= most else text[: most - 1] + "…"
+    text = UNSEEN.sub(" ", text[: 4 * longest])
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def count_noun(number, one, several=None):
-    """Write a number with its noun.
+def count_noun(number: int, one: str, several: str | None = None) -> str:
+    """Return a number with its noun.
 
     Parameters
     ----------
@@ -53,8 +54,8 @@ def count_noun(number, one, several=None):
     return f"{number} {one if number == 1 else several or f'{one}s'}"
 
 
-def count_sexes(sexes):
-    """Write how many women and men there are.
+def count_sexes(sexes: Iterable[str]) -> str:
+    """Return the numbers of women and men, as text.
 
     Parameters
     ----------
@@ -75,14 +76,14 @@ def count_sexes(sexes):
     return f"{women} and {count_noun(sexes.count('male'), 'man', 'men')}"
 
 
-def shown(value, most=20_000):
-    """Make what a template prints fit to be shown; for jinja2's ``finalize``.
+def shown(value, longest=20_000):
+    """Prepare a value of a template for display; for jinja2's ``finalize``.
 
     Parameters
     ----------
     value : object
         Text is cleaned line by line and cut; markup, and all that is no text, stays as it is.
-    most : int
+    longest : int
         Characters that are kept.
 
     Returns
@@ -91,5 +92,5 @@ def shown(value, most=20_000):
     """
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
-    lines = value[:most].splitlines()
-    return "\n".join(clean(line, most) for line in lines) + ("…" if len(value) > most else "")
+    lines = value[:longest].splitlines()
+    return "\n".join(clean(line, longest) for line in lines) + ("…" if len(value) > longest else "")

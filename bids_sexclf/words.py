@@ -1,6 +1,7 @@
-"""Write numbers, p-values, intervals and names as a reader expects them; sentences with a tone."""
+"""Format numbers, p-values, intervals and names for the reader; findings with a tone."""
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 CHANCE_P = 0.05
@@ -17,7 +18,7 @@ BASELINES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence, and how it should strike the reader.
+    """One sentence, and its tone.
 
     Attributes
     ----------
@@ -33,8 +34,8 @@ GLUE = "\u00a0"
 """A space at which no line breaks, so that a number stays with its sign and unit."""
 
 
-def say_number(value, digits=2):
-    """Write a number with a fixed count of decimals and a true minus sign.
+def say_number(value: float | None, digits: int = 2) -> str:
+    """Format a number with a fixed count of decimals and a true minus sign.
 
     Parameters
     ----------
@@ -59,8 +60,8 @@ def say_number(value, digits=2):
     return text.replace("-", "\u2212", 1) if text.startswith("-") else text
 
 
-def say_p(p):
-    """Write a p-value to three decimals.
+def say_p(p: float) -> str:
+    """Format a p-value with three decimals.
 
     Parameters
     ----------
@@ -79,8 +80,8 @@ def say_p(p):
     return "< 0.001" if p < 0.001 else say_number(p, 3)
 
 
-def equate_p(p, name="p"):
-    """Write a p-value behind its name.
+def equate_p(p: float, name: str = "p") -> str:
+    """Format a p-value with its name.
 
     Parameters
     ----------
@@ -97,8 +98,8 @@ def equate_p(p, name="p"):
     return text.replace(" ", GLUE)
 
 
-def say_interval(row, level, digits=2):
-    """Write an interval and its level.
+def say_interval(row: Mapping, level: float, digits: int = 2) -> str:
+    """Format an interval with its level.
 
     Parameters
     ----------
@@ -117,8 +118,8 @@ def say_interval(row, level, digits=2):
     return f"{100 * level:g}{GLUE}% interval {low} to {high}"
 
 
-def say_list(words):
-    """Write words as a list in a sentence.
+def say_list(words: Iterable[str]) -> str:
+    """Join words to a list in a sentence.
 
     Parameters
     ----------
@@ -133,12 +134,12 @@ def say_list(words):
     >>> say_list(["1"]), say_list(["1", "2", "3"])
     ('1', '1, 2 and 3')
     """
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
-def name_pair(model, map_):
-    """Name a model and the map that it reads, if it reads one.
+def name_pair(model: str, map_: str) -> str:
+    """Return the name of a model and of its map, if it has one.
 
     Parameters
     ----------
@@ -157,8 +158,8 @@ def name_pair(model, map_):
     return model if map_ == "table" else f"{model} on {map_}"
 
 
-def label_region(name, hemisphere):
-    """Name a region with its side, once.
+def label_region(name: str, hemisphere: str) -> str:
+    """Return the name of a region with its side, which is not repeated.
 
     Parameters
     ----------

@@ -29,6 +29,9 @@ COLUMNS = {
 WHOLE = {"mm^3": "volume_mm3", "mm^2": "area_mm2", "mm": "thickness_mm"}
 """Unit of a measure of the whole brain or hemisphere to its column."""
 
+SUBJECT = re.compile(r"(?:sub-)?([a-zA-Z0-9]+)(?:_ses-([a-zA-Z0-9]+)|_(V\d+)_MR)?")
+"""Name of a subject's folder, with its session; the lifespan projects of the HCP tell the visit."""
+
 TOTAL = "eTIV"
 """Name of the estimated total intracranial volume among the measures."""
 
@@ -39,21 +42,54 @@ def find_stats(folder, participant_id, session_id=None):
     Parameters
     ----------
     folder : path-like
-        SUBJECTS_DIR.
+        SUBJECTS_DIR, or the folder of the HCP pipelines' results (``ID/T1w/ID/stats``).
     participant_id, session_id : str
         ``sub-01``; ``ses-1`` or None.
 
     Returns
     -------
     list of pathlib.Path
-        Those of ``sub-01_ses-1`` where the session has a reconstruction of its own, else those of
+        Tables of ``sub-01_ses-1`` where the session has its own reconstruction, else those of
         ``sub-01``; empty where there is neither.
     """
     names = [participant_id, participant_id.removeprefix("sub-")]
     if session_id:
-        names = [f"{name}_{session_id}" for name in names] + names
+        visit = f"{names[1]}_{session_id.removeprefix('ses-')}_MR"
+        names = [*(f"{name}_{session_id}" for name in names), visit, *names]
     for name in names:
-        found = [Path(folder, name, "stats", file) for file in FILES]
+        tables = _list_tables(Path(folder, name))
+        if tables:
+            return tables
+    return []
+
+
+def list_people(folder):
+    """List whose tables a folder of FreeSurfer's subjects holds.
+
+    Parameters
+    ----------
+    folder : path-like
+        As for `find_stats`.
+
+    Returns
+    -------
+    list of tuple
+        (participant_id, session_id or None); those without session only where there is none with.
+    """
+    found = {}
+    for place in sorted(Path(folder).iterdir()):
+        match = SUBJECT.fullmatch(place.name)
+        if match and not match[1].startswith("fsaverage") and _list_tables(place):
+            session = match[2] or match[3]
+            sessions = found.setdefault(f"sub-{match[1]}", [])
+            sessions += [f"ses-{session}"] if session else []
+    return [(person, session) for person, own in found.items() for session in own or [None]]
+
+
+def _list_tables(subject):
+    """List the tables of a subject's folder, of FreeSurfer or of the HCP pipelines."""
+    for place in (subject, subject / "T1w" / subject.name):
+        found = [place / "stats" / file for file in FILES]
         if any(path.is_file() for path in found):
             return [path for path in found if path.is_file()]
     return []
@@ -70,14 +106,14 @@ def read_stats(path):
     Returns
     -------
     pandas.DataFrame
-        Columns of the ``morphometry`` table without its participant: atlas, region, name,
-        hemisphere and measures. Measures of the whole (``# Measure`` lines) come first; they have
-        no region. Regions of ``aparc`` are told by name and hemisphere: the file has no index.
+        Columns of the ``morphometry`` table without the participant: atlas, region, name,
+        hemisphere and measures. Global measures (``# Measure`` lines) come first; they have no
+        region. Regions of ``aparc`` have a name and a hemisphere: the file has no index.
 
     Raises
     ------
     InputError
-        If it is no such table.
+        If it is not such a table.
     """
     import pandas as pd
 
@@ -119,7 +155,7 @@ def _order():
 
 
 def _whole(lines, side):
-    """Read the measures of the whole: of the hemisphere in its own tables, else of the brain."""
+    """Read the global measures: of a hemisphere in its tables, else of the brain."""
     import pandas as pd
 
     rows = []
@@ -127,28 +163,28 @@ def _whole(lines, side):
         measure = re.fullmatch(r"# Measure (\w+), (\S+), .*, (\S+), (\S+)", line)
         if not measure or measure[4] not in WHOLE:
             continue
-        # The tables of the hemispheres repeat the brain's measures; only 'Cortex' is their own.
+        # Tables of a hemisphere repeat measures of the brain; only 'Cortex' is of the hemisphere.
         if side and measure[1] != "Cortex":
             continue
-        own = {"name": measure[2], "hemisphere": side or _side(measure[2])}
-        rows.append(own | {WHOLE[measure[4]]: to_numbers([measure[3]])[0]})
+        fields = {"name": measure[2], "hemisphere": side or _side(measure[2])}
+        rows.append(fields | {WHOLE[measure[4]]: to_numbers([measure[3]])[0]})
     return pd.DataFrame(rows, columns=["name", "hemisphere", *WHOLE.values()])
 
 
 def _side(name):
-    """Tell the side of a structure from its name."""
+    """Return the side of a structure, from its name."""
     if re.match(r"(Left-|lh|ctx-lh|wm-lh)", name):
         return "L"
     return "R" if re.match(r"(Right-|rh|ctx-rh|wm-rh)", name) else "B"
 
 
 def intracranial_ml(table):
-    """Give the estimated total intracranial volume (eTIV), mL, or None where it is not told.
+    """Return the estimated total intracranial volume (eTIV), mL, or None where it is missing.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        As `read_stats` gives it, of one participant-session.
+        As `read_stats` returns it, of one participant-session.
 
     Returns
     -------
@@ -158,5 +194,5 @@ def intracranial_ml(table):
     ----------
     Buckner et al. 2004, doi:10.1016/j.neuroimage.2004.06.018.
     """
-    told = table.loc[(table["atlas"] == "aseg") & (table["name"] == TOTAL), "volume_mm3"]
-    return float(told.iloc[0]) / 1000 if len(told) else None
+    values = table.loc[(table["atlas"] == "aseg") & (table["name"] == TOTAL), "volume_mm3"]
+    return float(values.iloc[0]) / 1000 if len(values) else None

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bids_sexclf.cohort import features
 from bids_sexclf.cohort.blocks import confound_columns, find_known, gather_people
 from bids_sexclf.group.cohort import array_path
 from bids_sexclf.group.questions import name_atlas
@@ -14,14 +15,16 @@ from bids_sexclf.volumes import load, open_cohort, release
 READS = ("cohort", "resemblance", "morphometry")
 WRITES = ("differences.tsv",)
 SETTINGS = ("maps", "permutations", "interval_level", "random_seed")
-MORPHOMETRY = "morphometry"
-"""Stands for the name of a map where a region's measures are compared, and not its voxels."""
+MORPHOMETRY, FEATURES = "morphometry", "features"
+"""Stand for the name of a map where a region's measures, or columns of a table, are compared."""
 PORTION = 2**26
 """Values that are read at once: as many regions as this holds of everybody."""
 
 
 def files(desk):
-    """Name the cohort arrays and the atlas on the study grid."""
+    """Name the cohort arrays and the atlas on the study grid, or the table of features."""
+    if not desk.study.maps:
+        return {"features": features.source(desk.study, desk.folder)}
     arrays = {
         f"arrays/{name}.npy": array_path(desk.folder, name) for name in desk.study.single_maps
     }
@@ -32,7 +35,7 @@ _GRID = ("atlas.nii.gz", "atlas.tsv")
 
 
 def run(desk, advance):
-    """Test every region of every map, and every region's measures.
+    """Test every region of every map, every region's measures, and the columns of a table.
 
     Parameters
     ----------
@@ -44,9 +47,10 @@ def run(desk, advance):
     cohort = desk.read("cohort")
     people = gather_people(cohort, desk.read("resemblance"))
     sources = [*_list_volumes(desk, cohort, people), *_list_measures(desk, cohort, people)]
+    sources += _list_features(desk, cohort, people)
     steps, done, tables = sum(len(labels) for _, _, labels, _ in sources), 0, []
     for name, atlas, labels, portions in sources:
-        average = _average_measures if name == MORPHOMETRY else _average_voxels
+        average = _average_voxels if name in desk.study.maps else _average_measures
         blocks = [Block(people, desk.study, adjusted) for adjusted in (False, True)]
         blocks = [block for block in blocks if block.differs]
         for values in portions:
@@ -206,6 +210,24 @@ def _list_measures(desk, cohort, people):
         groups = list(rows.groupby(["region", "name", "hemisphere"], dropna=False, sort=False))
         labels = _label([key for key, _ in groups])
         yield MORPHOMETRY, atlas, labels, _read_measures(groups, measures, people.index)
+
+
+def _list_features(desk, cohort, people):
+    """List the columns of a table of features where the study reads no map."""
+    study = desk.study
+    if study.maps or study.features in features.OWN:
+        return
+    table, about = features.read_features(study, desk.folder, cohort)
+    labels = about[["name", "hemisphere"]].assign(region=None, n_voxels=0)
+    portions = _read_columns(table.values, _sessions_of(cohort, people))
+    yield FEATURES, name_atlas(study.features), labels.astype({"region": "Int64"}), portions
+
+
+def _read_columns(values, sessions):
+    """Yield everybody's values of one column after another; sessions are averaged."""
+    averages = np.stack([values[rows].mean(axis=0) for rows in sessions])
+    for column in range(averages.shape[1]):
+        yield averages[:, column : column + 1]
 
 
 def _label(keys):

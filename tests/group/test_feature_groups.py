@@ -23,8 +23,9 @@ def test_the_planted_region_is_named_and_no_other(write_derivatives, run_study, 
     assert len(table) == 24 and table["group"].is_unique
     assert table.iloc[0]["p_fwe"] <= 0.05 and (table["p_fwe"][1:] > 0.05).all()
     names = desk.read("region_means").drop_duplicates("region").set_index("region")
-    assert table.iloc[0]["group"].split()[-1] in str(names.loc["8", "name"]) or "8" in (
-        table.iloc[0]["group"]
+    assert (
+        table.iloc[0]["group"].split()[-1] in str(names.loc["8", "name"])
+        or "8" in (table.iloc[0]["group"])
     )
     assert desk.read("regions").empty
 
