@@ -23,6 +23,13 @@ COLUMNS = {
     "GausCurv": "gaussian_curvature",
     "FoldInd": "folding_index",
     "CurvInd": "curvature_index",
+    "NVoxels": "n_voxels",
+    "NumVert": "n_vertices",
+    "normMean": "norm_mean",
+    "normStdDev": "norm_sd",
+    "normMin": "norm_min",
+    "normMax": "norm_max",
+    "normRange": "norm_range",
 }
 """FreeSurfer's column to that of the ``morphometry`` table."""
 
@@ -161,14 +168,16 @@ def _whole(lines, side):
     rows = []
     for line in lines:
         measure = re.fullmatch(r"# Measure (\w+), (\S+), .*, (\S+), (\S+)", line)
-        if not measure or measure[4] not in WHOLE:
+        column = WHOLE.get(measure[4], COLUMNS.get(measure[2])) if measure else None
+        if column is None:
             continue
         # Tables of a hemisphere repeat measures of the brain; only 'Cortex' is of the hemisphere.
         if side and measure[1] != "Cortex":
             continue
         fields = {"name": measure[2], "hemisphere": side or _side(measure[2])}
-        rows.append(fields | {WHOLE[measure[4]]: to_numbers([measure[3]])[0]})
-    return pd.DataFrame(rows, columns=["name", "hemisphere", *WHOLE.values()])
+        rows.append(fields | {column: to_numbers([measure[3]])[0]})
+    columns = [*WHOLE.values(), COLUMNS["NumVert"]]
+    return pd.DataFrame(rows, columns=["name", "hemisphere", *columns])
 
 
 def _side(name):

@@ -138,9 +138,9 @@ def _say_map(map_name, atlas, plain, adjusted, level):
             f"No region of {atlas} could be compared on {map_name}: {'; '.join(reasons[:2])}.",
         )
     sure = tested[tested["p_fwe"] <= CHANCE_P]
-    start = (
-        f"{len(sure)} of {len(tested)} regions of {atlas} differ between the sexes on {map_name}"
-    )
+    verb = "differs" if len(sure) == 1 else "differ"
+    count = f"{len(sure)} of {len(tested)} regions of {atlas}"
+    start = f"{count} {verb} between the sexes on {map_name}"
     if sure.empty:
         start = f"No region of {atlas} is shown to differ between the sexes on {map_name}"
         nearest = tested.loc[tested["p_fwe"].idxmin()]
