@@ -7,7 +7,9 @@ from bids_sexclf.group.questions import check_choices
 from bids_sexclf.settings import Study
 
 
-def test_the_planted_region_comes_first_and_no_other_is_named(write_derivatives, run_study, tmp_path):
+def test_the_planted_region_comes_first_and_no_other_is_named(
+    write_derivatives, run_study, tmp_path
+):
     desk = run_study(
         write_derivatives(tmp_path, effect=8.0),
         models=["logistic"],
