@@ -9,9 +9,8 @@ from contextlib import nullcontext
 import numpy as np
 
 from bids_sexclf import attribution, fills, targets
-from bids_sexclf import models as catalogue
+from bids_sexclf.bundle import FOLDER, Bundle
 from bids_sexclf.cells import WRITTEN_UNKNOWN
-from bids_sexclf.cohort.adjustment import Adjustment
 from bids_sexclf.disk import write_json
 from bids_sexclf.execute import FAILED, processors, run_jobs
 from bids_sexclf.group._faults import check_results, gather_faults, name_jobs
@@ -183,9 +182,10 @@ def _attribute(job, question, tell):
     cohort = read_table(job.study_folder / "cohort.tsv", "cohort")
     splits = check_splits(read_table(job.study_folder / "splits.tsv", "splits"), cohort)
     rows = part_rows(job, cohort, splits, "test")
-    volumes = Adjustment.load(job.folder)(map_rows(job, cohort, rows), cohort.loc[rows])
+    bundle = Bundle.read(job.folder / FOLDER)
+    volumes = bundle.adjust(map_rows(job, cohort, rows), cohort.loc[rows])
     people = describe_people(cohort.loc[rows], targets.find(job.study.target))
-    view = make_view(job, question, volumes, people)
+    view = make_view(job, bundle.classifier, question, volumes, people)
     options = _options(job.study, question.method)
     answers = attribution.attribute(question.method, volumes, view, **options)
     tables, path = [], _table(job, question)
@@ -260,12 +260,14 @@ def describe_people(cohort, target):
     return cohort.assign(family=family, target=target.code(cohort)).reset_index(drop=True)
 
 
-def make_view(job, question, volumes, people):
-    """Load the fitted model of a job and show it as a function.
+def make_view(job, model, question, volumes, people):
+    """Show the fitted model of a job as a function.
 
     Parameters
     ----------
     job : _jobs.Job
+    model : Classifier
+        Fitted.
     question : questions.Question
     volumes : volumes.Rows or volumes.Channels
         Of the tested people.
@@ -278,8 +280,6 @@ def make_view(job, question, volumes, people):
     """
     grid = {name: load(job.study_folder / "grid" / f"{name}.nii.gz", ndim=3)[0] for name in GRID}
     parcellation, mask = np.rint(grid["atlas"]).astype(int), grid["mask"] > 0
-    own = job.study.variant(job.model)[2]
-    model = catalogue.entry_of(job.study, job.model).Classifier.load(job.folder, own)
     seed, target = job.study.random_seed, targets.find(job.study.target)
     fill = None
     if question.fill is not None:

@@ -11,7 +11,8 @@ from torch import nn
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.training import networks, pretraining
-from bids_sexclf.training.transformer import Encoder, load_encoder
+from bids_sexclf.training.encoders import load_encoder
+from bids_sexclf.training.transformer import Encoder
 
 READS = "volumes"
 POOLS = ("class", "mean")

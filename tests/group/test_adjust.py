@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_sexclf.cohort import adjustment
+from bids_sexclf.bundle import adjustment
+from bids_sexclf.cohort.arrays import array_path
 from bids_sexclf.errors import InputError
 from bids_sexclf.features import Features
 from bids_sexclf.group import _jobs, fit, splits
-from bids_sexclf.group.cohort import array_path
 from bids_sexclf.settings import Study
 from bids_sexclf.training.networks import NetworkClassifier
 from bids_sexclf.volumes import Channels, Rows, load, open_cohort, save

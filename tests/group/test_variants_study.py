@@ -8,9 +8,9 @@ import pytest
 from safetensors.torch import load_file
 
 from bids_sexclf import layout
+from bids_sexclf.cohort.arrays import array_path
 from bids_sexclf.errors import InputError, LeakageError, ToolError
 from bids_sexclf.group import base
-from bids_sexclf.group.cohort import array_path
 from bids_sexclf.settings import Run
 from bids_sexclf.volumes import load, save
 

@@ -145,7 +145,7 @@ def test_saved_and_loaded_evidence_is_the_same_to_the_last_bit(
 ):
     classifier, test = fitted(name, target), parts(name, target)[2]
     classifier.save(tmp_path)
-    loaded = models.find(name).Classifier.load(tmp_path, brief_study(name, target))
+    loaded = models.find(name).Classifier.load(tmp_path)
     np.testing.assert_array_equal(loaded.evidence(test), classifier.evidence(test))
     assert loaded.history == classifier.history
 
@@ -167,12 +167,11 @@ def test_same_seed_gives_the_same_evidence(name, target, fitted, parts):
 @every_entry
 def test_nothing_is_loaded_from_an_empty_folder_or_from_another_model(name, fitted, tmp_path):
     entry = models.find(name)
-    study = brief_study(name, list_targets(name)[0])
     with pytest.raises(InputError, match="--first fit"):
-        entry.Classifier.load(tmp_path, study)
+        entry.Classifier.load(tmp_path)
     fitted(*next(case for case in CASES if case[0] != name)).save(tmp_path)
     with pytest.raises(InputError, match="needed"):
-        entry.Classifier.load(tmp_path, study)
+        entry.Classifier.load(tmp_path)
 
 
 @every_model
