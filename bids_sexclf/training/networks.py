@@ -7,9 +7,9 @@ import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from bids_sexclf import targets
+from bids_sexclf.disk import whole
 from bids_sexclf.errors import InputError
 from bids_sexclf.settings import Study
-from bids_sexclf.tables import whole
 from bids_sexclf.training import (
     augmentation,
     batches,
