@@ -30,6 +30,12 @@ from bids_sexclf.training import cards, search, standardize
 
 READS = "volumes"
 NESTED = True
+SAYS = {
+    "classes": "a support vector machine with a Gaussian kernel on voxels, whose distances became "
+    "logits by Platt's scaling [@platt2000]",
+    "quantity": "support vector regression of the standardised {what} with a Gaussian kernel on "
+    "voxels [@smola2004]",
+}
 FILE = "support.safetensors"
 MEMORY = 2**28
 """Bytes of volumes in double precision that are held at a time."""

@@ -15,6 +15,8 @@ from bids_sexclf.training.encoders import load_encoder
 from bids_sexclf.training.transformer import Encoder
 
 READS = "volumes"
+SOURCE = "[@chen2024; @he2022]"
+GRIDS = "at least one patch; what is beyond the last whole one is left out, or filled up"
 POOLS = ("class", "mean")
 TINY = {"patch": (8, 8, 8), "width": 48, "depth": 2, "heads": 3}
 

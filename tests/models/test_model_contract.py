@@ -10,11 +10,13 @@ import torch
 
 from bids_sexclf import catalogue, models
 from bids_sexclf.errors import InputError
+from bids_sexclf.models.__main__ import describe_networks
 from bids_sexclf.settings import Study
 from bids_sexclf.tables import schema
 from bids_sexclf.training import signatures
 from bids_sexclf.volumes import Rows, new_cohort
 
+PAGE = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
 ENTRIES = catalogue.names("bids_sexclf.models")
 NAMES = [name for name in ENTRIES if hasattr(models.find(name), "Classifier")]
 BUILT = [name for name in ENTRIES if hasattr(models.find(name), "build")]
@@ -104,12 +106,15 @@ def test_learns_sex_and_age_or_names_who_learns_the_other(name):
 
 @every_entry
 def test_documentation_says_what_an_entry_learns_and_takes(name):
-    page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
-    row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+    row = next(line for line in PAGE.splitlines() if line.startswith(f"| `{name}` |"))
     entry = models.find(name)
     if name not in NETWORKS:
         assert row.split("|")[2].strip() == ", ".join(list_targets(name))
         assert all(f"`{option}`" in row for option in signatures.takes(entry))
+
+
+def test_the_table_of_networks_is_made_from_the_entries():
+    assert describe_networks() in PAGE, "python -m bids_sexclf.models"
 
 
 @every_entry
