@@ -48,7 +48,8 @@ def find_maps(desk):
     if not found:
         raise InputError(
             f"Found no prepared participant in {desk.derivatives}, needed sub-*/*_quality.json. "
-            "Run the participant level first, or give its output by --derivatives bids_sexclf=PATH."
+            "Run the participant level first, or give its output by --derivatives "
+            "bids_sexclf=PATH; models that read features alone need a table, and no scans."
         )
     return found, spaces
 

@@ -98,8 +98,11 @@ def list_grid_files(maps):
     Returns
     -------
     list of str
-        Relative to the study.
+        Relative to the study; empty without maps.
     """
+    maps = list(maps)
+    if not maps:
+        return []
     return ["grid/mask.nii.gz", "grid/maps.json", *(f"grid/mean_{name}.nii.gz" for name in maps)]
 
 
@@ -107,7 +110,7 @@ def _digest_arrays(job):
     """Return the digests that the cohort stage noted of the arrays and images that a job reads."""
     written = read_fingerprints(read_note(job.study_folder / "logs" / "cohort.json"), "writes")
     maps = job.map.split("+") if job.map != "table" else []
-    names = [f"arrays/{name}.npy" for name in maps] + (list_grid_files(maps) if maps else [])
+    names = [f"arrays/{name}.npy" for name in maps] + list_grid_files(maps)
     return {name: (written.get(name) or {}).get("sha256") for name in names}
 
 
@@ -124,7 +127,8 @@ def answerable(study, cohort):
     list of str
         Without those that are models of the study, which are judged as such. As asked for, where
         ``baselines`` was set; else without ``site_only`` where there is one site, and without it,
-        ``motion_only`` and ``age_only`` where anybody's is unknown.
+        ``motion_only`` and ``age_only`` where anybody's is unknown, and ``brain_size`` where
+        everybody's is.
     """
     others = [name for name in study.baselines if name not in study.models]
     if "baselines" in study.model_fields_set:
@@ -133,6 +137,7 @@ def answerable(study, cohort):
         "site_only": cohort["site"].isna().any() or cohort["site"].nunique() < 2,
         "motion_only": cohort["motion_mm"].isna().any(),
         "age_only": cohort["age_years"].isna().any(),
+        "brain_size": cohort["brain_volume_ml"].isna().all(),
     }
     return [name for name in others if not unknown.get(name, False)]
 

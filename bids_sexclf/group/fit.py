@@ -79,7 +79,8 @@ def check(desk):
 
     cohort, splits = desk.read("cohort"), desk.read("splits")
     check_splits(splits, cohort)
-    read_provenance(desk.folder)
+    if desk.study.maps:
+        read_provenance(desk.folder)
     catalogue.check(desk.study)
     jobs = list_jobs(desk, splits)
     asked = choose_folds(jobs, desk.run)
