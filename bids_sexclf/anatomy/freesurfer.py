@@ -71,7 +71,7 @@ def find_stats(folder, participant_id, session_id=None):
 
 
 def list_people(folder):
-    """List whose tables a folder of FreeSurfer's subjects holds.
+    """List the participants with tables in a folder of FreeSurfer's subjects.
 
     Parameters
     ----------
@@ -81,24 +81,28 @@ def list_people(folder):
     Returns
     -------
     list of tuple
-        (participant_id, session_id or None); those without session only where there is none with.
+        (participant_id, session_id or None); without session only if there is no session.
     """
-    found = {}
+    sessions_of = {}
     for place in sorted(Path(folder).iterdir()):
         match = SUBJECT.fullmatch(place.name)
         if match and not match[1].startswith("fsaverage") and _list_tables(place):
             session = match[2] or match[3]
-            sessions = found.setdefault(f"sub-{match[1]}", [])
+            sessions = sessions_of.setdefault(f"sub-{match[1]}", [])
             sessions += [f"ses-{session}"] if session else []
-    return [(person, session) for person, own in found.items() for session in own or [None]]
+    return [
+        (person, session)
+        for person, sessions_of_person in sessions_of.items()
+        for session in sessions_of_person or [None]
+    ]
 
 
 def _list_tables(subject):
     """List the tables of a subject's folder, of FreeSurfer or of the HCP pipelines."""
     for place in (subject, subject / "T1w" / subject.name):
-        found = [place / "stats" / file for file in FILES]
-        if any(path.is_file() for path in found):
-            return [path for path in found if path.is_file()]
+        candidates = [place / "stats" / file for file in FILES]
+        if any(path.is_file() for path in candidates):
+            return [path for path in candidates if path.is_file()]
     return []
 
 

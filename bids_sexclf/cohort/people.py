@@ -30,7 +30,7 @@ def read_people(desk):
 
 
 def needs_years(study):
-    """Say whether a study reads ages in years, so that an age band is not enough."""
+    """Return whether a study reads ages in years, so that an age band is not enough."""
     return "age" in study.residualize or targets.find(study.target).column == "age_years"
 
 

@@ -57,7 +57,7 @@ def settle(study, run, derivatives):
 
 
 def _has_tables(study, run):
-    """Say whether a study has features that need no prepared scan."""
+    """Return whether a study has features that need no prepared scan."""
     if study.features in features.OWN:
         return study.features == "morphometry" and bool(morphometry.list_folders(run))
     return True

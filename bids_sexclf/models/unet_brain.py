@@ -12,7 +12,7 @@ from torch import nn
 
 READS = "volumes"
 SOURCE = "[@kerfoot2019]"
-GRIDS = "any; answers for voxels, so no study names it"
+GRIDS = "any; its output is per voxel, so a study cannot use it"
 GIVES = "voxels"
 """Outputs are logits of voxels, not of participants."""
 STEP = 16

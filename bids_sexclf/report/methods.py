@@ -84,7 +84,7 @@ def write_methods(study, fitted=None):
 
 
 def _say_maps(study):
-    """Say which maps were read, or that none was."""
+    """Describe the maps that were used, if any."""
     if not study.maps:
         return (
             f"No image was read: features came from {_name_features(study)}, and brain size from "
@@ -174,9 +174,9 @@ def _say_classical(study):
 
 def _say_differences(study):
     """Describe the test of regional differences between the sexes."""
-    what = f"regions of the atlas {study.atlas}" if study.maps else "features"
+    noun = f"regions of the atlas {study.atlas}" if study.maps else "features"
     return (
-        f"Which {what} differ between the sexes was asked without a "
+        f"Which {noun} differ between the sexes was asked without a "
         "model: voxels were standardised over people, and the resemblance of all pairs of people "
         "of different families was summed over the voxels of a region, positive for pairs of one "
         "sex and negative for others, relative to its norm (a global test [@goeman2004] without "

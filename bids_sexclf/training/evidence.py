@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from bids_sexclf.training import batches, devices
+
 
 class Evidence(nn.Module):
     """Carry raw volumes to the evidence: standardisation, the network, the target's scale.
@@ -27,7 +29,7 @@ class Evidence(nn.Module):
 
     def forward(self, volumes):
         """Carry volumes (batch, X, Y, Z) or (batch, channels, X, Y, Z) to evidence (batch,)."""
-        return self.decide(self.standardise(volumes)) * self.spread + self.shift
+        return self.tell(self.network(self.standardise(volumes)))
 
     def standardise(self, volumes):
         """Centre and scale volumes, shape (batch, channels, X, Y, Z) in the end."""
@@ -36,8 +38,16 @@ class Evidence(nn.Module):
 
     def decide(self, volumes):
         """Carry standardised volumes to logits, or to standardised ages, shape (batch,)."""
-        outputs = self.network(volumes).float()
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0]
+        return self.merge(self.network(volumes))
+
+    def merge(self, outputs, axis=1):
+        """Merge one output, or two, along an axis into logits, or into standardised ages."""
+        outputs = outputs.float().movedim(axis, 0)
+        return outputs[0] if len(outputs) == 1 else outputs[1] - outputs[0]
+
+    def tell(self, outputs, axis=1):
+        """Turn outputs of the network, or of its parts, into evidence."""
+        return self.merge(outputs, axis) * self.spread + self.shift
 
 
 class Standardise:
@@ -56,3 +66,70 @@ class Standardise:
         place = volumes.device
         scaled = (volumes - self.centre.to(place)) / self.scale.to(place)
         return scaled.unsqueeze(1) if scaled.ndim == 4 else scaled
+
+
+def answer(module, inputs, size, device):
+    """Compute the evidence of volumes in batches of one fixed size.
+
+    Parameters
+    ----------
+    module : Evidence
+    inputs : volumes.Rows or ndarray, shape (n, X, Y, Z)
+        Raw.
+    size : int
+        Of every batch; the last one is filled up.
+    device : torch.device
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+    """
+    module.to(device)
+    # One array for all answers: small ones, kept one by one between volumes that come and go,
+    # would hold the memory of every volume.
+    told = torch.empty(-(-len(inputs) // size), size, device=device)
+    remedy = "Close other programs, or raise voxel_size."
+    with (
+        torch.inference_mode(),
+        devices.reproducible(),
+        devices.within_memory("predicting", remedy),
+        devices.keeping_memory(),
+    ):
+        for number, volumes in enumerate(batches.read_ahead(inputs, size, device)):
+            some = torch.from_numpy(volumes).to(device, non_blocking=True)
+            told[number] = module(some)
+    return told.flatten()[: len(inputs)].double().cpu().numpy()
+
+
+def answer_near(module, volume):
+    """Prepare the evidence of volumes that differ from one in few places.
+
+    Parameters
+    ----------
+    module : Evidence
+    volume : ndarray of float32, shape ([C,] X, Y, Z)
+        Raw, finite.
+
+    Returns
+    -------
+    callable or None
+        (k, [C,] X, Y, Z) to (k,); None where the network computes every volume as a whole.
+    """
+    prepare = getattr(module.network, "near", None)
+    if prepare is None:
+        return None
+    device = devices.device()
+    module.to(device)
+
+    def standardise(volumes):
+        batch = torch.from_numpy(np.ascontiguousarray(volumes, np.float32))
+        return module.standardise(batch.to(device))
+
+    with torch.inference_mode(), devices.reproducible(), devices.keeping_memory():
+        forward = prepare(standardise(volume[None]))
+
+    def evidence(volumes):
+        with torch.inference_mode(), devices.reproducible(), devices.keeping_memory():
+            return module.tell(forward(standardise(volumes))).double().cpu().numpy()
+
+    return evidence

@@ -22,7 +22,7 @@ from bids_sexclf.training import (
     standardize,
     supervised,
 )
-from bids_sexclf.training.evidence import Evidence, Standardise
+from bids_sexclf.training.evidence import Evidence, Standardise, answer, answer_near
 
 WEIGHTS = "weights.safetensors"
 LAST = "last.ckpt"
@@ -193,15 +193,29 @@ class NetworkClassifier:
         InputError
             If the grid is too small, or does not fit the options.
         """
-        self._take_shape(shape)
-        start = {"weights": "none"} if "weights" in signatures.known(self.build) else {}
         try:
-            with torch.device("meta"):
-                self._built(**start)
+            self.sketch(shape)
         except InputError:
             raise
         except Exception:  # a network that needs numbers to be built is judged when it is fitted
             return
+
+    def sketch(self, shape):
+        """Build the network for volumes of a shape without numbers: no memory is taken.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (n, X, Y, Z) or (n, channels, X, Y, Z).
+
+        Returns
+        -------
+        torch.nn.Module
+        """
+        self._take_shape(shape)
+        start = {"weights": "none"} if "weights" in signatures.known(self.build) else {}
+        with torch.device("meta"):
+            return self._built(**start)
 
     def _take_shape(self, shape):
         """Note grid and channels of what is learnt from: (n, X, Y, Z) or (n, channels, X, Y, Z)."""
@@ -249,7 +263,7 @@ class NetworkClassifier:
         self._check_grid(inputs.shape)
         device = devices.device()
         size = batches.choose_size(inputs.shape, device)
-        logits = self._answer(inputs, size, device)
+        logits = answer(self.module, inputs, size, device)
         if not np.isfinite(logits).all():
             raise InputError(
                 f"Found {(~np.isfinite(logits)).sum()} of {len(logits)} volumes that give no "
@@ -257,23 +271,21 @@ class NetworkClassifier:
             )
         return logits
 
-    def _answer(self, inputs, size, device):
-        """Let volumes pass in batches of exactly this size; give one number each."""
-        self.module.to(device)
-        # One array for all answers: small ones, kept one by one between volumes that come and go,
-        # would hold the memory of every volume.
-        told = torch.empty(-(-len(inputs) // size), size, device=device)
-        remedy = "Close other programs, or raise voxel_size."
-        with (
-            torch.inference_mode(),
-            devices.reproducible(),
-            devices.within_memory("predicting", remedy),
-            devices.keeping_memory(),
-        ):
-            for number, volumes in enumerate(batches.read_ahead(inputs, size, device)):
-                some = torch.from_numpy(volumes).to(device, non_blocking=True)
-                told[number] = self.module(some)
-        return told.flatten()[: len(inputs)].double().cpu().numpy()
+    def near(self, volume):
+        """Prepare for volumes that differ from one in few places.
+
+        Parameters
+        ----------
+        volume : ndarray of float32, shape ([C,] X, Y, Z)
+            Raw, finite.
+
+        Returns
+        -------
+        callable
+            The same function as `evidence`, but for rounding. Where the network reads slices one
+            by one, only those that differ pass through it again.
+        """
+        return answer_near(self.module, volume) or self.evidence
 
     def save(self, folder):
         """Save weights and card, without pickle.
