@@ -87,7 +87,7 @@ def answer(module, inputs, size, device):
     module.to(device)
     # One array for all answers: small ones, kept one by one between volumes that come and go,
     # would hold the memory of every volume.
-    told = torch.empty(-(-len(inputs) // size), size, device=device)
+    answers = torch.empty(-(-len(inputs) // size), size, device=device)
     remedy = "Close other programs, or raise voxel_size."
     with (
         torch.inference_mode(),
@@ -96,9 +96,9 @@ def answer(module, inputs, size, device):
         devices.keeping_memory(),
     ):
         for number, volumes in enumerate(batches.read_ahead(inputs, size, device)):
-            some = torch.from_numpy(volumes).to(device, non_blocking=True)
-            told[number] = module(some)
-    return told.flatten()[: len(inputs)].double().cpu().numpy()
+            batch = torch.from_numpy(volumes).to(device, non_blocking=True)
+            answers[number] = module(batch)
+    return answers.flatten()[: len(inputs)].double().cpu().numpy()
 
 
 def answer_near(module, volume):
