@@ -65,7 +65,7 @@ class _Opposite:
 
 @contextmanager
 def _guided(module):
-    """A context in which rectifiers pass on only positive slopes where their input is positive."""
+    """Limit rectifiers to positive slopes at positive inputs, within a context."""
     import torch
     from torch import nn
 
