@@ -15,6 +15,8 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.training import networks
 
 READS = "volumes"
+SOURCE = "[@xin2019]"
+GRIDS = "from 22 voxels"
 WIDTHS = (32, 64, 128)
 SMALLEST = 22
 BLOCK = 4

@@ -9,7 +9,7 @@ from bids_sexclf.attribution import View
 from bids_sexclf.errors import InputError
 from bids_sexclf.group.questions import check_choices
 from bids_sexclf.settings import Study
-from bids_sexclf.training.networks import Evidence
+from bids_sexclf.training.evidence import Evidence
 
 GRID = (20, 18, 22)
 
