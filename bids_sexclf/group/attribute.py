@@ -137,14 +137,14 @@ def _mark(job, question):
 
     grid = take({name: job.study_folder / "grid" / f"{name}.nii.gz" for name in GRID})
     content = {name: about and about["sha256"] for name, about in grid.items()}
-    options = [_options(job.study, name) for name in (question.method, question.fill)]
+    options = [options_of(job.study, name) for name in (question.method, question.fill)]
     choices = job.study.provenance(("atlas", "atlas_labels", "random_seed"))
     fitted = identify_fit(job)
     asked = {"question": question.label, "options": options}
     return fingerprint({"fit": fitted, "grid": content, "choices": choices} | asked)
 
 
-def _options(study, name):
+def options_of(study, name):
     """Return the options that a study sets for a method or a fill."""
     return study.attribution_options.get(name, {})
 
@@ -185,8 +185,8 @@ def _attribute(job, question, tell):
     rows = part_rows(job, cohort, splits, "test")
     volumes = Adjustment.load(job.folder)(map_rows(job, cohort, rows), cohort.loc[rows])
     people = describe_people(cohort.loc[rows], targets.find(job.study.target))
-    view = make_view(job, question, volumes, people)
-    options = _options(job.study, question.method)
+    view = make_view(job, question, volumes, people, load_model(job))
+    options = options_of(job.study, question.method)
     answers = attribution.attribute(question.method, volumes, view, **options)
     tables, path = [], _table(job, question)
     with _open_maps(question, path, (len(rows), *view.mask.shape)) as maps:
@@ -260,8 +260,23 @@ def describe_people(cohort, target):
     return cohort.assign(family=family, target=target.code(cohort)).reset_index(drop=True)
 
 
-def make_view(job, question, volumes, people):
-    """Load the fitted model of a job and show it as a function.
+def load_model(job):
+    """Load the fitted model of a job.
+
+    Parameters
+    ----------
+    job : _jobs.Job
+
+    Returns
+    -------
+    Classifier
+    """
+    own = job.study.variant(job.model)[2]
+    return catalogue.entry_of(job.study, job.model).Classifier.load(job.folder, own)
+
+
+def make_view(job, question, volumes, people, model, redraw=None):
+    """Show a fitted model as a function, beside what regions are replaced by.
 
     Parameters
     ----------
@@ -271,6 +286,10 @@ def make_view(job, question, volumes, people):
         Of the tested people.
     people : pandas.DataFrame
         As from `describe_people`.
+    model : Classifier
+        Fitted.
+    redraw : callable, optional
+        Makes other regions of those of the atlas.
 
     Returns
     -------
@@ -278,14 +297,13 @@ def make_view(job, question, volumes, people):
     """
     grid = {name: load(job.study_folder / "grid" / f"{name}.nii.gz", ndim=3)[0] for name in GRID}
     parcellation, mask = np.rint(grid["atlas"]).astype(int), grid["mask"] > 0
-    own = job.study.variant(job.model)[2]
-    model = catalogue.entry_of(job.study, job.model).Classifier.load(job.folder, own)
+    parcellation = redraw(parcellation) if redraw else parcellation
     seed, target = job.study.random_seed, targets.find(job.study.target)
     fill = None
     if question.fill is not None:
         alike = tuple(name for name in ALIKE if name != target.column)
         tested = fills.Tested(volumes, people, mask, parcellation, grid["white"] > 0, alike, seed)
-        fill = fills.prepare(question.fill, tested, **_options(job.study, question.fill))
+        fill = fills.prepare(question.fill, tested, **options_of(job.study, question.fill))
     module = getattr(model, "module", None)
     return attribution.View(model.evidence, mask, parcellation, fill, module, seed)
 

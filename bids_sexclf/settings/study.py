@@ -156,6 +156,13 @@ class Study(Recipe, People):
     atlas_labels: Path | None = choice(
         None, "Label table (TSV: index, name) of an atlas given as an image."
     )
+    sanity_participants: int = choice(
+        4,
+        "Tested participants on whom each attribution is asked again of models that know nothing: "
+        "whether its map needs what the model has learnt. 0: not checked.",
+        minimum=0,
+        maximum=1000,
+    )
     region_means: bool = choice(
         True, "Write region_means.tsv: every map averaged over the atlas's regions."
     )
