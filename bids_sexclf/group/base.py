@@ -24,6 +24,7 @@ from bids_sexclf import targets
 from bids_sexclf.disk import PART, remove_parts
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.group import _notes
+from bids_sexclf.group._looked import note_look
 from bids_sexclf.group._states import (
     STAGES,
     check_upstream,
@@ -216,6 +217,7 @@ def run_stage(desk, stage, advance=None, tell=None):
                     with put_aside(desk, stage):
                         entry.run(desk, advance)
                         write_note(desk, stage, reads)
+                    note_look(desk, stage)
             return found
         # What was made from other inputs must not stand where this run leaves a part undone.
         discard(desk, stage)

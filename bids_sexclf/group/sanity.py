@@ -21,7 +21,7 @@ from bids_sexclf.group._faults import check_results, gather_faults, name_jobs
 from bids_sexclf.group._jobs import check_fitted, list_jobs, make_job, working_on
 from bids_sexclf.group.questions import list_questions
 from bids_sexclf.group.splits import check_splits
-from bids_sexclf.stats.similarity import correlate_ranks, draw_regions, find_edges
+from bids_sexclf.stats.similarity import SURVIVES, correlate_ranks, draw_regions, find_edges
 from bids_sexclf.tables import schema, write_table
 
 READS = ("cohort", "splits", "predictions")
@@ -30,8 +30,6 @@ OF_RUN = attribute.OF_RUN
 SETTINGS = (*attribute.SETTINGS, "baselines", "sanity_participants")
 files = attribute.files
 
-SURVIVES = 0.5
-"""Correlation from which on two maps are called much the same."""
 PORTIONS = (0.25, 0.5, 0.75)
 """Shares of the layers that get fresh weights, beside the last layer and all of them."""
 NO_LAYERS = "the model is no network: it has no layers to give fresh weights to"

@@ -1,7 +1,7 @@
 """Gather the sentences of the report: each stands on the tables, and speaks as the target does."""
 
 from bids_sexclf import targets
-from bids_sexclf.report import claims
+from bids_sexclf.report import claims, trust
 from bids_sexclf.report import findings as say
 from bids_sexclf.stats.regional import LEVEL, find_strongest, is_named
 from bids_sexclf.words import (
@@ -41,6 +41,8 @@ def gather(tables, study):
         {pair: say.safely_all(say_model, pair, above[pair], tables, study) for pair in pairs},
         say.safely(say_brain_size, tables["scores"], tables["added"], study),
     )
+    looks = say.safely(trust.say_looks, tables["looked_at"])
+    sentences["study"] += [looks] if looks else []
     if target.by_region:
         level = study.interval_level
         differ = say.safely_all(claims.say_differences, tables["differences"], level)
@@ -184,7 +186,7 @@ def say_model(pair, above, tables, study):
     list of Finding
     """
     target, level = targets.find(study.target), study.interval_level
-    rows = say.take(tables, pair, ["comparisons", "added", "confounds", "regions"])
+    rows = say.take(tables, pair, ["comparisons", "added", "confounds", "regions", "sanity"])
     compared = rows["comparisons"][rows["comparisons"]["score"] == target.main_score]
     scores = select_scores(tables["scores"], pair)
     sentences = [
@@ -208,6 +210,8 @@ def say_model(pair, above, tables, study):
             warning = "Since the network is at chance, its regions mean nothing: "
             sentence = Finding("caution", warning + sentence.text[0].lower() + sentence.text[1:])
         sentences.append(sentence)
+    checks = rows["sanity"].groupby(["method", "fill", "atlas"], sort=False, dropna=False)
+    sentences += [trust.say_sanity(group) for _, group in checks]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -258,7 +262,7 @@ def say_regions(rows, level, target):
         f"effect size {say_number(top['effect_size'])}, "
         f"{equate_p(top['p_fwe'], 'family-wise p')})"
     )
-    where = f"{n} regions of {top['atlas']} ({_say_how(top)})"
+    where = f"{n} regions of {top['atlas']} ({trust.name_method(top)})"
     if named:
         text = f"It leans on {named} of {where}. The strongest is {strongest}."
         return Finding("good", text)
@@ -268,19 +272,14 @@ def say_regions(rows, level, target):
     )
 
 
-def _say_how(row):
-    """Say by which method and fill regions were hidden."""
-    filled = f", filled with {row['fill']}" if isinstance(row["fill"], str) else ""
-    return f"{row['method']}{filled}".replace("_", " ")
-
-
 def _say_without_claim(rows):
     """Say what rows show that carry no claim: the published rule, and other fills and methods."""
     first = rows.iloc[0]
     where = f"{len(rows)} regions of {first['atlas']}"
     if first["fill"] != "white_matter_mean":
         return Finding(
-            "plain", f"No claim rests on {_say_how(first)} ({where}): its numbers are in the table."
+            "plain",
+            f"No claim rests on {trust.name_method(first)} ({where}): its numbers are in the table.",
         )
     named = int((rows["p_wilcoxon"] < LEVEL).sum())
     return Finding(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bids_sexclf import fills, targets
 from bids_sexclf.layout import versions
+from bids_sexclf.stats.similarity import SURVIVES
 
 SOFTWARE = (
     "bids-sexclf",
@@ -81,7 +82,22 @@ def write_methods(study, fitted=None):
             "[@benjamini1995] and the published rule, a one-sided Wilcoxon signed-rank test "
             "[@wilcoxon1945] without correction, stand beside it and carry no claim."
         )
+        sentences += _say_checks(study)
     return " ".join([*sentences, f"Every random step starts from the seed {study.random_seed}."])
+
+
+def _say_checks(study):
+    """Say how it was checked whether maps depend on what models have learnt."""
+    if study.sanity_participants:
+        yield (
+            "Whether the map of a method depends on what a network has learnt [@adebayo2018] was "
+            f"asked of {study.sanity_participants} tested participants of the first fold: their "
+            "maps were compared by Spearman's correlation, with and without sign, with those of "
+            "the same network after its layers had been given fresh weights one after the other "
+            "from the output on, of the network trained on shuffled labels, and with the edges of "
+            "the volumes. A method fails where the mean correlation with maps of the untrained "
+            f"network, of shuffled labels or with edges reaches {SURVIVES:g}."
+        )
 
 
 NETWORKS = {

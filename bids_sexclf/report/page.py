@@ -14,6 +14,8 @@ TABLES = {
     "How surely {what} can be told": ("scores", "comparisons"),
     "What else could explain it": ("added", "matching", "confounds"),
     "Where {differ}": ("claims", "differences", "regions"),
+    "Whether maps explain the models": ("sanity",),
+    "What was looked at": ("looked_at",),
 }
 """Section of the report to the tables printed in it; words of the target stand in braces."""
 
@@ -29,6 +31,8 @@ TITLES = {
     "differences": "Every region compared between the sexes, without a model",
     "confounds": "Association of the {alike_error} with other things, among {alike}",
     "regions": "Every region that was hidden from a model",
+    "looked_at": "Every set of choices whose results were looked at in this study folder",
+    "sanity": "Maps held against those of models that know nothing, and against edges and size",
 }
 SORTED = {
     "regions": ["p_fwe", "p_wilcoxon"],

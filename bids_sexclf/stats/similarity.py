@@ -2,6 +2,9 @@
 
 import numpy as np
 
+SURVIVES = 0.5
+"""Rank correlation from which on two maps are called much the same."""
+
 
 def correlate_ranks(one, other):
     """Compute Spearman's rank correlation of two maps.

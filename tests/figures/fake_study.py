@@ -10,6 +10,8 @@ from bids_sexclf.tables import schema, write_table
 
 LEVEL = 1.96
 """Standard errors to either side of an interval."""
+CHECKS = ("sanity", "looked_at")
+"""Tables of checks, which have no row unless a test gives them some."""
 
 
 def make_study(models=("cnn3",), maps=("T1w",), n=100, separation=1.6, seed=0, fills=("donors",)):
@@ -54,6 +56,7 @@ def make_study(models=("cnn3",), maps=("T1w",), n=100, separation=1.6, seed=0, f
         "atlas": atlas,
         "words": targets.find("sex").words,
     }
+    tables |= {name: pd.DataFrame(columns=list(schema(name))) for name in CHECKS}
     tables["quality_limits"] = limit_quality(tables["quality"])
     tables["differences"] = make_differences(maps, atlas[0], n, np.random.default_rng(seed))
     tables["claims"] = judge_regions(tables["differences"], tables["regions"])
@@ -107,6 +110,7 @@ def make_empty():
         "history",
         "regions",
         "resemblance",
+        *CHECKS,
     )
     tables = {name: pd.DataFrame(columns=list(schema(name))) for name in names}
     columns = ["number", "bad", "median", "low", "high"]

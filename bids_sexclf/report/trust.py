@@ -1,0 +1,109 @@
+"""Say of each attribution whether its maps depend on what the model has learnt."""
+
+from bids_sexclf.words import GLUE, Finding, say_list, say_number
+
+CONTROLS = {
+    "untrained": "an untrained network",
+    "labels": "a network trained on shuffled labels",
+    "edges": "an edge filter",
+}
+"""Checks with a verdict, and whose maps they compare with."""
+
+
+def name_method(row):
+    """Name a method and its fill within a sentence.
+
+    Parameters
+    ----------
+    row : pandas.Series
+        With ``method`` and ``fill``.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> name_method({"method": "region_occlusion", "fill": "donors"})
+    'region occlusion, filled with donors'
+    """
+    filled = f", filled with {row['fill']}" if isinstance(row["fill"], str) else ""
+    return f"{row['method']}{filled}".replace("_", " ")
+
+
+def say_sanity(rows):
+    """Say whether the maps of one method explain one model.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Rows of the table ``sanity`` of one model, map, method, fill and atlas.
+
+    Returns
+    -------
+    Finding or None
+        None where no check has a verdict.
+    """
+    judged = rows[rows["verdict"].notna()]
+    if judged.empty:
+        return None
+    who = name_method(rows.iloc[0])
+    failed = judged[judged["verdict"] == "fails"]
+    if len(failed):
+        alike = say_list([_say_control(row) for _, row in failed.iterrows()])
+        return Finding(
+            "caution",
+            f"Maps by {who} do not explain this model: much the same come from {alike}. They show "
+            "what volumes look like, and not what the model has learnt.",
+        )
+    alike = say_list([_say_control(row) for _, row in judged.iterrows()])
+    return Finding(
+        "plain", f"Maps by {who} depend on what the model has learnt: other maps come from {alike}."
+    )
+
+
+def _say_control(row):
+    """Name a control and its largest correlation."""
+    rho = max(value for value in (row["rho"], row["rho_magnitude"]) if value == value)
+    return f"{CONTROLS[row['check']]} (rank correlation{GLUE}{say_number(rho)})"
+
+
+def find_failed(sanity):
+    """Find the attributions whose maps do not explain their model.
+
+    Parameters
+    ----------
+    sanity : pandas.DataFrame
+        The table ``sanity``.
+
+    Returns
+    -------
+    set of tuple
+        Model, map, method and fill; the fill is None where nothing is replaced.
+    """
+    rows = sanity[sanity["verdict"] == "fails"]
+    keys = zip(rows["model"], rows["map"], rows["method"], rows["fill"], strict=True)
+    return {(*key[:3], key[3] if isinstance(key[3], str) else None) for key in keys}
+
+
+def say_looks(looks):
+    """Say with how many sets of choices results were looked at.
+
+    Parameters
+    ----------
+    looks : pandas.DataFrame
+        The table ``looked_at``.
+
+    Returns
+    -------
+    Finding or None
+        None where there was one set of choices, or none was noted.
+    """
+    sets = looks.drop(columns=["look", "stage"]).drop_duplicates()
+    if len(sets) < 2:
+        return None
+    return Finding(
+        "caution",
+        f"Results were looked at with {len(sets)} sets of choices in this study folder (listed "
+        "below). No p-value is corrected for having tried several.",
+    )
