@@ -21,6 +21,7 @@ STAGES = (
     "attribute",
     "regions",
     "sanity",
+    "audit",
     "report",
 )
 

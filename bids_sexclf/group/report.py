@@ -22,6 +22,7 @@ READS = (
     "differences",
     "regions",
     "sanity",
+    "audit",
     "history",
     "excluded",
     "quality",

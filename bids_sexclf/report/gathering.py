@@ -186,7 +186,9 @@ def say_model(pair, above, tables, study):
     list of Finding
     """
     target, level = targets.find(study.target), study.interval_level
-    rows = say.take(tables, pair, ["comparisons", "added", "confounds", "regions", "sanity"])
+    rows = say.take(
+        tables, pair, ["comparisons", "added", "confounds", "regions", "sanity", "audit"]
+    )
     compared = rows["comparisons"][rows["comparisons"]["score"] == target.main_score]
     scores = select_scores(tables["scores"], pair)
     sentences = [
@@ -212,6 +214,8 @@ def say_model(pair, above, tables, study):
         sentences.append(sentence)
     checks = rows["sanity"].groupby(["method", "fill", "atlas"], sort=False, dropna=False)
     sentences += [trust.say_sanity(group) for _, group in checks]
+    audits = rows["audit"].groupby(["method", "fill", "atlas"], sort=False, dropna=False)
+    sentences += [trust.say_audit(group) for _, group in audits]
     return [sentence for sentence in sentences if sentence]
 
 

@@ -98,6 +98,13 @@ def _say_checks(study):
             "the volumes. A method fails where the mean correlation with maps of the untrained "
             f"network, of shuffled labels or with edges reaches {SURVIVES:g}."
         )
+    if study.audit_regions:
+        yield (
+            f"Methods were audited with up to {study.audit_regions} known sources [@siegel2025]: "
+            "the same designs were trained in the first fold to tell whether the mean of one "
+            "region, less what the rest of the brain and brain size tell of it, lies above its "
+            "median, and each method was asked which region they look at."
+        )
 
 
 NETWORKS = {

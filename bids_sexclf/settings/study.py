@@ -163,6 +163,14 @@ class Study(Recipe, People):
         minimum=0,
         maximum=1000,
     )
+    audit_regions: int = choice(
+        0,
+        "Regions of the atlas that each attribution is audited with: each model of volumes is "
+        "trained once more for each of them, to tell the region's own mean, and each method is "
+        "asked where that model looks. 0: no audit.",
+        minimum=0,
+        maximum=1000,
+    )
     region_means: bool = choice(
         True, "Write region_means.tsv: every map averaged over the atlas's regions."
     )
