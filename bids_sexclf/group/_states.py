@@ -20,6 +20,7 @@ STAGES = (
     "evaluate",
     "attribute",
     "regions",
+    "agreement",
     "sanity",
     "audit",
     "report",

@@ -21,6 +21,7 @@ READS = (
     "confounds",
     "differences",
     "regions",
+    "agreement",
     "sanity",
     "audit",
     "history",

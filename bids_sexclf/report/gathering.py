@@ -212,6 +212,7 @@ def say_model(pair, above, tables, study):
             warning = "Since the network is at chance, its regions mean nothing: "
             sentence = Finding("caution", warning + sentence.text[0].lower() + sentence.text[1:])
         sentences.append(sentence)
+    sentences += trust.say_agreement(rows["agreement"])
     checks = rows["sanity"].groupby(["method", "fill", "atlas"], sort=False, dropna=False)
     sentences += [trust.say_sanity(group) for _, group in checks]
     audits = rows["audit"].groupby(["method", "fill", "atlas"], sort=False, dropna=False)
@@ -283,7 +284,7 @@ def _say_without_claim(rows):
     if first["fill"] != "white_matter_mean":
         return Finding(
             "plain",
-            f"No claim rests on {trust.name_method(first)} ({where}): its numbers are in the table.",
+            f"No claim rests on {trust.name_method(first)} ({where}): see its numbers below.",
         )
     named = int((rows["p_wilcoxon"] < LEVEL).sum())
     return Finding(

@@ -14,7 +14,7 @@ TABLES = {
     "How surely {what} can be told": ("scores", "comparisons"),
     "What else could explain it": ("added", "matching", "confounds"),
     "Where {differ}": ("claims", "differences", "regions"),
-    "Whether maps explain the models": ("sanity", "audit"),
+    "Whether maps explain the models": ("sanity", "audit", "agreement"),
     "What was looked at": ("looked_at",),
 }
 """Section of the report to the tables printed in it; words of the target stand in braces."""
@@ -33,6 +33,7 @@ TITLES = {
     "regions": "Every region that was hidden from a model",
     "looked_at": "Every set of choices whose results were looked at in this study folder",
     "audit": "Known sources, and where each method found them",
+    "agreement": "How far maps agree, where one thing differs",
     "sanity": "Maps held against those of models that know nothing, and against edges and size",
 }
 SORTED = {

@@ -68,6 +68,32 @@ def _say_control(row):
     return f"{CONTROLS[row['check']]} (rank correlation{GLUE}{say_number(rho)})"
 
 
+def say_agreement(rows):
+    """Say how far the maps of the folds of one model agree, by region.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Rows of the table ``agreement`` of one model and map.
+
+    Returns
+    -------
+    list of Finding
+        One for each method and fill.
+    """
+    rows = rows[(rows["compared"] == "folds") & (rows["level"] == "region") & rows["rho"].notna()]
+    return [
+        Finding(
+            "plain",
+            f"Between folds, maps by {name_method(row)} agree with a rank correlation "
+            f"of{GLUE}{say_number(row['rho'])}, and their top regions with a Dice coefficient "
+            f"of{GLUE}{say_number(row['dice'])} (by chance about "
+            f"{say_number(row['top_share'])}).",
+        )
+        for _, row in rows.iterrows()
+    ]
+
+
 def say_audit(rows):
     """Say whether a method finds sources that are known, on the scans of the study.
 

@@ -103,3 +103,51 @@ def draw_regions(parcellation, seed=0):
         cut = sizes[regions[:half]].sum()
         waiting += [(voxels[:cut], regions[:half]), (voxels[cut:], regions[half:])]
     return drawn
+
+
+def overlap_tops(one, other, share, total=None):
+    """Compare the units that weigh most in two maps.
+
+    Parameters
+    ----------
+    one, other : array_like of float, shape (units,)
+        Magnitudes of the same regions, or of the same voxels of the brain.
+    share : float
+        Of the units that are called top, in (0, 1]; at least one unit.
+    total : int, optional
+        Units that the published formula counts: voxels of the whole image, the background
+        included; the units themselves by default.
+
+    Returns
+    -------
+    dict
+        ``dice`` and ``jaccard`` of the two sets of top units, in [0, 1]; disjoint sets have 0, and
+        sets drawn at random a Dice coefficient of about `share`. ``agreement_kan2020``: the share
+        of all units of which both maps say the same, top or not; it is what was published as a Dice
+        coefficient, and two disjoint sets of 3 % of an image reach 0.94. All NaN where a map is
+        unknown or constant.
+
+    References
+    ----------
+    .. [1] Dice (1945). Ecology 26, 297. doi:10.2307/1932409
+    .. [2] Kan et al. (2020). Interpretation of 3D CNNs for brain MRI classification.
+       arXiv:2006.15969
+
+    Examples
+    --------
+    >>> one = np.arange(100) < 3
+    >>> told = overlap_tops(one, one[::-1], 0.03)
+    >>> told["dice"], told["jaccard"], round(told["agreement_kan2020"], 2)
+    (0.0, 0.0, 0.94)
+    """
+    maps = np.array([one, other], float)
+    if not np.isfinite(maps).all() or not np.ptp(maps, axis=1).all():
+        return dict.fromkeys(("dice", "jaccard", "agreement_kan2020"), float("nan"))
+    count = max(1, round(share * maps.shape[1]))
+    tops = [set(np.argsort(-values, kind="stable")[:count].tolist()) for values in maps]
+    both = len(tops[0] & tops[1])
+    return {
+        "dice": both / count,
+        "jaccard": both / (2 * count - both),
+        "agreement_kan2020": 1 - 2 * (count - both) / (total or maps.shape[1]),
+    }
