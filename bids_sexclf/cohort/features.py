@@ -1,6 +1,7 @@
 """Lay out the table that classifiers of features read: one row per row of the cohort."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from bids_sexclf.features import Features
 from bids_sexclf.tables import NAMELESS, read_table, read_tsv
 
 OWN = ("morphometry", "region_means")
+SIDES = ("L", "R", "B")
 ABOUT = ["feature", "atlas", "region", "name", "hemisphere", "measure"]
 TARGETS = ("sex", "gender", "age", "age_years", "age_band", "target")
 """Columns of a given table that would hand the answer over."""
@@ -157,8 +159,31 @@ def _given(path, study):
         )
     if "session_id" in keys:
         table["session_id"] = table["session_id"].fillna("n/a")
-    about = pd.DataFrame({"feature": columns}).reindex(columns=ABOUT)
+    about = pd.DataFrame(_describe_columns(path, columns), columns=ABOUT)
     return table.set_index(keys if len(keys) > 1 else "participant_id")[columns], about
+
+
+def _describe_columns(path, columns):
+    """Read of which region the columns of a given table are, from the dictionary beside it."""
+    beside, told = path.with_suffix(".json"), {}
+    if beside.is_file():
+        try:
+            told = json.loads(beside.read_text(encoding="utf-8"))
+            entries = {name: dict(told[name]) for name in columns if name in told}
+        except (OSError, ValueError, TypeError) as fault:
+            raise InputError(
+                f"Found {beside}, which is no data dictionary ({fault}); needed JSON of column to "
+                "its description. Correct it, or take it away."
+            ) from fault
+        sides = {entry.get("Hemisphere") for entry in entries.values()} - {None, *SIDES}
+        if sides:
+            raise InputError(
+                f"Found Hemisphere {', '.join(sorted(map(str, sides)))} in {beside}, needed one "
+                f"of {', '.join(SIDES)}. Correct it."
+            )
+        told = entries
+    keys = ("Atlas", "Region", "Region", "Hemisphere", "Measure")
+    return [(name, *(told.get(name, {}).get(key) for key in keys)) for name in columns]
 
 
 def _column_faults(table, columns, study):

@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from bids_sexclf.cohort import features
 from bids_sexclf.cohort.blocks import confound_columns, find_known, gather_people
+from bids_sexclf.group._voxelwise import FOLDER, compare_voxels
 from bids_sexclf.group.cohort import array_path
 from bids_sexclf.group.questions import name_atlas
 from bids_sexclf.stats.differences import Regions
@@ -12,10 +14,11 @@ from bids_sexclf.tables import read_table, schema, write_table
 from bids_sexclf.volumes import load, open_cohort, release
 
 READS = ("cohort", "resemblance", "morphometry")
-WRITES = ("differences.tsv",)
-SETTINGS = ("maps", "permutations", "interval_level", "random_seed")
-MORPHOMETRY = "morphometry"
-"""Stands for the name of a map where a region's measures are compared, and not its voxels."""
+WRITES = ("differences.tsv", "voxel_differences.tsv")
+ALSO = (f"{FOLDER}/*.nii.gz",)
+SETTINGS = ("maps", "features", "voxel_tests", "permutations", "interval_level", "random_seed")
+MORPHOMETRY, FEATURES = "morphometry", "features"
+"""Stand for the name of a map where a region's measures are compared, and not its voxels."""
 PORTION = 2**26
 """Values that are read at once: as many regions as this holds of everybody."""
 
@@ -25,10 +28,14 @@ def files(desk):
     arrays = {
         f"arrays/{name}.npy": array_path(desk.folder, name) for name in desk.study.single_maps
     }
-    return arrays | {f"grid/{name}": desk.folder / "grid" / name for name in _GRID}
+    arrays |= {f"grid/{name}": desk.folder / "grid" / name for name in _GRID}
+    if desk.study.features not in features.OWN:
+        path = features.source(desk.study, desk.folder)
+        arrays |= {"features": path, "features.json": path.with_suffix(".json")}
+    return arrays
 
 
-_GRID = ("atlas.nii.gz", "atlas.tsv")
+_GRID = ("atlas.nii.gz", "atlas.tsv", "mask.nii.gz")
 
 
 def run(desk, advance):
@@ -44,9 +51,10 @@ def run(desk, advance):
     cohort = desk.read("cohort")
     people = gather_people(cohort, desk.read("resemblance"))
     sources = [*_list_volumes(desk, cohort, people), *_list_measures(desk, cohort, people)]
+    sources += _list_features(desk, cohort, people)
     steps, done, tables = sum(len(labels) for _, _, labels, _ in sources), 0, []
     for name, atlas, labels, portions in sources:
-        average = _average_measures if name == MORPHOMETRY else _average_voxels
+        average = _average_measures if name in (MORPHOMETRY, FEATURES) else _average_voxels
         blocks = [Block(people, desk.study, adjusted) for adjusted in (False, True)]
         blocks = [block for block in blocks if block.differs]
         for values in portions:
@@ -58,6 +66,25 @@ def run(desk, advance):
     order = list(schema("differences"))
     table = pd.concat(tables) if tables else pd.DataFrame(columns=order, dtype=object)
     write_table(table.reindex(columns=order), desk.folder / "differences.tsv", "differences")
+    _compare_voxels(desk, cohort, people)
+
+
+def _compare_voxels(desk, cohort, people):
+    """Compare the voxels of every map, where the study asks for it, and write the table."""
+    import pandas as pd
+
+    order, tables = list(schema("voxel_differences")), []
+    there = all((desk.folder / "grid" / name).exists() for name in _GRID)
+    for name in desk.study.single_maps if desk.study.voxel_tests and there else []:
+        array = open_cohort(array_path(desk.folder, name))
+        for adjusted in (False, True):
+            block = Block(people, desk.study, adjusted)
+            if block.differs:
+                table = compare_voxels(desk, name, array, _sessions_of(cohort, people), block)
+                tables.append(table.assign(map=name, atlas=name_atlas(desk.study.atlas)))
+    table = pd.concat(tables) if tables else pd.DataFrame(columns=order, dtype=object)
+    path = desk.folder / "voxel_differences.tsv"
+    write_table(table.reindex(columns=order), path, "voxel_differences")
 
 
 class Block:
@@ -220,3 +247,26 @@ def _read_measures(groups, measures, people):
     for _, rows in groups:
         averages = rows.groupby("participant_id")[measures].mean().reindex(people)
         yield averages.to_numpy(dtype=np.float64)
+
+
+def _list_features(desk, cohort, people):
+    """List the regions of a table of the user's, and what yields their features."""
+    if desk.study.features in features.OWN:
+        return
+    table, about = features.read_features(desk.study, desk.folder, cohort)
+    side = about["hemisphere"].astype(object).where(about["hemisphere"].notna(), None)
+    groups = {}
+    for column, key in enumerate(zip(about["name"].fillna(about["feature"]), side, strict=True)):
+        groups.setdefault(key, []).append(column)
+    labels = _label([(None, name, side) for name, side in groups])
+    rows = _sessions_of(cohort, people)
+    values = np.array([_average_known(table.values[own]) for own in rows])
+    atlas = features.source(desk.study, desk.folder).stem
+    yield FEATURES, atlas, labels, (values[:, columns] for columns in groups.values())
+
+
+def _average_known(values):
+    """Average the known values of each column; NaN where none is known."""
+    known = np.isfinite(values)
+    sums = np.where(known, values, 0.0).sum(axis=0)
+    return np.where(known.any(axis=0), sums / np.maximum(known.sum(axis=0), 1), np.nan)

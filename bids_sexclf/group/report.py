@@ -20,6 +20,7 @@ READS = (
     "matching",
     "confounds",
     "differences",
+    "voxel_differences",
     "regions",
     "agreement",
     "sanity",

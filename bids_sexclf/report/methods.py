@@ -66,6 +66,7 @@ def write_methods(study, fitted=None):
         "cross-validation, 1 for one split, and between for some of the folds.",
         _say_association(study),
         *([_say_differences(study)] if target.by_region else []),
+        *([VOXELS] if target.by_region and study.voxel_tests else []),
         *([_say_added(target)] if target.is_classes else []),
     ]
     if study.attributions:
@@ -219,6 +220,14 @@ def _say_differences(study):
         "the permutations to the spread of errors. Intervals of Cohen's d are the jackknife's over "
         "families [@mackinnon2023]."
     )
+
+
+VOXELS = (
+    "Voxels were compared between the sexes by threshold-free cluster enhancement [@smith2009] as "
+    "nilearn does it, two-sided, corrected by the largest statistic of the brain; one person of "
+    "each family was compared, and sites, like confounds, were columns of the model whose "
+    "residuals were permuted freely [@freedman1983]."
+)
 
 
 def _say_added(target):

@@ -13,7 +13,7 @@ TABLES = {
     "Participants": ("folds", "quality", "excluded"),
     "How surely {what} can be told": ("scores", "comparisons"),
     "What else could explain it": ("added", "matching", "confounds"),
-    "Where {differ}": ("claims", "differences", "regions"),
+    "Where {differ}": ("claims", "differences", "voxel_differences", "regions"),
     "Whether maps explain the models": ("sanity", "audit", "agreement"),
     "What was looked at": ("looked_at",),
 }
@@ -34,6 +34,7 @@ TITLES = {
     "looked_at": "Every set of choices whose results were looked at in this study folder",
     "audit": "Known sources, and where each method found them",
     "agreement": "How far maps agree, where one thing differs",
+    "voxel_differences": "Voxels compared between the sexes, counted by region",
     "sanity": "Maps held against those of models that know nothing, and against edges and size",
 }
 SORTED = {

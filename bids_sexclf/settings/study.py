@@ -52,7 +52,8 @@ class Study(Recipe, People):
     features: str = choice(
         "morphometry",
         "What classifiers of features read: morphometry, region_means, or the path of a TSV with "
-        "participant_id and columns of numbers.",
+        "participant_id and columns of numbers. Which region a column is of may stand in a JSON "
+        "beside it (Region, Hemisphere): the columns of a region are compared together.",
     )
     residualize: list[Literal["age", "brain_size", "site", "motion"]] = choice(
         [],
@@ -134,6 +135,12 @@ class Study(Recipe, People):
     )
     permutations: int = choice(
         2000, "Permutations behind every null.", minimum=100, maximum=1_000_000
+    )
+    voxel_tests: bool = choice(
+        False,
+        "Also compare the sexes voxel by voxel, with threshold-free cluster enhancement as nilearn "
+        "does it: one person of each family, sites as columns of the model. Takes everyone's map "
+        "into memory, and about a second per permutation.",
     )
     interval_level: float = choice(0.95, "Level of the intervals.", minimum=0.5, maximum=0.999)
     attributions: list[str] = choice(

@@ -10,7 +10,7 @@ from bids_sexclf.tables import schema, write_table
 
 LEVEL = 1.96
 """Standard errors to either side of an interval."""
-CHECKS = ("agreement", "sanity", "audit", "looked_at")
+CHECKS = ("voxel_differences", "agreement", "sanity", "audit", "looked_at")
 """Tables of checks, which have no row unless a test gives them some."""
 
 
