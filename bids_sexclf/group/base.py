@@ -1,7 +1,8 @@
 """The stages of a study, in order, and the rules that hold between them.
 
 ``cohort`` -> ``differences`` -> ``splits`` -> ``fit`` -> ``evaluate`` -> ``attribute`` ->
-``regions`` -> ``report``; ``differences`` rests on the cohort alone
+``regions`` -> ``agreement`` -> ``sanity`` -> ``audit`` -> ``report``; ``differences`` rests on the
+cohort alone
 
 Three rules keep old results from standing beside new ones:
 

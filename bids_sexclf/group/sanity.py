@@ -30,7 +30,7 @@ OF_RUN = attribute.OF_RUN
 SETTINGS = (*attribute.SETTINGS, "baselines", "sanity_participants")
 files = attribute.files
 
-PORTIONS = (0.25, 0.5, 0.75)
+PORTIONS = (1 / 3, 2 / 3)
 """Shares of the layers that get fresh weights, beside the last layer and all of them."""
 NO_LAYERS = "the model is no network: it has no layers to give fresh weights to"
 NOT_SHUFFLED = "no model of shuffled labels follows this one"

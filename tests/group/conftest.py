@@ -86,6 +86,7 @@ def run_study():
             "bootstraps": 500,
             "permutations": 500,
             "learning_rate": 1e-3,
+            "sanity_participants": 0,
         }
         study = Study(**(values | choices))
         desk = base.Desk.at(root, root / "derivatives" / "out", run or Run(nprocs=1), study)
