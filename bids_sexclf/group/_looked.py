@@ -7,7 +7,7 @@ same cohort are one look, however often a run was stopped and begun again.
 import hashlib
 
 from bids_sexclf.settings import Study
-from bids_sexclf.tables import schema, write_table
+from bids_sexclf.tables import read_table, schema, write_table
 
 NAME = "looked_at"
 LOOKS = ("differences", "evaluate", "regions", "audit")
@@ -29,7 +29,7 @@ def note_look(desk, stage):
 
     if stage not in LOOKS:
         return
-    past, look = read_looks(desk), _describe(desk, stage)
+    past, look = read_looks(desk.folder), _describe(desk, stage)
     same = (past[list(look)] == pd.Series(look)).all(axis=1)
     if not same.any():
         row = pd.DataFrame([{"look": len(past) + 1} | look])
@@ -37,12 +37,13 @@ def note_look(desk, stage):
         write_table(table[list(schema(NAME))], desk.folder / f"{NAME}.tsv", NAME)
 
 
-def read_looks(desk):
+def read_looks(folder):
     """Read what was looked at; no row where nothing was noted yet.
 
     Parameters
     ----------
-    desk : base.Desk
+    folder : pathlib.Path
+        Of the study.
 
     Returns
     -------
@@ -50,8 +51,9 @@ def read_looks(desk):
     """
     import pandas as pd
 
-    if (desk.folder / f"{NAME}.tsv").exists():
-        return desk.read(NAME)
+    path = folder / f"{NAME}.tsv"
+    if path.exists():
+        return read_table(path, NAME)
     return pd.DataFrame(columns=list(schema(NAME)), dtype=object)
 
 

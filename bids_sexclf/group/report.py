@@ -59,7 +59,7 @@ def run(desk, advance=None):
         If a table is missing or damaged.
     """
     tables = {name: read_table(desk.folder / f"{name}.tsv", name) for name in READS}
-    tables["looked_at"] = read_looks(desk)
+    tables["looked_at"] = read_looks(desk.folder)
     tables["quality_limits"] = limit_quality(tables["quality"])
     tables["claims"] = judge_regions(tables["differences"], tables["regions"])
     write_table(tables["claims"], desk.folder / "claims.tsv", "claims")

@@ -186,9 +186,8 @@ def say_model(pair, above, tables, study):
     list of Finding
     """
     target, level = targets.find(study.target), study.interval_level
-    rows = say.take(
-        tables, pair, ["comparisons", "added", "confounds", "regions", "sanity", "audit"]
-    )
+    names = ("comparisons", "added", "confounds", "regions", "agreement", "sanity", "audit")
+    rows = say.take(tables, pair, names)
     compared = rows["comparisons"][rows["comparisons"]["score"] == target.main_score]
     scores = select_scores(tables["scores"], pair)
     sentences = [
@@ -212,11 +211,8 @@ def say_model(pair, above, tables, study):
             warning = "Since the network is at chance, its regions mean nothing: "
             sentence = Finding("caution", warning + sentence.text[0].lower() + sentence.text[1:])
         sentences.append(sentence)
-    sentences += trust.say_agreement(rows["agreement"])
-    checks = rows["sanity"].groupby(["method", "fill", "atlas"], sort=False, dropna=False)
-    sentences += [trust.say_sanity(group) for _, group in checks]
-    audits = rows["audit"].groupby(["method", "fill", "atlas"], sort=False, dropna=False)
-    sentences += [trust.say_audit(group) for _, group in audits]
+    if above is not False:
+        sentences += trust.say_trust(rows)
     return [sentence for sentence in sentences if sentence]
 
 

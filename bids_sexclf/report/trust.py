@@ -31,6 +31,25 @@ def name_method(row):
     return f"{row['method']}{filled}".replace("_", " ")
 
 
+def say_trust(rows):
+    """Say how far the maps of one model may be trusted.
+
+    Parameters
+    ----------
+    rows : dict
+        ``agreement``, ``sanity`` and ``audit``: rows of one model and map.
+
+    Returns
+    -------
+    list of Finding or None
+    """
+    sentences, keys = say_agreement(rows["agreement"]), ["method", "fill", "atlas"]
+    for name, say in (("sanity", say_sanity), ("audit", say_audit)):
+        groups = rows[name].groupby(keys, sort=False, dropna=False)
+        sentences += [say(group) for _, group in groups]
+    return sentences
+
+
 def say_sanity(rows):
     """Say whether the maps of one method explain one model.
 
