@@ -2,8 +2,12 @@
 
 import numpy as np
 
-SURVIVES = 0.5
-"""Rank correlation from which on two maps are called much the same."""
+SURVIVES = 0.7
+"""Rank correlation from which on two maps are called much the same.
+
+On synthetic heads, maps by methods that follow the network kept at most 0.52 with those of networks
+that know nothing, and a map that follows none keeps 1 (docs/results.md).
+"""
 
 
 def correlate_ranks(one, other):
