@@ -165,11 +165,11 @@ def _given(path, study):
 
 def _describe_columns(path, columns):
     """Read of which region the columns of a given table are, from the dictionary beside it."""
-    beside, told = path.with_suffix(".json"), {}
+    beside, entries = path.with_suffix(".json"), {}
     if beside.is_file():
         try:
-            told = json.loads(beside.read_text(encoding="utf-8"))
-            entries = {name: dict(told[name]) for name in columns if name in told}
+            dictionary = json.loads(beside.read_text(encoding="utf-8"))
+            entries = {name: dict(dictionary[name]) for name in columns if name in dictionary}
         except (OSError, ValueError, TypeError) as fault:
             raise InputError(
                 f"Found {beside}, which is no data dictionary ({fault}); needed JSON of column to "
@@ -181,9 +181,8 @@ def _describe_columns(path, columns):
                 f"Found Hemisphere {', '.join(sorted(map(str, sides)))} in {beside}, needed one "
                 f"of {', '.join(SIDES)}. Correct it."
             )
-        told = entries
     keys = ("Atlas", "Region", "Region", "Hemisphere", "Measure")
-    return [(name, *(told.get(name, {}).get(key) for key in keys)) for name in columns]
+    return [(name, *(entries.get(name, {}).get(key) for key in keys)) for name in columns]
 
 
 def _column_faults(table, columns, study):

@@ -38,7 +38,7 @@ def choose_unrelated(family):
 
 
 def say_exchange(block, rows):
-    """Say who was exchanged with whom.
+    """Describe among whom the sexes were exchanged.
 
     Parameters
     ----------
@@ -83,8 +83,10 @@ def compare_voxels(desk, name, array, sessions, block):
         return labels.assign(**about, n_participants=0, reason=reason, n_voxels=0)
     parcellation, affine = load(desk.folder / "grid" / "atlas.nii.gz", ndim=3)
     mask = load(desk.folder / "grid" / "mask.nii.gz", ndim=3)[0] > 0
-    people = [sessions[block.rows[row]] for row in rows]
-    volumes = np.stack([np.mean(array[own], axis=0) for own in people], axis=-1)
+    session_rows = [sessions[block.rows[row]] for row in rows]
+    volumes = np.stack(
+        [np.mean(array[rows_of_one], axis=0) for rows_of_one in session_rows], axis=-1
+    )
     known = mask & np.isfinite(volumes).all(axis=-1) & (np.ptp(volumes, axis=-1) > 0)
     maps = _infer(volumes, affine, known, _lay_out(block, rows), desk.study)
     label = "none" if block.adjusted_for == "nothing" else block.adjusted_for.replace("_", "")
@@ -108,7 +110,7 @@ def _lay_out(block, rows):
 
 
 def _infer(volumes, affine, known, design, study):
-    """Let nilearn compare; give t, the enhanced statistic and corrected p as arrays."""
+    """Return t, the enhanced statistic and -log10 of the corrected p, computed by nilearn."""
     import warnings
 
     import nibabel as nib
@@ -116,7 +118,7 @@ def _infer(volumes, affine, known, design, study):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nilearn warns of what is meant, such as one process
-        told = non_parametric_inference(
+        images = non_parametric_inference(
             nib.Nifti1Image(volumes.astype(np.float32), affine),
             design_matrix=design,
             second_level_contrast="sex",
@@ -127,7 +129,7 @@ def _infer(volumes, affine, known, design, study):
             tfce=True,
         )
     names = {"t": "t", "tfce": "tfce", "logp": "logp_max_tfce"}
-    return {stat: np.asarray(told[name].dataobj) for stat, name in names.items()}
+    return {stat: np.asarray(images[name].dataobj) for stat, name in names.items()}
 
 
 def _summarise(maps, inside):

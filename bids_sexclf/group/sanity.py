@@ -140,7 +140,7 @@ def check_job(asked, tell):
         about |= {"fill": question.fill, "atlas": question.atlas}
         comparisons = _Comparisons(tested, question, rows, about)
         if attribution.find(question.method).SCOPE == "group":
-            return [comparisons.untold("untrained", OF_GROUP)]
+            return [comparisons.unknown("untrained", OF_GROUP)]
         comparisons.ask(attribute.load_model(job))
         return [
             *_randomise(job, comparisons),
@@ -156,7 +156,7 @@ def _randomise(job, comparisons):
 
     model = comparisons.model
     if getattr(model, "module", None) is None or not hasattr(model, "build_fresh"):
-        return [comparisons.untold("untrained", NO_LAYERS)]
+        return [comparisons.unknown("untrained", NO_LAYERS)]
     layers = list_layers(model.module.network)
     counts = sorted({1, *(int(np.ceil(share * len(layers))) for share in PORTIONS), len(layers)})
     rows = []
@@ -171,7 +171,7 @@ def _randomise(job, comparisons):
 def _ask_control(control, comparisons):
     """Compare with the network that was trained on shuffled labels."""
     if control is None:
-        return comparisons.untold("labels", NOT_SHUFFLED)
+        return comparisons.unknown("labels", NOT_SHUFFLED)
     return comparisons.against_model("labels", attribute.load_model(control))
 
 
@@ -202,16 +202,16 @@ class _Comparisons:
         """Whether values are of voxels."""
         return attribution.find(self.question.method).YIELDS == "voxels"
 
-    def untold(self, check, reason):
-        """Make a row without a number."""
+    def unknown(self, check, reason):
+        """Return a row without a number."""
         return self.about | {"check": check, "n_participants": 0, "n_units": 0, "reason": reason}
 
     def row(self, check, signed, magnitude, judged=True):
-        """Make a row of the correlations of each participant; None stands for no sign."""
+        """Return a row of mean correlations; `signed` is None where the other has no sign."""
         known = [rho for rho in magnitude if rho == rho]
         if not known:
             nothing = not np.isfinite(self.values).any()
-            return self.untold(check, NO_DRAW if nothing else FLAT)
+            return self.unknown(check, NO_DRAW if nothing else FLAT)
         # A map may keep its sign or lose it: either way it shows the same places.
         means = [np.nanmean(one) for one in (signed, magnitude) if one is not None]
         return self.about | {
@@ -255,8 +255,8 @@ class _Comparisons:
             sizes = np.bincount(regions.ravel())[attribution.find_regions(regions)]
             if self.by_voxel:
                 values = self._sum_voxels(values, regions)
-            told = [correlate_ranks(np.abs(one), sizes) for one in values]
-            row = self.row(check, None, told, judged=False)
+            correlations = [correlate_ranks(np.abs(one), sizes) for one in values]
+            row = self.row(check, None, correlations, judged=False)
             rows.append(row | {"n_units": len(sizes) if row["n_participants"] else 0})
         return rows
 

@@ -1,4 +1,4 @@
-"""Say of each attribution whether its maps depend on what the model has learnt."""
+"""Findings on attribution maps: whether they depend on the model, and how far they agree."""
 
 from bids_sexclf.words import GLUE, Finding, say_list, say_number
 
@@ -32,7 +32,7 @@ def name_method(row):
 
 
 def say_trust(rows):
-    """Say how far the maps of one model may be trusted.
+    """Return the findings on how far the maps of one model may be trusted.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def say_trust(rows):
 
 
 def say_sanity(rows):
-    """Say whether the maps of one method explain one model.
+    """Return the finding on whether the maps of one method explain one model.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def _say_control(row):
 
 
 def say_agreement(rows):
-    """Say how far the maps of the folds of one model agree, by region.
+    """Return the findings on how far the maps of the folds of one model agree, by region.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def say_agreement(rows):
 
 
 def say_audit(rows):
-    """Say whether a method finds sources that are known, on the scans of the study.
+    """Return the finding on whether a method finds known sources in the scans of the study.
 
     Parameters
     ----------
@@ -133,20 +133,20 @@ def say_audit(rows):
             f"Whether {who} finds a known source cannot be said: trained to tell {asked}, this "
             "design learnt none of them.",
         )
-    found = int((learnt["verdict"] == "found").sum())
+    n_found = int((learnt["verdict"] == "found").sum())
     lift = say_number(learnt["lift"].median(), 1)
     text = (
         f"Known sources: trained to tell {asked}, this design learnt {len(learnt)}, and {who} "
-        f"ranked the right region first in {found} of these, with {lift} times the weight that its "
-        "size alone gives (median)."
+        f"ranked the right region first in {n_found} of these, with {lift} times the weight that "
+        "its size alone gives (median)."
     )
-    if found > len(learnt) / 2:
+    if n_found > len(learnt) / 2:
         return Finding("plain", text)
     return Finding("caution", f"{text} Do not read its maps as places that this model uses.")
 
 
 def say_looks(looks):
-    """Say with how many sets of choices results were looked at.
+    """Return the finding on how many sets of choices were looked at.
 
     Parameters
     ----------

@@ -143,9 +143,9 @@ class Study(Recipe, People):
     )
     voxel_tests: bool = choice(
         False,
-        "Also compare the sexes voxel by voxel, by threshold-free cluster enhancement (nilearn): one "
-        "person of each family, with sites as columns of the model. All maps are held in memory; "
-        "one permutation takes about a second.",
+        "Also compare the sexes voxel by voxel, by threshold-free cluster enhancement (nilearn): "
+        "one person of each family, with sites as columns of the model. All maps are held in "
+        "memory; one permutation takes about a second.",
     )
     interval_level: float = choice(0.95, "Level of the intervals.", minimum=0.5, maximum=0.999)
     attributions: list[str] = choice(

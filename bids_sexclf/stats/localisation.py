@@ -65,8 +65,8 @@ def locate_source(weights, region, source):
 
     Examples
     --------
-    >>> told = locate_source([4, 3, 1, 0], [1, 1, 2, 2], 1)
-    >>> told["share"], told["lift"], told["precision"], told["rank"], told["n_regions"]
+    >>> scores = locate_source([4, 3, 1, 0], [1, 1, 2, 2], 1)
+    >>> scores["share"], scores["lift"], scores["precision"], scores["rank"], scores["n_regions"]
     (0.875, 1.75, 1.0, 1, 2)
     """
     weights, region = np.asarray(weights, float), np.asarray(region)

@@ -140,8 +140,8 @@ def overlap_tops(one, other, share, total=None):
     Examples
     --------
     >>> one = np.arange(100) < 3
-    >>> told = overlap_tops(one, one[::-1], 0.03)
-    >>> told["dice"], told["jaccard"], round(told["agreement_kan2020"], 2)
+    >>> scores = overlap_tops(one, one[::-1], 0.03)
+    >>> scores["dice"], scores["jaccard"], round(scores["agreement_kan2020"], 2)
     (0.0, 0.0, 0.94)
     """
     maps = np.array([one, other], float)
