@@ -58,6 +58,7 @@ def checked(write_derivatives, run_study, tmp_path_factory, pictures):
         baselines=["shuffled"],
         n_folds=2,
         epochs=8,
+        voxel_size=7.0,
         attributions=["region_occlusion", "smoothgrad", "picture"],
         fills=["white_matter_mean"],
         attribution_options={"smoothgrad": {"copies": 3}},
