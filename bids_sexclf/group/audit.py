@@ -88,6 +88,7 @@ def run(desk, advance):
     check_results([job for job, _ in asked], results, "audits")
     rows = [row for result in results for row in result]
     table = pd.DataFrame(rows, columns=list(schema("audit")))
+    table = table.astype({"rank": "Int64", "n_regions": "Int64"})
     write_table(table, desk.folder / "audit.tsv", "audit")
 
 

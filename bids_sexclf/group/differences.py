@@ -83,8 +83,8 @@ def _compare_voxels(desk, cohort, people):
                 table = compare_voxels(desk, name, array, _sessions_of(cohort, people), block)
                 tables.append(table.assign(map=name, atlas=name_atlas(desk.study.atlas)))
     table = pd.concat(tables) if tables else pd.DataFrame(columns=order, dtype=object)
-    path = desk.folder / "voxel_differences.tsv"
-    write_table(table.reindex(columns=order), path, "voxel_differences")
+    table = table.reindex(columns=order).astype({"n_above": "Int64"})
+    write_table(table, desk.folder / "voxel_differences.tsv", "voxel_differences")
 
 
 class Block:

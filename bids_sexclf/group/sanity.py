@@ -115,6 +115,7 @@ def run(desk, advance):
     check_results([job for job, _, _ in asked], results, "checks of attributions")
     rows = [row for result in results for row in result]
     table = pd.DataFrame(rows, columns=list(schema("sanity")))
+    table = table.astype({"step": "Int64", "n_layers": "Int64"})
     write_table(table, desk.folder / "sanity.tsv", "sanity")
 
 
