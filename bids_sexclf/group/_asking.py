@@ -7,9 +7,28 @@ import numpy as np
 from bids_sexclf import attribution, targets
 from bids_sexclf.cohort.adjustment import Adjustment
 from bids_sexclf.group._inputs import map_rows, part_rows
-from bids_sexclf.group.attribute import average_draws, describe_people, make_view, options_of
+from bids_sexclf.group.attribute import _options, average_draws, describe_people, make_view
+from bids_sexclf.group.questions import list_questions
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.tables import read_table
+
+PLACES = ("regions", "voxels")
+"""What methods yield whose maps can be compared."""
+
+
+def list_asked(study):
+    """List what a study asks about places in the brain.
+
+    Parameters
+    ----------
+    study : settings.Study
+
+    Returns
+    -------
+    list of questions.Question
+    """
+    entries = [(question, attribution.find(question.method)) for question in list_questions(study)]
+    return [question for question, entry in entries if entry.YIELDS in PLACES]
 
 
 @dataclass(frozen=True)
@@ -87,7 +106,7 @@ class Tested:
         whole, fill = view, view.fill
         if fill is not None:
             view = replace(view, fill=lambda volume, row: fill(volume, rows[row]))
-        options = options_of(self.job.study, question.method)
+        options = _options(self.job.study, question.method)
         volumes = np.stack([np.asarray(self.volumes[row]) for row in rows])
         answers = attribution.attribute(question.method, volumes, view, **options)
         return np.stack([_summarise(question, answer, view) for answer in answers]), whole

@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from bids_sexclf import attribution, targets
+from bids_sexclf.group._asking import PLACES
 from bids_sexclf.group.questions import name_question
 from bids_sexclf.stats.localisation import average_magnitude
 from bids_sexclf.stats.similarity import correlate_ranks, overlap_tops
@@ -60,6 +61,13 @@ def _count_units(desk, level):
     return load(desk.folder / "grid" / "mask.nii.gz", ndim=3)[0].size
 
 
+def _read_places(desk):
+    """Read the attributions of places in the brain."""
+    attributions = desk.read("attributions")
+    places = [attribution.find(name).YIELDS in PLACES for name in attributions["method"]]
+    return attributions[np.array(places, dtype=bool)]
+
+
 def _read_profiles(desk, advance):
     """Average each attribution over all tested, over each repeat and over each fold.
 
@@ -69,7 +77,7 @@ def _read_profiles(desk, advance):
         Key of an attribution to level to ``"all"``, repeats (int) and folds (pair of int) to an
         array of one magnitude per unit.
     """
-    attributions = desk.read("attributions")
+    attributions = _read_places(desk)
     cohort = desk.read("cohort").drop_duplicates("participant_id")
     kind = dict(
         zip(
@@ -183,7 +191,7 @@ def _against_size(desk, profiles):
     if not profiles:
         return []
     sizes = read_table(desk.folder / "grid" / "atlas.tsv", "atlas").set_index("index")["n_voxels"]
-    attributions = desk.read("attributions")
+    attributions = _read_places(desk)
     regions = np.sort(attributions["index"].unique())
     voxels = sizes.reindex(regions).to_numpy(float)
     rows = []

@@ -137,14 +137,14 @@ def _mark(job, question):
 
     grid = take({name: job.study_folder / "grid" / f"{name}.nii.gz" for name in GRID})
     content = {name: about and about["sha256"] for name, about in grid.items()}
-    options = [options_of(job.study, name) for name in (question.method, question.fill)]
+    options = [_options(job.study, name) for name in (question.method, question.fill)]
     choices = job.study.provenance(("atlas", "atlas_labels", "random_seed"))
     fitted = identify_fit(job)
     asked = {"question": question.label, "options": options}
     return fingerprint({"fit": fitted, "grid": content, "choices": choices} | asked)
 
 
-def options_of(study, name):
+def _options(study, name):
     """Return the options that a study sets for a method or a fill."""
     return study.attribution_options.get(name, {})
 
@@ -186,7 +186,7 @@ def _attribute(job, question, tell):
     volumes = Adjustment.load(job.folder)(map_rows(job, cohort, rows), cohort.loc[rows])
     people = describe_people(cohort.loc[rows], targets.find(job.study.target))
     view = make_view(job, question, volumes, people, load_model(job))
-    options = options_of(job.study, question.method)
+    options = _options(job.study, question.method)
     answers = attribution.attribute(question.method, volumes, view, **options)
     tables, path = [], _table(job, question)
     with _open_maps(question, path, (len(rows), *view.mask.shape)) as maps:
@@ -303,7 +303,7 @@ def make_view(job, question, volumes, people, model, redraw=None):
     if question.fill is not None:
         alike = tuple(name for name in ALIKE if name != target.column)
         tested = fills.Tested(volumes, people, mask, parcellation, grid["white"] > 0, alike, seed)
-        fill = fills.prepare(question.fill, tested, **options_of(job.study, question.fill))
+        fill = fills.prepare(question.fill, tested, **_options(job.study, question.fill))
     module = getattr(model, "module", None)
     return attribution.View(model.evidence, mask, parcellation, fill, module, seed)
 

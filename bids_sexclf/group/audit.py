@@ -17,12 +17,11 @@ from bids_sexclf import attribution, targets
 from bids_sexclf import models as catalogue
 from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group import attribute
-from bids_sexclf.group._asking import Tested
+from bids_sexclf.group._asking import Tested, list_asked
 from bids_sexclf.group._faults import check_results
 from bids_sexclf.group._jobs import list_jobs
 from bids_sexclf.group._sources import choose_regions, make_source
 from bids_sexclf.group.cohort import array_path
-from bids_sexclf.group.questions import list_questions
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.settings import RECIPE
 from bids_sexclf.stats.localisation import average_magnitude, locate_source
@@ -139,9 +138,7 @@ def audit_job(asked, tell):
     if source.fault is None:
         model = _train(job, source, cohort, tell)
         about |= _judge_model(model, source)
-    return [
-        _ask(job, question, model, source, cohort, about) for question in list_questions(job.study)
-    ]
+    return [_ask(job, question, model, source, cohort, about) for question in list_asked(job.study)]
 
 
 def _train(job, source, cohort, tell):

@@ -16,10 +16,9 @@ from bids_sexclf import attribution
 from bids_sexclf import models as catalogue
 from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group import attribute
-from bids_sexclf.group._asking import Tested
+from bids_sexclf.group._asking import Tested, list_asked
 from bids_sexclf.group._faults import check_results, gather_faults, name_jobs
 from bids_sexclf.group._jobs import check_fitted, list_jobs, make_job, working_on
-from bids_sexclf.group.questions import list_questions
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.stats.similarity import SURVIVES, correlate_ranks, draw_regions, find_edges
 from bids_sexclf.tables import schema, write_table
@@ -36,7 +35,6 @@ NO_LAYERS = "the model is no network: it has no layers to give fresh weights to"
 NOT_SHUFFLED = "no model of shuffled labels follows this one"
 NO_DRAW = "nothing could be put in for any of these participants"
 FLAT = "a map is the same everywhere"
-OF_GROUP = "the method answers once for all participants of a fold"
 
 
 def check(desk):
@@ -66,9 +64,7 @@ def _list_asked(desk):
     first = min((job.repeat, job.fold) for job in jobs) if jobs else None
     jobs = [job for job in jobs if (job.repeat, job.fold) == first]
     return [
-        (job, _find_control(desk, job), question)
-        for job in jobs
-        for question in list_questions(study)
+        (job, _find_control(desk, job), question) for job in jobs for question in list_asked(study)
     ]
 
 
@@ -140,8 +136,6 @@ def check_job(asked, tell):
         about = {"model": job.model, "map": job.map, "method": question.method}
         about |= {"fill": question.fill, "atlas": question.atlas}
         comparisons = _Comparisons(tested, question, rows, about)
-        if attribution.find(question.method).SCOPE == "group":
-            return [comparisons.unknown("untrained", OF_GROUP)]
         comparisons.ask(attribute.load_model(job))
         return [
             *_randomise(job, comparisons),
