@@ -113,7 +113,14 @@ def say_interval(row: Mapping, level: float, digits: int = 2) -> str:
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> say_interval({"ci_low": float("nan"), "ci_high": float("nan")}, 0.95)
+    'no interval can be estimated'
     """
+    if row["ci_low"] != row["ci_low"] and row["ci_high"] != row["ci_high"]:
+        return "no interval can be estimated"
     low, high = say_number(row["ci_low"], digits), say_number(row["ci_high"], digits)
     return f"{100 * level:g}{GLUE}% interval {low} to {high}"
 

@@ -29,6 +29,9 @@ COLUMNS = {
 WHOLE = {"mm^3": "volume_mm3", "mm^2": "area_mm2", "mm": "thickness_mm"}
 """Unit of a measure of the whole brain or hemisphere to its column."""
 
+SUBJECT = re.compile(r"(?:sub-)?([a-zA-Z0-9]+)(?:_ses-([a-zA-Z0-9]+)|_(V\d+)_MR)?")
+"""Name of a subject's folder, with its session; the lifespan projects of the HCP tell the visit."""
+
 TOTAL = "eTIV"
 """Name of the estimated total intracranial volume among the measures."""
 
@@ -39,7 +42,7 @@ def find_stats(folder, participant_id, session_id=None):
     Parameters
     ----------
     folder : path-like
-        SUBJECTS_DIR.
+        SUBJECTS_DIR, or the folder of the HCP pipelines' results (``ID/T1w/ID/stats``).
     participant_id, session_id : str
         ``sub-01``; ``ses-1`` or None.
 
@@ -51,11 +54,44 @@ def find_stats(folder, participant_id, session_id=None):
     """
     names = [participant_id, participant_id.removeprefix("sub-")]
     if session_id:
-        names = [f"{name}_{session_id}" for name in names] + names
+        visit = f"{names[1]}_{session_id.removeprefix('ses-')}_MR"
+        names = [*(f"{name}_{session_id}" for name in names), visit, *names]
     for name in names:
-        candidates = [Path(folder, name, "stats", file) for file in FILES]
-        if any(path.is_file() for path in candidates):
-            return [path for path in candidates if path.is_file()]
+        tables = _list_tables(Path(folder, name))
+        if tables:
+            return tables
+    return []
+
+
+def list_people(folder):
+    """List whose tables a folder of FreeSurfer's subjects holds.
+
+    Parameters
+    ----------
+    folder : path-like
+        As for `find_stats`.
+
+    Returns
+    -------
+    list of tuple
+        (participant_id, session_id or None); those without session only where there is none with.
+    """
+    found = {}
+    for place in sorted(Path(folder).iterdir()):
+        match = SUBJECT.fullmatch(place.name)
+        if match and not match[1].startswith("fsaverage") and _list_tables(place):
+            session = match[2] or match[3]
+            sessions = found.setdefault(f"sub-{match[1]}", [])
+            sessions += [f"ses-{session}"] if session else []
+    return [(person, session) for person, own in found.items() for session in own or [None]]
+
+
+def _list_tables(subject):
+    """List the tables of a subject's folder, of FreeSurfer or of the HCP pipelines."""
+    for place in (subject, subject / "T1w" / subject.name):
+        found = [place / "stats" / file for file in FILES]
+        if any(path.is_file() for path in found):
+            return [path for path in found if path.is_file()]
     return []
 
 

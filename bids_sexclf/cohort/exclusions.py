@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from bids_sexclf.people import NO_ROW
 from bids_sexclf.tables import read_table, write_table
 
 STAGE = "cohort"
@@ -34,6 +35,51 @@ def list_unprepared(people, faults, found, derivatives):
         reasons = [_say_why(derivatives / person), *faults.get(person, [])]
         rows.append((person, None, STAGE, "; ".join(reasons)))
     return rows
+
+
+def select(people, faults, found, maps, broken=(), derivatives=None):
+    """Decide who can be studied.
+
+    Parameters
+    ----------
+    people : pandas.DataFrame
+        As `people.read_participants` gives it.
+    faults : dict
+        Participant to what is wrong with its row.
+    found : dict
+        (participant_id, session_id) to map name to path.
+    maps : list of str
+        Those that everyone needs.
+    broken : iterable of dict
+        (participant_id, session_id) to what is wrong with its files.
+    derivatives : pathlib.Path, optional
+        Where the files lie; a folder that may not be read is then named.
+
+    Returns
+    -------
+    rows : list of tuple
+        (participant_id, session_id, paths by map).
+    excluded : list of tuple
+        (participant_id, session_id, stage, reason).
+    """
+    known, rows, excluded = set(people["participant_id"]), [], []
+    for (person, session), paths in sorted(
+        found.items(), key=lambda item: tuple(map(str, item[0]))
+    ):
+        reasons = list(faults.get(person, []))
+        if person not in known:
+            reasons.append(NO_ROW)
+        missing = [name for name in maps if name not in paths]
+        if missing:
+            reasons.append(f"found no {', '.join(missing)} map, needed {', '.join(maps)}")
+            locked = derivatives and find_locked(derivatives / person)
+            reasons += [f"{locked} cannot be read"] if locked else []
+        reasons += [faulty[person, session] for faulty in broken if (person, session) in faulty]
+        if reasons:
+            excluded.append((person, session, STAGE, "; ".join(reasons)))
+        else:
+            rows.append((person, session, paths))
+    return rows, excluded
 
 
 def _say_why(folder):

@@ -2,8 +2,51 @@
 
 from bids_sexclf import layout
 from bids_sexclf.anatomy import freesurfer
-from bids_sexclf.errors import REFUSALS
+from bids_sexclf.errors import REFUSALS, InputError
 from bids_sexclf.tables import read_table, schema
+
+
+def list_folders(run):
+    """Return the folders that may hold FreeSurfer's tables, by the name of ``--derivatives``.
+
+    Parameters
+    ----------
+    run : settings.Run
+
+    Returns
+    -------
+    dict of str to pathlib.Path
+    """
+    folders = {name: run.derivatives_of(name) for name in ("freesurfer", "hcp")}
+    return {name: folder for name, folder in folders.items() if folder is not None}
+
+
+def list_people(desk):
+    """List everyone of whom FreeSurfer's tables lie on disk.
+
+    Parameters
+    ----------
+    desk : base.Desk
+
+    Returns
+    -------
+    list of tuple
+        (participant_id, session_id or None), each once.
+
+    Raises
+    ------
+    InputError
+        If a folder cannot be read.
+    """
+    keys = {}
+    for name, folder in list_folders(desk.run).items():
+        if not folder.is_dir():
+            raise InputError(
+                f"Found no folder {folder}, needed FreeSurfer's subjects. Correct --derivatives "
+                f"{name}=PATH."
+            )
+        keys |= dict.fromkeys(freesurfer.list_people(folder))
+    return list(keys)
 
 
 def list_stats(desk, people):
@@ -17,17 +60,17 @@ def list_stats(desk, people):
 
     Returns
     -------
-    list of pathlib.Path
-        Empty where ``--derivatives freesurfer=PATH`` is not given.
+    dict of str to pathlib.Path
+        ``freesurfer/…`` or ``hcp/…``, below the folder, to file; empty where neither is given.
     """
-    folder = desk.run.derivatives_of("freesurfer")
-    if folder is None:
-        return []
-    return [
-        path
-        for row in people
-        for path in freesurfer.find_stats(folder, row["participant_id"], row["session_id"])
-    ]
+    found = {}
+    for row in people:
+        for name, folder in list_folders(desk.run).items():
+            paths = freesurfer.find_stats(folder, row["participant_id"], row["session_id"])
+            found |= {f"{name}/{path.relative_to(folder).as_posix()}": path for path in paths}
+            if paths:
+                break
+    return found
 
 
 def read_measures(desk, keys):
@@ -67,7 +110,7 @@ def read_measures(desk, keys):
 def _read_stats(desk, key):
     """Read FreeSurfer's tables of one participant-session."""
     row = {"participant_id": key[0], "session_id": key[1]}
-    return [freesurfer.read_stats(path).assign(**row) for path in list_stats(desk, [row])]
+    return [freesurfer.read_stats(path).assign(**row) for path in list_stats(desk, [row]).values()]
 
 
 def _total(read):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bids_sexclf import models
 from bids_sexclf.cohort import features
 from bids_sexclf.cohort.blocks import confound_columns, find_known, gather_people
 from bids_sexclf.group._voxelwise import FOLDER, compare_voxels
@@ -16,30 +17,35 @@ from bids_sexclf.volumes import load, open_cohort, release
 READS = ("cohort", "resemblance", "morphometry")
 WRITES = ("differences.tsv", "voxel_differences.tsv")
 ALSO = (f"{FOLDER}/*.nii.gz",)
-SETTINGS = ("maps", "features", "voxel_tests", "permutations", "interval_level", "random_seed")
+SETTINGS = ("maps", "voxel_tests", "permutations", "interval_level", "random_seed")
 MORPHOMETRY, FEATURES = "morphometry", "features"
-"""Stand for the name of a map where a region's measures are compared, and not its voxels."""
+"""Stand for the name of a map where a region's measures, or columns of a table, are compared."""
 PORTION = 2**26
 """Values that are read at once: as many regions as this holds of everybody."""
 
 
 def files(desk):
-    """Name the cohort arrays and the atlas on the study grid."""
+    """Name the cohort arrays and the atlas on the study grid, or the table of features."""
+    if not desk.study.maps:
+        return _name_table(desk)
     arrays = {
         f"arrays/{name}.npy": array_path(desk.folder, name) for name in desk.study.single_maps
     }
     arrays |= {f"grid/{name}": desk.folder / "grid" / name for name in _GRID}
-    if desk.study.features not in features.OWN:
-        path = features.source(desk.study, desk.folder)
-        arrays |= {"features": path, "features.json": path.with_suffix(".json")}
-    return arrays
+    return arrays | (_name_table(desk) if _reads_table(desk.study) else {})
+
+
+def _name_table(desk):
+    """Name the table of features and the dictionary beside it."""
+    path = features.source(desk.study, desk.folder)
+    return {"features": path, "features.json": path.with_suffix(".json")}
 
 
 _GRID = ("atlas.nii.gz", "atlas.tsv", "mask.nii.gz")
 
 
 def run(desk, advance):
-    """Test every region of every map, and every region's measures.
+    """Test every region of every map, every region's measures, and the columns of a table.
 
     Parameters
     ----------
@@ -54,7 +60,7 @@ def run(desk, advance):
     sources += _list_features(desk, cohort, people)
     steps, done, tables = sum(len(labels) for _, _, labels, _ in sources), 0, []
     for name, atlas, labels, portions in sources:
-        average = _average_measures if name in (MORPHOMETRY, FEATURES) else _average_voxels
+        average = _average_voxels if name in desk.study.maps else _average_measures
         blocks = [Block(people, desk.study, adjusted) for adjusted in (False, True)]
         blocks = [block for block in blocks if block.differs]
         for values in portions:
@@ -235,6 +241,37 @@ def _list_measures(desk, cohort, people):
         yield MORPHOMETRY, atlas, labels, _read_measures(groups, measures, people.index)
 
 
+def _list_features(desk, cohort, people):
+    """List the regions of a table that the study brings and reads, and their columns."""
+    study = desk.study
+    if not _reads_table(study):
+        return
+    table, about = features.read_features(study, desk.folder, cohort)
+    side = about["hemisphere"].astype(object).where(about["hemisphere"].notna(), None)
+    groups = {}
+    for column, key in enumerate(zip(about["name"], side, strict=True)):
+        groups.setdefault(key, []).append(column)
+    labels = _label([(None, *key) for key in groups])
+    portions = _read_columns(table.values, _sessions_of(cohort, people), groups.values())
+    yield FEATURES, name_atlas(study.features), labels, portions
+
+
+def _reads_table(study):
+    """Return whether a study brings a table of features that a model reads, or has no maps."""
+    if study.features in features.OWN:
+        return False
+    return not study.maps or any(
+        models.entry_of(study, name).READS == "features" for name in study.models
+    )
+
+
+def _read_columns(values, sessions, groups):
+    """Yield everybody's columns of one region after another; sessions are averaged."""
+    averages = np.stack([values[rows].mean(axis=0) for rows in sessions])
+    for columns in groups:
+        yield averages[:, columns]
+
+
 def _label(keys):
     import pandas as pd
 
@@ -247,26 +284,3 @@ def _read_measures(groups, measures, people):
     for _, rows in groups:
         averages = rows.groupby("participant_id")[measures].mean().reindex(people)
         yield averages.to_numpy(dtype=np.float64)
-
-
-def _list_features(desk, cohort, people):
-    """List the regions of a table of the user's, and what yields their features."""
-    if desk.study.features in features.OWN:
-        return
-    table, about = features.read_features(desk.study, desk.folder, cohort)
-    side = about["hemisphere"].astype(object).where(about["hemisphere"].notna(), None)
-    groups = {}
-    for column, key in enumerate(zip(about["name"].fillna(about["feature"]), side, strict=True)):
-        groups.setdefault(key, []).append(column)
-    labels = _label([(None, name, side) for name, side in groups])
-    rows = _sessions_of(cohort, people)
-    values = np.array([_average_known(table.values[own]) for own in rows])
-    atlas = features.source(desk.study, desk.folder).stem
-    yield FEATURES, atlas, labels, (values[:, columns] for columns in groups.values())
-
-
-def _average_known(values):
-    """Average the known values of each column; NaN where none is known."""
-    known = np.isfinite(values)
-    sums = np.where(known, values, 0.0).sum(axis=0)
-    return np.where(known.any(axis=0), sums / np.maximum(known.sum(axis=0), 1), np.nan)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from bids_sexclf.cells import entity, identifier, plain_name, shorten
+from bids_sexclf.derivatives import hcp_tables
 from bids_sexclf.derivatives.offers import cc359_people
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.people.ages import read_ages
@@ -14,19 +15,21 @@ from bids_sexclf.tables import read_text, read_tsv
 
 COLUMNS = {
     "participant_id": ("participant_id",),
-    "sex": ("sex", "gender"),
-    "age": ("age", "age_years"),
+    "sex": ("sex", "gender", "sex_code", "gender_code"),
+    "age": ("age_in_yrs", "age", "age_years"),
     "age_band": ("age_band", "age_group", "age_range"),
     "family_id": ("family_id", "family"),
     "site": ("site", "site_id", "center"),
 }
-"""What is read, to the names that its column may have."""
+"""What is read, to the names that its column may have. ``Age_in_Yrs`` and ``Gender`` are the HCP's,
+``gender_code`` is Cam-CAN's."""
 
 
 def read_participants(bids_dir, labelled=True, coding=None):
     """Read participants.tsv into the words of this project.
 
-    Where there is none, the file names of CC-359 tell sex, age and scanner.
+    Where there is none, the tables of the Human Connectome Project (CSV or TSV, unrestricted and
+    restricted) tell sex, age and families, and the file names of CC-359 sex, age and scanner.
 
     Parameters
     ----------
@@ -117,28 +120,69 @@ def read_column(bids_dir, name):
     InputError
         If there is no such column.
     """
-    path = Path(bids_dir) / "participants.tsv"
-    raw = _read_raw(path)
-    spellings = {} if raw is None else {plain_name(column): column for column in raw}
+    table = read_columns(bids_dir)
+    spellings = {plain_name(column): column for column in table}
     if plain_name(name) not in spellings:
         raise InputError(
-            f"Found no column {name} in {path}, which the study learns; needed one. Add it, or "
-            f"choose another target.{suggest([name], spellings)}"
+            f"Found no column {name} in {Path(bids_dir) / 'participants.tsv'}, which the study "
+            "learns; needed one. Add it, or choose another target."
+            f"{suggest([name], spellings)}"
         )
+    return table[spellings[plain_name(name)]].to_dict()
+
+
+def read_columns(bids_dir):
+    """Read all columns of participants.tsv.
+
+    Parameters
+    ----------
+    bids_dir : path-like
+
+    Returns
+    -------
+    pandas.DataFrame
+        By participant_id, the first row of each; without rows where there is no such table.
+    """
+    import pandas as pd
+
+    raw = _read_raw(Path(bids_dir) / "participants.tsv")
+    raw = pd.DataFrame({"participant_id": []}, dtype=str) if raw is None else raw
     rows = raw.dropna(subset=["participant_id"]).drop_duplicates("participant_id")
-    return dict(zip(rows["participant_id"], rows[spellings[plain_name(name)]], strict=True))
+    return rows.set_index("participant_id")
+
+
+def list_files(bids_dir):
+    """List the files that tell about people: names in the folder of the dataset.
+
+    Parameters
+    ----------
+    bids_dir : path-like
+
+    Returns
+    -------
+    list of str
+    """
+    table = Path(bids_dir, "participants.tsv")
+    others = [] if table.exists() else hcp_tables.find_tables(bids_dir)
+    return [table.name, "participants.json", *(path.name for path in others)]
 
 
 def _read_raw(path):
-    """Read the table, or the file names of CC-359; None where there is neither."""
+    """Read the table, the HCP's own tables, or the file names of CC-359; None without any."""
     import pandas as pd
 
     if path.exists():
         names = {name for options in COLUMNS.values() for name in options}
-        raw = read_tsv(path, text=names)
+        raw = read_tsv(path, text={*names, *hcp_tables.PARENT_COLUMNS})
         texts = [name for name in raw if name not in names]
-        return raw.assign(**{name: raw[name].astype(object) for name in texts})
-    rows = cc359_people(path.parent) if path.parent.is_dir() else []
+        raw = raw.assign(**{name: raw[name].astype(object) for name in texts})
+        return hcp_tables.add_families(raw)
+    if not path.parent.is_dir():
+        return None
+    raw = hcp_tables.read_people(path.parent)
+    if raw is not None:
+        return raw
+    rows = cc359_people(path.parent)
     if not rows:
         return None
     raw = pd.DataFrame(rows).astype({"age": str})
@@ -155,6 +199,8 @@ def _sources(raw, path, coding, labelled):
         thing: next((names[name] for name in known if name in names), None)
         for thing, known in options.items()
     }
+    if plain_name(source["age"] or "") == "age_in_yrs" and not source["age_band"]:
+        source["age_band"] = names.get("age")  # the HCP calls bands Age
     missing = [] if source["participant_id"] else ["participant_id"]
     if labelled:
         missing += [] if source["sex"] else [coding.sex_column or "sex"]

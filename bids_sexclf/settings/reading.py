@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from bids_sexclf.errors import InputError, suggest
+from bids_sexclf.settings.people import spread_people
 from bids_sexclf.settings.records import say_allowed
 
 try:
@@ -216,7 +217,7 @@ def find_study(name):
         )
     path = STUDIES / f"{name}.toml" if name in presets else Path(name)
     fallback = "".join(letter for letter in path.stem if letter.isalnum())
-    return {"name": fallback} | read_toml(path)
+    return {"name": fallback} | spread_people(read_toml(path))
 
 
 def fingerprint(values):

@@ -5,6 +5,7 @@ reads them.
 """
 
 import csv
+import re
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -29,6 +30,15 @@ IDENTIFIERS = {
     "site": identifier,
 }
 """Columns that hold identifiers in every table, and how each is spelled."""
+
+IDS = ("subject", "subject_id", "subjectid", "subjid", "src_subject_id", "eid", "ccid")
+"""Names of the column of participants in tables of the HCP, UK Biobank, Cam-CAN and others."""
+
+FREESURFER_ID = re.compile(r"measure:\w+|[lr]h\.[\w.-]+\.\w+")
+"""What FreeSurfer's ``asegstats2table`` and ``aparcstats2table`` call their first column."""
+
+DECIMAL = re.compile(r"^([-+]?\d*),(\d+(?:[eE][-+]?\d+)?)$")
+"""A number with a decimal comma, as spreadsheets of many countries write it beside semicolons."""
 
 LONGEST_CELL = 2**31 - 1
 """Characters of a cell; the csv module would refuse cells of 131072."""
@@ -91,7 +101,8 @@ def read_tsv(path, text=(), unknown=UNKNOWN, spell=True):
         Tab-separated; comma- or semicolon-separated where the name ends in ``.csv``.
     text : iterable of str
         Columns kept as text, beside the identifiers. The header may spell them and the
-        identifiers in any case, with blanks for ``_``.
+        identifiers in any case, with blanks for ``_``. Where there is no ``participant_id``, the
+        column of ids of another tool (``Subject``, ``eid``, ``Measure:volume``) gets this name.
     unknown : iterable of str
         What stands for an unknown value.
     spell : bool
@@ -139,7 +150,7 @@ def read_tsv(path, text=(), unknown=UNKNOWN, spell=True):
     for name in names:
         if not pd.api.types.is_numeric_dtype(frame[name]):
             rule = IDENTIFIERS.get(name, strip) if spell else strip
-            frame[name] = _clean(frame[name], rule, name in texts, set(unknown))
+            frame[name] = _clean(frame[name], rule, name in texts, set(unknown), separator)
     empty = [name for name in names if name.startswith(NAMELESS) and frame[name].isna().all()]
     return frame.drop(columns=empty)
 
@@ -198,6 +209,8 @@ def _split_header(content, separator):
 def _name_columns(header, known):
     """Name the columns: known ones in our spelling, the others as they are, without blanks."""
     spellings = {plain_name(name): name for name in known}
+    ids = _find_ids([plain_name(name) for name in header])
+    spellings |= {ids: "participant_id"} if ids else {}
     names = [spellings.get(plain_name(name), strip(name)) for name in header]
     names = [name or f"{NAMELESS} {place}" for place, name in enumerate(names, start=1)]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -206,10 +219,23 @@ def _name_columns(header, known):
     return names
 
 
-def _clean(values, rule, is_text, unknown):
+def _find_ids(names):
+    """Find the column of participants where it has the name that another tool gives it."""
+    if "participant_id" in names:
+        return None
+    if FREESURFER_ID.fullmatch(names[0]):
+        return names[0]
+    return next((name for name in IDS if name in names), None)
+
+
+def _clean(values, rule, is_text, unknown, separator):
     """Clean a column of text; return numbers where all cells are, and it need not be text."""
     cells = [cell for cell in values.dropna().unique().tolist() if isinstance(cell, str)]
     clean = {cell: None if strip(cell) in unknown else rule(cell) for cell in cells}
+    if separator == ";" and not is_text:  # where a comma may stand for the decimal point
+        clean = {
+            cell: DECIMAL.sub(r"\1.\2", text) if text else text for cell, text in clean.items()
+        }
     if all(cell == spelled for cell, spelled in clean.items()):
         return values
     cleaned = values.map(clean).astype(values.dtype)

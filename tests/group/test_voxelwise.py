@@ -94,7 +94,7 @@ def write_features(folder, beside=None):
     table.to_csv(folder / "mine.tsv", sep="\t", index=False)
     if beside is not None:
         (folder / "mine.json").write_text(json.dumps(beside))
-    return Study(features=str(folder / "mine.tsv"), permutations=200)
+    return Study(features=str(folder / "mine.tsv"), models=["logistic"], permutations=200)
 
 
 def list_regions(study, folder):
@@ -136,7 +136,7 @@ def test_features_without_a_dictionary_are_regions_of_their_own(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [('{"c": {"Hemisphere": "left"}}', "needed one of L, R, B"), ("[1", "no data dictionary")],
+    [('{"c": {"Hemisphere": "left"}}', "needed L, R or B"), ("[1", "no data dictionary")],
 )
 def test_a_wrong_dictionary_is_refused(tmp_path, text, words):
     study = write_features(tmp_path)
