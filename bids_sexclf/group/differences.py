@@ -60,7 +60,7 @@ def run(desk, advance):
     sources += _list_features(desk, cohort, people)
     steps, done, tables = sum(len(labels) for _, _, labels, _ in sources), 0, []
     for name, atlas, labels, portions in sources:
-        average = _average_voxels if name in desk.study.maps else _average_measures
+        average = _average_voxels if name in desk.study.single_maps else _average_measures
         blocks = [Block(people, desk.study, adjusted) for adjusted in (False, True)]
         blocks = [block for block in blocks if block.differs]
         for values in portions:
