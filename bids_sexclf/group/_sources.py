@@ -67,7 +67,8 @@ def make_source(job, region, parcellation, mask, cohort, splits):
     """Make the target of one region in the fold of a job.
 
     The region's mean is taken less what the mean of the rest of the brain, and brain size where it
-    is known of everyone, tell of it in the training part.
+    is known of everyone, tell of it. All people of the fold say what that is: it makes the target,
+    and no model.
 
     Parameters
     ----------
@@ -99,11 +100,9 @@ def make_source(job, region, parcellation, mask, cohort, splits):
 
 
 def _take_out(means, size, parts):
-    """Take the rest of the brain and brain size out of a region's mean, by the training part."""
+    """Take the rest of the brain and brain size out of a region's mean."""
     used = np.concatenate(list(parts.values()))
     others = [means[:, 1], *([size] if np.isfinite(size[used]).all() else [])]
     columns = np.column_stack([np.ones(len(means)), *others])
-    train = parts["train"]
-    basis = columns[train]
-    slopes, *_ = np.linalg.lstsq(basis, means[train, 0], rcond=None)
+    slopes, *_ = np.linalg.lstsq(columns[used], means[used, 0], rcond=None)
     return means[:, 0] - columns @ slopes

@@ -84,10 +84,8 @@ def compare_voxels(desk, name, array, sessions, block):
     parcellation, affine = load(desk.folder / "grid" / "atlas.nii.gz", ndim=3)
     mask = load(desk.folder / "grid" / "mask.nii.gz", ndim=3)[0] > 0
     session_rows = [sessions[block.rows[row]] for row in rows]
-    volumes = np.stack(
-        [np.mean(array[rows_of_one], axis=0) for rows_of_one in session_rows], axis=-1
-    )
-    known = mask & np.isfinite(volumes).all(axis=-1) & (np.ptp(volumes, axis=-1) > 0)
+    volumes = np.stack([np.mean(array[rows_of_one], axis=0) for rows_of_one in session_rows])
+    known = mask & np.isfinite(volumes).all(axis=0) & (np.ptp(volumes, axis=0) > 0)
     maps = _infer(volumes, affine, known, _lay_out(block, rows), desk.study)
     label = "none" if block.adjusted_for == "nothing" else block.adjusted_for.replace("_", "")
     for stat, values in maps.items():
@@ -119,7 +117,7 @@ def _infer(volumes, affine, known, design, study):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nilearn warns of what is meant, such as one process
         images = non_parametric_inference(
-            nib.Nifti1Image(volumes.astype(np.float32), affine),
+            [nib.Nifti1Image(volume.astype(np.float32), affine) for volume in volumes],
             design_matrix=design,
             second_level_contrast="sex",
             mask=nib.Nifti1Image(known.astype(np.uint8), affine),
