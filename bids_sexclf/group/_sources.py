@@ -9,7 +9,10 @@ from bids_sexclf.group._inputs import map_rows, part_rows
 
 SMALLEST = 8
 """Voxels in the brain below which a region is no source."""
-ONE_CLASS = "a part of the fold holds people of one class only"
+CENTRED = 0.02
+"""Spread over people of the mean of the brain, in spreads over voxels, below which a map counts as
+centred in each person."""
+ONE_CLASS = "the training or the test part of the fold holds people of one class only"
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class Source:
     @property
     def fault(self):
         """Why nothing can be learnt of it; None where it can."""
-        alone = any(len(np.unique(self.target[rows])) < 2 for rows in self.parts.values())
-        return ONE_CLASS if alone else None
+        parts = [self.target[self.parts[part]] for part in ("train", "test")]
+        return ONE_CLASS if any(len(np.unique(part)) < 2 for part in parts) else None
 
 
 def choose_regions(parcellation, mask, count, seed):
@@ -66,9 +69,9 @@ def choose_regions(parcellation, mask, count, seed):
 def make_source(job, region, parcellation, mask, cohort, splits):
     """Make the target of one region in the fold of a job.
 
-    The region's mean is taken less what the mean of the rest of the brain, and brain size where it
-    is known of everyone, tell of it. All people of the fold say what that is: it makes the target,
-    and no model.
+    What brain size, where it is known of everyone, and the mean of the rest of the brain tell of
+    the region's mean is taken out of it, the rest only where the map is not centred in each person.
+    All people of the fold say what that is: it makes the target, and no model.
 
     Parameters
     ----------
@@ -88,21 +91,44 @@ def make_source(job, region, parcellation, mask, cohort, splits):
     adjust = adjustment.learn(job.study, raw["train"], cohort.loc[parts["train"]])
     volumes = {part: adjust(rows, cohort.loc[parts[part]]) for part, rows in raw.items()}
     inside = mask & (parcellation == region)
-    means = np.full((len(cohort), 2), np.nan)
+    table = np.full((len(cohort), 4), np.nan)
     for part, rows in parts.items():
         for place, row in enumerate(rows):
             volume = np.asarray(volumes[part][place])
             volume = volume[0] if volume.ndim == 4 else volume
-            means[row] = volume[inside].mean(), volume[mask & ~inside].mean()
-    measure = _take_out(means, cohort["brain_volume_ml"].to_numpy(float), parts)
+            brain = volume[mask]
+            table[row] = (
+                volume[inside].mean(),
+                volume[mask & ~inside].mean(),
+                brain.mean(),
+                brain.std(),
+            )
+    used = np.concatenate(list(parts.values()))
+    measure = _take_out(table, cohort["brain_volume_ml"].to_numpy(float), used)
     target = (measure > np.median(measure[parts["train"]])).astype(int)
     return Source(region, parts, volumes, target)
 
 
-def _take_out(means, size, parts):
-    """Take the rest of the brain and brain size out of a region's mean."""
-    used = np.concatenate(list(parts.values()))
-    others = [means[:, 1], *([size] if np.isfinite(size[used]).all() else [])]
-    columns = np.column_stack([np.ones(len(means)), *others])
-    slopes, *_ = np.linalg.lstsq(columns[used], means[used, 0], rcond=None)
-    return means[:, 0] - columns @ slopes
+def _take_out(table, size, used):
+    """Take the rest of the brain and brain size out of a region's mean.
+
+    Parameters
+    ----------
+    table : ndarray of float, shape (rows, 4)
+        Mean of the region, of the rest of the brain and of the whole brain, and its spread.
+    size : ndarray of float, shape (rows,)
+    used : ndarray of int
+        Rows that are known.
+
+    Returns
+    -------
+    ndarray of float, shape (rows,)
+    """
+    inside, rest, whole, spread = table.T
+    # Of maps that are centred in each person the rest is known from the region: nothing would stay.
+    centred = whole[used].std() < CENTRED * spread[used].mean()
+    others = [] if centred else [rest]
+    others += [size] if np.isfinite(size[used]).all() else []
+    columns = np.column_stack([np.ones(len(table)), *others])
+    slopes, *_ = np.linalg.lstsq(columns[used], inside[used], rcond=None)
+    return inside - columns @ slopes

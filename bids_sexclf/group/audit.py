@@ -1,7 +1,7 @@
 """Audit methods with sources that are known: audit.tsv from cohort, splits and the maps.
 
 The same design is trained again, on the same people of the first fold, to tell whether the mean of
-one region of the atlas is high or low, less what the rest of the brain and brain size tell of it.
+one region of the atlas is high or low, less what brain size and the rest of the brain tell of it.
 Every method is then asked where that model looks. The answer is known: a method that does not find
 it on these scans gets a warning where its maps are shown.
 

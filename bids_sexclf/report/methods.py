@@ -102,8 +102,8 @@ def _say_checks(study):
         yield (
             f"Methods were audited with up to {study.audit_regions} known sources [@siegel2025]: "
             "the same designs were trained in the first fold to tell whether the mean of one "
-            "region, less what the rest of the brain and brain size tell of it, lies above its "
-            "median, and each method was asked which region they look at."
+            "region, less what brain size and, of maps that are not centred in each person, the "
+            "rest of the brain tell of it, lies above its median, and each method was asked which region they look at."
         )
 
 
