@@ -325,7 +325,7 @@ def _print_reasons(verb, rows, limit=None):
 
 
 PLAIN = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}s [{elapsed}{postfix}]"
-"""Shape of a progress line whose notes tell the time left."""
+"""Format of a progress bar whose notes show the time left."""
 
 
 class Bar:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 CHANCE_P = 0.05
-"""Below this p-value a result is called more than chance, in words as in the figures."""
+"""Significance level, in sentences and figures."""
 
 BASELINES = {
     "brain_size": "brain size alone",
@@ -31,7 +31,7 @@ class Finding:
 
 
 GLUE = "\u00a0"
-"""A space at which no line breaks, so that a number stays with its sign and unit."""
+"""Non-breaking space between a number and its unit."""
 
 
 def say_number(value: float | None, digits: int = 2) -> str:

@@ -23,6 +23,13 @@ COLUMNS = {
     "GausCurv": "gaussian_curvature",
     "FoldInd": "folding_index",
     "CurvInd": "curvature_index",
+    "NVoxels": "n_voxels",
+    "NumVert": "n_vertices",
+    "normMean": "norm_mean",
+    "normStdDev": "norm_sd",
+    "normMin": "norm_min",
+    "normMax": "norm_max",
+    "normRange": "norm_range",
 }
 """FreeSurfer's column to that of the ``morphometry`` table."""
 
@@ -64,7 +71,7 @@ def find_stats(folder, participant_id, session_id=None):
 
 
 def list_people(folder):
-    """List whose tables a folder of FreeSurfer's subjects holds.
+    """List the participants with tables in a folder of FreeSurfer's subjects.
 
     Parameters
     ----------
@@ -74,24 +81,28 @@ def list_people(folder):
     Returns
     -------
     list of tuple
-        (participant_id, session_id or None); those without session only where there is none with.
+        (participant_id, session_id or None); without session only if there is no session.
     """
-    found = {}
+    sessions_of = {}
     for place in sorted(Path(folder).iterdir()):
         match = SUBJECT.fullmatch(place.name)
         if match and not match[1].startswith("fsaverage") and _list_tables(place):
             session = match[2] or match[3]
-            sessions = found.setdefault(f"sub-{match[1]}", [])
+            sessions = sessions_of.setdefault(f"sub-{match[1]}", [])
             sessions += [f"ses-{session}"] if session else []
-    return [(person, session) for person, own in found.items() for session in own or [None]]
+    return [
+        (person, session)
+        for person, sessions_of_person in sessions_of.items()
+        for session in sessions_of_person or [None]
+    ]
 
 
 def _list_tables(subject):
     """List the tables of a subject's folder, of FreeSurfer or of the HCP pipelines."""
     for place in (subject, subject / "T1w" / subject.name):
-        found = [place / "stats" / file for file in FILES]
-        if any(path.is_file() for path in found):
-            return [path for path in found if path.is_file()]
+        candidates = [place / "stats" / file for file in FILES]
+        if any(path.is_file() for path in candidates):
+            return [path for path in candidates if path.is_file()]
     return []
 
 
@@ -161,14 +172,16 @@ def _whole(lines, side):
     rows = []
     for line in lines:
         measure = re.fullmatch(r"# Measure (\w+), (\S+), .*, (\S+), (\S+)", line)
-        if not measure or measure[4] not in WHOLE:
+        column = WHOLE.get(measure[4], COLUMNS.get(measure[2])) if measure else None
+        if column is None:
             continue
         # Tables of a hemisphere repeat measures of the brain; only 'Cortex' is of the hemisphere.
         if side and measure[1] != "Cortex":
             continue
         fields = {"name": measure[2], "hemisphere": side or _side(measure[2])}
-        rows.append(fields | {WHOLE[measure[4]]: to_numbers([measure[3]])[0]})
-    return pd.DataFrame(rows, columns=["name", "hemisphere", *WHOLE.values()])
+        rows.append(fields | {column: to_numbers([measure[3]])[0]})
+    columns = [*WHOLE.values(), COLUMNS["NumVert"]]
+    return pd.DataFrame(rows, columns=["name", "hemisphere", *columns])
 
 
 def _side(name):

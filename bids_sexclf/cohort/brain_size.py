@@ -1,4 +1,4 @@
-"""Brain size from a column that a user or another tool has measured."""
+"""Read brain size from a column of a user's table or of another tool."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ LEAST, MOST = 500.0, 3000.0
 
 
 def read_asked(desk, keys):
-    """Read everyone's brain size from the column that the study names, if it names one.
+    """Read the brain size of all participants from the column that the study names, if any.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def read_asked(desk, keys):
     -------
     sizes : dict of tuple to float or None
     lacking : dict of tuple to str
-        As of `read_sizes`; both are empty where no column is named.
+        As `read_sizes` returns it; both are empty if no column is named.
     """
     if desk.study.brain_size_column is None:
         return {}, {}
@@ -46,7 +46,7 @@ def read_asked(desk, keys):
 
 
 def read_sizes(desk, wide, keys, intracranial):
-    """Read the brain size of everyone whom a table measures.
+    """Read the brain size of all participants in a table.
 
     Parameters
     ----------
@@ -63,18 +63,18 @@ def read_sizes(desk, wide, keys, intracranial):
     Returns
     -------
     sizes : dict of tuple to float or None
-        mL; empty where nothing tells them.
+        mL; empty if there is no such column.
     lacking : dict of tuple to str
-        Those without a size, where others have one.
+        Participants without a size, if others have one, to the reason.
 
     Raises
     ------
     InputError
-        If there is no such column, or it holds no volumes of brains.
+        If the named column is missing, or does not hold brain volumes.
     """
-    asked = desk.study.brain_size_column
-    cells, name = _find_column(desk, wide, keys, asked)
-    if name is None or (asked is None and any(intracranial.values())):
+    requested = desk.study.brain_size_column
+    cells, name = _find_column(desk, wide, keys, requested)
+    if name is None or (requested is None and any(intracranial.values())):
         sizes = dict(intracranial) if any(intracranial.values()) else {}
         name = "FreeSurfer's tables"
     else:
@@ -82,13 +82,13 @@ def read_sizes(desk, wide, keys, intracranial):
     sizes = {key: size if size and size == size else None for key, size in sizes.items()}
     if not any(sizes.values()):
         return {}, {}
-    why = f"brain size is unknown, needed a number in {name}"
-    return sizes, {key: why for key, size in sizes.items() if size is None}
+    reason = f"brain size is unknown, needed a number in {name}"
+    return sizes, {key: reason for key, size in sizes.items() if size is None}
 
 
-def _find_column(desk, wide, keys, asked):
+def _find_column(desk, wide, keys, requested):
     """Find the column of brain sizes among the features, or in participants.tsv."""
-    wanted = (plain_name(asked),) if asked else KNOWN
+    wanted = (plain_name(requested),) if requested else KNOWN
     features = {} if wide is None else {plain_name(column): column for column in wide}
     for name in wanted:
         if name in features:
@@ -99,17 +99,17 @@ def _find_column(desk, wide, keys, asked):
         if name in columns:
             cells = table[columns[name]].to_dict()
             return _numbers([cells.get(person) for person, _ in keys], name), columns[name]
-    if asked:
+    if requested:
         raise InputError(
-            f"Found no column {asked} in {Path(desk.study.features).name} or participants.tsv, "
+            f"Found no column {requested} in {Path(desk.study.features).name} or participants.tsv, "
             "which brain_size_column names; needed one. Correct the name."
-            f"{suggest([asked], [*features.values(), *columns.values()])}"
+            f"{suggest([requested], [*features.values(), *columns.values()])}"
         )
     return None, None
 
 
 def _numbers(cells, name):
-    """Turn the cells of a column into numbers; unknown ones are not numbers."""
+    """Convert the cells of a column to numbers; NaN where unknown."""
     texts = ["nan" if cell is None or cell != cell else str(cell) for cell in cells]
     try:
         return to_numbers(texts)
@@ -121,7 +121,7 @@ def _numbers(cells, name):
 
 
 def _in_ml(values, name):
-    """Return volumes in mL, whether they come so, in mm³ or in litres.
+    """Convert volumes in mL, mm³ or litres to mL.
 
     Examples
     --------

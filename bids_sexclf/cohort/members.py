@@ -1,4 +1,4 @@
-"""The table of the cohort: who is studied, with quality numbers and the paths of maps."""
+"""The table of the cohort: participants, quality numbers and the paths of maps."""
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.quality import KEYS
@@ -44,7 +44,7 @@ def make_table(rows, people, qualities, maps):
 
 
 def check_cohort(cohort, excluded, study):
-    """Refuse a cohort that cannot answer the question.
+    """Refuse a cohort that does not support the study.
 
     Parameters
     ----------
@@ -62,10 +62,10 @@ def check_cohort(cohort, excluded, study):
     if min(counts.get("female", 0), counts.get("male", 0)) >= 2:
         return
     reasons = ": " + "; ".join(f"{row[0]}: {row[3]}" for row in excluded[:5])
-    what = ", ".join(study.single_maps) or f"a row of features ({study.features})"
+    noun = ", ".join(study.single_maps) or f"a row of features ({study.features})"
     advice = "choose other --maps" if study.maps else "correct the ids of the table"
     raise InputError(
-        f"Found {count_sexes(cohort['sex'])} with {what} ({len(excluded)} left out"
+        f"Found {count_sexes(cohort['sex'])} with {noun} ({len(excluded)} left out"
         f"{reasons if excluded else ''}), needed at least two of each. Prepare more participants, "
         f"or {advice}."
     )

@@ -1,4 +1,4 @@
-"""Gather region measures of the cohort: the participant level's, and FreeSurfer's."""
+"""Gather region measures of the cohort, of the participant level and of FreeSurfer."""
 
 from bids_sexclf import layout
 from bids_sexclf.anatomy import freesurfer
@@ -50,7 +50,7 @@ def list_people(desk):
 
 
 def list_stats(desk, people):
-    """List FreeSurfer's tables of everyone.
+    """List FreeSurfer's tables of all participants.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def list_stats(desk, people):
 
 
 def read_measures(desk, keys):
-    """Read the region measures of everyone prepared.
+    """Read the region measures of all prepared participants.
 
     Parameters
     ----------
@@ -85,22 +85,22 @@ def read_measures(desk, keys):
     Returns
     -------
     measures : dict of tuple to list of pandas.DataFrame
-        (participant_id, session_id) to what the participant level and FreeSurfer have measured.
+        (participant_id, session_id) to the tables of the participant level and of FreeSurfer.
     intracranial : dict of tuple to float or None
         FreeSurfer's intracranial volume, mL; None where it has no table.
     faults : dict of tuple to str
-        (participant_id, session_id) to what is wrong with its files.
+        (participant_id, session_id) to the fault of its files.
     """
-    own = {}
+    paths_of = {}
     for entry in layout.find_derivatives(desk.derivatives, "morphometry"):
         key = (entry["participant_id"], entry["session_id"])
-        own.setdefault(key, []).append(desk.derivatives / entry["path"])
+        paths_of.setdefault(key, []).append(desk.derivatives / entry["path"])
     measures, intracranial, faults = {}, {}, {}
     for key in keys:
         try:
             read = _read_stats(desk, key)
             intracranial[key] = _total(read)
-            tables = [read_table(path, "morphometry") for path in own.get(key, ())]
+            tables = [read_table(path, "morphometry") for path in paths_of.get(key, ())]
             measures[key] = [*tables, *read]
         except (OSError, ValueError, LookupError, TypeError, ArithmeticError, *REFUSALS) as fault:
             faults[key] = " ".join(str(fault).split())[:300]
@@ -125,7 +125,7 @@ def gather(measures, keys):
     Parameters
     ----------
     measures : dict of tuple to list of pandas.DataFrame
-        As `read_measures` gives it.
+        As `read_measures` returns it.
     keys : iterable of tuple
         (participant_id, session_id) of the cohort.
 

@@ -1,11 +1,11 @@
-"""Read who may be studied: what participants.tsv tells, and what the study's target needs of it."""
+"""Read participants.tsv for a study, with the column of its target."""
 
 from bids_sexclf import targets
 from bids_sexclf.people import read_column, read_participants, without_years
 
 
 def read_people(desk):
-    """Read everyone's sex, age, family and site, and what the study learns.
+    """Read sex, age, family, site and target of all participants.
 
     Parameters
     ----------
@@ -16,7 +16,7 @@ def read_people(desk):
     people : pandas.DataFrame
         As `people.read_participants` returns it, with the column of the study's target.
     faults : dict of str to list of str
-        Participant to what is wrong with its row.
+        Participant to the faults of its row.
 
     Raises
     ------
@@ -25,21 +25,21 @@ def read_people(desk):
     """
     people, faults = read_participants(desk.bids_dir, coding=desk.study)
     if needs_years(desk.study):
-        faults = {person: [why] for person, why in without_years(people).items()} | faults
+        faults = {person: [reason] for person, reason in without_years(people).items()} | faults
     return _add_target(desk, people, faults)
 
 
 def needs_years(study):
-    """Say whether a study reads ages in years, so that an age band is not enough."""
+    """Return whether a study needs ages in years, for which an age band is not enough."""
     return "age" in study.residualize or targets.find(study.target).column == "age_years"
 
 
 def _add_target(desk, people, faults):
-    """Add the column that a study learns, where it is not one of those that every study reads."""
+    """Add the column of the target, if it is not one of the standard columns."""
     goal = targets.find(desk.study.target)
     if goal.column in people:
         return people, faults
     cells = read_column(desk.bids_dir, goal.column)
     people = people.assign(**{goal.column: goal.decode(people["participant_id"].map(cells))})
     unknown = goal.find_unknown(people)
-    return people, faults | {key: [*faults.get(key, []), why] for key, why in unknown.items()}
+    return people, faults | {key: [*faults.get(key, []), reason] for key, reason in unknown.items()}

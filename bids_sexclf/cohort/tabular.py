@@ -1,6 +1,6 @@
-"""Studies of tables alone: features that other tools have measured, and no image.
+"""Studies of tables only: features measured by other tools, without images.
 
-Who is studied is told by the table of features, or by FreeSurfer's own tables; brain size by one of
+The participants are those of the table of features, or of FreeSurfer's tables; brain size is one of
 their columns. A study without maps (``maps = []``) is such a study.
 """
 
@@ -20,7 +20,7 @@ CONTROL = "shuffled"
 
 
 def settle(study, run, derivatives):
-    """Take the maps out of a study that reads tables alone.
+    """Remove the maps from a study that reads tables only.
 
     Parameters
     ----------
@@ -32,13 +32,13 @@ def settle(study, run, derivatives):
     Returns
     -------
     settings.Study
-        Without maps and attributions where no model reads volumes, nobody is prepared, and a table
-        of features or FreeSurfer's tables are there; the same study otherwise.
+        Without maps and attributions if no model reads volumes, nobody is prepared, and there is a
+        table of features or FreeSurfer's tables; otherwise the same study.
 
     Raises
     ------
     InputError
-        If a study that sets ``maps = []`` names a model that reads volumes.
+        If a study with ``maps = []`` has a model of volumes.
     """
     named = [name for name in (*study.models, *study.baselines) if name != CONTROL]
     reading = [name for name in named if models.entry_of(study, name).READS == "volumes"]
@@ -47,9 +47,9 @@ def settle(study, run, derivatives):
     if study.maps and layout.find_derivatives(derivatives, "quality"):
         return study
     if reading or study.features == "region_means":
-        what = ", ".join(reading) or "features 'region_means'"
+        noun = ", ".join(reading) or "features 'region_means'"
         raise InputError(
-            f"Found maps = [] with {what}, which reads maps; needed models that read features "
+            f"Found maps = [] with {noun}, which reads maps; needed models that read features "
             "(logistic, ridge, knn, xgboost), and features = 'morphometry' or a table. Name maps, "
             "or choose such models."
         )
@@ -57,14 +57,14 @@ def settle(study, run, derivatives):
 
 
 def _has_tables(study, run):
-    """Say whether a study has features that need no prepared scan."""
+    """Return whether a study has features that need no prepared scan."""
     if study.features in features.OWN:
         return study.features == "morphometry" and bool(morphometry.list_folders(run))
     return True
 
 
 def gather(desk):
-    """Gather who is studied, and what else the cohort stage writes.
+    """Gather the participants, and the other tables of the cohort stage.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def gather(desk):
     Raises
     ------
     InputError
-        If fewer than two of either sex are left, or a table cannot be read.
+        If fewer than two people of either sex remain, or a table cannot be read.
     """
     import pandas as pd
 
@@ -117,18 +117,18 @@ _PAIRS = ["map", "participant_id", "other_id", "correlation", "limit"]
 
 
 def _list_measured(desk, wide, people):
-    """List whom a table measures: (participant_id, session_id or None)."""
+    """List the participants of a table: (participant_id, session_id or None)."""
     if wide is None:
         keys = morphometry.list_people(desk)
-        known = set(people["participant_id"])
-        return sorted(keys, key=lambda key: (key[0] not in known, *map(str, key)))
+        listed = set(people["participant_id"])
+        return sorted(keys, key=lambda key: (key[0] not in listed, *map(str, key)))
     if "session_id" not in wide.index.names:
         return [(person, None) for person in wide.index]
     return [(person, None if session == "n/a" else session) for person, session in wide.index]
 
 
 def _read_qualities(desk, keys):
-    """Read the quality numbers of those measured; unknown ones where nobody prepared them."""
+    """Read the quality numbers of measured participants; unknown if they are not prepared."""
     import pandas as pd
 
     table, broken = read_quality(desk.derivatives, dict.fromkeys((*numbers(), *NUMBERS)))
@@ -139,7 +139,7 @@ def _read_qualities(desk, keys):
 
 
 def _find_odd(wide, keys):
-    """Find who has no number in the table, or the very numbers of somebody else."""
+    """Find participants without numbers in the table, or with the numbers of somebody else."""
     values = wide.to_numpy(dtype=np.float64)
     empty = ~np.isfinite(values).any(axis=1)
     odd, alike = {}, {}
@@ -151,19 +151,24 @@ def _find_odd(wide, keys):
     for group in alike.values():
         names = sorted({person for person, _ in group})
         for key in group if len(names) > 1 else ():
-            others = ", ".join(name for name in names if name != key[0])
+            sharing = ", ".join(name for name in names if name != key[0])
             odd[key] = (
-                f"its features are the same, to the last digit, as those of {others}; needed one "
+                f"its features are the same, to the last digit, as those of {sharing}; needed one "
                 "row per participant"
             )
     return odd
 
 
 def _list_unmeasured(people, faults, keys, study):
-    """List the people of participants.tsv whom no table measures."""
+    """List the people of participants.tsv who are in no table."""
     measured = {person for person, _ in keys}
-    where = "FreeSurfer's tables" if study.features in features.OWN else str(study.features)
+    table_name = "FreeSurfer's tables" if study.features in features.OWN else str(study.features)
     return [
-        (person, None, exclusions.STAGE, "; ".join([f"no row in {where}", *faults.get(person, [])]))
+        (
+            person,
+            None,
+            exclusions.STAGE,
+            "; ".join([f"no row in {table_name}", *faults.get(person, [])]),
+        )
         for person in sorted(set(people["participant_id"]) - measured)
     ]

@@ -1,6 +1,7 @@
-"""Who the Human Connectome Project studied, as its tables come: unrestricted and restricted.
+"""Read the participants of the Human Connectome Project from its tables.
 
-The tables are found by their columns, whatever their files are called; CSV as downloaded, or TSV.
+The tables (unrestricted and restricted) are recognised by their columns, not by file names; they
+are CSV as downloaded, or TSV.
 """
 
 from pathlib import Path
@@ -16,12 +17,12 @@ THINGS = {
     "father": "father_id",
     "family": "family_id",
 }
-"""What is read, to the plain name of its column."""
+"""Role of a column to its normalized name."""
 
 KEY = "subject"
 PARENTS = ("mother", "father", "family")
 PARENT_COLUMNS = ("mother_id", "father_id")
-"""Who shares one of these is of one family: half siblings too."""
+"""People who share one of these belong to one family, also half siblings."""
 
 
 def find_tables(folder):
@@ -42,7 +43,7 @@ def find_tables(folder):
 
 
 def _read_header(path):
-    """Read the names of the columns, plainly spelled; none where it is no text."""
+    """Read the normalized names of the columns; return none if the file is not text."""
     try:
         with open(path, encoding="utf-8-sig") as file:
             line = file.readline(1_000_000)
@@ -53,12 +54,12 @@ def _read_header(path):
 
 
 def _tells_people(names):
-    """Say whether a table is of people: Age alone may be anything."""
+    """Return whether a table lists people; a column Age alone is not enough."""
     return KEY in names and bool((set(THINGS.values()) - {"age"}) & set(names))
 
 
 def read_people(folder):
-    """Read who is in the tables of the Human Connectome Project.
+    """Read the participants from the tables of the Human Connectome Project.
 
     Parameters
     ----------
@@ -68,8 +69,8 @@ def read_people(folder):
     -------
     pandas.DataFrame or None
         participant_id, sex, age (years, from the restricted table), age_band (such as 26-30) and
-        family_id (text; those who share a mother, a father or a family are one); what is not told
-        is unknown. Tables that contradict each other give a participant several rows. None where
+        family_id (text; people with a common mother, father or family have one); missing values
+        are unknown. Tables that contradict each other give a participant several rows. None if
         there is no such table.
 
     Raises
@@ -79,24 +80,24 @@ def read_people(folder):
     """
     import pandas as pd
 
-    told = {}
+    cells_of = {}
     for path in find_tables(folder):
-        for person, thing, cell in _read_cells(path):
-            told.setdefault(person, {}).setdefault(thing, {})[cell] = None
-    if not told:
+        for person, role, cell in _read_cells(path):
+            cells_of.setdefault(person, {}).setdefault(role, {})[cell] = None
+    if not cells_of:
         return None
-    family = _join_families({person: _parents(cells) for person, cells in told.items()})
+    family = _join_families({person: _parents(cells) for person, cells in cells_of.items()})
     things, rows = ("sex", "age", "age_band"), []
-    for person, cells in told.items():
-        options = [list(cells.get(thing, ())) or [None] for thing in things]
+    for person, cells in cells_of.items():
+        options = [list(cells.get(role, ())) or [None] for role in things]
         for number in range(max(map(len, options))):  # of tables that contradict each other
-            version = [own[min(number, len(own) - 1)] for own in options]
+            version = [versions[min(number, len(versions) - 1)] for versions in options]
             rows.append([person, *version, family.get(person)])
     return pd.DataFrame(rows, columns=["participant_id", *things, "family_id"], dtype=object)
 
 
 def add_families(table):
-    """Add the column family_id where a table tells parents and no family.
+    """Add the column family_id if a table has parents and no family.
 
     Parameters
     ----------
@@ -106,36 +107,36 @@ def add_families(table):
     Returns
     -------
     pandas.DataFrame
-        The table itself where it tells a family already, or no parents.
+        The table itself if it has a family already, or no parents.
     """
     columns = {plain_name(name): name for name in table}
     parents = [columns[name] for name in PARENT_COLUMNS if name in columns]
     if not parents or {"family_id", "family"} & set(columns):
         return table
-    told = {}
+    relatives_of_row = {}
     for name in parents:
         for row, cell in table[name].dropna().items():
-            told.setdefault(row, []).append((plain_name(name), identifier(str(cell))))
-    family = _join_families(told)
+            relatives_of_row.setdefault(row, []).append((plain_name(name), identifier(str(cell))))
+    family = _join_families(relatives_of_row)
     return table.assign(family_id=[family.get(row) for row in table.index])
 
 
 def _parents(cells):
-    return [(THINGS[thing], cell) for thing in PARENTS for cell in cells.get(thing, ())]
+    return [(THINGS[role], cell) for role in PARENTS for cell in cells.get(role, ())]
 
 
 def _read_cells(path):
-    """Yield participant, thing and cell of everything that a table tells."""
+    """Yield participant, role of the column and cell for all cells of a table."""
     frame = read_tsv(path, text=THINGS.values())
-    for thing, column in THINGS.items():
+    for role, column in THINGS.items():
         if column in frame:
-            known = frame[["participant_id", column]].dropna()
-            for person, cell in known.itertuples(index=False):
-                yield person, thing, identifier(cell)
+            cells = frame[["participant_id", column]].dropna()
+            for person, cell in cells.itertuples(index=False):
+                yield person, role, identifier(cell)
 
 
 def _join_families(parents):
-    """Name the family of everyone whose mother, father or family is told.
+    """Return the family of everyone with a known mother, father or family.
 
     Parameters
     ----------
@@ -154,7 +155,7 @@ def _join_families(parents):
             name = first[name]
         return name
 
-    for own in parents.values():
-        for one in own[1:]:
-            first[find(one)] = find(own[0])
-    return {person: "-".join(find(own[0])) for person, own in parents.items() if own}
+    for names in parents.values():
+        for one in names[1:]:
+            first[find(one)] = find(names[0])
+    return {person: "-".join(find(names[0])) for person, names in parents.items() if names}

@@ -18,8 +18,12 @@ READS = ("cohort", "resemblance", "morphometry")
 WRITES = ("differences.tsv", "voxel_differences.tsv")
 ALSO = (f"{FOLDER}/*.nii.gz",)
 SETTINGS = ("maps", "voxel_tests", "permutations", "interval_level", "random_seed")
-MORPHOMETRY, FEATURES = "morphometry", "features"
+MORPHOMETRY, INTENSITY, FEATURES = "morphometry", "intensity", "features"
 """Stand for the name of a map where a region's measures, or columns of a table, are compared."""
+COUNTS = ("n_voxels", "n_vertices")
+"""Measures that repeat volume and area in another unit, and are not compared."""
+NORM = "norm_"
+"""Beginning of FreeSurfer's intensities, of which the mean is compared, apart from the sizes."""
 PORTION = 2**26
 """Values that are read at once: as many regions as this holds of everybody."""
 
@@ -234,11 +238,17 @@ def _list_measures(desk, cohort, people):
     """List each atlas of morphometry.tsv with its regions and what yields their measures."""
     table = desk.read("morphometry")
     keys = ["participant_id", "session_id", "atlas", "region", "name", "hemisphere"]
-    measures = [name for name in table if name not in keys]
+    measures = [name for name in table if name not in (*keys, *COUNTS)]
+    sizes = [name for name in measures if not name.startswith(NORM)]
     for atlas, rows in table.groupby("atlas", sort=False):
         groups = list(rows.groupby(["region", "name", "hemisphere"], dropna=False, sort=False))
         labels = _label([key for key, _ in groups])
-        yield MORPHOMETRY, atlas, labels, _read_measures(groups, measures, people.index)
+        yield MORPHOMETRY, atlas, labels, _read_measures(groups, sizes, people.index)
+        bright = f"{NORM}mean"
+        if bright in measures and rows[bright].notna().any():
+            groups = [(key, own) for key, own in groups if own[bright].notna().any()]
+            labels = _label([key for key, _ in groups])
+            yield INTENSITY, atlas, labels, _read_measures(groups, [bright], people.index)
 
 
 def _list_features(desk, cohort, people):

@@ -1,6 +1,6 @@
-"""The study's own classifier of features, on sexes dealt at random: it must score chance.
+"""The first classifier of features of a study on shuffled sexes: it must score at chance.
 
-What `shuffled` is where a study reads tables alone. A study calls it ``shuffled``.
+It is the model ``shuffled`` of studies that read tables only.
 """
 
 from bids_sexclf import models
@@ -37,7 +37,7 @@ class Classifier:
         self.history = []
 
     def fit(self, inputs, target, validation, *, seed, folder=None, progress=None, groups=None):
-        """Fit the classifier on targets that were dealt before.
+        """Fit the classifier on shuffled targets.
 
         Parameters
         ----------
@@ -62,16 +62,18 @@ class Classifier:
 
     @classmethod
     def load(cls, folder, study):
-        """Load what ``save`` wrote, with the study it was fitted for."""
+        """Load a saved classifier."""
         loaded = cls(study)
         loaded.classifier = type(loaded.classifier).load(folder, loaded.classifier.study)
         return loaded
 
 
 def _make(study):
-    """Make the classifier under a design of its own, so that no one takes it for it."""
+    """Make the classifier under another design name, so that the two are not confused."""
     reading = (name for name in study.models if models.entry_of(study, name).READS == READS)
     fallback = next(name for name in FALLBACK if models.can_learn(models.find(name), study.target))
-    made = models.make(study, next(reading, fallback))
-    made.__class__ = type("Classifier", (type(made),), {"design": f"shuffled-{made.design}"})
-    return made
+    classifier = models.make(study, next(reading, fallback))
+    classifier.__class__ = type(
+        "Classifier", (type(classifier),), {"design": f"shuffled-{classifier.design}"}
+    )
+    return classifier

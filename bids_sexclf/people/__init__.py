@@ -1,4 +1,4 @@
-"""Who is studied: participants.tsv, or what other datasets have in its place."""
+"""The participants: participants.tsv, or its substitute in other datasets."""
 
 from bids_sexclf.people.reading import (
     list_files,

@@ -1,4 +1,4 @@
-"""Read participants.tsv into the words of this project, and say what is wrong with whom."""
+"""Read participants.tsv, convert its values, and list the faults of each participant."""
 
 import json
 from pathlib import Path
@@ -26,10 +26,10 @@ COLUMNS = {
 
 
 def read_participants(bids_dir, labelled=True, coding=None):
-    """Read participants.tsv into the words of this project.
+    """Read participants.tsv and convert its values.
 
     Where there is none, the tables of the Human Connectome Project (CSV or TSV, unrestricted and
-    restricted) tell sex, age and families, and the file names of CC-359 sex, age and scanner.
+    restricted) give sex, age and families, and the file names of CC-359 sex, age and scanner.
 
     Parameters
     ----------
@@ -42,17 +42,17 @@ def read_participants(bids_dir, labelled=True, coding=None):
     Returns
     -------
     people : pandas.DataFrame
-        participant_id, sex (``female``/``male``), age_years, age_band (text, where the age is told
-        by bounds such as ``89+``; age_years is then unknown), family_id, site; one usable row per
-        participant, with sex and age unknown where the file does not tell them.
+        participant_id, sex (``female``/``male``), age_years, age_band (text, if the age is a range
+        such as ``89+``; age_years is then unknown), family_id, site; one usable row per
+        participant, with sex and age unknown if they are missing in the file.
     faults : dict of str to list of str
-        Participant to what is wrong with its rows.
+        Participant to the faults of its rows.
 
     Raises
     ------
     InputError
         If the file is missing, or has no column for the id, the sex or the age; if the unit of age
-        or the codes of sex cannot be understood.
+        or the codes of sex are not known.
     """
     import pandas as pd
 
@@ -76,12 +76,14 @@ def read_participants(bids_dir, labelled=True, coding=None):
     years, bands, wrong = read_ages(people, about.get(plain_name(source["age"] or ""), {}), path)
     people = people.drop(columns="age").assign(sex=sexes, age_years=years, age_band=bands)
     if labelled:
-        faults = [[*some, *others] for some, others in zip(faults, wrong, strict=True)]
+        faults = [
+            [*row_faults, *further] for row_faults, further in zip(faults, wrong, strict=True)
+        ]
     return _one_row_each(people, faults)
 
 
 def without_years(people):
-    """Tell of whom a study that needs ages in years knows none.
+    """List the participants without an age in years, for studies that need it.
 
     Parameters
     ----------
@@ -141,7 +143,7 @@ def read_columns(bids_dir):
     Returns
     -------
     pandas.DataFrame
-        By participant_id, the first row of each; without rows where there is no such table.
+        Indexed by participant_id, the first row of each; without rows if there is no such table.
     """
     import pandas as pd
 
@@ -152,7 +154,7 @@ def read_columns(bids_dir):
 
 
 def list_files(bids_dir):
-    """List the files that tell about people: names in the folder of the dataset.
+    """List the files with information on people, by name, in the folder of the dataset.
 
     Parameters
     ----------
@@ -163,12 +165,12 @@ def list_files(bids_dir):
     list of str
     """
     table = Path(bids_dir, "participants.tsv")
-    others = [] if table.exists() else hcp_tables.find_tables(bids_dir)
-    return [table.name, "participants.json", *(path.name for path in others)]
+    hcp_files = [] if table.exists() else hcp_tables.find_tables(bids_dir)
+    return [table.name, "participants.json", *(path.name for path in hcp_files)]
 
 
 def _read_raw(path):
-    """Read the table, the HCP's own tables, or the file names of CC-359; None without any."""
+    """Read the table, the tables of the HCP, or the file names of CC-359; None without any."""
     import pandas as pd
 
     if path.exists():
@@ -190,14 +192,14 @@ def _read_raw(path):
 
 
 def _sources(raw, path, coding, labelled):
-    """Find the column of each thing that is read, None where there is none."""
+    """Find the column of each value that is read; None if there is none."""
     names = {plain_name(column): column for column in raw}
     options = dict(COLUMNS)
     if coding.sex_column is not None:
         options["sex"] = (plain_name(coding.sex_column),)
     source = {
-        thing: next((names[name] for name in known if name in names), None)
-        for thing, known in options.items()
+        role: next((names[name] for name in candidates if name in names), None)
+        for role, candidates in options.items()
     }
     if plain_name(source["age"] or "") == "age_in_yrs" and not source["age_band"]:
         source["age_band"] = names.get("age")  # the HCP calls bands Age
@@ -216,12 +218,12 @@ def _sources(raw, path, coding, labelled):
 
 
 def _read_sidecar(path):
-    """Read participants.json: name of a column, in lower case, to what it tells."""
+    """Read participants.json: name of a column, in lower case, to its entry."""
     if not path.exists():
         return {}
     try:
         about = json.loads(read_text(path))
-        return {plain_name(name): told for name, told in about.items() if isinstance(told, dict)}
+        return {plain_name(name): entry for name, entry in about.items() if isinstance(entry, dict)}
     except (ValueError, AttributeError, RecursionError) as fault:
         raise InputError(
             f"Found {path}, which cannot be read ({fault}); needed a JSON object that describes "
@@ -230,9 +232,9 @@ def _read_sidecar(path):
 
 
 def _spell_alike(names):
-    """Spell names in one way; those that differ in case or leading zeros as the first of them.
+    """Give one spelling to names that differ in case or leading zeros: that of the first.
 
-    Spreadsheets take leading zeros away from some cells of a column: 07 beside 7 is one family.
+    Spreadsheets remove leading zeros from some cells of a column: 07 and 7 are one family.
     """
     names, first = names.map(identifier, na_action="ignore"), {}
     for name in names.dropna().unique():
@@ -245,19 +247,19 @@ def _plain(name):
 
 
 def _one_row_each(people, faults):
-    """Keep one row per participant, and collect the faults of all its rows."""
+    """Return one row per participant, and the faults of all its rows."""
     collected = {}
-    for person, some in zip(people["participant_id"], faults, strict=True):
-        if some:
-            collected.setdefault(person, []).extend(some)
+    for person, row_faults in zip(people["participant_id"], faults, strict=True):
+        if row_faults:
+            collected.setdefault(person, []).extend(row_faults)
     twice = people[people.duplicated("participant_id", keep=False)]
     for person, rows in twice.groupby("participant_id"):
-        told = f"{len(rows)} rows under one id, needed one"
+        fault = f"{len(rows)} rows under one id, needed one"
         if rows["sex"].nunique() > 1:
-            told = f"{len(rows)} rows that contradict each other in sex"
+            fault = f"{len(rows)} rows that contradict each other in sex"
         elif len(rows.astype(str).drop_duplicates()) > 1:
-            told = f"{len(rows)} rows that differ under one id"
-        collected.setdefault(person, []).append(told)
+            fault = f"{len(rows)} rows that differ under one id"
+        collected.setdefault(person, []).append(fault)
     order = ["participant_id", "sex", "age_years", "age_band", "family_id", "site"]
     people = people[order].drop_duplicates("participant_id").reset_index(drop=True)
     return people, collected

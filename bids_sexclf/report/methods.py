@@ -103,12 +103,13 @@ def _say_checks(study):
             f"Methods were audited with up to {study.audit_regions} known sources [@siegel2025]: "
             "the same designs were trained in the first fold to tell whether the mean of one "
             "region, less what brain size and, of maps that are not centred in each person, the "
-            "rest of the brain tell of it, lies above its median, and each method was asked which region they look at."
+            "rest of the brain tell of it, lies above its median, and each method was asked which "
+            "region they look at."
         )
 
 
 def _say_maps(study):
-    """Say which maps were read, or that none was."""
+    """Describe the maps that were used, if any."""
     if not study.maps:
         return (
             f"No image was read: features came from {_name_features(study)}, and brain size from "
@@ -225,9 +226,9 @@ def _say_classical(study):
 
 def _say_differences(study):
     """Describe the test of regional differences between the sexes."""
-    what = f"regions of the atlas {study.atlas}" if study.maps else "features"
+    noun = f"regions of the atlas {study.atlas}" if study.maps else "features"
     return (
-        f"Which {what} differ between the sexes was asked without a "
+        f"Which {noun} differ between the sexes was asked without a "
         "model: voxels were standardised over people, and the resemblance of all pairs of people "
         "of different families was summed over the voxels of a region, positive for pairs of one "
         "sex and negative for others, relative to its norm (a global test [@goeman2004] without "

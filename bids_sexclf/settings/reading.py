@@ -19,10 +19,10 @@ except ModuleNotFoundError:  # Python 3.10
 STUDIES = Path(__file__).parents[1] / "studies"
 
 LARGEST = 1_000_000
-"""Bytes of a file of settings, far above any that people write."""
+"""Largest size of a settings file, bytes."""
 
 LONGEST = 60
-"""Letters of a value that a message shows."""
+"""Characters of a value that a message shows."""
 
 
 def build(record, values, source):

@@ -1,6 +1,8 @@
 """Studies of tables alone: features of other tools and participants.tsv, and no image."""
 
 import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -189,3 +191,33 @@ def test_a_persons_verdict_counts_without_scans(tmp_path, study_of):
     )
     desk = study_of(make_features(people), stages=["cohort"])
     assert len(desk.read("cohort")) == 11 and "lesion" in desk.read("excluded")["reason"].iloc[0]
+
+
+STATS = Path(__file__).parents[1] / "data" / "freesurfer" / "sub-01" / "stats"
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("freesurfer", "{}/stats"), ("hcp", "{0}/T1w/{0}/stats")]
+)
+def test_freesurfers_own_tables_are_enough(tmp_path, study_of, name, place):
+    people = write_people(tmp_path / "bids", 12)
+    for i, person in enumerate(people["participant_id"].str.removeprefix("sub-")):
+        folder = tmp_path / "subjects" / place.format(person)
+        shutil.copytree(STATS, folder)
+        path = folder / "aseg.stats"
+        text = path.read_text().replace("110.4409", f"{100 + 20 * (i % 2) + i / 10}")
+        path.write_text(text.replace("1537563.4", f"15{10 + i}563.4"))
+    derivatives = [f"{name}={tmp_path / 'subjects'}"]
+    stages = ["cohort", "differences", "splits", "fit"]
+    choices = {"n_folds": 2, "baselines": ["brain_size"]}
+    desk = study_of(None, stages=stages, derivatives=derivatives, **choices)
+    cohort = desk.read("cohort")
+    assert len(cohort) == 12 and cohort["brain_volume_ml"].iloc[3] == pytest.approx(1513.563437)
+    assert (cohort["brain_volume_ml"] == cohort["intracranial_volume_ml"]).all()
+    table = desk.read("differences").query("adjusted_for == 'nothing'").set_index("name")
+    bright = table.query("map == 'intensity'")
+    assert bright.loc["CC_Posterior", "p"] < 0.05 and bright.loc["CC_Posterior", "d"] > 2
+    weights = desk.read("importances")
+    top = weights.loc[weights["importance"].abs().idxmax()]
+    assert (top["name"], top["measure"]) == ("CC_Posterior", "norm_mean")
+    assert base.state(desk, "cohort") == "finished"
