@@ -78,7 +78,7 @@ def test_a_copy_of_a_study_is_finished(study):
 
 def test_fitting_other_features_removes_the_scores_of_the_old(study, finished):
     write_features(finished.parent / "features.tsv", 1)
-    study("fit", first="fit")
+    study("differences", "fit", first="fit")
     assert there(study) == {"predictions.tsv"}
     with pytest.raises(InputError, match="no scores.tsv.*needed by stage report.*--first evaluate"):
         study("report", first="report")
