@@ -1,4 +1,4 @@
-"""Where each scan has measured: what it has not is unknown, and no 0 that a network could read."""
+"""Coverage of each scan: voxels outside are unknown, and must not look like a measured 0."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ MASKS = {"t1w_template": "t1w_coverage"} | dict.fromkeys(
 
 
 def find_coverage(derivatives, entry):
-    """Find the masks of what was measured.
+    """Find the coverage masks.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ def find_coverage(derivatives, entry):
         (participant_id, session_id) to path. Maps without a mask count as measured everywhere.
     """
     mask = MASKS.get(entry)
-    found = layout.find_derivatives(derivatives, mask) if mask else []
-    return {(row["participant_id"], row["session_id"]): row["path"] for row in found}
+    masks = layout.find_derivatives(derivatives, mask) if mask else []
+    return {(row["participant_id"], row["session_id"]): row["path"] for row in masks}
 
 
 def read_coverage(derivatives, path, shape):
-    """Read what was measured, on the grid that a map was prepared on.
+    """Read a coverage mask on the grid of a map.
 
     Parameters
     ----------
@@ -63,42 +63,41 @@ def read_coverage(derivatives, path, shape):
 
 
 def fill_gaps(array, gaps, left_out=()):
-    """Write the mean of all others into the voxels that a participant's scan has not measured.
+    """Replace unmeasured voxels of a participant by the mean of all others.
 
-    So they tell nothing about this participant, and no border of zeros is seen. A voxel that
-    nobody has measured stays 0.
+    So they contain no information on this participant, and no border of zeros. A voxel that is
+    measured in nobody stays 0.
 
     Parameters
     ----------
     array : ndarray or memmap, shape (n, X, Y, Z)
         Changed.
     gaps : dict of int to ndarray of bool, shape (X, Y, Z)
-        Row to the voxels that it has not measured; rows without any are absent.
+        Row to the voxels that it has not measured; rows without any may be absent.
     left_out : iterable of int
         Rows that count for nothing.
+
+    Returns
+    -------
+    ndarray of float64, shape (X, Y, Z)
+        Mean of the rows that measured each voxel; 0 where none did.
     """
     gaps = {row: gap for row, gap in gaps.items() if gap.any() and row not in left_out}
-    if not gaps:
-        return
-    union = np.flatnonzero(np.any(list(gaps.values()), axis=0))
-    total, count = np.zeros(union.size), np.zeros(union.size, int)
+    total, count = np.zeros(array.shape[1:]), np.zeros(array.shape[1:], int)
     for row in range(len(array)):
         if row not in left_out:
-            known = ~gaps[row].ravel()[union] if row in gaps else np.ones(union.size, bool)
-            total += np.where(known, array[row].ravel()[union], 0)
-            count += known
+            total += np.where(gaps[row], 0, array[row]) if row in gaps else array[row]
+            count += ~gaps[row] if row in gaps else 1
             release(array)
     mean = total / np.maximum(count, 1)
     for row, gap in gaps.items():
-        missing = gap.ravel()[union]
-        volume = np.array(array[row])
-        volume.ravel()[union[missing]] = mean[missing]
-        array[row] = volume
+        array[row] = np.where(gap, mean, array[row])
         release(array)
+    return mean
 
 
 def share_of_regions(covered, parcellation, indices):
-    """Return which share of each region was measured.
+    """Return the measured share of each region.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bids_sexclf import attribution, targets
-from bids_sexclf.cohort.adjustment import Adjustment
+from bids_sexclf.bundle import FOLDER, Bundle
 from bids_sexclf.group._inputs import map_rows, part_rows
 from bids_sexclf.group.attribute import _options, average_draws, describe_people, make_view
 from bids_sexclf.group.questions import list_questions
@@ -29,6 +29,20 @@ def list_asked(study):
     """
     entries = [(question, attribution.find(question.method)) for question in list_questions(study)]
     return [question for question, entry in entries if entry.YIELDS in PLACES]
+
+
+def load_model(job):
+    """Load the fitted model of a job.
+
+    Parameters
+    ----------
+    job : _jobs.Job
+
+    Returns
+    -------
+    Classifier
+    """
+    return Bundle.read(job.folder / FOLDER).classifier
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,8 @@ class Tested:
         splits = check_splits(read_table(job.study_folder / "splits.tsv", "splits"), cohort)
         rows = part_rows(job, cohort, splits, "test")
         target = targets.find(job.study.target)
-        volumes = Adjustment.load(job.folder)(map_rows(job, cohort, rows), cohort.loc[rows])
+        bundle = Bundle.read(job.folder / FOLDER)
+        volumes = bundle.adjust(map_rows(job, cohort, rows), cohort.loc[rows])
         people = describe_people(cohort.loc[rows], target)
         return cls(job, volumes, people, np.asarray(target.weighed(cohort.loc[rows])))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bids_sexclf.cohort import adjustment
+from bids_sexclf.bundle import adjustment
 from bids_sexclf.group._inputs import map_rows, part_rows
 
 SMALLEST = 8

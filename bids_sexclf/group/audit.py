@@ -15,13 +15,13 @@ import numpy as np
 
 from bids_sexclf import attribution, targets
 from bids_sexclf import models as catalogue
+from bids_sexclf.cohort.arrays import array_path
 from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group import attribute
 from bids_sexclf.group._asking import Tested, list_asked
 from bids_sexclf.group._faults import check_results
 from bids_sexclf.group._jobs import list_jobs
 from bids_sexclf.group._sources import choose_regions, make_source
-from bids_sexclf.group.cohort import array_path
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.settings import RECIPE
 from bids_sexclf.stats.localisation import average_magnitude, locate_source

@@ -1,7 +1,7 @@
-"""Gather who can be studied. Reads participants.tsv and sub-*/; writes cohort.tsv and five more.
+"""Stage ``cohort``: reads participants.tsv and sub-*/; writes cohort.tsv and five other tables.
 
-The others are excluded.tsv, quality.tsv, morphometry.tsv, resemblance.tsv (pairs that may be
-related) and, where asked, region_means.tsv: every map averaged over the regions of the atlas.
+These are excluded.tsv, quality.tsv, morphometry.tsv, resemblance.tsv (pairs that may be related)
+and optionally region_means.tsv (every map averaged over the regions of the atlas).
 """
 
 from pathlib import Path
@@ -9,25 +9,26 @@ from pathlib import Path
 from bids_sexclf import layout, targets
 from bids_sexclf.anatomy.acpc import SPACE as NATIVE
 from bids_sexclf.cohort import exclusions, features, morphometry, tabular
+from bids_sexclf.cohort.arrays import array_path, write_arrays
 from bids_sexclf.cohort.brain_size import read_asked
-from bids_sexclf.cohort.coverage import fill_gaps, find_coverage
+from bids_sexclf.cohort.coverage import find_coverage
 from bids_sexclf.cohort.grids import (
     find_atlas_files,
     find_common_grids,
     write_grid,
     write_native_grid,
 )
-from bids_sexclf.cohort.maps import read_map, scale_map
+from bids_sexclf.cohort.maps import ENTRIES, find_maps, find_space
 from bids_sexclf.cohort.members import NUMBERS, check_cohort, make_table
 from bids_sexclf.cohort.people import needs_years, read_people
+from bids_sexclf.cohort.provenance import write_provenance
 from bids_sexclf.cohort.quality import check_gate, find_ratings, gather_quality, judge_quality
 from bids_sexclf.cohort.region_means import TABLE, Averager
-from bids_sexclf.cohort.resemblance import find_copies, write_resemblance
-from bids_sexclf.errors import InputError, suggest
+from bids_sexclf.cohort.resemblance import write_resemblance
 from bids_sexclf.people import list_files
 from bids_sexclf.quality import numbers, read_quality
 from bids_sexclf.tables import write_table
-from bids_sexclf.volumes import load, new_cohort, open_cohort, release
+from bids_sexclf.volumes import load, open_cohort
 
 READS = ()
 WRITES = ("cohort.tsv", "excluded.tsv", "quality.tsv", "morphometry.tsv", "resemblance.tsv")
@@ -54,27 +55,22 @@ SETTINGS = (
     "ratings",
     "brain_size_column",
 )
-ENTRIES = {"T1w": "t1w_template", "T1wAffine": "t1w_affine", "T1wACPC": "t1w_acpc"} | dict.fromkeys(
-    ("FA", "MD", "AD", "RD"), "tensor_template"
-)
-ENTRIES |= dict.fromkeys(("MK", "AK", "RK", "KFA"), "kurtosis_template")
-ENTRIES |= dict.fromkeys(("ICVF", "ODI", "ISOVF"), "noddi_template")
 
 
 def files(desk):
-    """Name what the stage reads outside the study: tables, maps, references and the atlas."""
+    """Return the files that the stage reads outside the study: tables, maps, references, atlas."""
     people = layout.find_derivatives(desk.derivatives, "quality")
     paths = [entry["path"] for entry in people]
     if not desk.study.maps:
         keys = ("participant_id", "session_id")
         people = [dict(zip(keys, key, strict=True)) for key in morphometry.list_people(desk)]
     paths += [entry["path"] for entry in layout.find_derivatives(desk.derivatives, "morphometry")]
-    found, spaces = find_maps(desk) if desk.study.maps else ({}, set())
-    paths += [path for maps in found.values() for path in maps.values()]
+    paths_by_session, spaces = find_maps(desk) if desk.study.maps else ({}, set())
+    paths += [path for maps in paths_by_session.values() for path in maps.values()]
     for entry in dict.fromkeys(ENTRIES[name] for name in desk.study.single_maps):
         masks = find_coverage(desk.derivatives, entry)
-        paths += [path for key, path in masks.items() if key in found]
-    space, resolution = _one_space(spaces)
+        paths += [path for key, path in masks.items() if key in paths_by_session]
+    space, resolution = find_space(spaces)
     if space not in (None, NATIVE):
         paths += [
             Path(layout.reference(kind, space, resolution)).as_posix()
@@ -99,7 +95,7 @@ def files(desk):
 
 
 def locate(desk, label):
-    """Find a file that the stage reads by its label, however the folders are spelt this time."""
+    """Find an input file of the stage by its label, for any spelling of the folders."""
     place, _, path = label.partition("/")
     if label == VERDICTS:
         return find_ratings(desk)
@@ -118,7 +114,7 @@ def locate(desk, label):
 
 
 def check(desk):
-    """Refuse limits and verdicts on quality that cannot be read, before anything is computed."""
+    """Refuse invalid quality limits and ratings, before anything is computed."""
     check_gate(desk)
 
 
@@ -134,26 +130,26 @@ def run(desk, advance):
     Raises
     ------
     InputError
-        If no participant has every map, only one sex is left, or the atlas does not fit.
+        If no participant has all maps, only one sex remains, or the atlas does not fit.
     """
     if not desk.study.maps:
         _run_tables(desk, advance)
         return
     people, faults = read_people(desk)
-    found, spaces = find_maps(desk)
-    space, resolution = _one_space(spaces)
+    paths_by_session, spaces = find_maps(desk)
+    space, resolution = find_space(spaces)
     qualities, broken = read_quality(desk.derivatives, dict.fromkeys((*numbers(), *NUMBERS)))
-    sessions = {*found, *exclusions.list_left_out(desk.derivatives)}
+    sessions = {*paths_by_session, *exclusions.list_left_out(desk.derivatives)}
     verdicts, refused = judge_quality(desk, qualities, sessions, people["participant_id"])
-    measures, intracranial, unread = morphometry.read_measures(desk, found)
+    measures, intracranial, unread = morphometry.read_measures(desk, paths_by_session)
     maps = desk.study.single_maps
-    grids, odd = find_common_grids(desk.derivatives, found, maps)
-    good = {key: paths for key, paths in found.items() if key not in refused}
-    sizes, lacking = read_asked(desk, found)
+    grids, odd = find_common_grids(desk.derivatives, paths_by_session, maps)
+    good = {key: paths for key, paths in paths_by_session.items() if key not in refused}
+    sizes, lacking = read_asked(desk, paths_by_session)
     strange = (broken, unread, odd, lacking)
     rows, excluded = exclusions.select(people, faults, good, maps, strange, desk.derivatives)
     excluded += [(*key, "quality", reason) for key, reason in refused.items()]
-    excluded += exclusions.list_unprepared(people, faults, found, desk.derivatives)
+    excluded += exclusions.list_unprepared(people, faults, paths_by_session, desk.derivatives)
     cohort = make_table(rows, people, qualities, maps)
     if sizes:
         cohort["brain_volume_ml"] = [sizes[person, session] for person, session, _ in rows]
@@ -173,10 +169,11 @@ def run(desk, advance):
         check_cohort(cohort, excluded, desk.study)
         averager = _averager(desk, space, resolution)
         write_arrays(desk, cohort, grid, advance, averager)
+    write_provenance(desk, cohort, space, resolution)
     exclusions.write_excluded(desk, excluded)
     if averager:
         averager.write(desk.folder)
-    else:  # where a run was killed, no note names the table of another run
+    else:  # after a killed run, no note may name the table of another run
         for path in (desk.folder / TABLE, (desk.folder / TABLE).with_suffix(".json")):
             path.unlink(missing_ok=True)
     sessions = cohort["session_id"].where(cohort["session_id"].notna(), None)
@@ -205,7 +202,7 @@ def _run_tables(desk, advance):
 
 
 def _compare(desk, cohort):
-    """Write which of the cohort resemble each other like relatives."""
+    """Write the pairs of the cohort that are as similar as relatives."""
     inside = load(desk.folder / "grid" / "mask.nii.gz", ndim=3)[0] > 0
     names = sorted(path.stem for path in (desk.folder / "arrays").glob("*.npy"))
     arrays = {
@@ -214,111 +211,8 @@ def _compare(desk, cohort):
     write_resemblance(desk.folder, cohort, arrays, inside)
 
 
-def find_maps(desk):
-    """Find every map of the study on disk.
-
-    Parameters
-    ----------
-    desk : base.Desk
-
-    Returns
-    -------
-    found : dict
-        (participant_id, session_id) to map name to path, relative to the derivatives.
-    spaces : set of tuple
-        (space, resolution label) that the maps lie in.
-    """
-    unknown = [name for name in desk.study.single_maps if name not in ENTRIES]
-    if unknown:
-        raise InputError(
-            f"Found maps {', '.join(unknown)}, needed some of {', '.join(ENTRIES)}. Correct maps."
-            f"{suggest(unknown, ENTRIES)}"
-        )
-    found, spaces = {}, set()
-    # A participant counts only once its quality file, which is written last, is there.
-    for entry in layout.find_derivatives(desk.derivatives, "quality"):
-        found[entry["participant_id"], entry["session_id"]] = {}
-    for name in desk.study.single_maps:
-        given = {} if name.startswith("T1w") else {"param": name.lower()}
-        for entry in layout.find_derivatives(desk.derivatives, ENTRIES[name], **given):
-            key = (entry["participant_id"], entry["session_id"])
-            if key in found:
-                found[key][name] = entry["path"]
-                spaces.add((entry.get("space", NATIVE), entry["res"]))
-    if not found:
-        raise InputError(
-            f"Found no prepared participant in {desk.derivatives}, needed sub-*/*_quality.json. "
-            "Run the participant level first, or give its output by --derivatives "
-            "bids_sexclf=PATH; models that read features alone need a table, and no scans."
-        )
-    return found, spaces
-
-
-def _one_space(spaces):
-    """Refuse maps of several spaces or resolutions."""
-    if len(spaces) > 1:
-        raise InputError(
-            f"Found maps in {sorted(spaces)}, needed one space and one resolution. Prepare all "
-            "participants alike, or keep the outputs in separate folders."
-        )
-    return next(iter(spaces), (None, None))
-
-
 def _averager(desk, space, resolution):
-    """Give what averages maps over the atlas's regions; or None."""
+    """Return the averager of maps over the regions of the atlas, or None."""
     if not desk.study.region_means or space == NATIVE:
         return None
     return Averager(desk, space, resolution)
-
-
-def write_arrays(desk, cohort, grid, advance, averager=None):
-    """Write one memory-mapped array per map: participants × X × Y × Z.
-
-    What a scan has not measured is filled with the mean of the others, who have.
-
-    T1w has no unit: each brain is centred and scaled by its own mean and standard deviation; in
-    its own size it is divided by its own mean, so that it stands out from the 0 around it.
-    Diffusion maps keep their units. Outside the template's brain everything is 0.
-
-    Parameters
-    ----------
-    desk : base.Desk
-    cohort : pandas.DataFrame
-    grid : volumes.Grid
-    advance : callable
-    averager : Averager, optional
-        Given every map on the grid it was prepared on.
-
-    Returns
-    -------
-    dict of int to str
-        Row to what is wrong with its map.
-    """
-    inside = load(desk.folder / "grid" / "mask.nii.gz", ndim=3)[0] > 0
-    bad, done, total = {}, 0, len(cohort) * len(desk.study.single_maps)
-    for name in desk.study.single_maps:
-        masks, gaps = find_coverage(desk.derivatives, ENTRIES[name]), {}
-        with new_cohort(array_path(desk.folder, name), (len(cohort), *grid.shape)) as array:
-            for row, path in enumerate(cohort[name]):
-                person, session = cohort.loc[row, ["participant_id", "session_id"]]
-                who = (person, session if isinstance(session, str) else None)
-                try:
-                    whole, affine, covered = read_map(desk.derivatives, path, masks.get(who))
-                    whole, array[row], gaps[row] = scale_map(
-                        path, whole, affine, covered, grid, inside, name
-                    )
-                except InputError as fault:
-                    bad[row] = " ".join(str(fault).split())[:300]
-                release(array)
-                if averager and row not in bad:
-                    averager.add(person, session, name, whole, covered)
-                done += 1
-                advance(done, total)
-            bad = find_copies(array, cohort, name) | bad
-            fill_gaps(array, gaps, bad)
-    return bad
-
-
-def array_path(folder, name):
-    """Name the cohort array of a map in a study's folder."""
-    return folder / "arrays" / f"{name}.npy"

@@ -16,7 +16,7 @@ from bids_sexclf import attribution
 from bids_sexclf import models as catalogue
 from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group import attribute
-from bids_sexclf.group._asking import Tested, list_asked
+from bids_sexclf.group._asking import Tested, list_asked, load_model
 from bids_sexclf.group._faults import check_results, gather_faults, name_jobs
 from bids_sexclf.group._jobs import check_fitted, list_jobs, make_job, working_on
 from bids_sexclf.group.splits import check_splits
@@ -136,7 +136,7 @@ def check_job(asked, tell):
         about = {"model": job.model, "map": job.map, "method": question.method}
         about |= {"fill": question.fill, "atlas": question.atlas}
         comparisons = _Comparisons(tested, question, rows, about)
-        comparisons.ask(attribute.load_model(job))
+        comparisons.ask(load_model(job))
         return [
             *_randomise(job, comparisons),
             _ask_control(control, comparisons),
@@ -167,7 +167,7 @@ def _ask_control(control, comparisons):
     """Compare with the network that was trained on shuffled labels."""
     if control is None:
         return comparisons.unknown("labels", NOT_SHUFFLED)
-    return comparisons.against_model("labels", attribute.load_model(control))
+    return comparisons.against_model("labels", load_model(control))
 
 
 class _Comparisons:

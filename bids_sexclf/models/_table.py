@@ -1,9 +1,10 @@
-"""Regression on columns of the cohort table: the baselines a network has to beat."""
+"""Regression on columns of the cohort table: the baselines of networks."""
 
 import numpy as np
 
 from bids_sexclf import targets
 from bids_sexclf.errors import InputError
+from bids_sexclf.settings import Study
 from bids_sexclf.training import cards
 
 
@@ -32,7 +33,7 @@ def classifier(entry, columns):
 
 
 class TableClassifier:
-    """Standardise columns by the training part, then regress the target on them.
+    """A regression of the target on columns, standardised by the training part.
 
     Evidence is linear in every column: logistic regression (L2, C = 1) for sex, least squares for
     age.
@@ -56,7 +57,7 @@ class TableClassifier:
         self.numbers = None
 
     def fit(self, inputs, target, validation, *, seed, folder=None, progress=None):
-        """Find the coefficients.
+        """Estimate the coefficients.
 
         Parameters
         ----------
@@ -65,7 +66,7 @@ class TableClassifier:
         target : ndarray, shape (n,)
             1 for male, 0 for female; or ages, years.
         validation, seed, folder, progress
-            Not read: the solution is unique and found at once.
+            Not used: the solution is unique.
 
         Returns
         -------
@@ -75,11 +76,11 @@ class TableClassifier:
         Raises
         ------
         InputError
-            If values are unknown, or all are of one sex or age.
+            If values are unknown, or all have one sex or age.
 
         Notes
         -----
-        Participants weigh n / (2 n_sex) where sex is the target, as in the networks.
+        Participants have the weight n / (2 n_sex) if sex is the target, as in the networks.
         """
         from sklearn.linear_model import LinearRegression, LogisticRegression
         from sklearn.preprocessing import StandardScaler
@@ -102,7 +103,7 @@ class TableClassifier:
         return self
 
     def evidence(self, inputs):
-        """Give the logit for male, or the age, of each participant.
+        """Return the logit for male, or the age, of each participant.
 
         Parameters
         ----------
@@ -140,18 +141,17 @@ class TableClassifier:
             If it is not fitted.
         """
         self._check_fitted()
-        cards.write_card(folder, self.design, {"columns": list(self.columns)} | self.numbers)
+        content = {"columns": list(self.columns), "target": self.study.target} | self.numbers
+        cards.write_card(folder, self.design, content)
 
     @classmethod
-    def load(cls, folder, study):
-        """Load what ``save`` wrote: its evidence is the same to the last bit.
+    def load(cls, folder):
+        """Load a saved classifier; its evidence is identical to the last bit.
 
         Parameters
         ----------
         folder : path-like
             What ``save`` was given.
-        study : settings.Study
-            Kept, not read.
 
         Returns
         -------
@@ -163,14 +163,14 @@ class TableClassifier:
             If the file is absent, damaged, or of another design.
         """
         card = cards.read_card(folder, cls.design)
-        loaded = cls(study)
         wanted = ("centre", "scale", "coefficients", "intercept")
-        missing = [key for key in wanted if key not in card]
+        missing = [key for key in (*wanted, "target") if key not in card]
         if missing:
             raise InputError(
                 f"Found a {cards.CARD} in {folder} without {', '.join(missing)}, needed a saved "
                 f"{cls.design!r}. Run the fit stage again."
             )
+        loaded = cls(Study(target=card["target"]))
         loaded.numbers = {key: card[key] for key in wanted}
         return loaded
 

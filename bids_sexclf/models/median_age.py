@@ -1,9 +1,10 @@
-"""The median age of the training part, whoever is asked: what a network of age has to beat."""
+"""Baseline of age: the median age of the training part for everyone."""
 
 import numpy as np
 
 from bids_sexclf import targets
 from bids_sexclf.errors import InputError
+from bids_sexclf.settings import Study
 from bids_sexclf.training import cards
 
 READS = ("age_years",)
@@ -11,7 +12,7 @@ READS = ("age_years",)
 
 
 class Classifier:
-    """Answer with the median age of the training part, which no constant beats in absolute error.
+    """A prediction of the median training age, the constant with the least absolute error.
 
     Parameters
     ----------
@@ -53,20 +54,22 @@ class Classifier:
         return self
 
     def evidence(self, inputs):
-        """Give the one age to each participant, shape (n,), years."""
+        """Return the median age for each participant, shape (n,), years."""
         self._check_fitted()
         return np.full(len(inputs), self.age)
 
     def save(self, folder):
         """Save the median as ``model.json``."""
         self._check_fitted()
-        cards.write_card(folder, self.design, {"median_age_years": self.age})
+        content = {"target": self.study.target, "median_age_years": self.age}
+        cards.write_card(folder, self.design, content)
 
     @classmethod
-    def load(cls, folder, study):
-        """Load what ``save`` wrote."""
-        loaded = cls(study)
-        loaded.age = float(cards.read_card(folder, cls.design)["median_age_years"])
+    def load(cls, folder):
+        """Load a saved classifier."""
+        card = cards.read_card(folder, cls.design)
+        loaded = cls(Study(target=card["target"]))
+        loaded.age = float(card["median_age_years"])
         return loaded
 
     def _check_fitted(self):
