@@ -122,7 +122,7 @@ def measure_occlusion(name, options):
     plain = index[: options.plain]
     values, slow = seconds(lambda: ask_plainly(model, volume, labels, plain))
     values, how = values
-    slow *= len(index) / len(plain)
+    slow *= (len(index) + 1) / (len(plain) + 1)  # the volume as it is passes, too
     (answer,), fast = seconds(
         lambda: list(attribution.attribute("region_occlusion", volume[None], view))
     )
