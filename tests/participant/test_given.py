@@ -4,11 +4,11 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from testing import layouts
 
 from bids_sexclf import layout
 from bids_sexclf.participant.plan import plan
@@ -16,9 +16,6 @@ from bids_sexclf.participant.run import execute
 from bids_sexclf.phantom.dataset import write_dataset
 from bids_sexclf.phantom.options import PhantomOptions
 from bids_sexclf.settings import Preparation, Run
-
-sys.path.insert(0, str(Path(__file__).parent))
-import layouts
 
 BIAS, MASK = "bias field of the T1w", "brain mask of the T1w"
 SERIES = "preprocessing of the diffusion series"
