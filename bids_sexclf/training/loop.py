@@ -12,8 +12,8 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy
 
+from bids_sexclf.disk import whole
 from bids_sexclf.errors import ToolError
-from bids_sexclf.tables import whole
 from bids_sexclf.training import devices, nodes, schedule
 
 

@@ -8,8 +8,8 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
 from bids_sexclf import targets
+from bids_sexclf.disk import whole
 from bids_sexclf.errors import InputError
-from bids_sexclf.tables import whole
 from bids_sexclf.training import (
     augmentation,
     batches,

@@ -1,21 +1,16 @@
 """Read participants.tsv into the words of this project, and say what is wrong with whom."""
 
 import json
-import re
 from pathlib import Path
 
-from bids_sexclf.cells import entity, identifier, plain_name, shorten, to_numbers
+from bids_sexclf.cells import entity, identifier, plain_name, shorten
 from bids_sexclf.derivatives.offers import cc359_people
 from bids_sexclf.errors import InputError, suggest
-from bids_sexclf.layout import name_of
+from bids_sexclf.people.ages import read_ages
+from bids_sexclf.people.reasons import ALLOW
+from bids_sexclf.people.sexes import read_sexes
 from bids_sexclf.settings import People
 from bids_sexclf.tables import read_text, read_tsv
-
-SEX = {
-    **dict.fromkeys(("f", "female", "w", "woman", "girl"), "female"),
-    **dict.fromkeys(("m", "male", "man", "boy"), "male"),
-}
-"""Evident spellings of the sex, in lower case."""
 
 COLUMNS = {
     "participant_id": ("participant_id",),
@@ -26,27 +21,6 @@ COLUMNS = {
     "site": ("site", "site_id", "center"),
 }
 """What is read, to the names that its column may have."""
-
-PER_YEAR = {
-    **dict.fromkeys(("year", "years", "yr", "yrs", "y", "a"), 1),
-    **dict.fromkeys(("month", "months", "mo", "mos"), 12),
-    **dict.fromkeys(("week", "weeks", "wk", "wks"), 365.25 / 7),
-    **dict.fromkeys(("day", "days", "d"), 365.25),
-}
-"""Units of age, in lower case, to how many make a year."""
-
-_NUMBER = r"[0-9]+(\.[0-9]+)?"
-BAND = re.compile(
-    rf"[<>≤≥]=?\s*{_NUMBER}|{_NUMBER}\s*\+|[\[(]?{_NUMBER}\s*(-|–|—|to)\s*{_NUMBER}[\])]?"
-)
-"""An age that is told by its bounds: ``89+`` (which BIDS recommends), ``>89``, ``26-30``."""
-
-WAY = (
-    'Levels in participants.json ({"sex": {"Levels": {"1": "male", "2": "female"}}}), or '
-    "--sex-codes 1=male 2=female"
-)
-ALLOW = "at the participant level --allow-unlabelled prepares everyone without it"
-NO_ROW = "no row in participants.tsv, needed one with sex and age"
 
 
 def read_participants(bids_dir, labelled=True, coding=None):
@@ -95,8 +69,8 @@ def read_participants(bids_dir, labelled=True, coding=None):
     )
     people["family_id"] = _spell_alike(people["family_id"])
     people["site"] = _spell_alike(people["site"])
-    sexes, faults = _read_sexes(raw, source, about, coding, path, labelled)
-    years, bands, wrong = _read_ages(people, about.get(plain_name(source["age"] or ""), {}), path)
+    sexes, faults = read_sexes(raw, source, about, coding, path, labelled)
+    years, bands, wrong = read_ages(people, about.get(plain_name(source["age"] or ""), {}), path)
     people = people.drop(columns="age").assign(sex=sexes, age_years=years, age_band=bands)
     if labelled:
         faults = [[*some, *others] for some, others in zip(faults, wrong, strict=True)]
@@ -153,19 +127,6 @@ def read_column(bids_dir, name):
         )
     rows = raw.dropna(subset=["participant_id"]).drop_duplicates("participant_id")
     return dict(zip(rows["participant_id"], rows[spellings[plain_name(name)]], strict=True))
-
-
-def lacks_labels(reason):
-    """Say whether a reason to leave somebody out is an unknown sex or age, and nothing else.
-
-    Examples
-    --------
-    >>> lacks_labels("sex is unknown, needed female or male; age is unknown, needed years (0-120)")
-    True
-    >>> lacks_labels("sub-1_T1w.nii.gz is truncated")
-    False
-    """
-    return all(part.startswith(("sex is", "age is", NO_ROW)) for part in reason.split("; "))
 
 
 def _read_raw(path):
@@ -237,116 +198,6 @@ def _plain(name):
     return name.casefold() if not name.isdecimal() else name.lstrip("0") or "0"
 
 
-def _read_sexes(raw, source, about, coding, path, labelled):
-    """Return the sex of each row, and the faults of each row."""
-    codes = {identifier(code): sex for code, sex in coding.sex_of_code.items()}
-    texts = _texts(raw, source["sex"])
-    meaning = _meanings(about.get(plain_name(source["sex"] or ""), {}), codes, path)
-    sexes = [_sex(text, meaning) for text in texts]
-    known = {text for text in texts if text is not None}
-    if labelled and known and not any(sexes) and all(map(str.isdigit, known)):
-        raise InputError(
-            f"Found {path} with codes {', '.join(sorted(known)[:5])} in column {source['sex']}, "
-            "whose meaning is not told; needed female and male. Tell what each code means by "
-            f"{WAY}."
-        )
-    faults = [
-        []
-        if sex or not labelled
-        else [f"sex is {_shown(text)}, needed female or male" + (f" ({WAY})" if text else "")]
-        for sex, text in zip(sexes, texts, strict=True)
-    ]
-    others = [name for name in raw if plain_name(name) == "gender"]
-    if plain_name(source["sex"] or "") == COLUMNS["sex"][0] and others:
-        meaning = _meanings(about.get("gender", {}), codes, path)
-        genders = [_sex(text, meaning) for text in _texts(raw, others[0])]
-        for row, (sex, gender) in enumerate(zip(sexes, genders, strict=True)):
-            if gender and gender != sex:
-                faults[row].append(f"sex {sex} and gender {gender} contradict each other")
-    return sexes, faults
-
-
-def _texts(raw, column):
-    """Return the cells of a column as text, None where unknown."""
-    if column is None:
-        return [None] * len(raw)
-    return [None if cell != cell or cell is None else identifier(str(cell)) for cell in raw[column]]
-
-
-def _meanings(about, codes, path):
-    """Return the sex that each code means, by the settings or by Levels in participants.json."""
-    levels = about.get("Levels")
-    told = dict(codes)
-    for code, level in levels.items() if isinstance(levels, dict) and not codes else ():
-        words = level.get("Description") if isinstance(level, dict) else level
-        told[identifier(code)] = _evident(str(words))
-    for code, sex in told.items():
-        if sex and SEX.get(code.casefold(), sex) != sex:
-            raise InputError(
-                f"Found {code!r} of {path} explained as {sex}, needed its evident meaning. Correct "
-                "Levels in participants.json, or --sex-codes."
-            )
-    return told
-
-
-def _evident(words):
-    """Return the sex that a description names; None where it names none or both."""
-    words = words.strip().casefold()
-    named = {SEX[word] for word in re.findall(r"[^\W\d_]{2,}", words) if word in SEX}
-    return SEX.get(words) or (named.pop() if len(named) == 1 else None)
-
-
-def _sex(text, meaning):
-    """Return the sex that a cell tells, by its spelling or by the meaning of its code."""
-    if text is None:
-        return None
-    return SEX.get(text.casefold()) or meaning.get(text)
-
-
-def _read_ages(people, about, path):
-    """Return years, bands and faults of each row."""
-    unit, per_year = _unit(about, path)
-    cells = people["age"].where(people["age"].notna(), people["age_band"])
-    read = {text: _age(text, per_year, unit) for text in cells.dropna().unique()}
-    read[None] = (None, None)
-    cells = [None if text != text else text for text in cells]
-    given = [None if text != text else text for text in people["age_band"]]
-    pairs = [read[text] for text in cells]
-    bands = [band or told for (_, band), told in zip(pairs, given, strict=True)]
-    faults = [
-        []
-        if years is not None or band
-        else [f"age is {_shown(text)}, needed years (0-120), or months with Units in its JSON"]
-        for (years, _), band, text in zip(pairs, bands, cells, strict=True)
-    ]
-    return [float("nan") if years is None else years for years, _ in pairs], bands, faults
-
-
-def _unit(about, path):
-    """Return the unit of age that participants.json tells, and how many make a year."""
-    told, words = about.get("Units"), str(about.get("Description", "")).casefold()
-    if told is None:
-        named = [unit for unit in re.findall(r"\bin ([a-z]+)", words) if unit in PER_YEAR]
-        told = named[0] if len(set(named)) == 1 else "years"
-    unit = re.sub(r"\s+old$|\.$", "", str(told).strip().casefold())
-    if unit not in PER_YEAR:
-        raise InputError(
-            f"Found {shorten(told)} as Units of age in {path.with_suffix('.json')}, needed year, "
-            "month, week or day. Correct it."
-        )
-    return unit, PER_YEAR[unit]
-
-
-def _age(text, per_year, unit):
-    """Return the years that a cell tells, or its band, or neither."""
-    try:
-        years = float(to_numbers([text])[0]) / per_year
-    except ValueError:
-        band = text if per_year == 1 else f"{text} {unit}"
-        return None, band if BAND.fullmatch(text) else None
-    return (years if 0 <= years <= 120 else None), None
-
-
 def _one_row_each(people, faults):
     """Keep one row per participant, and collect the faults of all its rows."""
     collected = {}
@@ -364,44 +215,3 @@ def _one_row_each(people, faults):
     order = ["participant_id", "sex", "age_years", "age_band", "family_id", "site"]
     people = people[order].drop_duplicates("participant_id").reset_index(drop=True)
     return people, collected
-
-
-def _shown(text):
-    return "unknown" if text is None else shorten(text)
-
-
-def group_reasons(rows, longest=400):
-    """Gather who shares a reason, the most frequent reason first.
-
-    Parameters
-    ----------
-    rows : list of dict
-        participant_id, session_id, reason.
-    longest : int
-        Characters of a reason; longer ones are cut.
-
-    Returns
-    -------
-    list of (str, str)
-        Reason, and the first few participant-sessions with the count of the others.
-
-    Examples
-    --------
-    >>> row = {"session_id": None, "reason": "no T1w"}
-    >>> group_reasons([row | {"participant_id": f"sub-{n}"} for n in range(5)])
-    [('no T1w', 'sub-0, sub-1, sub-2 and 2 more')]
-    """
-    groups = {}
-    for row in rows:
-        reason = " ".join(str(row["reason"]).split())
-        reason = reason if len(reason) <= longest else reason[:longest] + " …"
-        groups.setdefault(reason, []).append(row)
-    ordered = sorted(groups.items(), key=lambda entry: -len(entry[1]))
-    return [(reason, list_people(own)) for reason, own in ordered]
-
-
-def list_people(rows, most=3):
-    """Name the first few participant-sessions of some rows, and count the others."""
-    names = [name_of(row["participant_id"], row["session_id"]) for row in rows]
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
