@@ -197,33 +197,66 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_files(done, dataset, 
     assert [name for name in names if resumed[name] != undisturbed[name]] == []
 
 
-def test_a_step_that_fails_costs_its_participant_and_nobody_else(dataset, tmp_path):
-    """Noise passes the preflight, and is found out when it does not look like the template."""
-    root = shutil.copytree(dataset, tmp_path / "bids")
+def spoil(path, change):
+    """Change the values of a scan."""
+    scan = nib.load(path)
+    nib.Nifti1Image(change(scan.get_fdata()).astype(np.float32), scan.affine).to_filename(path)
+
+
+def draw_noise(head):
+    return np.random.default_rng(0).integers(0, 2, head.shape)
+
+
+def invert(head):
+    """Return a head with dark brain and bright fluid, as a T2w shows it, on black air."""
+    return np.where(head > 0.05 * head.max(), head.max() - head, 0)
+
+
+@pytest.fixture(scope="module")
+def failed(dataset, tmp_path_factory):
+    """Run on noise, a sound head and a dark brain, in a work folder that others use too."""
+    folder = tmp_path_factory.mktemp("failed")
+    root, work = shutil.copytree(dataset, folder / "bids"), folder / "work"
     shutil.rmtree(root / "sub-001" / "dwi")
-    path = root / "sub-001" / "anat" / "sub-001_T1w.nii.gz"
-    head = nib.load(path)
-    noise = np.random.default_rng(0).integers(0, 2, head.shape).astype(np.int16)
-    nib.Nifti1Image(noise, head.affine).to_filename(path)
-    plugin = tmp_path / "plugin.yml"
-    plugin.write_text("plugin: Linear\nplugin_args: {}\n")
-    work = tmp_path / "work"
+    shutil.copytree(root / "sub-001" / "anat", root / "sub-004" / "anat")
+    for path in (root / "sub-004" / "anat").iterdir():
+        path.rename(path.with_name(path.name.replace("sub-001", "sub-004")))
+    people = root / "participants.tsv"
+    row = next(line for line in people.read_text().splitlines() if line.startswith("sub-001"))
+    people.write_text(people.read_text() + row.replace("sub-001", "sub-004") + "\n")
+    spoil(root / "sub-001" / "anat" / "sub-001_T1w.nii.gz", draw_noise)
+    spoil(root / "sub-004" / "anat" / "sub-004_T1w.nii.gz", invert)
     strangers = [work / "notes.txt", work / "bids_sexclf_wf" / "sub_777_wf" / "file"]
     for path in strangers:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("kept")
-    raw = sorted(str(path) for path in root.rglob("*"))
-    more = ("-w", work, "--clean-workdir")
-    ended = execute(root, tmp_path / "out", "--use-plugin", plugin, *more)
-    assert ended.returncode == 3
+    plugin = folder / "plugin.yml"
+    plugin.write_text("plugin: Linear\nplugin_args: {}\n")
+    raw = sorted(root.rglob("*"))
+    more = ("--use-plugin", plugin, "-w", work, "--clean-workdir")
+    ended = execute(root, folder / "out", *more)
+    assert sorted(root.rglob("*")) == raw
     # Who was prepared is cleaned away; who failed, another job's work and all else stay.
     assert not (work / "bids_sexclf_wf" / "sub_002_wf").exists()
     assert (work / "bids_sexclf_wf" / "sub_001_wf").exists()
     assert [path.read_text() for path in strangers] == ["kept", "kept"]
-    assert sorted(str(path) for path in root.rglob("*")) == raw
-    excluded = read_table(tmp_path / "out" / "excluded.tsv", "excluded")
-    reasons = excluded.set_index("participant_id")
-    assert reasons["stage"].to_dict() == {"sub-001": "participant", "sub-003": "preflight"}
-    assert len(reasons["reason"]["sub-001"]) > 20
-    assert "Left out: there is no result" in (tmp_path / "out" / "sub-001.html").read_text()
-    assert (tmp_path / "out" / layout.derivative("quality", "sub-002")).exists()
+    return folder / "out", ended
+
+
+def test_a_step_that_fails_costs_its_participant_and_nobody_else(failed):
+    """Both pass the preflight; they are seen when they do not look like the template."""
+    out, ended = failed
+    assert ended.returncode == 3, ended.stderr
+    excluded = read_table(out / "excluded.tsv", "excluded").set_index("participant_id")
+    stages = {"sub-001": "participant", "sub-003": "preflight", "sub-004": "participant"}
+    assert excluded["stage"].to_dict() == stages
+    for person in ("sub-001", "sub-004"):
+        assert "needed" in excluded["reason"][person] and person in ended.stderr
+        assert "Left out: there is no result" in (out / f"{person}.html").read_text()
+        assert not (out / layout.derivative("t1w_mask", person)).exists()
+        assert person in (out / "index.html").read_text()
+
+
+def test_the_sound_head_beside_them_is_prepared(failed):
+    for entry in ("quality", "t1w_mask"):
+        assert (failed[0] / layout.derivative(entry, "sub-002")).is_file()
