@@ -119,7 +119,7 @@ def prepare(dwi, bval, bvec, folder, preparation):
 
     from bids_sexclf.participant.dwi import init_dwi_wf
 
-    road = Workflow("road", base_dir=str(folder))
+    route = Workflow("route", base_dir=str(folder))
     about = Path(str(dwi).replace(".nii.gz", ".json"))
     metadata = json.loads(about.read_text()) if about.exists() else {}
     dwi_wf = init_dwi_wf(preparation=preparation, metadata=metadata)
@@ -128,8 +128,8 @@ def prepare(dwi, bval, bvec, folder, preparation):
     # A node that only hands on would not be in the graph that has run.
     prepared = Node(Merge(3), "prepared")
     outputs = [f"outputnode.{name}" for name in ("dwi", "bvec", "mask")]
-    road.connect([(dwi_wf, prepared, list(zip(outputs, ("in1", "in2", "in3"), strict=True)))])
-    done = next(node for node in road.run().nodes() if node.name == "prepared").result.outputs
+    route.connect([(dwi_wf, prepared, list(zip(outputs, ("in1", "in2", "in3"), strict=True)))])
+    done = next(node for node in route.run().nodes() if node.name == "prepared").result.outputs
     dwi, bvec, mask = done.out
     return fit(dwi, bval, bvec, mask)
 

@@ -1,10 +1,9 @@
-"""Tell where, and how surely, female and male brains differ in MRI.
+"""Estimate where, and how surely, female and male brains differ in MRI.
 
-A scan becomes maps; maps become evidence; evidence becomes a claim with an
-interval. ``participant`` turns the scans of one participant into maps on a
-common grid, ``group`` turns the maps of a cohort into claims, and the disk is
-the only thing between them. Every noun is a file on disk with a data
-dictionary; ``docs/design.md`` shows the rooms and the arrows between them.
+``participant`` computes maps on a common grid from the scans of one
+participant. ``group`` trains models on the maps of a cohort and tests claims.
+The two levels exchange files only, and each table has a data dictionary.
+``docs/design.md`` describes the packages and their dependencies.
 """
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Find atlases and carry them to a grid: made here, of $FSLDIR, or of a folder; no download."""
+"""Find atlases and resample them to a grid: built-in, of $FSLDIR, or of a folder; no download."""
 
 import os
 import re
@@ -47,7 +47,7 @@ def known_atlases():
 
 
 def groups_of(name):
-    """Give the regions of a known atlas that are also told as one.
+    """Return the groups of regions of a known atlas that are also reported together.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def groups_of(name):
 
 
 def find_atlas(name, grid, template_name, labels=None, folders=(), inside=None):
-    """Find an atlas and carry it to a grid by nearest neighbour.
+    """Find an atlas and resample it to a grid by nearest neighbour.
 
     Parameters
     ----------
@@ -86,8 +86,8 @@ def find_atlas(name, grid, template_name, labels=None, folders=(), inside=None):
     Raises
     ------
     InputError
-        If it is unknown, image and label table do not tell the same indices, the image holds other
-        values than whole numbers, or less than half of its volume lies in the brain.
+        If it is unknown, image and label table have different indices, the image holds values that
+        are not whole numbers, or less than half of its volume lies in the brain.
     ToolError
         If its files are not at hand.
     """
@@ -111,7 +111,7 @@ def find_atlas(name, grid, template_name, labels=None, folders=(), inside=None):
 
 
 def _lobes(grid, template_name):
-    """Make the built-in atlas, which needs no file."""
+    """Return the built-in atlas, which needs no file."""
     import pandas as pd
 
     from bids_sexclf.lobes import make_lobes
@@ -176,7 +176,7 @@ def find_atlas_files(name, labels=None, folders=()):
 
 
 def _check_indices(array, image):
-    """Return an atlas image as whole numbers, or refuse what is no atlas."""
+    """Return an atlas image as whole numbers; raise InputError if it has other values."""
     finite = np.isfinite(array)
     wrong = array[~finite | (array < 0) | (array > LARGEST_INDEX)]
     if not wrong.size:
@@ -191,24 +191,24 @@ def _check_indices(array, image):
 
 
 def _check_place(parcellation, grid, inside, image, template_name, volume=None):
-    """Refuse an atlas that does not lie in the brain: it is of another space.
+    """Refuse an atlas that does not lie in the brain, since it belongs to another space.
 
-    One that was made on this very grid has no volume of its own, and must have a voxel there.
+    An atlas that was made on this grid has no volume of its own; it needs at least one voxel.
     """
     labelled = parcellation if inside is None else parcellation[inside]
     covered = np.count_nonzero(labelled) * np.prod(grid.voxel_size)
     share = covered / volume if volume else float(covered > 0)
     if share < LEAST_SHARE:
-        where = "on the grid" if inside is None else "in the brain"
+        place = "on the grid" if inside is None else "in the brain"
         raise InputError(
-            f"Found atlas {image} with {100 * share:.0f} % of its volume {where} of "
+            f"Found atlas {image} with {100 * share:.0f} % of its volume {place} of "
             f"{template_name}, needed at least {100 * LEAST_SHARE:.0f} %: it lies in another "
             "space, or its affine is wrong. Choose another, or bring it to that space."
         )
 
 
 def _check_labels(parcellation, table, image, path):
-    """Refuse an image and a table that do not tell the same indices."""
+    """Refuse an image and a table with different indices."""
     in_image, in_table = set(np.unique(parcellation).tolist()) - {0}, set(table["index"])
     if in_image != in_table or not in_image:
         raise InputError(
@@ -220,7 +220,7 @@ def _check_labels(parcellation, table, image, path):
 
 
 def _hemispheres(table, parcellation, affine):
-    """Say on which side each region lies, by its voxels: L, R, or B for both."""
+    """Return the side of each region, by its voxels: L, R, or B for both."""
     sides = []
     for index in table["index"]:
         voxels = np.argwhere(parcellation == index)

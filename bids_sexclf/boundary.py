@@ -1,8 +1,8 @@
-"""The border of white matter, and where a b0 shows it: pose and distortion found by it.
+"""Boundary-based alignment: estimate pose and distortion of a b0 by the border of white matter.
 
-On a b0 grey matter is brighter than white. A T1w tells where the two meet; the b0 lies right where
-its signal rises across that border all over the brain. What is dark, bright or missing elsewhere
-does not count, so a b0 that ends inside the head or has lost its frontal pole can still be aligned.
+On a b0, grey matter is brighter than white matter. A T1w shows the border between the two; the b0
+is aligned where its signal rises across that border all over the brain. Other voxels do not count,
+so a b0 that ends inside the head or has lost its frontal pole can still be aligned.
 
 References
 ----------
@@ -38,7 +38,7 @@ STIFF = 1e-4
 
 @dataclass(frozen=True)
 class Border:
-    """Points where white matter ends.
+    """Points on the border of white matter.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Border:
 
 
 def find_border(t1w, affine, count=COUNT):
-    """Find where a T1w's white matter ends.
+    """Find the border of white matter in a T1w.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def find_border(t1w, affine, count=COUNT):
     Returns
     -------
     Border or None
-        None where there are no three tissues to be told apart.
+        None where three tissues cannot be separated.
     """
     from scipy import ndimage
     from skimage.filters import threshold_multiotsu
@@ -83,7 +83,7 @@ def find_border(t1w, affine, count=COUNT):
         return None
     values = np.clip(t1w[inside], *np.percentile(t1w[inside], [0.5, 99.5]))
     white = threshold_multiotsu(values, 3)[1]
-    # The rim of the mask is bright dura, and its edge no border of tissues.
+    # The rim of the mask is bright dura, and its edge is not a border of tissues.
     core = ndimage.distance_transform_edt(np.pad(inside, 1), sampling=size)[1:-1, 1:-1, 1:-1] > 8
     smooth = ndimage.gaussian_filter(t1w, 1.4 / size)
     if not smooth[core].size or not smooth[core].min() < white < smooth[core].max():
@@ -95,15 +95,15 @@ def find_border(t1w, affine, count=COUNT):
     ]
     normals = -np.stack(slopes, 1) @ (affine[:3, :3] / size).T
     length = np.linalg.norm(normals, axis=1)
-    # Where the T1w is flat the border runs anywhere.
-    kept = np.flatnonzero(length > np.percentile(length, 20))
-    kept = np.random.default_rng(0).permutation(kept)[:count]
-    points = places[kept] @ affine[:3, :3].T + affine[:3, 3]
-    return Border(points, normals[kept] / length[kept, None])
+    # Where the T1w has no gradient, the border is undefined.
+    chosen = np.flatnonzero(length > np.percentile(length, 20))
+    chosen = np.random.default_rng(0).permutation(chosen)[:count]
+    points = places[chosen] @ affine[:3, :3].T + affine[:3, 3]
+    return Border(points, normals[chosen] / length[chosen, None])
 
 
 def border_cost(b0, affine, border, matrix, step=STEP):
-    """Say how badly a b0 shows a border.
+    """Compute the boundary-based cost of a b0.
 
     Parameters
     ----------
@@ -112,27 +112,27 @@ def border_cost(b0, affine, border, matrix, step=STEP):
         Voxel to world, mm.
     border : Border
     matrix : ndarray, shape (4, 4)
-        Carries the border's points to the b0, world to world.
+        Maps the points of the border to the b0, world to world, mm.
     step : float
         mm.
 
     Returns
     -------
     float
-        In (0, 2): below 1 where grey matter is brighter than white; points that the b0 does not
-        show count as 1.
+        In (0, 2): below 1 where grey matter is brighter than white; points outside the b0 count
+        as 1.
     """
     from scipy import ndimage
 
-    values, seen = [], True
+    values, visible = [], True
     for places in _both_sides(border, np.linalg.inv(affine) @ matrix, step):
-        seen = seen & _inside(places, b0.shape)
+        visible = visible & _inside(places, b0.shape)
         values.append(ndimage.map_coordinates(b0, places.T, order=1, mode="nearest"))
-    return float(np.where(seen, _cost(*values)[0], 1).mean())
+    return float(np.where(visible, _cost(*values)[0], 1).mean())
 
 
 def find_pose(b0, affine, border, starts):
-    """Find the rigid motion by which a b0 shows a border best.
+    """Estimate the rigid motion with the least boundary-based cost.
 
     Parameters
     ----------
@@ -146,15 +146,15 @@ def find_pose(b0, affine, border, starts):
     Returns
     -------
     matrix : ndarray, shape (4, 4)
-        Carries the border's points to the b0, world to world.
+        Maps the points of the border to the b0, world to world, mm.
     cost : float
-        As of `border_cost`; above `SILENT` the pose means nothing.
+        As `border_cost` returns it; above `SILENT` the pose is meaningless.
     """
     from scipy.optimize import minimize
 
-    best, least = None, np.inf
+    best, least_cost = None, np.inf
     for start in starts:
-        found = minimize(
+        fit = minimize(
             lambda pose, start=start: border_cost(
                 b0, affine, border, _motion(pose, border.centre, start)
             ),
@@ -163,16 +163,16 @@ def find_pose(b0, affine, border, starts):
             bounds=[(-REACH, REACH)] * 6,
             options={"xtol": 0.01, "ftol": 1e-5, "maxiter": 20},
         )
-        if found.fun < least:
-            best, least = _motion(found.x, border.centre, start), float(found.fun)
-    return best, least
+        if fit.fun < least_cost:
+            best, least_cost = _motion(fit.x, border.centre, start), float(fit.fun)
+    return best, least_cost
 
 
 def hold_axis(matrix, start, centre, direction):
-    """Take back what a rigid motion moved the middle along one axis.
+    """Remove the motion of the centre along one axis from a rigid motion.
 
-    Distortion shifts a whole brain along the phase-encoding axis: a pose that follows it would
-    leave that part out of the shift.
+    Distortion shifts the whole brain along the phase-encoding axis. A pose that follows it would
+    hide this part of the shift.
 
     Parameters
     ----------
@@ -185,16 +185,16 @@ def hold_axis(matrix, start, centre, direction):
     Returns
     -------
     ndarray, shape (4, 4)
-        Moves the centre along the axis as far as `start` does.
+        Moves the centre along the axis as `start` does.
     """
     moved = (matrix - start)[:3] @ np.append(centre, 1)
-    held = matrix.copy()
-    held[:3, 3] -= direction * (moved @ direction)
-    return held
+    corrected = matrix.copy()
+    corrected[:3, 3] -= direction * (moved @ direction)
+    return corrected
 
 
 def find_shift(b0, affine, border, matrix, axis, *, levels=WAVES, stiff=STIFF):
-    """Find the smooth shift along one axis by which a b0 shows a border best.
+    """Estimate the smooth shift along one axis with the least boundary-based cost.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def find_shift(b0, affine, border, matrix, axis, *, levels=WAVES, stiff=STIFF):
     Returns
     -------
     ndarray, shape (X, Y, Z)
-        Voxels along the axis: what lies at ``v`` shows at ``v + shift``.
+        Voxels along the axis: the signal of ``v`` appears at ``v + shift``.
     """
     from scipy import ndimage
     from scipy.optimize import minimize
@@ -226,15 +226,15 @@ def find_shift(b0, affine, border, matrix, axis, *, levels=WAVES, stiff=STIFF):
         slope = ndimage.gaussian_filter1d(smooth, 0.5, axis=axis, order=1)
         counts = np.maximum(2 * length / shortest, 0).astype(int) + 1
         sides = list(_both_sides(border, np.linalg.inv(affine) @ matrix, step))
-        seen = _inside(sides[0], b0.shape) & _inside(sides[1], b0.shape)
-        sides = [side[seen] for side in sides]
+        visible = _inside(sides[0], b0.shape) & _inside(sides[1], b0.shape)
+        sides = [side[visible] for side in sides]
         spread = [_waves(side, b0.shape, counts) for side in sides]
         bend = _bending(counts, length) * stiff
         begin = np.zeros(counts)
         begin[tuple(slice(n) for n in waves.shape)] = waves
         look = _Look(smooth, slope, axis, sides, spread, bend)
-        found = minimize(look, begin.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 60})
-        waves = found.x.reshape(counts)
+        fit = minimize(look, begin.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 60})
+        waves = fit.x.reshape(counts)
     along = [
         np.cos(np.pi * np.outer(np.arange(n) + 0.5, np.arange(k)) / n)
         for n, k in zip(b0.shape, waves.shape, strict=True)
@@ -244,7 +244,7 @@ def find_shift(b0, affine, border, matrix, axis, *, levels=WAVES, stiff=STIFF):
 
 @dataclass(frozen=True)
 class _Look:
-    """The cost of a shift, and how it changes with the height of each wave."""
+    """The cost of a shift, and its gradient with respect to the height of each wave."""
 
     b0: np.ndarray
     slope: np.ndarray
@@ -273,15 +273,15 @@ class _Look:
 
 
 def _cost(white, grey):
-    """Give the cost of each point, and its change with the signal of either tissue."""
-    both = np.maximum(white + grey, 1e-6 * max(float(np.max(white + grey, initial=0)), 1e-6))
-    rise = np.tanh(STEEP * 200 * (grey - white) / both)
-    steep = STEEP * 400 * (1 - rise**2) / both**2
+    """Return the cost of each point, and its derivatives by the signals of both tissues."""
+    total = np.maximum(white + grey, 1e-6 * max(float(np.max(white + grey, initial=0)), 1e-6))
+    rise = np.tanh(STEEP * 200 * (grey - white) / total)
+    steep = STEEP * 400 * (1 - rise**2) / total**2
     return 1 - rise, steep * grey, -steep * white
 
 
 def _both_sides(border, route, step):
-    """Give the voxels on the white and on the grey side of a border, shape (n, 3) each."""
+    """Return the voxels on the white and on the grey side of a border, shape (n, 3) each."""
     for away in (-step, step):
         yield (border.points + away * border.normals) @ route[:3, :3].T + route[:3, 3]
 
@@ -291,7 +291,7 @@ def _inside(places, shape):
 
 
 def _motion(pose, centre, start):
-    """Move a start by shifts (mm) and turns (degrees) about where it leads the centre."""
+    """Return a start pose moved by shifts (mm) and rotations (degrees) about the moved centre."""
     from scipy.spatial.transform import Rotation
 
     middle, change = start[:3, :3] @ centre + start[:3, 3], np.eye(4)
@@ -301,7 +301,7 @@ def _motion(pose, centre, start):
 
 
 def _waves(places, shape, counts):
-    """Give the cosine waves of a box at some of its voxels, shape (n, product of counts)."""
+    """Return the cosine waves of a box at some of its voxels, shape (n, product of counts)."""
     along = [
         np.cos(np.pi * np.outer(places[:, k] + 0.5, np.arange(counts[k])) / shape[k])
         for k in range(3)
@@ -310,7 +310,7 @@ def _waves(places, shape, counts):
 
 
 def _bending(counts, length):
-    """Give the squared curvature of each wave, lengths in 100 mm."""
+    """Return the squared curvature of each wave, lengths in 100 mm."""
     turns = [np.pi * np.arange(k) * 100 / n for k, n in zip(counts, length, strict=True)]
     square = sum(np.meshgrid(*[turn**2 for turn in turns], indexing="ij"))
     return (square**2).ravel()

@@ -1,4 +1,4 @@
-"""Find an entry by its file name, or say which ones exist."""
+"""Find an entry of a catalogue by its file name."""
 
 import importlib
 import pkgutil
@@ -25,8 +25,8 @@ def names(package):
     True
     """
     folder = importlib.import_module(package)
-    found = pkgutil.iter_modules(folder.__path__)
-    return sorted(entry.name for entry in found if not entry.name.startswith("_"))
+    modules = pkgutil.iter_modules(folder.__path__)
+    return sorted(entry.name for entry in modules if not entry.name.startswith("_"))
 
 
 def find(package, name):
@@ -49,11 +49,11 @@ def find(package, name):
     InputError
         If there is no such entry; the message lists those that exist.
     """
-    known = names(package)
-    if name not in known:
+    existing = names(package)
+    if name not in existing:
         kind = package.rsplit(".", 1)[-1]
         raise InputError(
-            f"Found {name!r}, needed one of the {kind} that exist: {', '.join(known)}."
-            f"{suggest([name], known)}"
+            f"Found {name!r}, needed one of the {kind} that exist: {', '.join(existing)}."
+            f"{suggest([name], existing)}"
         )
     return importlib.import_module(f"{package}.{name}")

@@ -1,4 +1,4 @@
-"""Turn the text of table cells into names, identifiers and numbers: one rule for every table."""
+"""Convert the text of table cells to names, identifiers and numbers, alike for every table."""
 
 import re
 import unicodedata
@@ -35,7 +35,7 @@ def strip(text):
 
 
 def plain_name(text):
-    r"""Spell the name of a column in lower case, with ``_`` between its words.
+    r"""Convert the name of a column to lower case, with ``_`` between its words.
 
     Examples
     --------
@@ -46,11 +46,11 @@ def plain_name(text):
 
 
 def identifier(text):
-    """Spell the name of a participant, a family or a site in one way.
+    """Normalize the name of a participant, a family or a site.
 
-    Blanks around it are removed and blanks inside it are one; letters with accents are composed;
-    a whole number written as a decimal (``12.0``, ``1e+05``) is that whole number. Leading zeros
-    stay: ``001`` and ``1`` are two.
+    Blanks around it are removed, several blanks inside become one, accented letters are composed,
+    and a whole number written as a decimal (``12.0``, ``1e+05``) becomes a whole number. Leading
+    zeros stay: ``001`` and ``1`` are different.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def identifier(text):
 
 
 def entity(text, prefix):
-    """Spell a BIDS identifier with its prefix: ``01`` and ``sub-01`` are ``sub-01``.
+    """Return a BIDS identifier with its prefix: ``01`` and ``sub-01`` become ``sub-01``.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def entity(text, prefix):
 
 
 def to_numbers(texts):
-    """Turn cells into numbers, exactly.
+    """Convert cells to numbers, exactly.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def to_numbers(texts):
     Raises
     ------
     ValueError
-        If a cell is no decimal number.
+        If a cell is not a decimal number.
 
     Examples
     --------
@@ -137,7 +137,7 @@ def to_numbers(texts):
 
 
 def cut(value, longest=60):
-    """Show a name in a message: on one line, cut where it is long.
+    """Return a name for a message: on one line, shortened if it is long.
 
     Examples
     --------
@@ -150,5 +150,5 @@ def cut(value, longest=60):
 
 
 def shorten(value, longest=60):
-    """Show a cell in a message as `cut` does, in quotation marks."""
+    """Return a cell for a message as `cut` does, in quotation marks."""
     return repr(cut(value, longest))

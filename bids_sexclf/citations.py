@@ -25,7 +25,7 @@ SIGNS = {"²": "$^2$", "⁻³": "$^{-3}$", "×": r"$\times$", "–": "--", "μ":
 
 @dataclass(frozen=True)
 class Reference:
-    """One entry of the library.
+    """One reference of the library.
 
     Attributes
     ----------
@@ -42,31 +42,31 @@ class Reference:
 
     @property
     def names(self):
-        """Family names of the authors; ``others`` for those the entry leaves out."""
+        """Family names of the authors; ``others`` for omitted ones."""
         return [name.split(",")[0].strip() for name in self.fields["author"].split(" and ")]
 
     @property
     def short(self):
-        """Author and year, as in a sentence."""
+        """Author and year, as cited in a sentence."""
         names = self.names
         several = f"{names[0]} and {names[1]}" if len(names) == 2 else f"{names[0]} et al."
         return f"{several if len(names) > 1 else names[0]} {self.fields['year']}"
 
     @property
     def address(self):
-        """Where to read it."""
+        """Address of the publication."""
         doi = self.fields.get("doi")
         return f"https://doi.org/{doi}" if doi else self.fields.get("url", "")
 
     @property
     def long(self):
-        """The whole reference in one line, without its address."""
-        held = self.fields
-        names = held["author"].replace(" and others", " and et al.").split(" and ")
+        """The full reference in one line, without its address."""
+        fields = self.fields
+        names = fields["author"].replace(" and others", " and et al.").split(" and ")
         people = ", ".join(" ".join(reversed(name.split(", "))) for name in names)
-        place = held.get("journal") or held.get("booktitle", "")
-        numbers = ", ".join(held[key] for key in ("volume", "pages") if key in held)
-        text = f"{people} ({held['year']}). {held['title']}. {place} {numbers}."
+        place = fields.get("journal") or fields.get("booktitle", "")
+        numbers = ", ".join(fields[key] for key in ("volume", "pages") if key in fields)
+        text = f"{people} ({fields['year']}). {fields['title']}. {place} {numbers}."
         return text.replace("--", "–")
 
 
@@ -80,19 +80,19 @@ def library():
         In the order of the keys.
     """
     text = (files("bids_sexclf") / "data" / "citations.bib").read_text(encoding="utf-8")
-    found = {}
+    entries = {}
     for source in re.findall(r"^@\w+\{.*?^\}", text, re.M | re.S):
         key = re.match(r"@\w+\{([^,]+),", source).group(1)
         fields = {
             name: " ".join(value.split())
             for name, value in re.findall(r"(\w+)\s*=\s*\{([^{}]*)\}", source)
         }
-        found[key] = Reference(key, fields, source)
-    return dict(sorted(found.items()))
+        entries[key] = Reference(key, fields, source)
+    return dict(sorted(entries.items()))
 
 
 def keys_of(text):
-    """List the keys that a text cites, each once, in their first order.
+    """List the keys that a text cites, each once, in order of first citation.
 
     Parameters
     ----------
@@ -142,13 +142,13 @@ def references(text):
 
 
 def _replace(text, render):
-    """Replace each bracket of citations by what `render` makes of its references."""
+    """Replace each bracket of citations by the result of `render` on its references."""
     keys_of(text)
-    return CITED.sub(lambda found: render([library()[key] for key in _split(found[1])]), text)
+    return CITED.sub(lambda match: render([library()[key] for key in _split(match[1])]), text)
 
 
 def _split(bracket):
-    """Give the keys of one bracket of citations."""
+    """Return the keys of one bracket of citations."""
     return re.findall(r"@([\w:-]+)", bracket)
 
 
@@ -183,7 +183,7 @@ def to_html(text):
     Returns
     -------
     str
-        Citations lead to ``#ref-KEY`` in the list below.
+        Citations link to ``#ref-KEY`` in the list of references.
     """
 
     def link(refs):
@@ -209,7 +209,7 @@ def to_latex(text):
     Returns
     -------
     str
-        A whole document; it compiles with ``pdflatex`` and ``bibtex``.
+        A complete document; it compiles with ``pdflatex`` and ``bibtex``.
     """
     safe = "".join(ESCAPES.get(letter, letter) for letter in text)
     body = _replace(safe, lambda refs: r"~\citep{" + ",".join(ref.key for ref in refs) + "}")
@@ -232,7 +232,7 @@ def to_latex(text):
 
 
 def to_bibtex(text):
-    """Give the BibTeX entries of exactly what a text cites.
+    """Return the BibTeX entries of the references that a text cites.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def to_bibtex(text):
 
 
 def write_citations(text, folder):
-    """Write ``CITATION.md``, ``.html``, ``.tex`` and ``.bib`` of a methods text.
+    """Write a methods text as ``CITATION.md``, ``.html`` and ``.tex``, with its ``.bib``.
 
     Parameters
     ----------
@@ -264,8 +264,8 @@ def write_citations(text, folder):
         "padding:0 1rem;color:#1c2430}</style></head><body>\n<h1>Methods</h1>\n"
         f"{to_html(text)}\n</body></html>\n"
     )
-    made = {"md": to_markdown(text), "html": page, "tex": to_latex(text), "bib": to_bibtex(text)}
-    for extension, content in made.items():
+    texts = {"md": to_markdown(text), "html": page, "tex": to_latex(text), "bib": to_bibtex(text)}
+    for extension, content in texts.items():
         with whole(Path(folder, f"CITATION.{extension}")) as part:
             part.write_text(content, encoding="utf-8")
-    return made["md"]
+    return texts["md"]

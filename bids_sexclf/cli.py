@@ -1,4 +1,4 @@
-"""Turn arguments into settings, run one level, give an exit code."""
+"""The command line: read settings from arguments, run one level, return an exit code."""
 
 import argparse
 import os
@@ -27,26 +27,28 @@ from bids_sexclf.stopping import stoppable
 from bids_sexclf.texts import clean, count_noun
 
 RECORDS = {
-    "how to run": Run,
-    "how scans become maps (participant)": Preparation,
-    "how maps become claims (group): replaces the study's own choice": Study,
+    "execution": Run,
+    "participant level: preparation of scans": Preparation,
+    "group level: these choices override the study": Study,
 }
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that ends with the exit code for wrong usage, and knows what was meant."""
+    """A parser that exits with the code for wrong usage, and suggests similar flags."""
 
     def parse_args(self, args=None, namespace=None):
-        """Read the arguments, and refuse flags that do not exist with those that are close."""
-        read, rest = self.parse_known_args(args, namespace)
-        if rest:
-            flags = [word.partition("=")[0] for word in rest if word.startswith("-")]
-            known = self._option_string_actions
-            self.error(f"unrecognized arguments: {' '.join(rest)}.{suggest(flags, known)}")
+        """Read the arguments; refuse unknown flags and suggest similar ones."""
+        read, unknown_words = self.parse_known_args(args, namespace)
+        if unknown_words:
+            flags = [word.partition("=")[0] for word in unknown_words if word.startswith("-")]
+            known_flags = self._option_string_actions
+            self.error(
+                f"unrecognized arguments: {' '.join(unknown_words)}.{suggest(flags, known_flags)}"
+            )
         return read
 
     def error(self, message):
-        """Say what is wrong, and exit with 64."""
+        """Write the error, and exit with 64."""
         self.exit(USAGE, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")
 
 
@@ -61,27 +63,27 @@ def build_parser():
         prog="bids-sexclf",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
-        description="Tell where, and how surely, female and male brains differ in MRI.",
+        description="Estimate where, and how surely, female and male brains differ in MRI.",
     )
-    parser.add_argument("bids_dir", type=Path, help="The BIDS dataset.")
-    parser.add_argument("output_dir", type=Path, help="Where everything is written.")
+    parser.add_argument("bids_dir", type=Path, help="Folder of the BIDS dataset.")
+    parser.add_argument("output_dir", type=Path, help="Folder for all results.")
     parser.add_argument(
         "level",
         choices=("participant", "group"),
         metavar="{participant,group}",
-        help="participant: scans to maps. group: maps to claims.",
+        help="participant computes maps from scans; group trains and tests models on maps.",
     )
     parser.add_argument("--version", action="version", version=f"bids-sexclf {__version__}")
     parser.add_argument(
-        "--study", default="default", help="A preset's name, or a TOML file. [default]"
+        "--study", default="default", help="Name of a preset, or a TOML file. [default]"
     )
-    seen = set()
+    added = set()
     for title, record in RECORDS.items():
         group = parser.add_argument_group(title)
         for name, field in record.model_fields.items():
-            if name not in seen and (record, name) != (Study, "name"):
+            if name not in added and (record, name) != (Study, "name"):
                 _add_flag(group, name, field)
-                seen.add(name)
+                added.add(name)
     return parser
 
 
@@ -112,7 +114,7 @@ def _add_flag(group, name, field):
 
 
 def read_settings(arguments):
-    """Make the records from the study file, the config file and the flags, in that order.
+    """Read the settings from the study file, the config file and the flags, in that order.
 
     Parameters
     ----------
@@ -130,18 +132,18 @@ def read_settings(arguments):
         If a value or a name cannot be used.
     """
     config = read_toml(arguments["config_file"]) if "config_file" in arguments else {}
-    known = {name for record in RECORDS.values() for name in record.model_fields}
-    # The study holds what no record knows, and tells it together with all that is wrong.
-    unknown = {name: config[name] for name in config if name not in known}
+    known_names = {name for record in RECORDS.values() for name in record.model_fields}
+    # The study gets the unknown names, so that all faults are reported together.
+    unknown = {name: config[name] for name in config if name not in known_names}
     study = find_study(arguments["study"])
     people = {key: study[key] for key in People.model_fields if key in study}
     sources, values = {Study: study | unknown, Preparation: people}, {}
     for record in RECORDS.values():
         values[record] = dict(sources.get(record, {}))
-        for given in (config, arguments):
-            values[record] |= {key: given[key] for key in record.model_fields if key in given}
-    made = build_all(values, "the study, the file and the flags")
-    return {record.__name__.lower(): made[record] for record in made}
+        for source in (config, arguments):
+            values[record] |= {key: source[key] for key in record.model_fields if key in source}
+    records = build_all(values, "the study, the file and the flags")
+    return {record.__name__.lower(): records[record] for record in records}
 
 
 def main(argv=None):
@@ -154,8 +156,8 @@ def main(argv=None):
     Returns
     -------
     int
-        0 when all is done, 3 when participants were left out, 64 and above when refused, 70 for a
-        fault of the program, 130 and above when stopped.
+        0 when everything is done, 3 when participants were left out, 64 and above for wrong input,
+        70 for a fault of the program, 130 and above when stopped.
     """
     open_streams()
     arguments = vars(build_parser().parse_args(argv))
@@ -163,7 +165,7 @@ def main(argv=None):
     try:
         with stoppable():
             code = _run(arguments)
-            sys.stdout.flush()  # what cannot be written is told here, and not by Python at its end
+            sys.stdout.flush()  # report here what cannot be written, not when Python exits
             return code
     except (Exception, KeyboardInterrupt) as fault:
         words = sys.argv[1:] if argv is None else argv
@@ -171,21 +173,21 @@ def main(argv=None):
 
 
 def _run(arguments):
-    """Run one level, and give the exit code."""
+    """Run one level, and return the exit code."""
     records = read_settings(arguments)
     out, run = arguments["output_dir"], records["run"]
     check_places(arguments["bids_dir"], out, run)
     level = {"participant": _participant, "group": _group}[arguments["level"]]
     if run.dry_run and level is _participant:  # which writes nothing
         return level(arguments["bids_dir"], out, **records)
-    # The work folder can be written to where the rest may not be.
+    # The work folder is writable where other folders may not be.
     folder = Path(run.work_dir or out / "work", "tmp")
     with temporary_files(folder, sockets=level is _group):
         return level(arguments["bids_dir"], out, **records)
 
 
 def _participant(bids_dir, out, run, preparation, study):
-    """Run the participant level, and tell how it went."""
+    """Run the participant level, and print a summary."""
     from bids_sexclf.participant import run as level
     from bids_sexclf.participant.foresee import foresee, tell_empty
     from bids_sexclf.participant.nobody import refuse_all
@@ -199,10 +201,10 @@ def _participant(bids_dir, out, run, preparation, study):
         if not planned.ready and not planned.finished:
             raise refuse_all(planned.excluded, run)
         return PARTIAL if planned.excluded else 0
-    _tell("left out", planned.excluded)
-    _tell("warning:", planned.partial)
+    _print_reasons("left out", planned.excluded)
+    _print_reasons("warning:", planned.partial)
     if not run.reports_only:
-        _tell("made again", planned.again)
+        _print_reasons("made again", planned.again)
     if planned.empty:
         print(tell_empty(planned.empty), file=sys.stderr)
     print(
@@ -220,17 +222,17 @@ def _participant(bids_dir, out, run, preparation, study):
         return PARTIAL if planned.excluded else 0
     with Bar("preparing", "step", rate=False) as bar:
         excluded = level.execute(bids_dir, out, run, preparation, planned, bar.update, _warn)
-    _tell("failed", excluded[len(planned.excluded) :])
-    done = len(planned.ready) + len(planned.finished) + len(planned.excluded) - len(excluded)
+    _print_reasons("failed", excluded[len(planned.excluded) :])
+    n_prepared = len(planned.ready) + len(planned.finished) + len(planned.excluded) - len(excluded)
     print(
-        f"{count_noun(done, 'participant-session')} prepared, {len(excluded)} left out: see "
+        f"{count_noun(n_prepared, 'participant-session')} prepared, {len(excluded)} left out: see "
         f"{out}/excluded.tsv"
     )
     return PARTIAL if excluded else 0
 
 
 def _group(bids_dir, out, run, preparation, study):
-    """Run the group level; of processes started one per device the first does, the others help."""
+    """Run the group level; of several processes, the first runs stages and the others assist."""
     if run.num_nodes is None:
         return _run_study(bids_dir, out, run, study)
     from bids_sexclf.group import base, fit
@@ -243,7 +245,7 @@ def _group(bids_dir, out, run, preparation, study):
 
 
 def _run_study(bids_dir, out, run, study, team=None):
-    """Run the stages of a study, and tell what was found."""
+    """Run the stages of a study, and print its findings."""
     from bids_sexclf import models
     from bids_sexclf.citations import write_citations
     from bids_sexclf.group import base
@@ -267,8 +269,8 @@ def _run_study(bids_dir, out, run, study, team=None):
     desk = base.Desk.at(bids_dir, out, run, study, team)
     stages = base.chosen(run)
     if run.dry_run:
-        for stage, told in base.foresee(desk, stages).items():
-            print(f"{stage}\t{told}")
+        for stage, description in base.foresee(desk, stages).items():
+            print(f"{stage}\t{description}")
         return 0
     with base.alone(desk):
         for stage in stages:
@@ -279,25 +281,25 @@ def _run_study(bids_dir, out, run, study, team=None):
 
 
 def _run_one(desk, stage):
-    """Run one stage of a study, and tell who is studied."""
+    """Run one stage of a study; after the cohort stage, print a summary of the cohort."""
     from bids_sexclf.group import base
 
     with Bar(stage, "step") as bar:
-        found = base.run_stage(desk, stage, bar.update, _warn)
+        outcome = base.run_stage(desk, stage, bar.update, _warn)
     if stage == "cohort":
-        _tell_cohort(desk)
-    if stage == "cohort" and found != "finished":  # hours of training may follow
+        _print_cohort(desk)
+    if stage == "cohort" and outcome != "finished":  # hours of training may follow
         for line in base.warnings_of(desk):
             print(line, file=sys.stderr)
 
 
-def _tell_cohort(desk):
-    """Tell how many are studied, and for the first few who are left out why."""
+def _print_cohort(desk):
+    """Print the size of the cohort, and the main reasons for exclusions."""
     from bids_sexclf.group import base
 
     excluded = base.left_out(desk)
     if excluded:
-        _tell("left out", excluded, most=5)
+        _print_reasons("left out", excluded, limit=5)
         print(
             f"{count_noun(len(desk.read('cohort')), 'participant-session')} to study, "
             f"{len(excluded)} left out: "
@@ -307,16 +309,16 @@ def _tell_cohort(desk):
 
 
 def _warn(sentence):
-    """Tell what the user should know while the run goes on."""
+    """Print a warning while the run goes on."""
     print(sentence, file=sys.stderr, flush=True)
 
 
-def _tell(what, rows, most=None):
-    """Tell what became of participants: each reason once, those that concern most people first."""
+def _print_reasons(verb, rows, limit=None):
+    """Print each reason once with the participants it concerns, the most frequent first."""
     from bids_sexclf.people import group_reasons
 
-    for reason, who in group_reasons(rows)[:most]:
-        print(f"{what} {who}: {clean(reason, 1000)}", file=sys.stderr)
+    for reason, people in group_reasons(rows)[:limit]:
+        print(f"{verb} {people}: {clean(reason, 1000)}", file=sys.stderr)
 
 
 PLAIN = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}s [{elapsed}{postfix}]"
@@ -324,7 +326,7 @@ PLAIN = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}s [{elapsed
 
 
 class Bar:
-    """A progress line with the time left, made when the first step is told.
+    """A progress bar with the time left, created at the first update.
 
     Parameters
     ----------
@@ -338,7 +340,7 @@ class Bar:
         self.title, self.unit, self.rate, self.bar = title, unit, rate, None
 
     def update(self, done, total, note=None):
-        """Tell that `done` of `total` steps are over."""
+        """Show that `done` of `total` steps are finished."""
         from tqdm import tqdm
 
         if self.bar is None:
@@ -347,7 +349,7 @@ class Bar:
                 total=total, desc=self.title, unit=self.unit, mininterval=1, dynamic_ncols=True,
                 **shape,
             )  # fmt: skip
-        self.bar.total = total  # how much there is to do may become known on the way
+        self.bar.total = total  # the total may become known during the run
         self.bar.update(done - self.bar.n)
         if isinstance(note, str):
             self.bar.set_postfix_str(note)

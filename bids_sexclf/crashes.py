@@ -1,4 +1,4 @@
-"""Write what the developers need to mend a fault of the program, and nothing about participants."""
+"""Write a crash report for the developers, without data about participants."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ LABELLED = ("--participant-label", "--participant_label", "--session-label")
 
 
 def write_crash(fault, arguments, out, versions):
-    """Write a file that describes a fault, to be sent to the developers.
+    """Write a crash report, to be sent to the developers.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ def write_crash(fault, arguments, out, versions):
     Returns
     -------
     pathlib.Path or None
-        The file, in ``logs`` of the output folder, or in the folder for temporary files where
-        that cannot be written to; None where neither can.
+        The file, in ``logs`` of the output folder, or in the folder for temporary files if that is
+        not writable; None if neither is writable.
     """
     text = describe(fault, arguments, versions)
     name = f"crash-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.txt"
@@ -50,7 +50,7 @@ def write_crash(fault, arguments, out, versions):
 
 
 def describe(fault, arguments, versions):
-    """Describe a fault, without anything about participants.
+    """Return the text of a crash report, without data about participants.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def describe(fault, arguments, versions):
 
 
 def _hide_labels(arguments):
-    """Give a command line without labels of participants and sessions."""
+    """Return a command line with the labels of participants and sessions hidden."""
     shown, hiding = [], False
     for word in map(str, arguments):
         flag, is_joined, _ = word.partition("=")
@@ -87,7 +87,7 @@ def _hide_labels(arguments):
 
 
 def _trace(fault):
-    """List the lines of a traceback: where the fault was, and its message without data."""
+    """Return the lines of a traceback: the positions in the code, and the message without data."""
     lines = "".join(traceback.format_exception(fault)).splitlines()
     return [
         _hide_ids(line if re.match(r'\s*(\| )?\s*File "', line) else _hide_quoted(line))
@@ -96,7 +96,7 @@ def _trace(fault):
 
 
 def _hide_ids(text):
-    """Hide labels of participants and sessions, and whose home folder it is."""
+    """Hide labels of participants and sessions, and the name of the home folder."""
     home = str(Path.home())
     if len(home) > 1:
         text = text.replace(home, "~")
@@ -104,7 +104,7 @@ def _hide_ids(text):
 
 
 def _hide_quoted(line):
-    """Hide what a message quotes, unless it stands in the program's own text."""
+    """Hide quoted parts of a message, unless they occur in the code of the program."""
     return re.sub(
         r"""(['"])((?:(?!\1).)+)\1""",
         lambda match: match[0] if _is_ours(match[0]) else f"{match[1]}{HIDDEN}{match[1]}",
@@ -113,7 +113,7 @@ def _hide_quoted(line):
 
 
 def _is_ours(quoted):
-    """Return whether the quoted words stand in the program's own text, quoted too."""
+    """Return whether the quoted words occur, also quoted, in the code of the program."""
     return f"'{quoted[1:-1]}'" in _own_text() or f'"{quoted[1:-1]}"' in _own_text()
 
 

@@ -1,4 +1,4 @@
-"""Thermal noise and Gibbs ringing of a diffusion series, and what was taken away."""
+"""Remove thermal noise and Gibbs ringing from a diffusion series, and measure the residuals."""
 
 from itertools import islice
 
@@ -24,7 +24,7 @@ LINES = 24
 
 
 def patch_radius(count):
-    """Choose a patch that holds at least as many voxels as there are volumes.
+    """Choose the radius of a patch that has at least as many voxels as there are volumes.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def patch_radius(count):
 
 
 def unfit(shape):
-    """Say why a series cannot be denoised, or None if it can.
+    """Return the reason why a series cannot be denoised, or None.
 
     Parameters
     ----------
@@ -66,11 +66,11 @@ def unfit(shape):
 
 
 def mppca(series, mask, *, out=None, run=map, at_once=1):
-    """Remove from a series what looks like noise to random matrix theory.
+    """Remove thermal noise from a series by Marchenko-Pastur PCA.
 
-    Patches of voxels x volumes lose the principal components whose eigenvalues
-    follow the Marchenko-Pastur law. Patches lie a radius apart, and each voxel is
-    the mean of all patches that hold it, weighted against the number of components kept.
+    In patches of voxels x volumes, principal components whose eigenvalues follow the
+    Marchenko-Pastur law are removed. Patches are one radius apart, and each voxel is the mean of
+    all patches that contain it, with less weight for patches that keep more components.
 
     Parameters
     ----------
@@ -115,32 +115,32 @@ def mppca(series, mask, *, out=None, run=map, at_once=1):
             (series[:, j : j + patch[1], k : k + patch[2]], starts, patch[0])
             for starts, j, k in batch
         ]
-        for (starts, j, k), found in zip(batch, run(_denoise_row, jobs), strict=True):
-            for start, cleaned, share, var in zip(starts, *found, strict=True):
+        for (starts, j, k), row_result in zip(batch, run(_denoise_row, jobs), strict=True):
+            for start, cleaned, share, var in zip(starts, *row_result, strict=True):
                 place = np.s_[start : start + patch[0], j : j + patch[1], k : k + patch[2]]
                 out[place] += cleaned.reshape(*patch, -1)
                 weight[place] += share
                 variance[place] += share * var
-    held = weight > 0
+    covered = weight > 0
     for volume in range(shape[3]):  # one at a time: the series may be larger than memory allows
-        averaged = out[..., volume] / np.where(held, weight, 1)
-        out[..., volume] = np.maximum(np.where(held, averaged, series[..., volume]), 0)
-    return out, np.sqrt(variance / np.where(held, weight, 1))
+        averaged = out[..., volume] / np.where(covered, weight, 1)
+        out[..., volume] = np.maximum(np.where(covered, averaged, series[..., volume]), 0)
+    return out, np.sqrt(variance / np.where(covered, weight, 1))
 
 
 def _rows(mask, starts, patch):
-    """Give the rows of patches that hold some of the mask: their starts in x, and y and z."""
+    """Yield rows of patches that overlap the mask: their starts in x, and y and z."""
     across, along, up = starts
     for k in up:
         for j in along:
             near = mask[:, j : j + patch[1], k : k + patch[2]].any(axis=(1, 2))
-            held = [i for i in across if near[i : i + patch[0]].any()]
-            if held:
-                yield held, j, k
+            starts_with_mask = [i for i in across if near[i : i + patch[0]].any()]
+            if starts_with_mask:
+                yield starts_with_mask, j, k
 
 
 def _denoise_row(job):
-    """Denoise the patches of one row; give them, their weights and their noise variances."""
+    """Denoise the patches of one row; return them, their weights and their noise variances."""
     slab, starts, width = job
     patches = np.stack([slab[start : start + width] for start in starts]).astype(np.float32)
     patches = patches.reshape(len(starts), -1, patches.shape[-1])
@@ -150,14 +150,14 @@ def _denoise_row(job):
     values, vectors = np.linalg.eigh(spread)
     noisy, variance = _count_noise(values, patches.shape[1])
     count = values.shape[1]
-    kept = vectors * (np.arange(count) >= noisy[:, None])[:, None, :]
-    patches = np.matmul(np.matmul(patches, kept), kept.transpose(0, 2, 1)) + mean
+    basis = vectors * (np.arange(count) >= noisy[:, None])[:, None, :]
+    patches = np.matmul(np.matmul(patches, basis), basis.transpose(0, 2, 1)) + mean
     share = (1 / (1 + count - noisy)).astype(np.float32)
     return patches * share[:, None, None], share, variance
 
 
 def _count_noise(values, samples):
-    """Count the eigenvalues that follow the Marchenko-Pastur law, and give their variance.
+    """Count the eigenvalues that follow the Marchenko-Pastur law, and estimate their variance.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def _count_noise(values, samples):
 
 
 def root_mean_square(pairs):
-    """Give the root mean square over volumes of what changed between two series.
+    """Compute the root mean square over volumes of the difference of two series.
 
     Parameters
     ----------
@@ -201,9 +201,9 @@ def root_mean_square(pairs):
 def unring(slices):
     """Suppress Gibbs ringing in slices by local subvoxel shifts.
 
-    Along each axis, every voxel takes its value from where, within a voxel to either side, the
-    line through it rings least: there the samples meet the zeros of the ringing. The two
-    results are put together in k-space, each where its axis has its high frequencies.
+    Along each axis, every voxel is shifted by less than one voxel to the position where the line
+    through it rings least: there the samples lie at the zeros of the ringing. The results of both
+    axes are combined in k-space, each with the high frequencies of its axis.
 
     Parameters
     ----------
@@ -213,17 +213,17 @@ def unring(slices):
     Returns
     -------
     ndarray of float32, shape (n, A, B)
-        At least zero; as they came where A or B is under eight voxels.
+        At least zero; unchanged where A or B is under eight voxels.
 
     Notes
     -----
-    Shifts, measure of ringing and combination are those of ``dipy.denoise.gibbs``, which does
-    the same slice by slice. A shift of -s is one of 1 - s seen from the next voxel, so 49
-    shifted copies serve for 90 shifts.
+    Shifts, measure of ringing and combination are those of ``dipy.denoise.gibbs``, which works
+    slice by slice. A shift of -s equals a shift of 1 - s at the next voxel, so 49 shifted copies
+    suffice for 90 shifts.
 
-    Partial Fourier sampling makes the ringing of its axis wider than a voxel's shift can meet:
-    there it is suppressed in part only. Slices that a scanner has interpolated to a larger
-    matrix ring over several voxels too, and are to be left alone.
+    Partial Fourier sampling makes the ringing along its axis wider than one voxel: it is removed
+    only in part. Slices that a scanner has interpolated to a larger matrix also ring over several
+    voxels, and should not be unrung.
 
     References
     ----------
@@ -239,14 +239,14 @@ def unring(slices):
     second = np.moveaxis(_unring_lines(np.moveaxis(slices, 2, 0)), 0, 2)
     waves = (fft.fftfreq(slices.shape[1])[:, None], fft.rfftfreq(slices.shape[2])[None])
     high = [1 + np.cos(2 * np.pi * wave) for wave in waves]
-    # Each axis keeps what the other one lacks: near its own highest frequency, all.
+    # Each axis contributes the frequencies that the other lacks: all near its own highest one.
     share = (high[0] / np.maximum(high[0] + high[1], 1e-12)).astype(np.float32)
     change = fft.irfft2(fft.rfft2(second - first) * share, slices.shape[1:])
     return np.abs(first + change)
 
 
 def _unring_lines(values):
-    """Unring along the first axis, a few lines at a time; periodic, shape as it came."""
+    """Unring along the first axis, a few lines at a time; periodic, of the same shape."""
     from scipy import fft
 
     flat = np.ascontiguousarray(values).reshape(len(values), -1)
@@ -265,7 +265,7 @@ def _unring_lines(values):
 
 
 def _least_ringing(copies):
-    """Choose among shifted copies of lines, shape (shifts, voxels, lines); give (voxels, lines)."""
+    """Choose the least ringing among copies (shifts, voxels, lines); return (voxels, lines)."""
     # Positive floats are in the order of their bits: with the number of the shift in the last
     # six of 32, one minimum finds the least ringing and where it is.
     codes = _ringing(copies).view(np.int32)
@@ -275,8 +275,8 @@ def _least_ringing(copies):
     behind = np.roll(codes[SHIFTS - FARTHEST :].min(axis=0), 1, axis=0)
     behind = np.minimum(behind, codes[0]) & 63
     voxels, lines = np.ogrid[: ahead.shape[0], : ahead.shape[1]]
-    left = voxels - (behind > 0)
-    values = [copies[ahead, voxels, lines], copies[behind, left, lines]]
+    before = voxels - (behind > 0)
+    values = [copies[ahead, voxels, lines], copies[behind, before, lines]]
     shifts = [ahead / np.float32(SHIFTS), np.where(behind, SHIFTS - behind, 0) / np.float32(SHIFTS)]
     away = shifts[0] + shifts[1]
     moved = away > 0
@@ -285,7 +285,7 @@ def _least_ringing(copies):
 
 
 def _ringing(copies):
-    """Measure total variation beside each voxel, on the side where it is less."""
+    """Compute total variation on both sides of each voxel, and return the smaller one."""
     count, n = copies.shape[1], NEIGHBOURS
     # Steps from voxel -3 to the one after the last but one, around the ends of the line.
     steps = np.empty((len(copies), count + 2 * n - 1, copies.shape[2]), np.float32)
@@ -295,6 +295,6 @@ def _ringing(copies):
     np.abs(inner, out=inner)
     steps[:, :n], steps[:, n + count :] = inner[:, -n:], inner[:, : n - 1]
     sums = steps[:, : count + n] + steps[:, 1 : count + n + 1]
-    for more in range(2, n):
-        sums += steps[:, more : count + n + more]
+    for ahead in range(2, n):
+        sums += steps[:, ahead : count + n + ahead]
     return np.minimum(sums[:, n:], sums[:, :-n])

@@ -1,4 +1,4 @@
-"""Write files that are whole or absent, also when several jobs share a folder."""
+"""Write files so that incomplete ones never remain, also when several jobs share a folder."""
 
 import errno
 import fcntl
@@ -23,7 +23,7 @@ FORGOTTEN_S = 86_400
 
 @contextmanager
 def whole(path):
-    """Give a temporary name beside `path` and rename it at the end: a file that exists is whole.
+    """Provide a temporary name beside `path`, and rename it at the end, so that `path` is complete.
 
     Parameters
     ----------
@@ -54,10 +54,10 @@ def whole(path):
 
 
 def remove_parts(paths):
-    """Remove what killed processes left half-written; what is being written stays.
+    """Remove incomplete files of killed processes, but not files that are being written.
 
-    Who writes a part holds a lock on it, which the operating system gives back when the process
-    ends.
+    A process locks the file that it writes; the operating system releases the lock when the
+    process ends.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def remove_parts(paths):
     """
     for path in paths:
         if path.name.startswith(PART):
-            with suppress(OSError):  # it was removed meanwhile, or may not be: it does no harm
+            with suppress(OSError):  # it was already removed, or cannot be removed: no harm
                 _remove_part(path)
 
 
@@ -90,7 +90,7 @@ def _umask():
 
 
 def write_json(content, path):
-    """Write a JSON file that is whole or absent.
+    """Write a JSON file; an incomplete file never remains.
 
     Parameters
     ----------
@@ -148,10 +148,10 @@ def digest_file(path):
 
 
 def lies_in(inner, outer):
-    """Return whether a path is a folder, or lies anywhere below it.
+    """Return whether a path is a folder or lies below it.
 
-    Folders are compared by device and inode, so that links, other spellings and bind mounts of
-    one folder are recognised.
+    Folders are compared by device and inode, so that links, other spellings and bind mounts of one
+    folder count as the same.
 
     Parameters
     ----------
@@ -171,12 +171,12 @@ def _is_same(first, second):
     """Return whether two resolved paths name one file; both need not exist."""
     try:
         return first == second or os.path.samefile(first, second)
-    except OSError:  # one of them does not exist, or may not be looked at
+    except OSError:  # one of them does not exist or is not accessible
         return False
 
 
 def remove_folder(folder, within):
-    """Remove a folder that the program has made. No other function may remove a whole folder.
+    """Remove a folder of the program. Only this function may remove whole folders.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def remove_folder(folder, within):
     Raises
     ------
     InputError
-        If the folder lies elsewhere. Then nothing is removed.
+        If the folder is not inside `within`. Then nothing is removed.
     """
     folder, within = Path(folder), Path(within).resolve()
     real = folder.resolve()
@@ -206,7 +206,7 @@ SOCKET_ROOM = 60
 
 @contextmanager
 def temporary_files(folder, sockets=False):
-    """Let this process, and those it starts meanwhile, keep temporary files in a folder.
+    """Set the folder for temporary files of this process and of those it starts meanwhile.
 
     Parameters
     ----------
@@ -219,9 +219,12 @@ def temporary_files(folder, sockets=False):
     folder = Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     used = _shorten(folder) if sockets else str(folder)
-    given = {"TMPDIR": used, "MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR", f"{used}/matplotlib")}
-    before, place = {name: os.environ.get(name) for name in given}, tempfile.tempdir
-    os.environ |= given
+    variables = {
+        "TMPDIR": used,
+        "MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR", f"{used}/matplotlib"),
+    }
+    before, place = {name: os.environ.get(name) for name in variables}, tempfile.tempdir
+    os.environ |= variables
     tempfile.tempdir = used
     try:
         yield
@@ -235,7 +238,7 @@ def temporary_files(folder, sockets=False):
 
 
 def _shorten(folder):
-    """Give a short name of a folder until this process ends; its own where none can be made."""
+    """Return a short link to a folder, valid until this process ends, or the folder itself."""
     if _has_room(folder):
         return str(folder)
     from multiprocessing.util import Finalize

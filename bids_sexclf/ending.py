@@ -1,4 +1,4 @@
-"""End a command before its work is done: say why, and give the exit code."""
+"""End a command early: write the reason, and return the exit code."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from bids_sexclf.crashes import describe, write_crash
 from bids_sexclf.errors import OUR_FAULT, SYSTEM
-from bids_sexclf.faults import AGAIN, Told, explain
+from bids_sexclf.faults import AGAIN, Explanation, explain
 from bids_sexclf.layout import versions
 from bids_sexclf.stopping import Stopped
 from bids_sexclf.texts import clean
@@ -18,7 +18,7 @@ MOST = 8000
 
 
 def end_with(fault, arguments, out, verbose=0, program="bids-sexclf"):
-    """Tell on the standard error why a command ends.
+    """Write the reason why a command ends to the standard error.
 
     Parameters
     ----------
@@ -39,15 +39,15 @@ def end_with(fault, arguments, out, verbose=0, program="bids-sexclf"):
     """
     if verbose:
         _say("".join(traceback.format_exception(fault)))
-    told = _explain_stop(fault) or _explain_output(fault) or explain(fault)
-    told = told or _tell_crash(fault, arguments, out)
-    _say(f"{program}: {clean(told.message, MOST)}\n")
+    explained = _explain_stop(fault) or _explain_output(fault) or explain(fault)
+    explained = explained or _tell_crash(fault, arguments, out)
+    _say(f"{program}: {clean(explained.message, MOST)}\n")
     _drop_what_cannot_be_written()
-    return told.exit_code
+    return explained.exit_code
 
 
 def open_streams():
-    """Put nothing in place of an output that was closed, as daemons and cron may start us."""
+    """Replace closed output streams by the null device, since cron may start without them."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
@@ -57,20 +57,20 @@ def _explain_stop(fault):
     if not isinstance(fault, KeyboardInterrupt):
         return None
     stop = fault if isinstance(fault, Stopped) else Stopped()
-    return Told(str(stop), stop.exit_code)
+    return Explanation(str(stop), stop.exit_code)
 
 
 def _explain_output(fault):
-    """Name the output of the command where what fails to be written is what it prints."""
+    """Explain a fault of writing to the standard output."""
     if not isinstance(fault, OSError) or fault.filename is not None:
         return None
     if fault.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return None
     try:
-        sys.stdout.write("\n")  # whether one more line can be written tells which disk is full
+        sys.stdout.write("\n")  # one more line shows whether it is this disk that is full
         sys.stdout.flush()
     except OSError:
-        return Told(
+        return Explanation(
             f"OSError: Found no room for what this command prints ({os.strerror(fault.errno)}), "
             "needed room on the disk that its output is sent to. Make room there, or send it "
             f"elsewhere. {AGAIN}",
@@ -82,30 +82,30 @@ def _explain_output(fault):
 
 
 def _tell_crash(fault, arguments, out):
-    """Put a fault of the program into words, and write a file about it that can be sent."""
+    """Explain a fault of the program, and write a crash report."""
     words, numbers = [str(word) for word in arguments], versions()
     path = write_crash(fault, words, out, numbers)
     if path is None:
         _say(describe(fault, words, numbers))
-    what = f"{type(fault).__name__}: {' '.join(str(fault).split())[:300]}"
-    return Told(
-        f"Found a fault of bids_sexclf itself ({what}), needed the program to go on. This is not "
-        f"your fault: please send the developers {path or 'the lines above'}. It holds versions, "
-        "the command line and where the fault was, and no data of participants. What is finished "
-        "is kept.",
+    description = f"{type(fault).__name__}: {' '.join(str(fault).split())[:300]}"
+    return Explanation(
+        f"Found a fault of bids_sexclf itself ({description}), needed the program to go on. It is "
+        f"not your fault: please send {path or 'the lines above'} to the developers. It holds "
+        "versions, the command line and the position of the fault, and no data of participants. "
+        "What is finished is kept.",
         OUR_FAULT,
     )
 
 
 def _say(text):
-    """Write to the standard error; the terminal may be gone."""
+    """Write to the standard error; ignore a closed terminal."""
     with suppress(OSError, ValueError):
         sys.stderr.write(text)
         sys.stderr.flush()
 
 
 def _drop_what_cannot_be_written():
-    """Let Python end in peace where the reader of its output is gone, or that disk is full."""
+    """Drop unwritten output, so that Python exits cleanly if it cannot be written."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,4 +1,4 @@
-"""Every refusal, with its exit code.
+"""All errors of the program, with their exit codes.
 
 A message has three parts: what was found, what was needed, what to do.
 Only ``cli.py`` catches these, prints them and exits.
@@ -8,31 +8,31 @@ from difflib import get_close_matches
 
 
 class InputError(ValueError):
-    """Refuse data, a table or a setting that cannot be used as it is."""
+    """Data, a table or a setting cannot be used."""
 
     exit_code = 65
 
 
 class GridError(ValueError):
-    """Refuse volumes that do not lie on one grid (shape or affine)."""
+    """Volumes do not lie on one grid (shape or affine)."""
 
     exit_code = 66
 
 
 class LeakageError(ValueError):
-    """Refuse an evaluation in which test participants reach training."""
+    """Test participants would take part in training."""
 
     exit_code = 67
 
 
 class ToolError(RuntimeError):
-    """Report that an outside tool or resource is missing or has failed."""
+    """An external tool or resource is missing or has failed."""
 
     exit_code = 69
 
 
 class BusyError(RuntimeError):
-    """Report that another process works on the same thing."""
+    """Another process works on the same thing."""
 
     exit_code = 75
 
@@ -54,13 +54,13 @@ SYSTEM = 74
 
 
 class ShortageError(RuntimeError):
-    """Report that memory has run out."""
+    """Memory has run out."""
 
     exit_code = NO_MEMORY
 
 
 class StorageError(RuntimeError):
-    """Report that a disk is full, may not be read or written, or does not answer."""
+    """A disk is full, not accessible, or does not respond."""
 
     exit_code = SYSTEM
 
@@ -70,18 +70,18 @@ REFUSALS = (
 )  # fmt: skip
 
 
-def suggest(unknown, known):
-    """Say which names a user may have meant, to stand at the end of a message.
+def suggest(unknown, known_names):
+    """Return which names a user may have meant, to stand at the end of a message.
 
     Parameters
     ----------
-    unknown, known : iterable of str
+    unknown, known_names : iterable of str
         What was typed; what exists.
 
     Returns
     -------
     str
-        Empty where nothing that exists is close.
+        Empty where no existing name is similar.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def suggest(unknown, known):
     >>> suggest(["ridge"], ["cnn3"])
     ''
     """
-    spelt = {str(name).casefold(): str(name) for name in known}
+    spelt = {str(name).casefold(): str(name) for name in known_names}
     close = [get_close_matches(str(name).casefold(), spelt, n=1) for name in unknown]
     meant = dict.fromkeys(repr(spelt[name]) for names in close for name in names)
     return f" Did you mean {' and '.join(meant)}?" if meant else ""

@@ -1,4 +1,4 @@
-"""Run independent jobs, here, in a pool or on Dask (one interface: concurrent.futures)."""
+"""Run independent jobs in this process, in a pool or on Dask (interface: concurrent.futures)."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ THREADS = (
 
 
 class InProcess(Executor):
-    """Run each job at once, where it is submitted."""
+    """An executor that runs each job immediately in this process."""
 
     def submit(self, function, /, *args, **kwargs):
         """Run a job; its error is raised by the future's ``result``, as in a pool."""
@@ -35,7 +35,7 @@ class InProcess(Executor):
 
 
 class Workers(ProcessPoolExecutor):
-    """A pool of processes that leave it to this one to answer Ctrl-C."""
+    """A pool of processes that ignore Ctrl-C, so that only this process handles it."""
 
     def submit(self, function, /, *args, **kwargs):
         """Submit a job; the first ones start the processes."""
@@ -44,7 +44,7 @@ class Workers(ProcessPoolExecutor):
 
 
 def set_threads(count):
-    """Let this process, and those it starts, use `count` threads each.
+    """Limit this process, and those it starts, to `count` threads each.
 
     Parameters
     ----------
@@ -59,10 +59,10 @@ def set_threads(count):
 def die_with_parent(parent):
     """End this process when the one that started it ends (Linux).
 
-    Without it the workers of a killed run would go on writing into the folders of the run that
-    resumes it. The kernel sends the signal at the end of the thread that started this process;
-    `pool`, and the plugin of the participant level, start their workers from the thread that waits
-    for them. Elsewhere than on Linux only a parent that has ended already is noticed.
+    Otherwise the workers of a killed run would still write into the folders of the run that
+    resumes it. The kernel sends the signal when the thread that started this process ends; `pool`
+    and the plugin of the participant level start their workers from the thread that waits for
+    them. On other systems than Linux, only a parent that has already ended is detected.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def _start_worker(parent, threads, queue):
 
 @contextmanager
 def pool(processes, threads=1, queue=None):
-    """Give an executor for independent jobs.
+    """Provide an executor for independent jobs.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def pool(processes, threads=1, queue=None):
         set_threads(threads)
         yield InProcess()
         return
-    # Spawned, not forked: torch and ITK hold threads that do not survive a fork.
+    # Spawned, not forked: threads of torch and ITK do not survive a fork.
     arguments = (os.getpid(), threads, queue)
     with Workers(
         processes, get_context("spawn"), initializer=_start_worker, initargs=arguments
@@ -130,7 +130,7 @@ def processors():
 
 
 def run_jobs(function, jobs, processes, threads=1, tell=None, scheduler=None):
-    """Run one function over many jobs, and hear from them while they run.
+    """Run one function over many jobs, and pass on their messages while they run.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def run_jobs(function, jobs, processes, threads=1, tell=None, scheduler=None):
     if processes <= 1:
         set_threads(threads)
         return [_run_here(function, job, index, tell) for index, job in enumerate(jobs)]
-    # A queue of pipes: a manager's socket would not fit where the path of TMPDIR is long.
+    # A queue of pipes, since the name of a manager's socket is too long for a long TMPDIR.
     queue = get_context("spawn").Queue()
     with pool(processes, threads, queue) as executor:
         futures = [
@@ -175,14 +175,14 @@ def run_jobs(function, jobs, processes, threads=1, tell=None, scheduler=None):
 
 
 def _listen(futures, queue, tell):
-    """Pass messages on until all jobs have ended; give results or exceptions in order."""
+    """Pass messages on until all jobs have ended; return results or exceptions in order."""
     ended = 0
     while ended < len(futures):
         try:
             index, message = queue.get(timeout=0.5)
         except Empty:
             if all(future.done() for future in futures):
-                break  # a worker died without a last word
+                break  # a worker died without a message
             continue
         ended += message in (None, FAILED)
         tell(index, message)
@@ -215,7 +215,7 @@ def _connect(scheduler):
         ) from fault
     try:
         return Client(scheduler, timeout="20s", set_as_default=False)
-    except Exception as fault:  # Dask raises several kinds for an address that leads nowhere
+    except Exception as fault:  # Dask raises several kinds for a wrong address
         raise ToolError(
             f"Found no Dask scheduler at {scheduler} ({type(fault).__name__}: {fault}), needed one "
             "that answers. Start it, or correct --dask-scheduler."
@@ -242,7 +242,7 @@ def _run_there(function, job, index):
 
 
 def _run(function, job, say):
-    """Run a job, and say at its end how it went."""
+    """Run a job, and report its result or exception."""
     try:
         result = function(job, say)
     except BaseException:

@@ -1,7 +1,7 @@
-"""Say of faults that have nothing to do with the program what was found, needed, and to be done.
+"""Explain faults of the environment: what was found, what was needed, what to do.
 
-A full disk, a missing permission, too little memory, a damaged file: such faults can come up in
-every line that reads or writes. Only this module puts them into words.
+A full disk, a missing permission, too little memory or a damaged file can occur in every line that
+reads or writes. Only this module writes messages about them.
 """
 
 import errno
@@ -18,8 +18,8 @@ PACKAGE = Path(__file__).parent
 AGAIN = "Run the same command again: what is finished is kept."
 
 
-class Told(NamedTuple):
-    """A fault in words.
+class Explanation(NamedTuple):
+    """The message about a fault.
 
     Attributes
     ----------
@@ -105,14 +105,14 @@ DAMAGED = {
     "SafetensorError": "safetensors",
     "DatabaseError": "SQLite",
     "EOFError": "whole",
-    "RecursionError": "text",  # brackets within brackets, thousands deep
+    "RecursionError": "text",  # thousands of nested brackets
     "error": "gzip",  # of zlib
 }
 """Names of errors that readers of files raise, to the kind of file that was needed."""
 
 
 def explain(fault):
-    """Put a fault into words, if it is one that is to be expected.
+    """Return the message about a fault of the environment.
 
     Parameters
     ----------
@@ -120,20 +120,22 @@ def explain(fault):
 
     Returns
     -------
-    Told or None
-        None where the fault must lie in the program.
+    Explanation or None
+        None where the fault is in the program.
     """
     while fault is not None:
-        told = _explain_one(fault)
-        if told is not None:
-            return told
-        fault = fault.__cause__  # a library may have put a fault of the disk into one of its own
+        explained = _explain_one(fault)
+        if explained is not None:
+            return explained
+        fault = (
+            fault.__cause__
+        )  # a library may have wrapped a fault of the disk in an exception of its own
     return None
 
 
 def _explain_one(fault):
     if isinstance(fault, REFUSALS):
-        return Told(f"{type(fault).__name__}: {fault}", fault.exit_code)
+        return Explanation(f"{type(fault).__name__}: {fault}", fault.exit_code)
     kinds = {kind.__name__ for kind in type(fault).__mro__}
     if isinstance(fault, MemoryError) or kinds & {"OutOfMemoryError", *POOLS}:
         return _memory(fault)
@@ -141,14 +143,14 @@ def _explain_one(fault):
         return _system(fault)
     if FULL_WORDS.search(str(fault)):
         path = name_file(fault) or "a file"
-        return Told(f"OSError: {NO_ROOM.format(path=path, cause=_short(fault))}", SYSTEM)
+        return Explanation(f"OSError: {NO_ROOM.format(path=path, cause=_short(fault))}", SYSTEM)
     if isinstance(fault, RuntimeError) and MEMORY_WORDS.search(str(fault)):
         return _memory(fault)
     path = name_file(fault)
     kind = next((DAMAGED[name] for name in DAMAGED if name in kinds), None)
     if path is None or kind is None or (kind == "gzip" and not _of_zlib(fault)):
         return None
-    return Told(
+    return Explanation(
         f"InputError: Found {path}, which cannot be read ({_short(fault)}); needed a {kind} file. "
         "Where bids_sexclf has made the file, remove it and run the same command again; else "
         "mend it, or copy it again from its source.",
@@ -161,7 +163,7 @@ def _of_zlib(fault):
 
 
 def _memory(fault):
-    return Told(
+    return Explanation(
         f"MemoryError: Found too little memory ({_short(fault)}), needed more. Use fewer processes "
         "by --nprocs, plan for less by --mem, or use a machine with more memory. " + AGAIN,
         NO_MEMORY,
@@ -169,7 +171,7 @@ def _memory(fault):
 
 
 def _system(fault):
-    """Put an error of the operating system into words; None where it has none."""
+    """Return the message about an error of the operating system, or None."""
     if fault.errno == errno.ENOMEM:
         return _memory(fault)
     words = next((SYSTEM_WORDS[kind] for kind in SYSTEM_WORDS if fault.errno in kind), None)
@@ -179,15 +181,15 @@ def _system(fault):
         return None
     path = name_file(fault)
     if words is NO_ROOM and isinstance(fault.filename2, (str, os.PathLike)):
-        path = _final_name(fault.filename2)  # of a copy: where it should lie
+        path = _final_name(fault.filename2)  # of a copy: its destination
     if fault.errno in (errno.ENOTDIR, errno.EEXIST):
         path = _in_the_way(path)
     message = words.format(path=path or "a file", cause=os.strerror(fault.errno))
-    return Told(f"{type(fault).__name__}: {message}", SYSTEM)
+    return Explanation(f"{type(fault).__name__}: {message}", SYSTEM)
 
 
 def _in_the_way(path):
-    """Give the first part of a path that exists and is no folder; the path where there is none."""
+    """Return the first part of a path that is a file instead of a folder, or the path itself."""
     if path is None:
         return None
     for part in (*reversed(Path(path).parents), Path(path)):
@@ -202,7 +204,7 @@ def _short(fault):
 
 
 def name_file(fault):
-    """Find which file a fault is about.
+    """Find the file that a fault concerns.
 
     Parameters
     ----------
@@ -211,8 +213,8 @@ def name_file(fault):
     Returns
     -------
     str or None
-        The file that the error names; else the last one that the innermost function of this
-        package held when it failed.
+        The file named in the error; else the last path among the variables of the innermost
+        function of this package.
     """
     named = getattr(fault, "filename", None)
     if isinstance(named, (str, bytes, os.PathLike)):
@@ -227,6 +229,6 @@ def name_file(fault):
 
 
 def _final_name(path):
-    """Give the name of a file in place of that under which it is being written."""
+    """Return the final name of a file that is written under a temporary name."""
     folder, name = os.path.split(path)
     return os.path.join(folder, re.sub(r"^\.part-[a-z0-9_]{8}-", "", name))

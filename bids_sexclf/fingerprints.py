@@ -1,4 +1,4 @@
-"""Fingerprints of files: whether a file still has the content that it had, told cheaply."""
+"""Fingerprints of files: detect changed content, mostly without reading the file."""
 
 import os
 import time
@@ -10,7 +10,7 @@ SETTLED_NS = 2_000_000_000
 
 
 def fingerprint(path):
-    """Take the fingerprint of a file.
+    """Compute the fingerprint of a file.
 
     Parameters
     ----------
@@ -21,16 +21,18 @@ def fingerprint(path):
     -------
     dict
         size (bytes), mtime_ns and ctime_ns (times of the last change of content and of the last
-        change of any kind, ns since 1970), sha256 (hexadecimal). Of a file that changed within
-        the last two seconds both times are None, because a further change may fall on the same
-        tick of the clock; then only the digest can tell.
+        change of any kind, ns since 1970), sha256 (hexadecimal). For a file that changed within
+        the last two seconds both times are None, because a further change could have the same
+        time stamp; then only the digest counts.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     """
-    state = os.stat(path)  # before the reading: a change meanwhile is then seen the next time
+    state = os.stat(
+        path
+    )  # taken before reading, so that a change meanwhile is detected the next time
     settled = time.time_ns() - max(state.st_mtime_ns, state.st_ctime_ns) > SETTLED_NS
     return {
         "size": state.st_size,
@@ -40,48 +42,48 @@ def fingerprint(path):
     }
 
 
-def is_same(path, known):
+def is_same(path, recorded):
     """Return whether a file has the content of a fingerprint.
 
-    A file of equal size whose two times are equal is the same, and is not read. A file of another
-    size is another. In all other cases (a file that was moved, copied, touched, or replaced) the
-    digest decides.
+    A file of equal size with equal times is the same, and is not read. A file of another size is
+    different. In all other cases (a file that was moved, copied, touched, or replaced) the digest
+    decides.
 
     Parameters
     ----------
     path : path-like
-    known : dict
-        As `fingerprint` gives it.
+    recorded : dict
+        As `fingerprint` returns it.
 
     Returns
     -------
     bool
-        False also where the file cannot be read, or `known` is no fingerprint.
+        False also where the file cannot be read, or `recorded` is no fingerprint.
     """
     try:
         state = os.stat(path)
-        if state.st_size != known["size"]:
+        if state.st_size != recorded["size"]:
             return False
-        if (state.st_mtime_ns, state.st_ctime_ns) == (known["mtime_ns"], known["ctime_ns"]):
+        if (state.st_mtime_ns, state.st_ctime_ns) == (recorded["mtime_ns"], recorded["ctime_ns"]):
             return True
-        return digest_file(path) == known["sha256"]
+        return digest_file(path) == recorded["sha256"]
     except (OSError, KeyError, TypeError):
         return False
 
 
-def renew(path, known):
-    """Take the fingerprint of a file, and read it only where it may have changed.
+def renew(path, recorded):
+    """Compute the fingerprint of a file, and read it only if it may have changed.
 
     Parameters
     ----------
     path : path-like
-    known : dict or None
+    recorded : dict or None
         An earlier fingerprint. It is returned where size and times are those of the file.
 
     Returns
     -------
     dict
-        As `fingerprint` gives it.
+        As `fingerprint` returns it.
 
     Raises
     ------
@@ -91,8 +93,8 @@ def renew(path, known):
     state = os.stat(path)
     times = {"size": state.st_size, "mtime_ns": state.st_mtime_ns, "ctime_ns": state.st_ctime_ns}
     try:
-        if all(known[key] == value for key, value in times.items()) and known["sha256"]:
-            return known
+        if all(recorded[key] == value for key, value in times.items()) and recorded["sha256"]:
+            return recorded
     except (KeyError, TypeError):
         pass
     return fingerprint(path)

@@ -1,4 +1,4 @@
-"""Read the table that says what the numbers of an atlas image mean."""
+"""Read the label table of an atlas image."""
 
 import re
 from pathlib import Path
@@ -38,7 +38,7 @@ def read_labels(path):
     Raises
     ------
     InputError
-        If it is none of these, or an index is no whole number, or stands twice.
+        If it has none of these formats, or an index is not a whole number or occurs twice.
     """
     path = Path(path)
     if path.suffix == ".tsv":
@@ -76,7 +76,7 @@ def _frame(rows):
 
 
 def _whole_number(path, text):
-    """Turn a cell into an index: ``3`` and ``3.0`` are 3."""
+    """Convert a cell to an index: ``3`` and ``3.0`` are 3."""
     try:
         number = float(text)
     except (TypeError, ValueError):
@@ -96,7 +96,7 @@ def _read_text(path):
 
 
 def _read_table(path):
-    """Read a TSV whose header may be spelt in capitals or with blanks."""
+    """Read a TSV whose header may have capitals or blanks."""
     # A region may be called NA (nucleus accumbens).
     table = read_tsv(path, text=(*COLUMNS, "hemisphere"), unknown=WRITTEN_UNKNOWN)
     table.columns = [str(name).strip().lower() for name in table.columns]
@@ -107,9 +107,9 @@ def _read_table(path):
             f"with columns {', '.join(table.columns)[:200]} and without {' and '.join(missing)}"
             f"{suggest(missing, table.columns)}",
         )
-    kept = [name for name in (*COLUMNS, "hemisphere") if name in table.columns]
-    # A column that was not spelt as expected may have been read as numbers.
-    return table[kept].astype(object).where(table[kept].notna(), None).map(_as_text)
+    columns = [name for name in (*COLUMNS, "hemisphere") if name in table.columns]
+    # A column with an unexpected name may have been read as numbers.
+    return table[columns].astype(object).where(table[columns].notna(), None).map(_as_text)
 
 
 def _as_text(cell):
@@ -155,6 +155,6 @@ def _read_lines(path, content):
 
 
 def _has_colours(words, count):
-    """Say whether a line ends in red, green, blue (and opacity), each from 0 to 255."""
+    """Return whether a line ends with red, green, blue (and opacity), each from 0 to 255."""
     ends = words[-count:]
     return len(words) >= 2 + count and all(word.isdigit() and int(word) < 256 for word in ends)

@@ -56,7 +56,7 @@ def list_lobes():
 
 
 def make_lobes(shape, affine):
-    """Draw the lobes on a grid in MNI152 space.
+    """Compute the lobes on a grid in MNI152 space.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def make_lobes(shape, affine):
 
 
 def assign_lobes(grey, white, world):
-    """Tell the lobe of every point from its tissue and its place.
+    """Return the lobe of every point, from its tissue and position.
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ def assign_lobes(grey, white, world):
     Returns
     -------
     numpy.ndarray of int16, shape S
-        Index of the lobe, or 0 where no tissue is nearly alone: points that both tissues share
-        belong to no lobe, so that what is true of one lobe does not leak into its neighbour.
+        Index of the lobe, or 0 where no tissue dominates: points with both tissues belong to no
+        lobe, so that an effect in one lobe does not leak into its neighbour.
     """
     x, y, z = world
     right = (x >= 0).astype(np.int16)
@@ -166,7 +166,7 @@ def _mni_maps():
 
 
 def _world(shape, affine):
-    """Give the world coordinates x, y, z of a grid, one axis at a time."""
+    """Return the world coordinates x, y, z of a grid, one axis at a time."""
     i, j, k = np.ogrid[tuple(slice(n) for n in shape)]
     for row in np.asarray(affine, float)[:3]:
         yield row[0] * i + row[1] * j + row[2] * k + row[3]

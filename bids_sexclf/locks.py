@@ -1,4 +1,4 @@
-"""Locks between processes: who works on something holds a file, and others see who it is."""
+"""Locks between processes: a process locks a file while it works, and others can see which one."""
 
 import errno
 import fcntl
@@ -26,17 +26,17 @@ _told = set()
 
 
 @contextmanager
-def hold(path, what, wait=True, tell=None):
+def hold(path, activity, wait=True, tell=None):
     """Hold a lock while the block runs.
 
-    The operating system gives the lock back when its holder ends, also where the holder is
-    killed. The lock file stays: removing it would let two processes hold one lock.
+    The operating system releases the lock when its holder ends, even if it is killed. The lock
+    file is never removed, since two processes could then hold one lock.
 
     Parameters
     ----------
     path : path-like
         The lock file. It is made where it is missing, with its folder.
-    what : str
+    activity : str
         What happens while the lock is held, e.g. "sub-001 is being prepared". A process that
         finds the lock held tells it with the holder's process and machine.
     wait : bool
@@ -52,8 +52,8 @@ def hold(path, what, wait=True, tell=None):
     handle = _open(Path(path))
     _open_files.add(handle)
     try:
-        _take(handle, path, what, wait, tell)
-        _write(handle, _describe(what))
+        _take(handle, path, activity, wait, tell)
+        _write(handle, _describe(activity))
         yield
         _write(handle, None)
     finally:
@@ -67,24 +67,24 @@ def _open(path):
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
         return os.open(path, flags, 0o666)
-    except PermissionError:  # another user's file; a lock needs no more than to read it
+    except PermissionError:  # another user's file; reading it is enough for a lock
         if not path.exists():
             raise
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as fault:
         if fault.errno != errno.EMFILE:
             raise
-    # A run holds locks for each of its participants, who may be thousands.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # A run holds a lock for each participant, possibly thousands.
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     return os.open(path, flags, 0o666)
 
 
-def _take(handle, path, what, wait, tell):
+def _take(handle, path, activity, wait, tell):
     """Take the lock of an open file, or raise the error that names its holder."""
     if _flock(handle, path, fcntl.LOCK_EX | fcntl.LOCK_NB):
         return
-    holder = _tell_holder(handle, what)
+    holder = _tell_holder(handle, activity)
     if not wait:
         raise BusyError(
             f"Found that {holder}; needed this alone. Wait until that process has ended, then "
@@ -115,10 +115,10 @@ def _flock(handle, path, operation):
     return True
 
 
-def _describe(what):
-    """Say who this process is."""
+def _describe(activity):
+    """Return a description of this process."""
     return {
-        "what": what,
+        "what": activity,
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "command": shlex.join(sys.argv),
@@ -127,7 +127,7 @@ def _describe(what):
 
 
 def _write(handle, description):
-    """Write who holds the lock; a full disk takes the words, but not the lock."""
+    """Write the description of the holder; on a full disk, the lock holds without it."""
     try:
         os.ftruncate(handle, 0)
         if description:
@@ -136,8 +136,8 @@ def _write(handle, description):
         pass
 
 
-def _tell_holder(handle, what):
-    """Say who holds a lock, in a sentence without its full stop."""
+def _tell_holder(handle, activity):
+    """Return the holder of a lock as a sentence without its full stop."""
     for _ in range(10):
         try:
             holder = json.loads(os.pread(handle, 65536, 0))
@@ -146,8 +146,8 @@ def _tell_holder(handle, what):
             moment = moment.replace("T", " ")
             return f"{holder['what']} by process {holder['pid']} on {holder['host']} since {moment}"
         except (ValueError, KeyError, TypeError):
-            time.sleep(0.02)  # the holder has taken the lock, and not yet written who it is
-    return f"{what} by another process"
+            time.sleep(0.02)  # the holder has taken the lock, but not yet written its description
+    return f"{activity} by another process"
 
 
 def _close_in_child():

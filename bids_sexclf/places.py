@@ -1,4 +1,4 @@
-"""Refuse folders in which a run could spoil raw data, its own results, or another's dataset."""
+"""Refuse folders in which a run could damage raw data, its own results, or another dataset."""
 
 import json
 
@@ -7,7 +7,7 @@ from bids_sexclf.errors import InputError
 
 
 def check_places(bids_dir, out, run):
-    """Refuse folders in which the program could spoil the dataset or its own results.
+    """Refuse folders in which the program could damage the dataset or its own results.
 
     Parameters
     ----------
@@ -18,7 +18,7 @@ def check_places(bids_dir, out, run):
     ------
     InputError
         If the output folder is the dataset or lies among its raw files; or if the work folder
-        is, holds, or lies in the dataset, what others have prepared, or the results.
+        overlaps with the dataset, with derivatives of other tools, or with the results.
     """
     check_owner(out)
     derivatives = bids_dir / "derivatives"
@@ -28,10 +28,10 @@ def check_places(bids_dir, out, run):
             f"Found output folder {out.resolve()} inside the BIDS folder, needed one outside it "
             f"or below its derivatives. Use for example {derivatives.resolve() / 'bids_sexclf'}."
         )
-    own = out / "work"
-    work = run.work_dir or own
-    # A link in place of the default folder may lead anywhere: then its target is judged.
-    is_own = lies_in(work, own) and lies_in(own, out)
+    default = out / "work"
+    work = run.work_dir or default
+    # The default folder may be a link: then check its target.
+    is_own = lies_in(work, default) and lies_in(default, out)
     if lies_in(out, work):
         raise InputError(
             f"Found work folder {work.resolve()}, which is or holds the output folder "
@@ -40,7 +40,7 @@ def check_places(bids_dir, out, run):
     if lies_in(work, out) and not is_own:
         raise InputError(
             f"Found work folder {work.resolve()} among the results in {out.resolve()}, needed "
-            f"another one. Leave -w out (it is then {own.resolve()}), or give another folder."
+            f"another one. Leave -w out (it is then {default.resolve()}), or give another folder."
         )
     prepared = {name: path for name, path in run.folders().items() if name != "bids_sexclf"}
     for name, folder in {"the BIDS folder": bids_dir, **prepared}.items():

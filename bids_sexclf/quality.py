@@ -1,8 +1,8 @@
-"""The quality numbers of prepared participants: who is broken, who is odd, what a person said.
+"""Judge prepared participants by quality numbers and by the ratings of a person.
 
-Three judges, in this order. A person's verdict in ratings.tsv counts before every number.
-Absolute limits refuse what is broken. Robust outliers among the participants are flagged, and
-refused only where a study asks for it.
+Three criteria, in this order. A person's verdict in ratings.tsv overrides every number. Absolute
+limits refuse broken scans. Robust outliers among the participants are flagged, and refused only if
+a study says so.
 """
 
 import json
@@ -32,8 +32,8 @@ def numbers():
     Returns
     -------
     dict of str to dict
-        Name to its entry in the data dictionary: ``Bad`` is the direction in which a value is
-        bad, ``Lowest`` and ``Highest`` are the limits beyond which a scan is broken.
+        Name to its entry in the data dictionary: ``Bad`` is the direction of bad values,
+        ``Lowest`` and ``Highest`` are the limits beyond which a scan is broken.
     """
     return {name: entry for name, entry in schema("quality").items() if "Bad" in entry}
 
@@ -52,13 +52,13 @@ def read_quality(out, names=None):
     Returns
     -------
     table : pandas.DataFrame
-        participant_id, session_id and the numbers, float; unknown ones are not numbers.
+        participant_id, session_id and the numbers, float; NaN where unknown.
     damaged : dict of tuple to str
-        (participant_id, session_id) to what is wrong with its file.
+        (participant_id, session_id) to the fault of its file.
     """
     files = {
-        (found["participant_id"], found["session_id"]): Path(out, found["path"])
-        for found in layout.find_derivatives(out, "quality")
+        (entry["participant_id"], entry["session_id"]): Path(out, entry["path"])
+        for entry in layout.find_derivatives(out, "quality")
     }
     return tabulate(files, names)
 
@@ -88,10 +88,10 @@ def tabulate(contents, names=None):
         try:
             rows.append([*key, *_read_numbers(content, entries)])
         except (OSError, ValueError, OverflowError, RecursionError) as fault:
-            what = "Its quality numbers" if isinstance(content, dict) else Path(content).name
+            source = "Its quality numbers" if isinstance(content, dict) else Path(content).name
             reason = " ".join(str(fault).split())[:200]
             damaged[key] = (
-                f"{what} cannot be used ({reason}), needed what the participant level wrote; run "
+                f"{source} cannot be used ({reason}), needed what the participant level wrote; run "
                 "the participant level again"
             )
     table = pd.DataFrame(rows, columns=[*KEYS, *entries])
@@ -101,7 +101,7 @@ def tabulate(contents, names=None):
 
 
 def _read_numbers(content, entries):
-    """Read one file, or what it holds, and refuse what its data dictionary does not allow."""
+    """Read the numbers of one file, or of its content; raise ValueError for invalid ones."""
     if not isinstance(content, dict):
         content = json.loads(content.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
@@ -113,7 +113,7 @@ def _read_numbers(content, entries):
 
 
 def _check_number(name, value, entry):
-    """Return a value as a number within its bounds; not a number where it is unknown."""
+    """Return a value as a number within its bounds; NaN where it is unknown."""
     if value is None:
         return np.nan
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -121,14 +121,14 @@ def _check_number(name, value, entry):
     value = float(value)  # a whole number of hundreds of digits is none: an OverflowError
     if np.isinf(value):
         raise ValueError(f"{name} is infinite, needed a number")
-    least, most = entry.get("Minimum", -np.inf), entry.get("Maximum", np.inf)
-    if value < least or value > most:
-        raise ValueError(f"{name} is {value:g}, needed {least:g} to {most:g}")
+    lowest, highest = entry.get("Minimum", -np.inf), entry.get("Maximum", np.inf)
+    if value < lowest or value > highest:
+        raise ValueError(f"{name} is {value:g}, needed {lowest:g} to {highest:g}")
     return value
 
 
 def flag(table):
-    """Say which participant-sessions stand out from the others, and by which numbers.
+    """Find the participant-sessions that are outliers, and the numbers in which they are.
 
     Parameters
     ----------
@@ -138,9 +138,9 @@ def flag(table):
     Returns
     -------
     reasons : list of dict of str to str
-        For each row, the numbers that stand out, each with a few words.
+        For each row, the outlying numbers, each with a short text.
     distances : pandas.DataFrame
-        Robust standard deviations from the median, in the bad direction positive.
+        Robust standard deviations from the median, positive in the bad direction.
     """
     import pandas as pd
 
@@ -160,7 +160,7 @@ def flag(table):
 
 
 def _say(name, value):
-    """Return a number with its name and units, three digits or all before the point."""
+    """Return a number with its name and units, with at least three digits."""
     units = numbers()[name].get("Units")
     digits = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
     return f"{name} {digits}{f' {units}' if units else ''}"
@@ -183,7 +183,7 @@ def read_limits(changes=()):
     Raises
     ------
     InputError
-        If a change cannot be read, names no quality number, or contradicts another one.
+        If a change cannot be read, names an unknown number, or contradicts another one.
 
     Examples
     --------
@@ -223,7 +223,7 @@ def read_limits(changes=()):
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Who may be studied.
+    """The verdicts on participant-sessions.
 
     Attributes
     ----------
@@ -284,7 +284,7 @@ def judge(table, limits, ratings=None, outliers=None):
 
 
 def state_of(gate, flags):
-    """Return what a page calls a participant-session: its gate, or ``odd``.
+    """Return the state of a participant-session on a page: its gate, or ``odd``.
 
     Parameters
     ----------
@@ -297,7 +297,7 @@ def state_of(gate, flags):
 
 
 def mark(value, limits, odd):
-    """Say how a page colours a number.
+    """Return the mark by which a page colours a number.
 
     Parameters
     ----------
@@ -318,7 +318,7 @@ def mark(value, limits, odd):
 
 
 def _beyond(row, limits):
-    """List which numbers lie beyond their limits; unknown ones do not."""
+    """List the numbers beyond their limits; unknown ones are within."""
     broken = []
     for name, (lowest, highest) in limits.items():
         if row[name] < lowest:
@@ -330,13 +330,13 @@ def _beyond(row, limits):
 
 def _decide(broken, verdict, comment):
     """Return the state of one row and its reason."""
-    said = f" ({comment})" if comment else ""
+    remark = f" ({comment})" if comment else ""
     if verdict == "exclude":
-        return "rejected", f"a person's verdict in {RATINGS} is exclude{said}"
+        return "rejected", f"a person's verdict in {RATINGS} is exclude{remark}"
     if not broken:
         return "passed", None
     if verdict == "use":
-        return "accepted", f"{'; '.join(broken)}; a person's verdict in {RATINGS} is use{said}"
+        return "accepted", f"{'; '.join(broken)}; a person's verdict in {RATINGS} is use{remark}"
     return "refused", (
         f"{'; '.join(broken)}. Look at the participant's page; if the scan is right, rate it "
         f"'use' in {RATINGS}, or change quality_limits or quality_outliers"

@@ -1,4 +1,4 @@
-"""What a person has said about participant-sessions: ratings.tsv."""
+"""Read ratings.tsv: the verdicts of a person on participant-sessions."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ RATINGS = "ratings.tsv"
 
 
 def read_ratings(path):
-    """Read what a person has said about participant-sessions.
+    """Read the verdicts of a person on participant-sessions.
 
     Parameters
     ----------
@@ -21,13 +21,13 @@ def read_ratings(path):
     Returns
     -------
     dict of tuple to (str, str)
-        (participant_id, session_id) to verdict and comment; where the session is None, the
-        verdict is on all sessions of the participant. Empty where there is no file.
+        (participant_id, session_id) to verdict and comment; a session of None stands for all
+        sessions of the participant. Empty where there is no file.
 
     Raises
     ------
     InputError
-        If the file is no such table, or holds two verdicts on one participant-session.
+        If the file is not such a table, or has two verdicts on one participant-session.
     """
     if path is None or not Path(path).exists():
         return {}
@@ -49,7 +49,7 @@ def read_ratings(path):
 
 
 def find_verdict(ratings, person, session):
-    """Find what a person has said about a participant-session.
+    """Find the verdict of a person on a participant-session.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def find_verdict(ratings, person, session):
     Returns
     -------
     verdict : str or None
-        On the session; else on all sessions of the participant.
+        The verdict on the session; else that on all sessions of the participant.
     comment : str
     """
     return ratings.get((person, session)) or ratings.get((person, None), (None, ""))

@@ -1,6 +1,6 @@
-"""Find templates and weights: TemplateFlow, $FSLDIR, nilearn, or a folder; never a download.
+"""Find templates and weights in TemplateFlow, $FSLDIR, nilearn, or a folder, without download.
 
-Only ``python -m bids_sexclf.resources NAME`` downloads, when a person asks for it.
+Only the command ``python -m bids_sexclf.resources NAME`` downloads.
 """
 
 import os
@@ -48,17 +48,17 @@ def find_template(name, templates_dir=None):
     Returns
     -------
     Template
-        Of the resolutions at hand, the one closest to 2 mm at which the head lies.
+        The available resolution of the whole head that is closest to 2 mm.
 
     Raises
     ------
     ToolError
-        If a file is missing; the message says how to get it.
+        If a file is missing; the message describes how to get it.
     """
     folder = _folder(name, templates_dir)
     kinds = {"head": "_T1w", "brain": "_desc-brain_T1w", "mask": "_desc-brain_mask"}
-    found = {kind: _closest(folder, name, tail) for kind, tail in kinds.items()}
-    missing = [f"tpl-{name}_res-*{kinds[kind]}.nii.gz" for kind, path in found.items() if not path]
+    files = {kind: _closest(folder, name, tail) for kind, tail in kinds.items()}
+    missing = [f"tpl-{name}_res-*{kinds[kind]}.nii.gz" for kind, path in files.items() if not path]
     if missing:
         raise ToolError(
             f"Found no {', '.join(missing)} in {folder}, needed the head, the brain and the brain "
@@ -66,7 +66,7 @@ def find_template(name, templates_dir=None):
             f"'python -m bids_sexclf.resources {name}' (TEMPLATEFLOW_HOME names the folder), or "
             "give a folder that holds them with --templates-dir."
         )
-    return Template(name, folder=folder, **found)
+    return Template(name, folder=folder, **files)
 
 
 WEIGHTS = {
@@ -121,61 +121,61 @@ FMRIB58 = Path("data", "standard", "FMRIB58_FA_1mm.nii.gz")
 """FSL's mean FA of 58 people, under $FSLDIR; in MNI152NLin6Asym space."""
 
 
-def find_fa_template(template_name, given=None):
+def find_fa_template(template_name, fa_template=None):
     """Find an FA template in a template's space.
 
     Parameters
     ----------
     template_name : str
         TemplateFlow name.
-    given : path-like, optional
+    fa_template : path-like, optional
         An image of one's own.
 
     Returns
     -------
     pathlib.Path or None
-        None where none was given and FSL's is not at hand, or lies in another space.
+        None if no file is given and FSL's template is missing, or lies in another space.
 
     Raises
     ------
     ToolError
-        If the one given does not exist.
+        If the given file does not exist.
     """
-    if given is not None:
-        if not Path(given).is_file():
+    if fa_template is not None:
+        if not Path(fa_template).is_file():
             raise ToolError(
-                f"Found no FA template {given}, needed an image of FA in the space of "
+                f"Found no FA template {fa_template}, needed an image of FA in the space of "
                 f"{template_name}. Correct --fa-template."
             )
-        return Path(given).resolve()
-    held = Path(os.environ.get("FSLDIR", ""), FMRIB58)
-    if template_name != "MNI152NLin6Asym" or not os.environ.get("FSLDIR") or not held.is_file():
+        return Path(fa_template).resolve()
+    default = Path(os.environ.get("FSLDIR", ""), FMRIB58)
+    if template_name != "MNI152NLin6Asym" or not os.environ.get("FSLDIR") or not default.is_file():
         return None
-    return held.resolve()
+    return default.resolve()
 
 
 def _folder(name, templates_dir):
-    """Give the folder of a template, absolute: steps run in folders of their own."""
+    """Return the absolute folder of a template, since each step runs in its own folder."""
     home = (Path(templates_dir) if templates_dir else templateflow_home()).resolve()
     return home if home.name == f"tpl-{name}" else home / f"tpl-{name}"
 
 
 def templateflow_home():
-    """Give the folder of TemplateFlow's files, which need not exist."""
+    """Return the folder of TemplateFlow's files, which need not exist."""
     fallback = Path.home() / ".cache" / "templateflow"
     return Path(os.environ.get("TEMPLATEFLOW_HOME", fallback))
 
 
 def _closest(folder, name, tail, voxel_size=2.0):
-    """Choose the file whose voxel size is closest to the one asked for."""
+    """Choose the file whose voxel size is closest to the requested one."""
     pattern = re.compile(rf"tpl-{name}(_res-[a-zA-Z0-9]+)?{tail}\.nii(\.gz)?")
-    held = [
+    candidates = [
         path
         for path in sorted(folder.glob(f"tpl-{name}*{tail}.nii*"))
-        # TemplateFlow keeps empty files as placeholders for what is not fetched yet.
+        # TemplateFlow keeps empty files as placeholders for files not yet fetched.
         if pattern.fullmatch(path.name) and path.stat().st_size
     ]
-    return min(held, key=lambda path: abs(_voxel_size(path) - voxel_size), default=None)
+    return min(candidates, key=lambda path: abs(_voxel_size(path) - voxel_size), default=None)
 
 
 @cache
@@ -186,7 +186,7 @@ def _voxel_size(path):
 
 
 def group_grid(template, voxel_size):
-    """Give the grid that maps are carried to.
+    """Return the group grid, to which maps are resampled.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def group_grid(template, voxel_size):
 
 
 def white_matter(template_name, grid, templates_dir=None):
-    """Give the white matter of a template on a grid.
+    """Return the white matter mask of a template on a grid.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def white_matter(template_name, grid, templates_dir=None):
     Returns
     -------
     ndarray of bool, shape grid.shape
-        From the template's own probability map, or for MNI152 spaces from the one nilearn ships.
+        From the probability map of the template, or for MNI152 spaces from that of nilearn.
 
     Raises
     ------
@@ -234,7 +234,7 @@ def white_matter(template_name, grid, templates_dir=None):
 
 
 def tissue_share(label, template_name, grid, templates_dir=None):
-    """Give the share of a tissue in each voxel of a template, on a grid.
+    """Return the share of a tissue in each voxel of a template, on a grid.
 
     Parameters
     ----------
@@ -246,8 +246,8 @@ def tissue_share(label, template_name, grid, templates_dir=None):
     Returns
     -------
     ndarray of float32, shape grid.shape, or None
-        In [0, 1]. From the template's own probability map, or for MNI152 spaces from the one
-        nilearn ships [1]_; None where neither exists.
+        In [0, 1]. From the probability map of the template, or for MNI152 spaces from that of
+        nilearn [1]_; None where neither exists.
 
     References
     ----------
@@ -264,7 +264,7 @@ def tissue_share(label, template_name, grid, templates_dir=None):
         array, affine = np.asarray(image.dataobj, dtype=np.float32), image.affine
     else:
         return None
-    # Some maps count in percent, some in bytes.
+    # Some maps are in percent, some in bytes.
     return np.clip(resample(array, affine, grid) / max(float(array.max()), 1e-6), 0, 1)
 
 

@@ -1,4 +1,4 @@
-"""End the program and all processes it has started, when somebody stops it."""
+"""End the program and all processes it has started when it is stopped by a signal."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ SIGNALS = {"SIGINT": "Ctrl-C", "SIGTERM": "a scheduler or kill", "SIGHUP": "a cl
 
 
 class Stopped(KeyboardInterrupt):
-    """Say that a signal has stopped the program.
+    """A signal has stopped the program.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def exit_code(self):
-        """128 and the number of the signal: 130 for SIGINT, 143 for SIGTERM."""
+        """128 plus the number of the signal: 130 for SIGINT, 143 for SIGTERM."""
         return 128 + self.number
 
     def __str__(self):
@@ -40,10 +40,10 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def stoppable():
-    """Turn signals that stop the program into `Stopped`, and end its processes first.
+    """Convert signals that stop the program to `Stopped`, after ending its processes.
 
-    Python drops what is raised while it takes an object apart; therefore `Stopped` is raised again
-    as long as the block goes on. A second signal ends the program at once.
+    Python ignores exceptions raised during the deletion of an object; therefore `Stopped` is
+    raised again until the block ends. A second signal ends the program immediately.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def stoppable():
     import psutil
 
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python hands signals to the main thread only
+        yield  # Python delivers signals to the main thread only
         return
     older = set(psutil.Process().children())
 
@@ -97,7 +97,7 @@ def end_children(spared=()):
 
     for child in psutil.Process().children():
         try:
-            # The tracker of multiprocessing cleans up behind those that were killed.
+            # The tracker of multiprocessing cleans up after killed processes.
             if child in spared or "multiprocessing.resource_tracker" in " ".join(child.cmdline()):
                 continue
             family = [child, *child.children(recursive=True)]
@@ -112,10 +112,10 @@ def end_children(spared=()):
 
 @contextmanager
 def answering_alone():
-    """Leave Ctrl-C to this process: those that are started meanwhile never hear of it.
+    """Let only this process handle Ctrl-C: processes started in the block ignore it.
 
-    A terminal sends it to all processes; a worker that is just being started could only answer
-    with a traceback. `stoppable` ends the workers.
+    A terminal sends it to all processes; a worker that is just starting would print a traceback.
+    `stoppable` ends the workers.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

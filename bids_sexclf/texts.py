@@ -1,4 +1,4 @@
-"""Make text that others have written fit to be shown on a page, in a figure or on a terminal."""
+"""Prepare text from users for display on a page, in a figure or on a terminal."""
 
 import re
 
@@ -8,13 +8,13 @@ UNSEEN = re.compile(
 """Characters that no page and no SVG may hold, or that turn the order of the others."""
 
 
-def clean(text, most):
-    r"""Make a text fit to be shown: without characters that cannot be seen, and not too long.
+def clean(text, longest):
+    r"""Remove invisible characters from a text, and shorten it.
 
     Parameters
     ----------
     text : str
-    most : int
+    longest : int
         Characters that are kept.
 
     Returns
@@ -26,12 +26,12 @@ def clean(text, most):
     >>> clean("left\n\x00hippocampus", 80), clean("abcdefgh", 5)
     ('left hippocampus', 'abcd…')
     """
-    text = UNSEEN.sub(" ", text[: 4 * most])
-    return text if len(text) <= most else text[: most - 1] + "…"
+    text = UNSEEN.sub(" ", text[: 4 * longest])
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def count_noun(number, one, several=None):
-    """Write a number with its noun.
+    """Return a number with its noun.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def count_noun(number, one, several=None):
 
 
 def count_sexes(sexes):
-    """Write how many women and men there are.
+    """Return the numbers of women and men, as text.
 
     Parameters
     ----------
@@ -75,14 +75,14 @@ def count_sexes(sexes):
     return f"{women} and {count_noun(sexes.count('male'), 'man', 'men')}"
 
 
-def shown(value, most=20_000):
-    """Make what a template prints fit to be shown; for jinja2's ``finalize``.
+def shown(value, longest=20_000):
+    """Prepare a value of a template for display; for jinja2's ``finalize``.
 
     Parameters
     ----------
     value : object
         Text is cleaned line by line and cut; markup, and all that is no text, stays as it is.
-    most : int
+    longest : int
         Characters that are kept.
 
     Returns
@@ -91,5 +91,5 @@ def shown(value, most=20_000):
     """
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
-    lines = value[:most].splitlines()
-    return "\n".join(clean(line, most) for line in lines) + ("…" if len(value) > most else "")
+    lines = value[:longest].splitlines()
+    return "\n".join(clean(line, longest) for line in lines) + ("…" if len(value) > longest else "")

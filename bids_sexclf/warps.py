@@ -1,4 +1,4 @@
-"""Transforms of one tool in the terms of another: FSL's millimetres to world space."""
+"""Convert FSL's transforms from its millimetre coordinates to world space."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from bids_sexclf.errors import GridError
 
 
 def fsl_axes(grid):
-    """Give the matrix from voxel indices to FSL's millimetres.
+    """Return the matrix from voxel indices to FSL's millimetres.
 
-    FSL counts millimetres from the first voxel along the axes of the image, and counts the first
-    axis backwards where the affine has a positive determinant.
+    FSL's coordinates start at the first voxel, along the axes of the image; the first axis is
+    reversed where the affine has a positive determinant.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def fsl_axes(grid):
 
 
 def fsl_to_world(matrix, moving, fixed):
-    """Turn a FLIRT matrix into one between world coordinates.
+    """Convert a FLIRT matrix to a matrix between world coordinates.
 
     Parameters
     ----------
@@ -43,14 +43,14 @@ def fsl_to_world(matrix, moving, fixed):
     Returns
     -------
     ndarray, shape (4, 4)
-        Carries points of the moving image to the fixed one, mm, RAS+.
+        Maps points of the moving image to the fixed one, mm, RAS+.
     """
     into = fixed.affine @ np.linalg.inv(fsl_axes(fixed))
     return into @ np.asarray(matrix) @ fsl_axes(moving) @ np.linalg.inv(moving.affine)
 
 
 def displacements(points, moving, fixed):
-    """Turn an absolute FSL warp into the displacements of an ITK (ANTs) field.
+    """Convert an absolute FSL warp to the displacements of an ITK (ANTs) field.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def displacements(points, moving, fixed):
             f"{tuple(fixed.shape[:3])}, needed one vector per voxel. Make both again."
         )
     into = moving.affine @ np.linalg.inv(fsl_axes(moving))
-    there = points @ into[:3, :3].T + into[:3, 3]
+    moving_points = points @ into[:3, :3].T + into[:3, 3]
     voxels = np.stack(np.meshgrid(*map(np.arange, fixed.shape[:3]), indexing="ij"), axis=-1)
-    here = voxels @ fixed.affine[:3, :3].T + fixed.affine[:3, 3]
-    return (there - here) * np.array([-1.0, -1.0, 1.0])
+    fixed_points = voxels @ fixed.affine[:3, :3].T + fixed.affine[:3, 3]
+    return (moving_points - fixed_points) * np.array([-1.0, -1.0, 1.0])

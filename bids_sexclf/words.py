@@ -1,4 +1,4 @@
-"""Write numbers, p-values, intervals and names as a reader expects them; sentences with a tone."""
+"""Format numbers, p-values, intervals and names for the reader; findings with a tone."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ BASELINES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence, and how it should strike the reader.
+    """One sentence, and its tone.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ GLUE = "\u00a0"
 
 
 def say_number(value, digits=2):
-    """Write a number with a fixed count of decimals and a true minus sign.
+    """Format a number with a fixed count of decimals and a true minus sign.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def say_number(value, digits=2):
 
 
 def say_p(p):
-    """Write a p-value to three decimals.
+    """Format a p-value with three decimals.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def say_p(p):
 
 
 def equate_p(p, name="p"):
-    """Write a p-value behind its name.
+    """Format a p-value with its name.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def equate_p(p, name="p"):
 
 
 def say_interval(row, level, digits=2):
-    """Write an interval and its level.
+    """Format an interval with its level.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def say_interval(row, level, digits=2):
 
 
 def say_list(words):
-    """Write words as a list in a sentence.
+    """Join words to a list in a sentence.
 
     Parameters
     ----------
@@ -133,12 +133,12 @@ def say_list(words):
     >>> say_list(["1"]), say_list(["1", "2", "3"])
     ('1', '1, 2 and 3')
     """
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def name_pair(model, map_):
-    """Name a model and the map that it reads, if it reads one.
+    """Return the name of a model and of its map, if it has one.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def name_pair(model, map_):
 
 
 def label_region(name, hemisphere):
-    """Name a region with its side, once.
+    """Return the name of a region with its side, which is not repeated.
 
     Parameters
     ----------

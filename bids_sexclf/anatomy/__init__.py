@@ -1,6 +1,6 @@
-"""What a scan of the head tells of the brain in it.
+"""Measure the brain in a scan of the head.
 
 ``brain`` holds masks and quality numbers, ``acpc`` the alignment by AC, PC and midline,
-``morphometry`` volumes and intensities of tissues and regions; ``freesurfer`` reads that tool's
-tables of the same.
+``morphometry`` volumes and intensities of tissues and regions; ``freesurfer`` reads the tables of
+that tool.
 """

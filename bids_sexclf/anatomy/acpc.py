@@ -16,17 +16,17 @@ other versions of MNI152 have them within 0.6 mm of there."""
 
 
 def fit_affine(points, moved):
-    """Find the affine transform that carries points closest to where they went.
+    """Find the affine transform that maps points to their new positions, by least squares.
 
     Parameters
     ----------
     points, moved : array-like, shape (n, 3)
-        At least four points that do not lie in one plane, mm.
+        At least four points that do not lie in one plane, and their new positions, mm.
 
     Returns
     -------
     ndarray, shape (4, 4)
-        In the least-squares sense.
+        The least-squares solution.
 
     Raises
     ------
@@ -53,10 +53,10 @@ def fit_affine(points, moved):
 
 
 def rigid_from_affine(affine, landmarks=LANDMARKS):
-    """Find the rigid transform that lays a head's landmarks on those of the template.
+    """Find the rigid transform that maps the landmarks of a head to those of the template.
 
-    The first landmark falls on its place; the line to the second gets the template's direction,
-    and the third lies in the template's midline plane. Distances stay as they are.
+    The first landmark is mapped exactly; the line to the second gets the template's direction,
+    and the third lies in the template's midline plane. Distances do not change.
 
     Parameters
     ----------
@@ -73,24 +73,24 @@ def rigid_from_affine(affine, landmarks=LANDMARKS):
     Notes
     -----
     The landmarks of the scan are the template's, carried by the affine transform: the linear
-    transform averages over the whole brain, so that the angle of a line of 26 mm does not hang on
-    one voxel. The Human Connectome Project aligns its T1w in the same manner [1]_.
+    transform averages over the whole brain, so that the angle of a line of 26 mm does not depend
+    on one voxel. The Human Connectome Project aligns its T1w in the same manner [1]_.
 
     References
     ----------
     .. [1] Glasser et al. 2013, doi:10.1016/j.neuroimage.2013.04.127.
     """
     landmarks = np.asarray(landmarks, float)
-    own = landmarks @ affine[:3, :3].T + affine[:3, 3]
-    rotation = _frame(landmarks) @ _frame(own).T
+    scan_landmarks = landmarks @ affine[:3, :3].T + affine[:3, 3]
+    rotation = _frame(landmarks) @ _frame(scan_landmarks).T
     rigid = np.eye(4)
     rigid[:3, :3] = rotation
-    rigid[:3, 3] = landmarks[0] - rotation @ own[0]
+    rigid[:3, 3] = landmarks[0] - rotation @ scan_landmarks[0]
     return rigid
 
 
 def _frame(landmarks):
-    """Give the axes of three landmarks as columns: forward, upward, across."""
+    """Return the axes of three landmarks as columns: forward, upward, across."""
     front, back, above = landmarks
     forward = (front - back) / np.linalg.norm(front - back)
     upward = above - front
@@ -111,7 +111,7 @@ def native_grid(template_grid, voxel_size):
     Returns
     -------
     volumes.Grid
-        Axes as the template's. The shape is rounded up, and what is too much is shared by both
+        Axes as the template's. The shape is rounded up, and the excess is split between both
         ends.
 
     Examples

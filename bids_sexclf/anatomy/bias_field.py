@@ -1,4 +1,4 @@
-"""The bias field of a T1w: what makes white and grey matter as bright everywhere in the brain."""
+"""Estimate the bias field of a T1w, from white and grey matter that should be equally bright."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def sample_lattice(volume, step, shape):
 
 
 class BiasField:
-    """The bias field: a smooth logarithm on a lattice of large blocks.
+    """The bias field: its smooth logarithm on a lattice of large blocks.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class BiasField:
         self.values = np.zeros(len(places), np.float32)
 
     def refine(self, clean, means, deviations, parts):
-        """Move the field to where white and grey matter are as bright everywhere.
+        """Update the field so that each of white and grey matter is equally bright everywhere.
 
         Parameters
         ----------
@@ -68,23 +68,23 @@ class BiasField:
             Share of each of `tissues.PARTS`.
         """
         weights = {1: self.recipe.grey_weight * parts[2], 2: parts[4]}
-        rest = np.log(clean)
+        log_signal = np.log(clean)
         above = below = np.float32(0)
         for tissue, weight in weights.items():
             precise = weight * np.float32((means[tissue] / deviations[tissue]) ** 2)
-            above = above + precise * (rest - np.float32(np.log(means[tissue])))
+            above = above + precise * (log_signal - np.float32(np.log(means[tissue])))
             below = below + precise
         above, below = (self._smooth(values) for values in (above, below))
-        # Far from every white voxel nothing is known: the field stays as it is.
+        # Far from all white matter there is no information: the field does not change.
         self.lattice += (above / (below + 1e-3 * below.max())).astype(np.float32)
         values = sample_lattice(self.lattice, self._step, self.inside.shape)[self.inside]
-        # The mean of white matter stays what it was.
+        # The mean of white matter does not change.
         level = np.average(values.astype(float), weights=parts[4])
         self.lattice -= np.float32(level)
         self.values = values - np.float32(level)
 
     def _smooth(self, values):
-        """Add values up by block, and smooth them."""
+        """Sum values within each block, and smooth the sums."""
         from scipy.ndimage import gaussian_filter
 
         blocks = np.bincount(self._block, values, self.lattice.size).reshape(self.lattice.shape)

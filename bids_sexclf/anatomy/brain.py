@@ -48,7 +48,7 @@ def distance_outside(mask, voxel_size):
     -------
     ndarray, shape (X, Y, Z)
         mm from the faces of the mask's outermost voxels; negative inside. Unlike the mask, it can
-        be carried to another grid by interpolation and cut at any distance.
+        be interpolated on another grid and thresholded at any distance.
     """
     from scipy import ndimage
 
@@ -60,9 +60,9 @@ def distance_outside(mask, voxel_size):
 
 
 def carried_mask(t1w, distance, voxel_size):
-    """Cut a carried distance to a template's brain mask, and check that a brain is inside.
+    """Make a brain mask from the template's distance on the scan, and check that it holds a brain.
 
-    It is cut at zero, and further out only where that would cut through the brain, see
+    The threshold is zero, and larger only where zero would cut through the brain, see
     `bids_sexclf.anatomy.outline.cut_level`.
 
     Parameters
@@ -102,11 +102,11 @@ def carried_mask(t1w, distance, voxel_size):
 
 
 def is_stripped(t1w, voxel_size):
-    """Say whether a T1w holds a brain alone.
+    """Return whether a T1w holds only a brain, without the skull.
 
-    It does if what is not empty (the lowest value of the image) is one piece no larger than a
-    brain, with nothing but emptiness around it, and with signal up to its rim. A whole head, be
-    it defaced or its background emptied, is more than twice as large.
+    This is so if the voxels above the lowest value of the image form one piece that is no larger
+    than a brain, is surrounded by empty voxels, and has signal up to its rim. A whole head, also
+    one that is defaced or has an empty background, is more than twice as large.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def is_stripped(t1w, voxel_size):
 
 
 def stripped_mask(t1w):
-    """Mask what a stripped T1w holds.
+    """Return the brain mask of a T1w without its skull: the voxels that are not empty.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def stripped_mask(t1w):
     Raises
     ------
     InputError
-        If nothing is empty, so that no brain stands out.
+        If no voxel is empty, so that the brain has no outline.
     """
     mask = _filled(t1w)
     if not mask.any() or mask.all():
@@ -163,7 +163,7 @@ def stripped_mask(t1w):
 
 
 def _filled(t1w):
-    """Give the largest part of what is not empty, without holes and thin threads."""
+    """Return the largest part of the voxels that are not empty, without holes and thin threads."""
     from scipy import ndimage
 
     return ndimage.binary_fill_holes(largest_part(ndimage.binary_opening(t1w > t1w.min())))
@@ -211,9 +211,9 @@ def b0_mask(b0, voxel_size):
 
     The signal is divided by its own smooth trend (50 mm), since head coils leave the deep brain
     dark; then Otsu's threshold on the median-filtered volume (dipy's ``median_otsu``), and the
-    largest part that stays whole when thin bridges, as to the eyes, are cut. What is as dark as
-    bone at its rim is then taken away: the median filter rounds off the vertex, and beyond the
-    last slice sees only the wider ones below it.
+    largest part that remains connected when thin bridges, as to the eyes, are cut. Voxels at its
+    rim that are as dark as bone are then removed: the median filter blurs the vertex, and at the
+    last slice it sees only the wider slices below.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def b0_mask(b0, voxel_size):
     Raises
     ------
     InputError
-        If nothing stands out.
+        If no part is bright enough.
     """
     from dipy.segment.mask import median_otsu
     from scipy import ndimage
@@ -253,13 +253,13 @@ def b0_mask(b0, voxel_size):
 
 
 def _peel(mask, b0, voxel_size):
-    """Take from the rim of a mask what is dark as bone and hangs together with the outside."""
+    """Remove voxels from the rim of a mask that are dark as bone and connected to the outside."""
     from scipy import ndimage
 
     width = 10.0 / np.asarray(voxel_size)
     near = np.maximum(ndimage.gaussian_filter(mask.astype(float), width), 1e-3)
     nearby = ndimage.gaussian_filter(np.where(mask, b0, 0), width) / near
-    # Where the field of view ends, the brain may go on: that side is no rim.
+    # The brain may continue beyond the field of view: the end of the image is not a rim.
     room = int(np.ceil(PEEL / min(voxel_size))) + 1
     padded = np.pad(mask, room, mode="edge")
     depth = ndimage.distance_transform_edt(padded, sampling=voxel_size)[(slice(room, -room),) * 3]
@@ -268,13 +268,13 @@ def _peel(mask, b0, voxel_size):
 
 
 def _cut_bridges(mask, voxel_size):
-    """Keep what hangs together widely, with its gaps and holes closed."""
+    """Keep the part that wide connections hold together, with its gaps and holes closed."""
     from scipy import ndimage
 
     def reach(part):
         return ndimage.distance_transform_edt(part, sampling=voxel_size)
 
-    # A head that the field of view cuts off goes on beyond it.
+    # A head that the field of view cuts off continues beyond it.
     room = int(np.ceil(2 * NECK / min(voxel_size)))
     mask = np.pad(mask, room, mode="edge")
     core = reach(mask) > NECK
@@ -288,7 +288,7 @@ def _cut_bridges(mask, voxel_size):
 def trim_rim(fa):
     """Set the outermost voxels of an FA map to zero.
 
-    Noise and partial volume with what lies outside the brain give a bright rim, which would be
+    Noise and partial volume with tissue outside the brain give a bright rim, which would be
     registered as if it were white matter.
 
     Parameters
@@ -314,7 +314,7 @@ def trim_rim(fa):
 
 
 def overlap(first, second):
-    """Give the Dice overlap of two masks.
+    """Return the Dice overlap of two masks.
 
     Parameters
     ----------
@@ -367,7 +367,7 @@ def signal_to_noise(volume, white):
 
 
 def volume_ml(mask, affine):
-    """Give the volume of a mask in millilitres.
+    """Return the volume of a mask in millilitres.
 
     Parameters
     ----------

@@ -46,16 +46,16 @@ def find_stats(folder, participant_id, session_id=None):
     Returns
     -------
     list of pathlib.Path
-        Those of ``sub-01_ses-1`` where the session has a reconstruction of its own, else those of
+        Tables of ``sub-01_ses-1`` where the session has its own reconstruction, else those of
         ``sub-01``; empty where there is neither.
     """
     names = [participant_id, participant_id.removeprefix("sub-")]
     if session_id:
         names = [f"{name}_{session_id}" for name in names] + names
     for name in names:
-        found = [Path(folder, name, "stats", file) for file in FILES]
-        if any(path.is_file() for path in found):
-            return [path for path in found if path.is_file()]
+        candidates = [Path(folder, name, "stats", file) for file in FILES]
+        if any(path.is_file() for path in candidates):
+            return [path for path in candidates if path.is_file()]
     return []
 
 
@@ -70,14 +70,14 @@ def read_stats(path):
     Returns
     -------
     pandas.DataFrame
-        Columns of the ``morphometry`` table without its participant: atlas, region, name,
-        hemisphere and measures. Measures of the whole (``# Measure`` lines) come first; they have
-        no region. Regions of ``aparc`` are told by name and hemisphere: the file has no index.
+        Columns of the ``morphometry`` table without the participant: atlas, region, name,
+        hemisphere and measures. Global measures (``# Measure`` lines) come first; they have no
+        region. Regions of ``aparc`` have a name and a hemisphere: the file has no index.
 
     Raises
     ------
     InputError
-        If it is no such table.
+        If it is not such a table.
     """
     import pandas as pd
 
@@ -119,7 +119,7 @@ def _order():
 
 
 def _whole(lines, side):
-    """Read the measures of the whole: of the hemisphere in its own tables, else of the brain."""
+    """Read the global measures: of a hemisphere in its tables, else of the brain."""
     import pandas as pd
 
     rows = []
@@ -127,28 +127,28 @@ def _whole(lines, side):
         measure = re.fullmatch(r"# Measure (\w+), (\S+), .*, (\S+), (\S+)", line)
         if not measure or measure[4] not in WHOLE:
             continue
-        # The tables of the hemispheres repeat the brain's measures; only 'Cortex' is their own.
+        # Tables of a hemisphere repeat measures of the brain; only 'Cortex' is of the hemisphere.
         if side and measure[1] != "Cortex":
             continue
-        own = {"name": measure[2], "hemisphere": side or _side(measure[2])}
-        rows.append(own | {WHOLE[measure[4]]: to_numbers([measure[3]])[0]})
+        fields = {"name": measure[2], "hemisphere": side or _side(measure[2])}
+        rows.append(fields | {WHOLE[measure[4]]: to_numbers([measure[3]])[0]})
     return pd.DataFrame(rows, columns=["name", "hemisphere", *WHOLE.values()])
 
 
 def _side(name):
-    """Tell the side of a structure from its name."""
+    """Return the side of a structure, from its name."""
     if re.match(r"(Left-|lh|ctx-lh|wm-lh)", name):
         return "L"
     return "R" if re.match(r"(Right-|rh|ctx-rh|wm-rh)", name) else "B"
 
 
 def intracranial_ml(table):
-    """Give the estimated total intracranial volume (eTIV), mL, or None where it is not told.
+    """Return the estimated total intracranial volume (eTIV), mL, or None where it is missing.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        As `read_stats` gives it, of one participant-session.
+        As `read_stats` returns it, of one participant-session.
 
     Returns
     -------
@@ -158,5 +158,5 @@ def intracranial_ml(table):
     ----------
     Buckner et al. 2004, doi:10.1016/j.neuroimage.2004.06.018.
     """
-    told = table.loc[(table["atlas"] == "aseg") & (table["name"] == TOTAL), "volume_mm3"]
-    return float(told.iloc[0]) / 1000 if len(told) else None
+    values = table.loc[(table["atlas"] == "aseg") & (table["name"] == TOTAL), "volume_mm3"]
+    return float(values.iloc[0]) / 1000 if len(values) else None

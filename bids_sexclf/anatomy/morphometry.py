@@ -31,7 +31,7 @@ def tissue_labels():
 
 
 def measure_tissues(probabilities, affine):
-    """Add up the volumes of the tissues.
+    """Compute the volumes of the tissues.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def fill_skull(mask, affine, radius=15.0):
 
 
 def white_mean(t1w, white):
-    """Give the mean T1w intensity of white matter: what region intensities are divided by.
+    """Return the mean T1w intensity of white matter: what region intensities are divided by.
 
     Parameters
     ----------
@@ -127,13 +127,13 @@ SLAB_MM, SLAB_ML = 10.0, 2.0
 
 
 def white_gradient(t1w, white, affine):
-    """Measure how much the signal of white matter changes from the bottom to the vertex.
+    """Compute how much the signal of white matter changes from the bottom to the vertex.
 
     Parameters
     ----------
     t1w : ndarray, shape (X, Y, Z)
     white : ndarray of bool, shape (X, Y, Z)
-        White matter, best without its rim.
+        White matter, preferably without its rim.
     affine : ndarray, shape (4, 4)
         Voxel to world, mm; RAS+.
 
@@ -142,7 +142,7 @@ def white_gradient(t1w, white, affine):
     float
         Percent: the largest less the smallest median of slabs of 10 mm along the axis to the
         vertex, relative to the median of all white matter. Slabs with less than 2 mL of white
-        matter do not count. Not a number where fewer than two do.
+        matter do not count. NaN where fewer than two slabs count.
     """
     places = np.argwhere(white)
     if not len(places):
@@ -160,7 +160,7 @@ def white_gradient(t1w, white, affine):
 
 
 def grey_white_contrast(t1w, grey, white):
-    """Measure by how much grey matter is darker than white matter.
+    """Compute by how much grey matter is darker than white matter.
 
     Parameters
     ----------
@@ -171,8 +171,8 @@ def grey_white_contrast(t1w, grey, white):
     -------
     float
         Mean of white less mean of grey, divided by the mean of white; over voxels that are one
-        tissue by more than 90 %. Below 0 where grey matter is brighter, not a number where a
-        tissue has no such voxel.
+        tissue by more than 90 %. Below 0 where grey matter is brighter, NaN where a tissue has
+        no such voxel.
     """
     pure = [share > 0.9 for share in (grey, white)]
     if not all(voxels.any() for voxels in pure):
@@ -214,12 +214,12 @@ def measure_regions(parcellation, labels, t1w, mask, probabilities, affine):
 
     Notes
     -----
-    Regions are the template's, carried by the registration: a volume says how far the region was
-    stretched, not where a border was seen in this scan.
+    Regions are those of the template, brought to the scan by the registration: a volume measures
+    how far the region was stretched, not where a border was visible in this scan.
     """
-    for other, name in ((t1w, "the T1w"), (mask, "the mask"), (probabilities["GM"], "grey matter")):
+    for array, name in ((t1w, "the T1w"), (mask, "the mask"), (probabilities["GM"], "grey matter")):
         check_same_grid(
-            parcellation.shape, affine, other.shape, affine, ("the carried atlas", name)
+            parcellation.shape, affine, array.shape, affine, ("the carried atlas", name)
         )
     inside = np.where(mask, parcellation, 0).ravel()
     index = labels["index"].to_numpy(int)
@@ -236,7 +236,7 @@ def measure_regions(parcellation, labels, t1w, mask, probabilities, affine):
 
 
 def widen(table):
-    """Lay a morphometry table out for a model: one row per participant-session.
+    """Return a morphometry table with one row per participant-session, for a model.
 
     Parameters
     ----------
@@ -247,8 +247,8 @@ def widen(table):
     -------
     pandas.DataFrame
         Indexed by participant_id and session_id; one column per atlas, region and measure, named
-        like ``Lobes 3 volume_mm3``, or ``aparc L bankssts thickness_mm`` where regions are told
-        by name. Measures that no participant has are left out; what one lacks is unknown.
+        like ``Lobes 3 volume_mm3``, or ``aparc L bankssts thickness_mm`` where regions have no
+        index. Measures that no participant has are left out; a missing value is unknown.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The brain as trained networks see it: deepbet's weights, read and applied by our own code.
+"""Find the brain with trained networks: deepbet's weights, read and applied by our own code.
 
 References
 ----------
@@ -29,9 +29,9 @@ MARGIN = 0.1
 def find_brain(t1w, weights, threads=1):
     """Mask all that lies within the skull: brain and the fluid around it.
 
-    One network finds the box around the brain on a coarse grid, the other draws the brain inside
-    the box. Both look at voxels that are as long as the box is, and both know healthy adults on T1w
-    scans with RAS+ axes.
+    One network finds the box around the brain on a coarse grid, the other segments the brain
+    inside the box. Each resizes its box to a cube of voxels. Both were trained on T1w scans of
+    healthy adults with RAS+ axes.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def find_brain(t1w, weights, threads=1):
     Returns
     -------
     ndarray of bool, shape (X, Y, Z)
-        One part without holes; empty where the networks see no brain.
+        One part without holes; empty where the networks find no brain.
     """
     from scipy import ndimage
 
@@ -56,15 +56,15 @@ def find_brain(t1w, weights, threads=1):
         box = _box(coarse, t1w.shape)
         if box is None:
             return mask
-        found = _apply(weights[1], _resize(volume[box], (FINE,) * 3), window)
-        # The probability, not the mask, goes back: it can be cut between voxels.
-        inside = _resize(found, volume[box].shape, "trilinear").numpy() > 0.5
+        probability = _apply(weights[1], _resize(volume[box], (FINE,) * 3), window)
+        # The probability, not the mask, is resampled: its threshold can lie between voxels.
+        inside = _resize(probability, volume[box].shape, "trilinear").numpy() > 0.5
     mask[box] = ndimage.binary_fill_holes(largest_part(inside))
     return mask
 
 
 def find_coarsely(t1w, weights, threads=1):
-    """Mask the brain as the first network sees it, in a tenth of the time.
+    """Mask the brain coarsely with the first network only, in a tenth of the time.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def find_coarsely(t1w, weights, threads=1):
 
 @contextmanager
 def _computing(threads):
-    """Let torch compute with so many threads, and keep nothing for derivatives."""
+    """Set the number of threads of torch, and switch off gradients, within a context."""
     import torch
 
     before = torch.get_num_threads()
@@ -106,7 +106,7 @@ def _tensor(t1w):
 
 
 def _see_coarsely(volume, weights):
-    """Give the range of intensities that is kept, and what the first network takes for brain."""
+    """Return the range of intensities to keep, and the brain mask of the first network."""
     coarse = _resize(volume, (COARSE,) * 3)
     window = np.quantile(coarse.numpy(), [DARKEST, BRIGHTEST])
     if not window[1] > window[0]:
@@ -115,11 +115,11 @@ def _see_coarsely(volume, weights):
 
 
 def _apply(path, volume, window):
-    """Give the probability of brain that a network sees."""
+    """Return the probability of brain from a network."""
     import torch
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch advises against TorchScript, which the files are
+        warnings.simplefilter("ignore")  # torch warns about TorchScript, the format of the files
         network = torch.jit.load(str(path), map_location="cpu").eval()
     low, high = map(float, window)
     volume = ((volume - low) / (high - low)).clamp(0, 1)
@@ -135,7 +135,7 @@ def _resize(volume, shape, mode="nearest-exact"):
 
 
 def _box(mask, shape):
-    """Give the slices around the brain on the scan's own grid, or None where there is no brain."""
+    """Return the slices around the brain on the grid of the scan, or None without a brain."""
     box = []
     for axis, length in enumerate(shape):
         share = mask.mean(axis=tuple({0, 1, 2} - {axis}))

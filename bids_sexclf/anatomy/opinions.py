@@ -1,4 +1,4 @@
-"""What speaks for a brain mask, and which of several masks is believed."""
+"""Judge brain masks: numbers that show whether a mask is plausible, and the choice among masks."""
 
 from dataclasses import asdict, dataclass
 
@@ -18,7 +18,7 @@ TREND = 50.0
 
 @dataclass(frozen=True)
 class Limit:
-    """A range outside which no right mask was seen.
+    """A range that holds the numbers of all correct masks seen so far.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Limit:
     unit: str = ""
 
     def fault(self, number):
-        """Say what is wrong with a number; None where nothing is."""
+        """Describe the fault of a number; return None where it is within the range."""
         if self.low <= number <= self.high:
             return None
         digits = 0 if self.unit in ("mL", "cm2") else 2
@@ -71,7 +71,7 @@ LEAST_ALONE = 0.5
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for a brain mask, whoever drew it.
+    """Numbers by which a brain mask is judged, whatever made it.
 
     Attributes
     ----------
@@ -97,13 +97,13 @@ class Evidence:
     cut_cm2: float
 
     def faults(self):
-        """List in words which numbers are implausible."""
+        """Describe the implausible numbers."""
         numbers = asdict(self)
         return [fault for key, limit in LIMITS.items() if (fault := limit.fault(numbers[key]))]
 
     @property
     def support(self):
-        """Give one number by which masks are ranked: overlap and agreement with the template."""
+        """Return one number by which masks are ranked: overlap and agreement with the template."""
         return self.template_overlap + self.template_agreement
 
 
@@ -111,8 +111,8 @@ NOTHING = Evidence(0.0, 0.0, 0.0, 0.0, np.inf, 0.0)
 """Of an empty mask."""
 
 
-def gather(mask, affine, there, template, matrix):
-    """Gather what speaks for a mask.
+def gather(mask, affine, carried_scan, template, matrix):
+    """Compute the numbers by which a mask is judged.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def gather(mask, affine, there, template, matrix):
         On the scan.
     affine : ndarray, shape (4, 4)
         Of the scan.
-    there : pair of ndarray, shape (I, J, K)
+    carried_scan : pair of ndarray, shape (I, J, K)
         The scan's brain, and its mask as bool, carried linearly to the template's grid.
     template : triple of ndarray
         The template's brain, its mask as bool, shape (I, J, K), and their affine.
@@ -131,7 +131,7 @@ def gather(mask, affine, there, template, matrix):
     -------
     Evidence
     """
-    (volume, carried), (brain, inside, grid) = there, template
+    (volume, carried), (brain, inside, grid) = carried_scan, template
     size = np.linalg.norm(grid[:3, :3], axis=0)
     scales = np.linalg.svd(matrix[:3, :3], compute_uv=False)
     return Evidence(
@@ -158,11 +158,11 @@ def cut_area(mask, affine):
     Returns
     -------
     float
-        cm²; large where the brain goes on beyond the field of view.
+        cm²; large where the brain continues beyond the field of view.
     """
     steps, area = affine[:3, :3], 0.0
     for axis in range(3):
-        first, second = (steps[:, other] for other in range(3) if other != axis)
+        first, second = (steps[:, image_axis] for image_axis in range(3) if image_axis != axis)
         face = np.linalg.norm(np.cross(first, second)) / 100
         area += face * sum(mask.take(end, axis).sum() for end in (0, -1))
     return float(area)
@@ -174,7 +174,7 @@ def mirrored(mask, template_mask, grid):
     Parameters
     ----------
     mask, template_mask : ndarray of bool, shape (I, J, K)
-        The mirror stands in the middle of the second one.
+        The mirror plane lies in the middle of the second one.
     grid : ndarray, shape (4, 4)
         Affine of both; its axes lie along those of the world.
 
@@ -185,8 +185,8 @@ def mirrored(mask, template_mask, grid):
     axis = int(np.argmax(np.abs(grid[0, :3])))
     middle = np.argwhere(template_mask)[:, axis].mean()
     places = np.rint(2 * middle - np.arange(mask.shape[axis])).astype(int)
-    held = (places >= 0) & (places < mask.shape[axis])
-    turned = np.moveaxis(mask, axis, 0)[np.where(held, places, 0)] & held[:, None, None]
+    within = (places >= 0) & (places < mask.shape[axis])
+    turned = np.moveaxis(mask, axis, 0)[np.where(within, places, 0)] & within[:, None, None]
     return np.moveaxis(turned, 0, axis)
 
 
@@ -197,5 +197,5 @@ def _flat(volume, inside, size):
     width = TREND / 2.3548 / size
     share = ndimage.gaussian_filter(inside.astype(np.float32), width)
     trend = ndimage.gaussian_filter(np.where(inside, volume, 0).astype(np.float32), width)
-    least = max(1e-3 * float(trend.max()), 1e-6)
-    return np.where(inside, volume * share / np.maximum(trend, least), 0)
+    floor = max(1e-3 * float(trend.max()), 1e-6)
+    return np.where(inside, volume * share / np.maximum(trend, floor), 0)

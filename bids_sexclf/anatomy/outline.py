@@ -1,4 +1,4 @@
-"""The outline of a carried brain mask, moved out where it cuts through the brain."""
+"""Correct the outline of the template's brain mask where it cuts through the brain of a scan."""
 
 import numpy as np
 
@@ -29,12 +29,12 @@ SMOOTH = 4.0
 
 
 def cut_level(t1w, distance, inside, voxel_size):
-    """Say at which distance to cut a carried distance, so that the brain is not cut.
+    """Return the distance at which to threshold, so that the mask does not cut the brain.
 
-    Rays cross the outline at right angles. On those that come out of bright tissue, the tissue
-    should end where the outline lies. If on most of those nearby it goes on for 2 mm and more and
-    a dark gap follows, the outline belongs where it ends. Where no gap follows, as at the neck, or
-    where few rays see tissue, nothing is moved; nothing is ever moved inwards.
+    Rays cross the outline at right angles. On rays that start in bright tissue, the tissue should
+    end at the outline. If on most rays of a neighbourhood the tissue continues for at least 2 mm
+    and a dark gap follows, the outline is moved to the end of the tissue. Where no gap follows, as
+    at the neck, or where few rays cross tissue, the outline stays. It is never moved inwards.
 
     Parameters
     ----------
@@ -49,23 +49,23 @@ def cut_level(t1w, distance, inside, voxel_size):
     Returns
     -------
     ndarray, shape (X, Y, Z)
-        In the units of `distance`; 0 nearly everywhere, and everywhere where the outline is good.
+        In the units of `distance`; 0 nearly everywhere, and 0 everywhere if the outline is good.
     """
     from scipy import ndimage
 
     voxel_size = np.asarray(voxel_size, float)
     level = np.zeros(distance.shape, np.float32)
     starts = _starts(inside, voxel_size)
-    found = _levels(t1w, distance, starts, voxel_size)
-    if not found.any():
+    ray_levels = _levels(t1w, distance, starts, voxel_size)
+    if not ray_levels.any():
         return level
     reach = np.ceil(5 * SMOOTH / voxel_size).astype(int)
-    low = np.maximum(starts[found > 0].min(axis=0) - reach, 0)
-    high = np.minimum(starts[found > 0].max(axis=0) + reach + 1, level.shape)
+    low = np.maximum(starts[ray_levels > 0].min(axis=0) - reach, 0)
+    high = np.minimum(starts[ray_levels > 0].max(axis=0) + reach + 1, level.shape)
     near = ((starts >= low) & (starts < high)).all(axis=1)
     total, count = np.zeros((2, *(high - low)), np.float32)
     place = tuple((starts[near] - low).T)
-    total[place], count[place] = found[near], 1
+    total[place], count[place] = ray_levels[near], 1
     width = SMOOTH / voxel_size
     total, count = (ndimage.gaussian_filter(part, width, truncate=3) for part in (total, count))
     box = tuple(map(slice, low, high))
@@ -74,48 +74,48 @@ def cut_level(t1w, distance, inside, voxel_size):
 
 
 def _starts(inside, voxel_size):
-    """Give voxels of the outline, one for each cube of 3 mm."""
+    """Return voxels of the outline, one for each cube of 3 mm."""
     from scipy import ndimage
 
-    # Where the image ends, there is nothing to look at.
+    # Beyond the image there is no signal.
     edge = np.argwhere(inside & ~ndimage.binary_erosion(inside, border_value=1))
     _, first = np.unique((edge * voxel_size // APART).astype(int), axis=0, return_index=True)
     return edge[np.sort(first)]
 
 
 def _levels(t1w, distance, starts, voxel_size):
-    """Give the level at which each neighbourhood wants the distance cut, 0 where it should stay."""
+    """Return the threshold of each neighbourhood, mm; 0 where the outline should stay."""
     from scipy.spatial import cKDTree
 
     across = np.eye(3) * 3 / voxel_size  # mm; less would show the steps of the template's voxels
     outward = _look(distance, starts[:, None] + across) - _look(distance, starts[:, None] - across)
     outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
-    # From where the distance is zero, which lies up to a voxel beyond the mask's outermost one.
+    # Depths count from distance zero, which lies up to a voxel outside the mask.
     short = np.clip(-_look(distance, starts), 0, max(voxel_size))
     rays = starts[:, None] + outward[:, None] * (short[:, None] + DEPTHS)[..., None] / voxel_size
     signal, levels = _look(t1w, rays), _look(distance, rays)
     places = starts * voxel_size
-    most = min(len(starts), int(2 * np.pi * (AROUND / APART) ** 2))
-    _, nearby = cKDTree(places).query(places, range(1, most + 1), distance_upper_bound=AROUND)
+    neighbours = min(len(starts), int(2 * np.pi * (AROUND / APART) ** 2))
+    _, nearby = cKDTree(places).query(places, range(1, neighbours + 1), distance_upper_bound=AROUND)
     usual = np.median(signal[:, DEPTHS <= -2], axis=1)
     usual = np.nanmedian(np.append(usual, np.nan)[nearby], axis=1)[:, None]
     wanted = _wanted(np.where(usual > 0, signal / np.where(usual > 0, usual, 1), 0), levels)
     votes = np.append(wanted, np.nan)[nearby]
     enough = np.isfinite(votes).sum(axis=1) >= 0.25 * (nearby < len(starts)).sum(axis=1)
-    found = np.zeros(len(starts))
-    found[enough] = np.nanmedian(votes[enough], axis=1)
-    return np.maximum(found, 0)
+    ray_levels = np.zeros(len(starts))
+    ray_levels[enough] = np.nanmedian(votes[enough], axis=1)
+    return np.maximum(ray_levels, 0)
 
 
 def _wanted(signal, levels):
-    """Give the level at which each ray wants the distance cut; NaN on those that see no tissue."""
+    """Return the threshold that each ray suggests, mm; NaN on rays that cross no tissue."""
     within = signal[:, (DEPTHS >= -5) & (DEPTHS <= -3)]
     across = signal[:, (DEPTHS >= -2) & (DEPTHS <= LEAST)]
     tissue, gap = np.median(across, axis=1), signal[:, DEPTHS >= LEAST].min(axis=1)
     goes_on = (across.min(axis=1) > TISSUE) & (gap < GAP * tissue)
-    # Most of the way down into the gap: there good outlines lie.
-    left = (signal < (tissue / 4 + gap * 3 / 4)[:, None]) & (DEPTHS > 0)
-    wanted = np.where(goes_on, levels[np.arange(len(levels)), left.argmax(axis=1)], 0.0)
+    # Good outlines lie where the signal has nearly fallen to that of the gap.
+    ended = (signal < (tissue / 4 + gap * 3 / 4)[:, None]) & (DEPTHS > 0)
+    wanted = np.where(goes_on, levels[np.arange(len(levels)), ended.argmax(axis=1)], 0.0)
     return np.where(within.min(axis=1) > TISSUE, wanted, np.nan)
 
 
@@ -123,5 +123,5 @@ def _look(volume, places):
     """Interpolate a volume at places (..., 3), in voxels."""
     from scipy import ndimage
 
-    found = ndimage.map_coordinates(volume, places.reshape(-1, 3).T, order=1, mode="nearest")
-    return found.reshape(places.shape[:-1])
+    sampled = ndimage.map_coordinates(volume, places.reshape(-1, 3).T, order=1, mode="nearest")
+    return sampled.reshape(places.shape[:-1])

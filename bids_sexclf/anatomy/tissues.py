@@ -1,8 +1,8 @@
-"""Tissues and bias field of a T1w brain, found together: arrays in, arrays out.
+"""Estimate tissues and bias field of a T1w brain together: arrays in, arrays out.
 
 A voxel holds fluid, grey matter, white matter, or two of them. The signal of the tissues, the bias
-field and the shares of the tissues are found in turn by expectation and maximization, with maps
-that say where each tissue is expected, and with neighbours that tend to be alike. Nothing depends
+field and the shares of the tissues are estimated in turn by expectation and maximization, with
+maps of where each tissue is expected, and with neighbours that tend to be alike. Nothing depends
 on the number of threads or on chance: the same scan gives the same bytes.
 
 References
@@ -49,7 +49,7 @@ LEAST_VOXELS = 200
 
 @dataclass(frozen=True)
 class Recipe:
-    """How tissues and bias field are sought.
+    """Settings of the estimation of tissues and bias field.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class Tissues:
 
 
 def working_grid(mask, affine, voxel_size=FIT_MM):
-    """Give the grid around a brain on which its tissues are sought.
+    """Return the grid around a brain on which its tissues are estimated.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def working_grid(mask, affine, voxel_size=FIT_MM):
     affine : ndarray, shape (4, 4)
         Voxel to world, mm.
     voxel_size : float
-        Axes with smaller voxels get this size, mm; other axes stay as they are.
+        Axes with smaller voxels get this size, mm; other axes do not change.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def working_grid(mask, affine, voxel_size=FIT_MM):
     Raises
     ------
     InputError
-        If the mask holds too little to find three tissues.
+        If the mask has too few voxels for three tissues.
     """
     if int(mask.sum()) < LEAST_VOXELS:
         raise InputError(
@@ -125,12 +125,12 @@ def working_grid(mask, affine, voxel_size=FIT_MM):
         )
     grid, _ = crop_grid(Grid(mask.shape, affine), mask, margin=2)
     size = grid.voxel_size
-    # Voxels that are a little smaller stay: a new grid would only blur them.
+    # Voxels that are only a little smaller are kept: a new grid would only blur them.
     return rescale_grid(grid, np.where(size < 0.9 * voxel_size, voxel_size, size))
 
 
 def find_tissues(t1w, mask, affine, expected=None, recipe=None):
-    """Find tissues and bias field of a brain, on voxels of 1.5 mm or larger.
+    """Estimate tissues and bias field of a brain, on voxels of 1.5 mm or larger.
 
     Parameters
     ----------
@@ -171,19 +171,20 @@ def find_tissues(t1w, mask, affine, expected=None, recipe=None):
 
 
 def sharpen(tissues, t1w, mask, affine, expected=None, recipe=None, rounds=4):
-    """Tell tissues apart on voxels of 1 mm or larger, with the signal and bias field found before.
+    """Estimate tissues on voxels of 1 mm or larger, from signal and bias field of `find_tissues`.
 
     Parameters
     ----------
     tissues : Tissues
-        As `find_tissues` gives them.
+        As `find_tissues` returns them.
     t1w, mask, affine
         As for `find_tissues`.
     expected : ndarray, optional
         On the grid of `tissues`.
     recipe : Recipe, optional
     rounds : int
-        In which neighbours settle, and the spread of the signal, which is wider on smaller voxels.
+        Rounds in which the neighbours and the spread of the signal (larger on smaller voxels)
+        are estimated again.
 
     Returns
     -------
@@ -210,7 +211,7 @@ def sharpen(tissues, t1w, mask, affine, expected=None, recipe=None, rounds=4):
 
 
 def log_field(tissues, grid):
-    """Give the bias field on a grid.
+    """Return the bias field on a grid.
 
     Parameters
     ----------
@@ -221,14 +222,14 @@ def log_field(tissues, grid):
     -------
     ndarray of float32, shape grid.shape
         Logarithm; the scan divided by its exponential is without bias. It fades to 0 far outside
-        the brain, where nothing is known of it.
+        the brain, where it is unknown.
     """
     step = np.linalg.inv(tissues.field_grid.affine) @ grid.affine
     return sample_lattice(tissues.log_field, step, grid.shape).astype(np.float32)
 
 
 def shares_on(tissues, mask, affine):
-    """Give the shares of the tissues on the grid of a scan.
+    """Return the shares of the tissues on the grid of a scan.
 
     Parameters
     ----------
@@ -245,14 +246,14 @@ def shares_on(tissues, mask, affine):
     grid, box = crop_grid(Grid(mask.shape, affine), mask, margin=2)
     shares, inside = _carry(tissues.shares, tissues.grid, grid), mask[box]
     total = shares.sum(0)
-    # What no voxel of the coarser grid holds is the outermost rim of the mask: fluid.
+    # Voxels outside the coarser grid lie at the outermost rim of the mask: fluid.
     shares[0][total < 1e-3] = 1
     whole[(slice(None), *box)] = np.where(inside, shares / np.maximum(shares.sum(0), 1e-3), 0)
     return whole
 
 
 def _bring(t1w, mask, affine, grid):
-    """Carry a scan and its mask to a grid; give the signal inside, above 0, and the mask there."""
+    """Resample a scan and its mask to a grid; return the signal inside, above 0, and the mask."""
     inside = resample(np.asarray(mask, np.float32), affine, grid) > 0.5
     signal = resample(np.asarray(t1w, np.float32), affine, grid)[inside]
     middle = float(np.median(signal)) if signal.size else 0.0
@@ -265,7 +266,7 @@ def _bring(t1w, mask, affine, grid):
 
 
 def _carry(maps, grid, target):
-    """Carry maps to another grid by linear interpolation."""
+    """Resample maps to another grid by linear interpolation."""
     if grid.shape == target.shape and np.allclose(grid.affine, target.affine, atol=1e-3):
         return maps.copy()
     step = np.linalg.inv(grid.affine) @ target.affine
@@ -273,7 +274,7 @@ def _carry(maps, grid, target):
 
 
 def _expect(maps, inside):
-    """Give the share of each tissue that is expected at each voxel inside."""
+    """Return the share of each tissue that is expected at each voxel inside."""
     if maps is None:
         return np.full((3, int(inside.sum())), 1 / 3, np.float32)
     shares = np.maximum(maps[:, inside].astype(np.float32), 0) + np.float32(FLOOR)
@@ -281,14 +282,14 @@ def _expect(maps, inside):
 
 
 def _fill(shares, inside):
-    """Put shares of voxels inside into a volume."""
+    """Return a volume that holds the shares of the voxels inside, and 0 elsewhere."""
     whole = np.zeros((len(shares), *inside.shape), np.float32)
     whole[:, inside] = shares
     return whole
 
 
 def _bound(clean):
-    """Limit intensities: vessels and remains of the scalp are few and far brighter."""
+    """Limit high intensities, since vessels and remains of the scalp are much brighter."""
     return np.clip(clean, *np.percentile(clean, (0.1, 99.5)).astype(np.float32))
 
 
@@ -299,19 +300,19 @@ def _guess(signal, expected):
     else:
         sure = [share >= 0.95 * np.quantile(share, 0.9) for share in expected]
         means = np.array([np.median(signal[places]) for places in sure])
-        # Where fluid is expected, much tissue lies as well.
+        # Much tissue lies where fluid is expected.
         means[0] = min(means[0], 0.6 * means[1])
     return means, np.full(3, 0.12 * means.max())
 
 
 def _weigh(clean, means, deviations, expected, alike):
-    """Give the probability of each of `PARTS` at each voxel."""
+    """Return the probability of each of `PARTS` at each voxel."""
     logs = np.empty((len(PARTS), clean.size), np.float32)
     prior = 0.5 * (np.log(expected) + alike)
     for row, (first, second) in zip(logs, PARTS, strict=True):
         middle = (means[first] + means[second]) / 2
         variance = (deviations[first] ** 2 + deviations[second] ** 2) / 2
-        # Shares of two tissues are as likely as each other: their signal spreads evenly.
+        # All mixtures of two tissues are equally likely: their signal is distributed evenly.
         variance += (means[first] - means[second]) ** 2 / 12
         row[:] = (
             prior[first]
@@ -324,7 +325,7 @@ def _weigh(clean, means, deviations, expected, alike):
 
 
 def _measure(clean, parts):
-    """Give mean and standard deviation of each tissue's signal."""
+    """Return mean and standard deviation of each tissue's signal."""
     pure = parts[list(PURE)]
     total = pure.sum(1, dtype=np.float64)
     if not (total > 1).all():
@@ -343,7 +344,7 @@ def _measure(clean, parts):
 
 
 def _share(clean, means, parts):
-    """Give the share of each tissue in each voxel: voxels of two tissues count for both."""
+    """Return the share of each tissue in each voxel: voxels of two tissues count for both."""
     shares = parts[list(PURE)]
     for row, (first, second) in zip(parts, PARTS, strict=True):
         if first != second:
@@ -355,7 +356,7 @@ def _share(clean, means, parts):
 
 
 def _neighbours(shares, inside, voxel_size, strength):
-    """Add up the shares of the six neighbours of each voxel; far ones count less."""
+    """Sum the shares of the six neighbours of each voxel, weighted by their distance."""
     total, volume = np.empty_like(shares), np.zeros(inside.shape, np.float32)
     for row, share in zip(total, shares, strict=True):
         volume[inside] = share

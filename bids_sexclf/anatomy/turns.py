@@ -1,4 +1,4 @@
-"""Other orientations in which a head may lie, where its header does not say the truth."""
+"""Other orientations of a head, to be tried where its header is wrong."""
 
 import itertools
 
@@ -12,7 +12,7 @@ STEP = 8.0
 
 
 def list_turns():
-    """List the 24 ways in which axes can be exchanged and turned without a mirror.
+    """List the 24 rotations that map the image axes to each other, without mirroring.
 
     Returns
     -------
@@ -21,8 +21,8 @@ def list_turns():
 
     Notes
     -----
-    A header that is lost may also have been mirrored; no image can tell, as brains are nearly
-    symmetric, and a mirrored head looks like one that is turned.
+    A wrong header may also be mirrored; no image can show this, since brains are nearly
+    symmetric, and a mirrored head looks like a rotated one.
     """
     turns = []
     for order in itertools.permutations(range(3)):
@@ -35,7 +35,7 @@ def list_turns():
 
 
 def turn_head(t1w, affine, turn):
-    """Turn a head about the middle of its image, as if its header had said so.
+    """Rotate a head about the middle of its image, as another header would.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def turn_head(t1w, affine, turn):
         The same voxels, axes RAS+ again.
     turned_affine : ndarray, shape (4, 4)
     matrix : ndarray, shape (4, 4)
-        Carries points of the head as it was to where they lie now, mm.
+        Maps points of the head from the old to the new position, mm.
     """
     import nibabel as nib
 
@@ -64,7 +64,7 @@ def turn_head(t1w, affine, turn):
 
 
 def turn_back(mask, turned_affine, affine, matrix):
-    """Carry a mask of a turned head back to the voxels that it came from.
+    """Bring a mask of a rotated head back to the grid of the scan.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def turn_back(mask, turned_affine, affine, matrix):
     affine : ndarray, shape (4, 4)
         Of the scan.
     matrix : ndarray, shape (4, 4)
-        As `turn_head` gives it.
+        As `turn_head` returns it.
 
     Returns
     -------
@@ -84,9 +84,9 @@ def turn_back(mask, turned_affine, affine, matrix):
 
 
 def score_start(t1w, affine, mask, template):
-    """Say how well a brain lies like the template's, without a search.
+    """Score how well a brain matches the template without registration.
 
-    Both are laid with their centres on each other and made equally large.
+    Both are centred on each other and scaled to the same volume.
 
     Parameters
     ----------
@@ -108,15 +108,15 @@ def score_start(t1w, affine, mask, template):
         return -1.0
     centre, volume = _centre(mask, affine)
     middle, whole = _centre(inside, grid)
-    every = max(1, round(STEP / float(np.linalg.norm(grid[:3, 0]))))
-    cut = (slice(None, None, every),) * 3
+    stride = max(1, round(STEP / float(np.linalg.norm(grid[:3, 0]))))
+    cut = (slice(None, None, stride),) * 3
     places = np.indices(brain.shape)[(slice(None), *cut)].reshape(3, -1)
     world = grid[:3, :3] @ places + grid[:3, 3:]
     scaled = centre[:, None] + (volume / whole) ** (1 / 3) * (world - middle[:, None])
     back = np.linalg.inv(affine)
     voxels = back[:3, :3] @ scaled + back[:3, 3:]
     smooth = STEP / 2.3548 / np.linalg.norm(affine[:3, :3], axis=0)
-    there = [
+    moved = [
         ndimage.map_coordinates(
             ndimage.gaussian_filter(np.where(mask, part, 0).astype(np.float32), smooth),
             voxels,
@@ -124,11 +124,11 @@ def score_start(t1w, affine, mask, template):
         ).reshape(brain[cut].shape)
         for part in (t1w, 1)
     ]
-    held = inside[cut]
-    return agreement(there[0], brain[cut], held) + overlap(there[1] > 0.5, held)
+    inside_cut = inside[cut]
+    return agreement(moved[0], brain[cut], inside_cut) + overlap(moved[1] > 0.5, inside_cut)
 
 
 def _centre(mask, affine):
-    """Give the centre (mm) and the volume (mm³) of a mask."""
+    """Return the centre (mm) and the volume (mm³) of a mask."""
     voxel = np.argwhere(mask).mean(axis=0)
     return (affine @ np.append(voxel, 1))[:3], mask.sum() * abs(np.linalg.det(affine[:3, :3]))

@@ -1,5 +1,5 @@
-"""Derivatives of other tools that are taken over, and several runs of one scan.
+"""Use derivatives of other tools, and several runs of one scan.
 
-``offers`` finds on disk what others have prepared, ``prepared`` chooses and records which steps
-are done, ``foreign`` reads numbers that other tools have written; ``runs`` joins several runs.
+``offers`` finds the files of other tools on disk, ``prepared`` chooses among them and records
+which steps are done, ``foreign`` reads numbers of other tools; ``runs`` joins several runs.
 """

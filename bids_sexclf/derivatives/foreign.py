@@ -1,4 +1,4 @@
-"""Numbers that other tools have written: motion, diffusivities in their units."""
+"""Read numbers of other tools: motion, and diffusivities with their units."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ FREE_WATER = 3e-3
 
 
 def read_motion(path):
-    """Read the displacement of each volume against the one before.
+    """Read the displacement of each volume relative to the one before.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ def read_motion(path):
     moved : list of float
         mm; 0 for the first volume.
     measure : str
-        What was measured, in words.
+        Description of the measure.
 
     Raises
     ------
     InputError
-        If it is neither.
+        If the file has neither format.
     """
     if Path(path).suffix == ".tsv":
         column = "framewise_displacement"
@@ -54,7 +54,7 @@ def read_motion(path):
 
 
 def _displacements(texts, path):
-    """Turn the displacements of all volumes into numbers, mm."""
+    """Convert the displacements of all volumes to numbers, mm."""
     try:
         moved = to_numbers(texts).tolist()
     except ValueError as fault:
@@ -73,10 +73,10 @@ def _displacements(texts, path):
 
 
 def in_mm2_per_s(values):
-    """Give diffusivities in mm²/s, whether they come so or in µm²/ms (10⁻³ mm²/s).
+    """Convert diffusivities in mm²/s or in µm²/ms (10⁻³ mm²/s) to mm²/s.
 
-    The two differ by a thousand, and free water tells them apart: nothing in a
-    head diffuses faster than 0.003 mm²/s or 3 µm²/ms.
+    The units differ by a factor of 1000, and the values show which one is used:
+    nothing in a head diffuses faster than free water, 0.003 mm²/s or 3 µm²/ms.
 
     Parameters
     ----------

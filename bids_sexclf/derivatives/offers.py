@@ -1,7 +1,7 @@
-"""What others have prepared, as it lies on disk.
+"""Find the files of other tools on disk.
 
-``data/derivatives.json`` tells where each tool puts what; nothing else here
-knows a tool's names, but those of the HCP's folders and of CC-359's files.
+``data/derivatives.json`` holds the file names of each tool; this module adds
+only those of the HCP's folders and of CC-359's files.
 """
 
 import os
@@ -23,23 +23,23 @@ CONSENSUS = ("staple", "ss")
 
 
 def about(name):
-    """Tell what is known of a kind of derivatives: its entry, completed by that it is like."""
+    """Return the entry of a kind of derivatives, completed by the entry that it extends."""
     entry = DERIVATIVES[name]
     return DERIVATIVES.get(entry.get("like"), {}) | entry
 
 
 def read_by_participant(name):
-    """Say whether the participant level takes scans or masks from such a folder."""
+    """Return whether the participant level reads scans or masks from such a folder."""
     return bool({"files", "paths"} & set(about(name))) or name == "cc359"
 
 
 def holds_scans(name):
-    """Say whether such a folder brings participants of its own, and not only masks for others."""
+    """Return whether such a folder has its own participants, and not only masks for others."""
     return read_by_participant(name) and about(name)["frame"] != "raw"
 
 
 def find_offers(folders, template, filters=None):
-    """Find what others have prepared.
+    """Find the files of other tools.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def find_offers(folders, template, filters=None):
     Raises
     ------
     InputError
-        If a folder does not exist, or holds nothing of use.
+        If a folder does not exist, or holds no usable file.
     """
     offers = {}
     for name, folder in folders.items():
@@ -84,19 +84,19 @@ def find_offers(folders, template, filters=None):
 
 def _find_bids(folder, name, template, filters):
     """Find the files of a folder of BIDS derivatives."""
-    found = {}
+    offers = {}
     for kind, specs in about(name)["files"].items():
         for spec in specs:
             for key, names in _matching(folder, spec, template, filters.get(kind, {})).items():
-                # An earlier way to name it wins.
-                found.setdefault(key, {}).setdefault(kind, names)
-    for key, cells in found.items():
+                # An earlier naming pattern has priority.
+                offers.setdefault(key, {}).setdefault(kind, names)
+    for key, cells in offers.items():
         cells |= _chosen(cells, key, folder)
-    return {key: cells for key, cells in found.items() if set(cells) - {"dwi_motion", "note"}}
+    return {key: cells for key, cells in offers.items() if set(cells) - {"dwi_motion", "note"}}
 
 
 def _chosen(cells, key, folder):
-    """Choose among several files of one kind; add what lies beside a series."""
+    """Choose among several files of one kind; add the gradients of a series."""
     chosen, notes = {}, []
     for kind, names in cells.items():
         if kind != "maps":
@@ -113,23 +113,23 @@ def _chosen(cells, key, folder):
 
 
 def _choose_maps(names, key, folder):
-    """Take one map of each quantity: in one space, from one pipeline, by the tensor's own fit."""
+    """Choose one map of each quantity: in one space, from one pipeline, of the tensor fit."""
     spaces = [parse_name(path)[0]["space"] for path in names]
     names = [path for path, space in zip(names, spaces, strict=True) if space == spaces[0]]
-    kept = {}
+    by_param = {}
     for path in names:
-        kept.setdefault(parse_name(path)[0]["param"], []).append(path)
-    for param, paths_ in kept.items():
-        own = [path for path in paths_ if parse_name(path)[0]["model"] == _model(paths_)]
-        homes = sorted({path.split("/sub-")[0] for path in own if "/sub-" in path})
+        by_param.setdefault(parse_name(path)[0]["param"], []).append(path)
+    for param, paths_ in by_param.items():
+        from_model = [path for path in paths_ if parse_name(path)[0]["model"] == _model(paths_)]
+        homes = sorted({path.split("/sub-")[0] for path in from_model if "/sub-" in path})
         if len(homes) > 1:
             raise InputError(
                 f"Found {param} maps of {key[0]} by several pipelines in {folder} "
                 f"({', '.join(homes)}), needed one. Name the folder of one of them, such as "
                 f"--derivatives qsirecon={folder / homes[0]}."
             )
-        kept[param], _ = choose_scans(own)
-    return [chosen[0] for chosen in kept.values()]
+        by_param[param], _ = choose_scans(from_model)
+    return [chosen[0] for chosen in by_param.values()]
 
 
 def _model(names):
@@ -138,11 +138,11 @@ def _model(names):
 
 
 def _matching(folder, spec, template, filters):
-    """Find the files that one way to name them fits, by participant-session."""
-    found, extensions = {}, [spec["extension"]] if "extension" in spec else [".nii.gz", ".nii"]
+    """Find the files that match one naming pattern, by participant-session."""
+    matches, extensions = {}, [spec["extension"]] if "extension" in spec else [".nii.gz", ".nii"]
     homes = [folder, *sorted(folder.glob("derivatives/*/"))]
     wanted = {key: _filled(value, template) for key, value in spec["entities"].items()}
-    asked = {ENTITIES.get(key, key): value for key, value in filters.items()}
+    filters_by_entity = {ENTITIES.get(key, key): value for key, value in filters.items()}
     for home in homes:
         for depth in ("sub-*", "sub-*/ses-*"):
             for path in sorted(home.glob(f"{depth}/{spec['folder']}/*_{spec['suffix']}.*")):
@@ -152,14 +152,14 @@ def _matching(folder, spec, template, filters):
                 if not all(_fits(entities.get(key), value) for key, value in wanted.items()):
                     continue
                 if any(key in entities and not _fits(entities[key], value)
-                       for key, value in asked.items()):  # fmt: skip
+                       for key, value in filters_by_entity.items()):  # fmt: skip
                     continue
                 session = entities.get("ses")
                 key = (f"sub-{entities['sub']}", f"ses-{session}" if session else None)
-                found.setdefault(key, []).append(path.relative_to(folder).as_posix())
-    for names in found.values():
+                matches.setdefault(key, []).append(path.relative_to(folder).as_posix())
+    for names in matches.values():
         names.sort(key=lambda path: [_rank(parse_name(path)[0], k, v) for k, v in wanted.items()])
-    return found
+    return matches
 
 
 def _filled(value, template):
@@ -168,56 +168,56 @@ def _filled(value, template):
     return template if value == "{template}" else value
 
 
-def _fits(held, value):
-    return held in value if isinstance(value, list) else held == value
+def _fits(entity, value):
+    return entity in value if isinstance(value, list) else entity == value
 
 
 def _rank(entities, key, value):
-    """Place of an entity in a list of wishes."""
+    """Return the rank of an entity in a list of preferences."""
     return value.index(entities.get(key)) if isinstance(value, list) else 0
 
 
 def _find_hcp(folder):
-    """Find the participants' folders as the HCP pipelines leave them."""
-    found = {}
+    """Find the participants' folders of the HCP pipelines."""
+    offers = {}
     for person in sorted(path for path in folder.iterdir() if path.is_dir()):
         match = HCP.fullmatch(person.name)
         if not match:
             continue
         cells = {}
         for kind, names in about("hcp")["paths"].items():
-            here = [f"{person.name}/{name}" for name in names if (person / name).exists()]
-            if here:
-                cells[kind] = here[:1]
+            existing = [f"{person.name}/{name}" for name in names if (person / name).exists()]
+            if existing:
+                cells[kind] = existing[:1]
         if set(cells) & {"t1w", "dwi"}:
             session = f"ses-{match[2]}" if match[2] else None
-            found[f"sub-{match[1]}", session] = cells
-    return found
+            offers[f"sub-{match[1]}", session] = cells
+    return offers
 
 
 def _find_cc359(folder):
     """Find the T1w and the consensus masks of CC-359."""
-    found = {}
+    offers = {}
     for path in sorted(folder.rglob("CC*.nii*")):
         match = CC359.fullmatch(path.name)
         inside = path.relative_to(folder)
         if not match or not path.is_file():
             continue
-        cells = found.setdefault((f"sub-{match[1]}", None), {})
-        # Segmentations of tissue bear the scan's own name: only these folders hold scans.
+        cells = offers.setdefault((f"sub-{match[1]}", None), {})
+        # Tissue segmentations have the file name of the scan: only these folders hold scans.
         if match[6] is None and (len(inside.parts) == 1 or "Original" in path.parts):
             cells.setdefault("t1w", [inside.as_posix()])
         elif match[6] in CONSENSUS:
             cells.setdefault("t1w_mask", []).append(inside.as_posix())
-    for cells in found.values():
+    for cells in offers.values():
         if "t1w_mask" in cells:
             cells["t1w_mask"].sort(key=lambda p: CONSENSUS.index(CC359.fullmatch(Path(p).name)[6]))
             del cells["t1w_mask"][1:]
-    return {key: cells for key, cells in found.items() if "t1w" in cells}
+    return {key: cells for key, cells in offers.items() if "t1w" in cells}
 
 
 def cc359_people(folder):
-    """Tell who CC-359's file names speak of.
+    """Return the participants named in the file names of CC-359.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def cc359_people(folder):
 
 
 def is_own_folder(root, folders):
-    """Say whether a dataset's folder is itself one that others have prepared, and no BIDS dataset.
+    """Return whether the dataset is itself a folder of another tool, not a BIDS dataset.
 
     Parameters
     ----------

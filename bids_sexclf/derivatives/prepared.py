@@ -1,9 +1,9 @@
-"""Which of what others have prepared is taken, and which steps are done. Decided here only.
+"""Choose among the files of other tools, and record which steps are done.
 
-`fill` writes what `offers.find_offers` has found into the rows of the worklist
-(as BIDS URIs, ``bids:NAME:PATH``), and `take_over` turns a row into the record
-from which the participant level chooses its workflows. Nothing here looks at
-the disk.
+`fill` writes the files found by `offers.find_offers` into the rows of the worklist
+(as BIDS URIs, ``bids:NAME:PATH``), and `take_over` converts a row to the record
+by which the participant level chooses its workflows. Nothing here reads the
+disk.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from bids_sexclf.settings import DERIVATIVES
 
 @dataclass(frozen=True)
 class Record:
-    """Where everything of one participant-session lies, and what is done already.
+    """The files of one participant-session, and the steps that are already done.
 
     Attributes
     ----------
@@ -61,36 +61,36 @@ BIAS, SERIES = "bias field of the T1w", "preprocessing of the diffusion series"
 
 
 def fill(row, offers):
-    """Write what others have prepared into a row of the worklist.
+    """Write the files of other tools into a row of the worklist.
 
-    A T1w, its mask and its transforms come from one place. A diffusion series, or
-    maps, that lie in a T1w's space bring that T1w with them. Otherwise the first
-    named wins over the later ones, and all win over what is raw.
+    A T1w, its mask and its transforms come from one tool. A diffusion series, or
+    maps, in the space of a T1w are used with that T1w. Otherwise the first tool
+    has priority over later ones, and all tools over raw scans.
 
     Parameters
     ----------
     row : dict
         Of the worklist.
     offers : dict
-        As `find_offers` gives it.
+        As `find_offers` returns it.
 
     Returns
     -------
     dict
-        The row, with ``note`` telling what is taken over.
+        The row; its ``note`` lists what is taken over.
     """
-    held = {name: _cells_of(found, row) for name, found in offers.items()}
+    tools = {name: _cells_of(offer, row) for name, offer in offers.items()}
     filled, used = dict.fromkeys(SCANS) | dict(row), {}
 
-    def first(kind, names=tuple(held)):
-        return next((name for name in names if held[name].get(kind)), None)
+    def first(kind, names=tuple(tools)):
+        return next((name for name in names if tools[name].get(kind)), None)
 
     def take(name, *kinds):
         for kind in kinds:
-            own = held[name].get(kind, [])
-            uris = [f"bids:{name}:{path}" for path in own]
+            files = tools[name].get(kind, [])
+            uris = [f"bids:{name}:{path}" for path in files]
             filled[kind] = SEVERAL.join(uris) or None
-        used[name] = held[name].get("note", [])
+        used[name] = tools[name].get("note", [])
 
     diffusion = first("maps") or first("dwi")
     if first("maps"):
@@ -99,33 +99,39 @@ def fill(row, offers):
     elif diffusion:
         take(diffusion, "dwi", "bval", "bvec", "dwi_mask", "dwi_motion")
     frame = about(diffusion)["frame"] if diffusion else None
-    near = [name for name in held if about(name)["frame"] == frame]
+    near = [name for name in tools if about(name)["frame"] == frame]
     anatomy = first("t1w", near) or first("t1w")
     if anatomy:
         take(anatomy, "t1w", "t1w_mask")
-        if held[anatomy].get("t1w_to_template") and held[anatomy].get("template_to_t1w"):
+        if tools[anatomy].get("t1w_to_template") and tools[anatomy].get("template_to_t1w"):
             take(anatomy, "t1w_to_template", "template_to_t1w")
-    elif filled["t1w"] and first("t1w_mask", [n for n in held if about(n)["frame"] == "raw"]):
+    elif filled["t1w"] and first("t1w_mask", [n for n in tools if about(n)["frame"] == "raw"]):
         take("masks", "t1w_mask")
-    notes = [row.get("note"), *(note for own in used.values() for note in own), describe(filled)]
+    notes = [
+        row.get("note"),
+        *(note for tool_notes in used.values() for note in tool_notes),
+        describe(filled),
+    ]
     filled["note"] = "; ".join(filter(None, notes)) or None
     return filled
 
 
-def _cells_of(found, row):
-    """Give what one tool offers a participant-session; an anatomy may serve several sessions."""
-    own = found.get((row["participant_id"], row["session_id"]), {})
-    shared = found.get((row["participant_id"], None), {})
-    return {kind: names for kind, names in shared.items() if kind not in own} | own
+def _cells_of(offer, row):
+    """Return the files of one tool for a participant-session; one anatomy may serve several."""
+    session_cells = offer.get((row["participant_id"], row["session_id"]), {})
+    shared = offer.get((row["participant_id"], None), {})
+    return {
+        kind: names for kind, names in shared.items() if kind not in session_cells
+    } | session_cells
 
 
 def scans_of(row):
-    """Give the scans of a row of the worklist: kind to paths, as the worklist spells them."""
+    """Return the scans of a row of the worklist: kind to paths, as the worklist writes them."""
     return {kind: row[kind] for kind in SCANS if row.get(kind)}
 
 
 def source_of(uri):
-    """Give the name of the dataset that a path of the worklist belongs to.
+    """Return the name of the dataset that a path of the worklist belongs to.
 
     Examples
     --------
@@ -136,12 +142,12 @@ def source_of(uri):
 
 
 def as_uri(path):
-    """Spell a path of the worklist as a BIDS URI."""
+    """Convert a path of the worklist to a BIDS URI."""
     return path if path.startswith("bids:") else f"bids:raw:{path}"
 
 
 def locate(uri, places):
-    """Give the file that a path of the worklist names.
+    """Return the absolute path of a file in the worklist.
 
     Parameters
     ----------
@@ -160,7 +166,7 @@ def locate(uri, places):
 
 
 def take_over(row, places, template):
-    """Turn a row of the worklist into the record of where everything lies and what is done.
+    """Convert a row of the worklist to the record of its files and the steps already done.
 
     Parameters
     ----------
@@ -179,16 +185,16 @@ def take_over(row, places, template):
     cells = {kind: paths(row.get(kind)) for kind in SCANS}
     if places is None:
         places = dict.fromkeys(("raw", *DERIVATIVES), "")
-    found = {kind: tuple(locate(uri, places) for uri in uris) for kind, uris in cells.items()}
+    files = {kind: tuple(locate(uri, places) for uri in uris) for kind, uris in cells.items()}
     single = ("t1w_mask", "t1w_to_template", "template_to_t1w", "dwi_mask", "dwi_motion")
-    values = {kind: found[kind] for kind in ("t1w", "dwi", "bval", "bvec")}
-    values |= {kind: next(iter(found[kind]), None) for kind in single}
-    maps = {parse_name(path)[0]["param"].upper(): path for path in found["maps"]}
+    values = {kind: files[kind] for kind in ("t1w", "dwi", "bval", "bvec")}
+    values |= {kind: next(iter(files[kind]), None) for kind in single}
+    maps = {parse_name(path)[0]["param"].upper(): path for path in files["maps"]}
     return Record(**values, maps=maps, **_spaces(cells, template), done=_done(cells))
 
 
 def _spaces(cells, template):
-    """Say in which space the diffusion data lie."""
+    """Return the space of the diffusion data."""
     space = parse_name(cells["maps"][0])[0]["space"] if cells["maps"] else None
     frames = [
         {about(source_of(uri))["frame"] for uri in uris if source_of(uri) != "raw"}
@@ -199,20 +205,20 @@ def _spaces(cells, template):
 
 
 def _done(cells):
-    """Tell who has done which step."""
-    done = {}
+    """Return the steps already done: step to the tool that did it."""
+    steps = {}
     for kind, uris in cells.items():
         for name in {source_of(uri) for uri in uris} - {"raw"}:
             entry = about(name)
             for step in entry.get("done", {}).get(kind, []):
-                # Without a mask the T1w goes the whole road, as a raw one does.
+                # Without a mask the T1w takes the whole workflow, as a raw one does.
                 if step != BIAS or cells["t1w_mask"]:
-                    done[step] = name
-    return done
+                    steps[step] = name
+    return steps
 
 
 def describe(row):
-    """Say in a sentence what is taken over from whom.
+    """Describe which steps are taken over from which tools.
 
     Parameters
     ----------
@@ -223,11 +229,14 @@ def describe(row):
     -------
     str or None
     """
-    done = _done({kind: paths(row.get(kind)) for kind in SCANS})
+    tool_of_step = _done({kind: paths(row.get(kind)) for kind in SCANS})
     steps = {}
-    for step, name in done.items():
+    for step, name in tool_of_step.items():
         steps.setdefault(about(name)["title"], []).append(step)
     return (
-        "; ".join(f"taken over from {title}: {', '.join(own)}" for title, own in steps.items())
+        "; ".join(
+            f"taken over from {title}: {', '.join(tool_steps)}"
+            for title, tool_steps in steps.items()
+        )
         or None
     )

@@ -1,4 +1,4 @@
-"""Several runs of one scan: which is the sharpest, and how series are joined."""
+"""Several runs of one scan: choose the sharpest, and join series."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from bids_sexclf.errors import InputError
 
 
 def entropy_focus(volume):
-    """Measure how far the signal is smeared over the image: lower is sharper.
+    """Compute the entropy focus of a volume: lower is sharper.
 
-    Motion takes signal from the head and spreads ghosts and blur over the
-    image, which raises the Shannon entropy of the intensities.
+    Motion spreads ghosts and blur over the image, which raises the Shannon
+    entropy of the intensities.
 
     Parameters
     ----------
@@ -19,14 +19,14 @@ def entropy_focus(volume):
     Returns
     -------
     float
-        In [0, 1]: 0 where one voxel holds all signal, 1 where all voxels hold the same. It does
-        not depend on the unit of the signal, but on the field of view: it compares scans of one
-        protocol only.
+        In [0, 1]: 0 where one voxel holds all signal, 1 where all voxels are equal. It does not
+        depend on the unit of the signal, but on the field of view: compare scans of one protocol
+        only.
 
     Raises
     ------
     InputError
-        If there is no signal.
+        If the volume has no signal.
 
     References
     ----------
@@ -40,12 +40,12 @@ def entropy_focus(volume):
             "it out with --bids-filter-file."
         )
     share = values[values > 0] / energy
-    most = np.sqrt(values.size) * np.log(np.sqrt(values.size))
-    return float(-(share * np.log(share)).sum() / most) if most > 0 else 0.0
+    largest = np.sqrt(values.size) * np.log(np.sqrt(values.size))
+    return float(-(share * np.log(share)).sum() / largest) if largest > 0 else 0.0
 
 
 def sharpest(volumes):
-    """Choose the run with the lowest entropy focus.
+    """Return the index of the run with the lowest entropy focus.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def join_gradients(bvals, bvecs):
     Raises
     ------
     InputError
-        If a run's b-values and b-vectors differ in number.
+        If the numbers of b-values and b-vectors of a run differ.
     """
     counts = [(len(low), len(vectors)) for low, vectors in zip(bvals, bvecs, strict=True)]
     if any(first != second for first, second in counts):

@@ -1,7 +1,7 @@
-"""How a diffusion signal becomes maps: signal and gradients in, maps out.
+"""Fit diffusion models: signal and gradients in, maps out.
 
 One file per model; each declares its ``MAPS`` and computes exactly those.
-Nothing here knows a file or a header.
+Nothing here reads a file or a header.
 """
 
 from bids_sexclf.diffusion._gradients import find_shells

@@ -21,7 +21,7 @@ by the scatter of the scanner's b-values have 500 and more.
 
 
 class Gradients(NamedTuple):
-    """Hold the checked gradients of the volumes that enter a fit.
+    """The checked gradients of the volumes that enter a fit.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Gradients(NamedTuple):
     bvecs : numpy.ndarray, shape (n, 3)
         Unit vectors; zero for b0 volumes without one.
     volumes : numpy.ndarray of int, shape (n,)
-        Where these volumes lie in the scan.
+        Indices of these volumes in the scan.
     reference : numpy.ndarray of bool, shape (n,)
         The b0 volumes, or the lowest shell of a scan without any.
     """
@@ -76,7 +76,7 @@ def find_shells(bvals, b0_threshold=50, tolerance=100):
 
 
 def check_gradients(dwi, bvals, bvecs, b0_threshold):
-    """Return the gradients of a scan as float arrays, or say all that is wrong.
+    """Check the gradients of a scan, and return them as float arrays.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def _raise_all(faults):
 
 
 def limit_bvals(gradients, b_max):
-    """Keep the volumes up to `b_max` s/mm² (None: all), as Gradients."""
+    """Return the gradients of the volumes up to `b_max` s/mm² (None: all)."""
     if b_max is None:
         return gradients
     keep = gradients.bvals <= b_max
@@ -169,7 +169,7 @@ def symmetric_indices(order):
 
 
 def multiplicities(order):
-    """Return how often each element of `symmetric_indices` stands in the full tensor.
+    """Return how often each element of `symmetric_indices` occurs in the full tensor.
 
     A column of shape (n_elements, 1), to be multiplied with elements of shape (n_elements, n).
     """
@@ -182,7 +182,7 @@ def multiplicities(order):
 
 
 def powers_of(b_power, order):
-    """Return the powers of b and the gradient that a symmetric tensor's elements go with.
+    """Return the powers of b and of the gradient that multiply the elements of a tensor.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def check_design(design, model, needed):
     ----------
     design : numpy.ndarray, shape (n, p)
     model, needed : str
-        What is fitted and what that takes, for the message.
+        The model that is fitted and the data it needs, for the message.
     """
     n, p = design.shape
     rank = find_rank(design)

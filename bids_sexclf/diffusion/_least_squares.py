@@ -26,7 +26,7 @@ five of the seven digits. Voxels with less, mostly fluid, are solved anew in flo
 
 
 class LinearModel(NamedTuple):
-    """Hold what every voxel shares in a least-squares fit.
+    """The parts of a least-squares fit that all voxels share.
 
     Every column of the design is a monomial in b and the three components of the gradient, so
     products of two columns are monomials again, and many pairs share one: the normal matrix of a
@@ -40,7 +40,7 @@ class LinearModel(NamedTuple):
     moments : numpy.ndarray, shape (m, n)
         The different products of two design columns.
     cells : numpy.ndarray of int, shape (p, p)
-        Which of these belongs in which cell of the normal matrix.
+        Index of the product in each cell of the normal matrix.
     """
 
     design: np.ndarray
@@ -73,7 +73,7 @@ class LinearModel(NamedTuple):
 
 
 def check_method(method, signal_floor):
-    """Raise InputError if a choice of a fit has no meaning."""
+    """Raise InputError if an option of a fit is not valid."""
     if method not in METHODS:
         raise InputError(f"Fit method {method!r} is unknown; choose one of {METHODS}.")
     if not 0 < signal_floor < 1:
@@ -84,7 +84,7 @@ def check_method(method, signal_floor):
 
 
 def log_signal(signal, reference, floor):
-    """Take the logarithm of signals over that at b0, raising those that have none to a floor.
+    """Compute the logarithm of signals relative to b0; raise low signals to a floor.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def log_signal(signal, reference, floor):
     Returns
     -------
     logs : numpy.ndarray of the type of `signal`, shape (n, n_voxels)
-        0 is the b0 signal; the log of the floor throughout in a voxel without one.
+        0 is the b0 signal; a voxel without b0 signal holds the log of the floor throughout.
     log_s0 : numpy.ndarray, shape (n_voxels,)
         Log of the b0 signal; 0 where there is none.
     floored : numpy.ndarray of bool, shape (n, n_voxels)
@@ -107,7 +107,7 @@ def log_signal(signal, reference, floor):
     empty : numpy.ndarray of bool, shape (n_voxels,)
         Voxels without b0 signal.
     """
-    # One sample that is not finite leaves a sum that is not; finding it takes a pass of its own.
+    # A sample that is not finite makes the sum not finite; only then search for it.
     with np.errstate(invalid="ignore", over="ignore"):
         finite = np.isfinite(signal.sum(axis=0)).all()
     if not finite:
@@ -124,7 +124,7 @@ def log_signal(signal, reference, floor):
 
 def _raise_to(values, lowest):
     """Raise values of shape (n, n_voxels) to a limit, in place."""
-    # A row of limits is compared by vector instructions, a lone number is not.
+    # Comparing with a row of limits is faster than with one number.
     return np.maximum(values, np.full(values.shape[1], lowest, values.dtype), out=values)
 
 
@@ -136,9 +136,9 @@ def solve(model, logs, floored, method, floor):
     are taken relative to the largest of the voxel and kept over ``floor ** 2``,
     so that the normal equations stay solvable in every voxel.
 
-    A floored sample weighs ``floor ** 2`` whatever is predicted: next to noise
-    its neighbours in b and direction weigh little more and it still counts, but
-    a zero amid strong signals, where nothing decays that fast, is ignored.
+    A floored sample has the weight ``floor ** 2`` whatever is predicted: among
+    noise its neighbours have little more weight and it still counts, but
+    a zero amid strong signals, which no tissue can explain, is ignored.
 
     Parameters
     ----------
@@ -158,11 +158,11 @@ def solve(model, logs, floored, method, floor):
 
     Notes
     -----
-    The weighted fit is found as what it adds to the unweighted one, from what that leaves of
-    the logs. The numbers are small then, and float32 does for all but the few voxels whose
-    weights hardly determine an unknown, or whose signals tower over b0; these are solved again
-    in float64. Against float64 throughout, rounding moves kurtosis by less than 1e-6 in the
-    median voxel and 1e-4 in the worst of 20,000 (SNR 30).
+    The weighted fit is computed as a correction of the unweighted fit, from its residuals. These
+    numbers are small, so float32 suffices for all but the few voxels whose weights hardly
+    determine an unknown, or whose signals are far above b0; these are solved again in float64.
+    Compared with float64 throughout, rounding changes kurtosis by less than 1e-6 in the median
+    voxel and 1e-4 in the worst of 20,000 (SNR 30).
 
     References
     ----------
@@ -170,19 +170,19 @@ def solve(model, logs, floored, method, floor):
     """
     if method == "OLS":
         return model.inverse @ logs
-    found, sure = _solve_weighted(model.to(logs.dtype), logs, floored, floor)
+    coefficients, sure = _solve_weighted(model.to(logs.dtype), logs, floored, floor)
     if logs.dtype == np.float32 and not sure.all():
         again = np.flatnonzero(~sure)
         parts = logs[:, again].astype(float), floored[:, again]
-        found[:, again] = _solve_weighted(model, *parts, floor)[0]
-    return found
+        coefficients[:, again] = _solve_weighted(model, *parts, floor)[0]
+    return coefficients
 
 
 def _solve_weighted(model, logs, floored, floor):
-    """Fit in the type of the model; give the unknowns, float64, and where float32 does."""
+    """Fit in the type of the model; return the unknowns (float64), and where float32 suffices."""
     estimate = model.inverse @ logs
     weights = model.design @ estimate
-    left = logs - weights
+    residuals = logs - weights
     top = weights.max(axis=0)
     weights -= top
     _raise_to(weights, np.log(floor))
@@ -190,8 +190,8 @@ def _solve_weighted(model, logs, floored, floor):
     weights *= 2
     np.exp(weights, out=weights)
     moments = model.moments @ weights
-    left *= weights
-    step, pivots = solve_positive(moments, model.cells, model.design.T @ left)
+    residuals *= weights
+    step, pivots = solve_positive(moments, model.cells, model.design.T @ residuals)
     return estimate + step.astype(float), (pivots > SHAKY) & (top < 1)
 
 
@@ -225,7 +225,7 @@ def solve_positive(numbers, cells, right):
            [2.]]), array([0.5]))
     """
     p, dtype = len(right), right.dtype
-    # The right side is one more row: what makes the others triangular solves it forward.
+    # The right side is one more row, so that the decomposition also solves it forward.
     lower = np.empty((p + 1, p, right.shape[1]), dtype)
     scales, pivots = np.empty_like(right), np.ones_like(right[0])
     for j in range(p):
@@ -237,7 +237,7 @@ def solve_positive(numbers, cells, right):
             column -= np.einsum("ikv,kv->iv", lower[j:, :j], lower[j, :j])
         share = column[0] / diagonal
         np.minimum(pivots, share, out=pivots)
-        # Where rounding leaves nothing of a pivot, its unknown is not determined: hold it near 0.
+        # Where rounding leaves no pivot, the unknown is not determined: keep it near 0.
         np.maximum(share, 45 * np.finfo(dtype).eps, out=share)
         scales[j] = 1 / np.sqrt(share * diagonal)
         column *= scales[j]

@@ -1,4 +1,4 @@
-"""What a map is called and means, and how many of its voxels are impossible."""
+"""Names and meanings of maps, and counts of voxels with impossible values."""
 
 from typing import NamedTuple
 
@@ -11,12 +11,12 @@ COUNTS = ("n_floored", "n_clipped")
 
 
 class MapRecord(NamedTuple):
-    """Describe one map, so that no map is written without its meaning.
+    """Description of one map, so that no map is written without its meaning.
 
     Attributes
     ----------
     name : str
-        The key of the map in what the fit returns.
+        The key of the map in the result of the fit.
     units : str
         Units of its values; ``"1"`` for a pure number.
     range : tuple of float
@@ -35,12 +35,12 @@ class MapRecord(NamedTuple):
 
 
 def count_impossible(maps):
-    """Count what a fit had to repair, for a quality record.
+    """Count the samples and estimates that a fit had to repair, for a quality record.
 
     Parameters
     ----------
     maps : dict of numpy.ndarray
-        What a fit returned with ``counts=True``.
+        Result of a fit with ``counts=True``.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def count_impossible(maps):
         kurtosis values and parts of NODDI held at a limit, or undefined and set to 0;
         ``clipped_voxels``: voxels holding at least one of these;
         ``empty_voxels``: voxels in the mask without any signal to refer to,
-        whose maps are all 0.
+        whose maps are 0.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def count_impossible(maps):
             f"fitting. Call the fit with counts=True."
         )
     floored, clipped = (np.asarray(maps[key]) for key in COUNTS)
-    # Every model has a map that is positive wherever it was fitted (MD, ODI).
+    # Every model has one map that is positive in all fitted voxels (MD, ODI).
     unfitted = np.logical_and.reduce([maps[key] == 0 for key in ("MD", "ODI") if key in maps])
     return {
         "floored_samples": int(floored.sum()),

@@ -36,7 +36,7 @@ CONVERGED = 1e-5
 
 
 def reduce_shells(signal, cosines, groups, orders):
-    """Reduce signals to what a least-squares fit of Legendre series per shell needs.
+    """Reduce signals to the sums that a least-squares fit of Legendre series per shell needs.
 
     Parameters
     ----------
@@ -57,12 +57,15 @@ def reduce_shells(signal, cosines, groups, orders):
         Of the signal on each polynomial.
     """
     polynomials = np.empty((orders.size, *cosines.shape))
-    before, now = np.ones_like(cosines), cosines
+    before, current = np.ones_like(cosines), cosines
     polynomials[0] = before
     for degree in range(2, orders[-1] + 1):
-        before, now = now, ((2 * degree - 1) * cosines * now - (degree - 1) * before) / degree
+        before, current = (
+            current,
+            ((2 * degree - 1) * cosines * current - (degree - 1) * before) / degree,
+        )
         if degree % 2 == 0:
-            polynomials[degree // 2] = now
+            polynomials[degree // 2] = current
     products = np.empty((len(groups), orders.size, orders.size, signal.shape[1]))
     projections = np.empty((len(groups), orders.size, signal.shape[1]))
     for k, rows in enumerate(groups):
@@ -75,7 +78,7 @@ def reduce_shells(signal, cosines, groups, orders):
 
 
 def turn(signals, signal, bvecs, directions, groups, shape, amounts):
-    """Improve mean directions by one step of Gauss and Newton, all else as it is.
+    """Improve mean directions by one Gauss-Newton step; all other parameters stay fixed.
 
     Parameters
     ----------
@@ -95,8 +98,8 @@ def turn(signals, signal, bvecs, directions, groups, shape, amounts):
     series = amounts[0] * signals.tissue(*shape)[0]
     series += amounts[1] * signals.free[..., None]
     cosines = bvecs @ directions
-    left, slope = np.empty_like(cosines), np.empty_like(cosines)
-    # As powers of the squared cosine, a series and its slope are two short loops.
+    residuals, slope = np.empty_like(cosines), np.empty_like(cosines)
+    # In powers of the squared cosine, a series and its slope are two short loops.
     powers = np.einsum("kpv,pq->kqv", series, signals.powers)
     for k, rows in enumerate(groups):
         square = cosines[rows] ** 2
@@ -104,17 +107,17 @@ def turn(signals, signal, bvecs, directions, groups, shape, amounts):
         for q in reversed(range(powers.shape[1])):
             change = change * square + value
             value = value * square + powers[k, q]
-        left[rows], slope[rows] = signal[rows] - value, 2 * change * cosines[rows]
+        residuals[rows], slope[rows] = signal[rows] - value, 2 * change * cosines[rows]
     across = basis_across(directions)
     first, second = (slope * (bvecs @ vector) for vector in across)
     a, b, c = (
         np.einsum("nv,nv->v", *pair) for pair in ((first, first), (first, second), (second, second))
     )
-    right = [np.einsum("nv,nv->v", column, left) for column in (first, second)]
-    # Where nothing points anywhere (no slope), the small term keeps the direction.
+    right = [np.einsum("nv,nv->v", column, residuals) for column in (first, second)]
+    # Where the signal has no slope, the small term keeps the direction.
     numbers = np.stack([a, b, c]) + 1e-6 * np.array([[1.0], [0.0], [1.0]])
     step = solve_positive(numbers, np.array([[0, 1], [1, 2]]), np.stack(right))[0]
-    # A step is linear in the angle: one of more than half a radian would not be.
+    # A step is linear in the angle, which holds only up to about half a radian.
     step /= np.maximum(1, np.linalg.norm(step, axis=0) / 0.5)
     turned = directions + step[0] * across[0] + step[1] * across[1]
     return turned / np.linalg.norm(turned, axis=0)
@@ -135,7 +138,7 @@ class ShellSignals:
     free : numpy.ndarray, shape (k, L)
         Signal of free water.
     powers : numpy.ndarray, shape (L, L)
-        Each polynomial's factors of the powers of the squared cosine.
+        Coefficients of each polynomial in powers of the squared cosine.
 
     References
     ----------
@@ -148,22 +151,22 @@ class ShellSignals:
 
         self.decay = np.asarray(bvals) * PARALLEL_DIFFUSIVITY
         orders = np.arange(0, 42, 2)
-        every = eval_legendre(orders[:, None], NODES) * WEIGHTS * (2 * orders[:, None] + 1)
-        highest = np.abs(every @ np.exp(-self.decay.max() * NODES**2))
-        # The first two orders always, so that products of the tensor's signal exist.
-        kept = max(2, int(np.flatnonzero(highest > TRUNCATION)[-1]) + 1)
-        self.orders = orders[:kept]
-        self.basis = every[:kept]
+        projections = eval_legendre(orders[:, None], NODES) * WEIGHTS * (2 * orders[:, None] + 1)
+        highest = np.abs(projections @ np.exp(-self.decay.max() * NODES**2))
+        # Always keep the first two orders, so that products of the tensor's signal exist.
+        n_orders = max(2, int(np.flatnonzero(highest > TRUNCATION)[-1]) + 1)
+        self.orders = orders[:n_orders]
+        self.basis = projections[:n_orders]
         legendre = np.polynomial.legendre.leg2poly
-        self.powers = np.zeros((kept, kept))
+        self.powers = np.zeros((n_orders, n_orders))
         for row, order in enumerate(self.orders):
             self.powers[row, : row + 1] = legendre([0] * order + [1])[::2]
         self.stick = np.exp(-np.multiply.outer(self.decay, NODES**2)) @ self.basis.T
-        self.free = np.zeros((len(bvals), kept))
+        self.free = np.zeros((len(bvals), n_orders))
         self.free[:, 0] = np.exp(-np.asarray(bvals) * FREE_DIFFUSIVITY)
 
     def watson(self, dispersion):
-        """Return the mean of each Legendre polynomial over directions, and how it changes.
+        """Return the mean of each Legendre polynomial over directions, and its derivative.
 
         Parameters
         ----------
@@ -218,7 +221,7 @@ class ShellSignals:
 
 
 def fit_shells(signals, products, projections, start=None):
-    """Find ICVF and ODI, and how much tissue and free water, of least squared error.
+    """Fit ICVF, ODI and the amounts of tissue and free water by least squares.
 
     Parameters
     ----------
@@ -237,8 +240,8 @@ def fit_shells(signals, products, projections, start=None):
 
     Notes
     -----
-    Levenberg's and Marquardt's steps. The amounts are linear: they are
-    solved for at each step, and the step is taken in what is orthogonal to them.
+    Levenberg-Marquardt steps. The amounts are linear: they are solved for
+    at each step, and the step is taken in the space orthogonal to them.
     """
     free = np.broadcast_to(signals.free[..., None], projections.shape)
     shape = _best_start(signals, products, projections, free) if start is None else start
@@ -269,11 +272,11 @@ def _measure(first, products, second=None):
     return np.einsum("klv,klv->v", np.einsum("klmv,kmv->klv", products, first), second)
 
 
-def _nonnegative(tissue, both, water, tissue_seen, water_seen):
-    """Solve for two amounts that may not be negative; give them and the error they take away."""
-    left = np.maximum(tissue * water - both**2, 1e-12 * tissue * water)
-    first = (tissue_seen * water - water_seen * both) / left
-    second = (water_seen * tissue - tissue_seen * both) / left
+def _nonnegative(tissue, cross, water, tissue_seen, water_seen):
+    """Solve for two non-negative amounts; return them and the reduction of the error."""
+    determinant = np.maximum(tissue * water - cross**2, 1e-12 * tissue * water)
+    first = (tissue_seen * water - water_seen * cross) / determinant
+    second = (water_seen * tissue - tissue_seen * cross) / determinant
     only_tissue = np.maximum(tissue_seen / tissue, 0)
     only_water = np.maximum(water_seen / water, 0)
     lone = tissue_seen * only_tissue >= water_seen * only_water
@@ -298,12 +301,12 @@ def _best_start(signals, products, projections, free):
     tissue = signals.tissue(*STARTS)[0]
     k, n_orders, n_starts = tissue.shape
     n_voxels = projections.shape[-1]
-    own = np.einsum("kls,kms->sklm", tissue, tissue).reshape(n_starts, -1)
+    products_of_starts = np.einsum("kls,kms->sklm", tissue, tissue).reshape(n_starts, -1)
     with_free = np.einsum("kls,km->sklm", tissue, signals.free).reshape(n_starts, -1)
     flat = products.reshape(-1, n_voxels)
-    seen = tissue.reshape(-1, n_starts).T @ projections.reshape(-1, n_voxels)
+    fitted = tissue.reshape(-1, n_starts).T @ projections.reshape(-1, n_voxels)
     water = _measure(free, products), (free * projections).sum(axis=(0, 1))
-    _, gain = _nonnegative(own @ flat, with_free @ flat, water[0], seen, water[1])
+    _, gain = _nonnegative(products_of_starts @ flat, with_free @ flat, water[0], fitted, water[1])
     return STARTS[:, np.argmax(gain, axis=0)]
 
 
@@ -313,21 +316,21 @@ def _step(model, free, products, projections, shape, amounts, damping):
     columns = [tissue, free, *(amounts[0] * slope for slope in slopes)]
     carried = [np.einsum("klmv,kmv->klv", products, column) for column in columns]
     fitted = amounts[0] * carried[0] + amounts[1] * carried[1]
-    left = projections - fitted
-    right = np.stack([np.einsum("klv,klv->v", column, left) for column in columns])
-    # What stands at a limit and is pushed against it stays there; so does free water at 0.
-    held = ((shape <= LOWEST) & (right[2:] <= 0)) | ((shape >= HIGHEST) & (right[2:] >= 0))
-    held = np.concatenate([amounts == 0, held])
+    residuals = projections - fitted
+    right = np.stack([np.einsum("klv,klv->v", column, residuals) for column in columns])
+    # A parameter at a limit whose step points outwards stays there; so does free water at 0.
+    at_limit = ((shape <= LOWEST) & (right[2:] <= 0)) | ((shape >= HIGHEST) & (right[2:] >= 0))
+    at_limit = np.concatenate([amounts == 0, at_limit])
     pairs = [(i, j) for i in range(4) for j in range(i + 1)]
     numbers = np.stack(
         [
-            np.where(held[i] | held[j], 0, np.einsum("klv,klv->v", carried[i], columns[j]))
+            np.where(at_limit[i] | at_limit[j], 0, np.einsum("klv,klv->v", carried[i], columns[j]))
             for i, j in pairs
         ]
     )
     for place, (i, j) in enumerate(pairs):
         if i == j:
             numbers[place] *= 1 + (damping if i >= 2 else 0)
-            numbers[place][held[i] | (numbers[place] <= 0)] = 1
+            numbers[place][at_limit[i] | (numbers[place] <= 0)] = 1
     cells = np.array([[pairs.index((max(i, j), min(i, j))) for j in range(4)] for i in range(4)])
-    return solve_positive(numbers, cells, np.where(held, 0, right))[0][2:]
+    return solve_positive(numbers, cells, np.where(at_limit, 0, right))[0][2:]

@@ -1,4 +1,4 @@
-"""Walk through the voxels of a scan, slab by slab and chunk by chunk, whatever holds it."""
+"""Fit the voxels of a scan slab by slab and chunk by chunk, in memory or from a file."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
@@ -21,9 +21,9 @@ STRIP = 64
 
 
 def alone(fit):
-    """Make a fit keep its matrix products to one thread each; its chunks have threads of theirs.
+    """Make a fit compute each matrix product in one thread; chunks run in parallel instead.
 
-    Small products gain nothing from more, whose threads would wait for each other busily.
+    Small products gain nothing from more threads, which would wait for each other.
     """
 
     @wraps(fit)
@@ -37,7 +37,7 @@ def alone(fit):
 
 
 class Scan(NamedTuple):
-    """Hold a scan whose parts fit together.
+    """A scan whose parts were checked to fit together.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Scan(NamedTuple):
 
 
 def check_scan(dwi, bvals, bvecs, mask, b0_threshold, b_max=None):
-    """Return what a fit was given as a Scan, or say all that is wrong.
+    """Check the inputs of a fit, and return them as a Scan.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def _check_mask(mask, shape):
 
 
 def fit_voxels(fit_chunk, scan, outputs, *, chunk_size, n_threads):
-    """Fill maps voxel by voxel, holding one slab of the scan, and one chunk of it per thread.
+    """Fit all voxels and return their maps; hold one slab of the scan and a chunk per thread.
 
     Parameters
     ----------
@@ -118,12 +118,12 @@ def fit_voxels(fit_chunk, scan, outputs, *, chunk_size, n_threads):
     wanted = mask.ravel("C" if by_voxel else "F")
     maps = {name: np.zeros((mask.size, k), dtype) for name, (dtype, k) in outputs.items()}
 
-    def fill(samples, here, there):
-        fitted = fit_chunk(_gather(samples, here, volumes, by_voxel))
+    def fill(samples, voxels, places):
+        fitted = fit_chunk(_gather(samples, voxels, volumes, by_voxel))
         for name, values in maps.items():
-            values[there] = np.atleast_2d(fitted[name]).T
+            values[places] = np.atleast_2d(fitted[name]).T
 
-    # numpy releases the interpreter lock in its loops, so threads share the scan for free.
+    # numpy releases the interpreter lock in its loops, so threads run in parallel on one scan.
     with ThreadPoolExecutor(n_threads) as pool:
         for samples, start in _slabs(dwi, wanted, by_voxel):
             size = samples.shape[0 if by_voxel else 1]
@@ -136,12 +136,12 @@ def fit_voxels(fit_chunk, scan, outputs, *, chunk_size, n_threads):
 
 
 def _runs_along_volumes(dwi):
-    """Say whether the samples of a voxel lie side by side; NIfTI files hold volume by volume."""
+    """Return whether the samples of a voxel are contiguous; NIfTI files store whole volumes."""
     return isinstance(dwi, np.ndarray) and abs(dwi.strides[-1]) <= abs(dwi.strides[0])
 
 
 def _slabs(dwi, wanted, by_voxel):
-    """Give slabs as (voxels, volumes) or (volumes, voxels), with the place of their first voxel."""
+    """Yield slabs as (voxels, volumes) or (volumes, voxels), with the index of the first voxel."""
     axis = 0 if by_voxel else 2
     plane = wanted.size // dwi.shape[axis]
     step = max(1, SLAB_BYTES // (8 * plane * dwi.shape[-1]))
@@ -156,17 +156,21 @@ def _slabs(dwi, wanted, by_voxel):
             yield slab.T.reshape(dwi.shape[-1], -1), low * plane
 
 
-def _gather(samples, here, volumes, by_voxel):
+def _gather(samples, voxels, volumes, by_voxel):
     """Copy the samples of some voxels as float32, volumes first."""
-    every = np.array_equal(volumes, np.arange(samples.shape[1 if by_voxel else 0]))
-    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and met as such
+    all_volumes = np.array_equal(volumes, np.arange(samples.shape[1 if by_voxel else 0]))
+    with np.errstate(
+        over="ignore"
+    ):  # a value too large for float32 becomes infinite, and is counted as such
         if not by_voxel:
-            signal = samples.take(here, axis=1) if every else samples[np.ix_(volumes, here)]
+            signal = (
+                samples.take(voxels, axis=1) if all_volumes else samples[np.ix_(volumes, voxels)]
+            )
             return signal.astype(np.float32, order="C", copy=False)
-        signal = np.empty((volumes.size, here.size), np.float32)
-        for at in range(0, here.size, STRIP):
-            strip = samples[here[at : at + STRIP]].T
-            signal[:, at : at + STRIP] = strip if every else strip[volumes]
+        signal = np.empty((volumes.size, voxels.size), np.float32)
+        for at in range(0, voxels.size, STRIP):
+            strip = samples[voxels[at : at + STRIP]].T
+            signal[:, at : at + STRIP] = strip if all_volumes else strip[volumes]
         return signal
 
 

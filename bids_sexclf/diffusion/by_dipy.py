@@ -1,4 +1,4 @@
-"""Fit tensor and kurtosis with dipy's own models: other code, the same keys."""
+"""Fit tensor and kurtosis with dipy's models; the results have the keys of our own fits."""
 
 import numpy as np
 
@@ -34,14 +34,14 @@ def fit_tensor(
     Parameters
     ----------
     dwi, bvals, bvecs, mask, b0_threshold, counts, directions, n_threads
-        As in `bids_sexclf.diffusion.fit_tensor`, whose choice of volumes and
-        whose floor of the signal hold here too.
+        As in `bids_sexclf.diffusion.fit_tensor`, with the same choice of volumes
+        and the same floor of the signal.
 
     Returns
     -------
     dict of numpy.ndarray
         float32 arrays of shape (X, Y, Z), one for each record in ``tensor.MAPS``; and ``V1`` of
-        shape (X, Y, Z, 3) where directions are asked for.
+        shape (X, Y, Z, 3) if ``directions``.
 
     References
     ----------
@@ -79,8 +79,8 @@ def fit_kurtosis(
     Parameters
     ----------
     dwi, bvals, bvecs, mask, min_kurtosis, max_kurtosis, b0_threshold, counts, n_threads
-        As in `bids_sexclf.diffusion.fit_kurtosis`, whose floor of the signal
-        holds here too.
+        As in `bids_sexclf.diffusion.fit_kurtosis`, with the same floor of the
+        signal.
 
     Returns
     -------
@@ -98,10 +98,10 @@ def fit_kurtosis(
     limits = {"min_kurtosis": min_kurtosis, "max_kurtosis": max_kurtosis}
 
     def averages(fit):
-        found = {"MK": fit.mk(**limits), "AK": fit.ak(**limits), "RK": fit.rk(**limits)}
-        values = np.stack(list(found.values()))
+        averages_by_name = {"MK": fit.mk(**limits), "AK": fit.ak(**limits), "RK": fit.rk(**limits)}
+        values = np.stack(list(averages_by_name.values()))
         clipped = ((values <= min_kurtosis) | (values >= max_kurtosis)).sum(axis=0)
-        return found | {"KFA": fit.kfa, "n_clipped": clipped}
+        return averages_by_name | {"KFA": fit.kfa, "n_clipped": clipped}
 
     model = DiffusionKurtosisModel(
         _table(scan.gradients, b0_threshold), fit_method="WLS", return_S0_hat=True
@@ -115,15 +115,15 @@ def _table(gradients, b0_threshold):
     return gradient_table(gradients.bvals, bvecs=gradients.bvecs, b0_threshold=b0_threshold)
 
 
-def _fit(model, more, outputs, scan, n_threads):
-    """Fit a model of dipy chunk by chunk, and bring its maps into the declared ranges."""
+def _fit(model, extra_maps, outputs, scan, n_threads):
+    """Fit a model of dipy chunk by chunk, and clip its maps to the declared ranges."""
 
     def fit_chunk(signal):
         logs, log_s0, floored, empty = log_signal(signal, scan.gradients.reference, SIGNAL_FLOOR)
         fit = model.fit(np.exp((logs + log_s0).T, dtype=float))
         evals = np.clip(fit.evals.T, MIN_DIFFUSIVITY, MAX_DIFFUSIVITY)
         log_s0 = np.log(np.clip(np.ravel(fit.S0_hat), np.finfo(np.float32).tiny, MAX_S0))
-        maps = tensor.tensor_maps(log_s0, evals) | more(fit)
+        maps = tensor.tensor_maps(log_s0, evals) | extra_maps(fit)
         outside = ((evals <= MIN_DIFFUSIVITY) | (evals >= MAX_DIFFUSIVITY)).sum(axis=0)
         maps["n_clipped"] = maps.get("n_clipped", 0) + outside
         maps["n_floored"] = floored.sum(axis=0)

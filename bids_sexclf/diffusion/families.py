@@ -1,4 +1,4 @@
-"""Name the families of maps: what each is called on disk, what fits it, what it is made of."""
+"""The families of maps: their names on disk, the functions that fit them, and their maps."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from bids_sexclf.errors import InputError
 
 
 class Family(NamedTuple):
-    """Describe the maps of one model.
+    """The maps of one model.
 
     Attributes
     ----------
@@ -18,9 +18,9 @@ class Family(NamedTuple):
     records : dict of str to MapRecord
         The maps that are written, by name.
     fits : dict of str to callable
-        Engine to what fits the model; ``native`` is always there.
+        Engine to the function that fits the model; ``native`` always exists.
     words : dict of str to str
-        Engine to how it fits, for a sidecar.
+        Engine to a description of the fit, for a sidecar.
     """
 
     label: str
@@ -68,12 +68,12 @@ BY_LABEL = {family.label: name for name, family in FAMILIES.items()}
 
 
 def engine_of(name, engine):
-    """Give the engine that fits a model: the one asked for where it can, else ``native``."""
+    """Return the engine that fits a model: the requested one if it can, else ``native``."""
     return engine if engine in FAMILIES[name].words else "native"
 
 
 def why_not(name, bvals, bvecs, b0_threshold=50):
-    """Say why a scan's gradients do not determine a model, or None where they do.
+    """Return the reason why the gradients of a scan do not determine a model, or None.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def why_not(name, bvals, bvecs, b0_threshold=50):
     """
     import numpy as np
 
-    # A fit of one voxel meets every demand on the gradients, and no other rule can drift.
+    # Fitting one voxel runs the checks of the fit itself, so no second rule is needed.
     try:
         voxel = np.ones((1, 1, 1, len(bvals)))
         FAMILIES[name].fits["native"](voxel, bvals, bvecs, b0_threshold=b0_threshold)

@@ -149,9 +149,9 @@ def fit_kurtosis(
 
     Notes
     -----
-    All three kurtosis averages are those of the fitted tensors by formula, not by sampled
+    All three kurtosis averages are computed by formula, not over sampled
     directions (see `mean_kurtosis` for its error).
-    Where an eigenvalue is not over 2e-7 mm²/s they are undefined: they are
+    Where an eigenvalue is not above 2e-7 mm²/s they are undefined: they are
     set to 0 as in dipy, and counted as clipped. The tensor is not constrained
     to physical values, so noise can make MK low in single voxels.
 
@@ -169,9 +169,9 @@ def fit_kurtosis(
 
     def fit_chunk(signal):
         logs, log_s0, floored, empty = log_signal(signal, gradients.reference, signal_floor)
-        found = solve(model, logs, floored, method, signal_floor)
-        change, tensors = split_tensor(found)
-        quartics = 6 * found[7:] / multiplicities(4)
+        coefficients = solve(model, logs, floored, method, signal_floor)
+        change, tensors = split_tensor(coefficients)
+        quartics = 6 * coefficients[7:] / multiplicities(4)
         evals, evecs, n_clipped = decompose(tensors, min_diffusivity, max_diffusivity)
         averages, n_out = _averages(evals, evecs, quartics, (min_kurtosis, max_kurtosis))
         maps = tensor_maps(log_s0 + change, evals) | averages
@@ -201,7 +201,7 @@ def check_kurtosis(gradients, b0_threshold):
 
 
 def _averages(evals, evecs, elements, limits):
-    """Return MK, AK and RK within limits, and how many of them were not."""
+    """Return MK, AK and RK clipped to limits, and the number of clipped values."""
     defined = evals[2] > UNDEFINED_DIFFUSIVITY
     evals = np.where(defined, 1000 * evals, 1.0)
     quartic = in_eigenframe(elements, evecs)
@@ -230,8 +230,8 @@ def in_eigenframe(elements, evecs):
     Returns
     -------
     numpy.ndarray, shape (3, 3, n_voxels)
-        Cell (a, b) holds element aabb: the only ones that averages over
-        directions see.
+        Cell (a, b) holds element aabb; averages over directions depend on
+        these only.
     """
     rows, columns = np.transpose(_PAIRS)
     squares = evecs[rows] * evecs[columns] * multiplicities(2)[:, None]
@@ -274,15 +274,17 @@ def mean_kurtosis(evals, quartic):
     shrunk = 1 / grown
     share = WEIGHTS[:, None] * (grown + shrunk) * (length / (2 * top))
     square = ((grown - shrunk) / (2 * top)) ** 2
-    rest = 1 - square
-    # Diffusivity along the two axes of an ellipse, whose mean over the circle is sought.
+    complement = 1 - square
+    # Diffusivity along the two axes of an ellipse; its mean over the circle is needed.
     p, q = b + (a - b) * square, c + (a - c) * square
     root = np.sqrt(p * q)
     common = p + q + 2 * root
     total = square**2 * (p + q) * common / (p * q) * quartic[0, 0]
-    total += 6 * square * rest * common * (quartic[0, 1] / p + quartic[0, 2] / q)
-    total += rest**2 * ((q + 2 * root) / p * quartic[1, 1] + (p + 2 * root) / q * quartic[2, 2])
-    total += 6 * rest**2 * quartic[1, 2]
+    total += 6 * square * complement * common * (quartic[0, 1] / p + quartic[0, 2] / q)
+    total += complement**2 * (
+        (q + 2 * root) / p * quartic[1, 1] + (p + 2 * root) / q * quartic[2, 2]
+    )
+    total += 6 * complement**2 * quartic[1, 2]
     return np.einsum("kv,kv->v", total, share / (2 * root * common))
 
 

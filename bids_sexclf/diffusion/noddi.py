@@ -1,4 +1,4 @@
-"""Fit NODDI, neurites and their dispersion beside free water: ICVF, ODI and ISOVF."""
+"""Fit NODDI: neurite density (ICVF), orientation dispersion (ODI) and free water (ISOVF)."""
 
 import numpy as np
 
@@ -121,8 +121,8 @@ def fit_noddi(
     Raises
     ------
     InputError
-        If shapes, b-values or b-vectors do not fit together, or there are not
-        b0 volumes, two shells, and directions enough for a tensor.
+        If shapes, b-values or b-vectors do not fit together, or if b0 volumes,
+        two shells, or enough directions for a tensor are missing.
 
     Notes
     -----
@@ -130,11 +130,11 @@ def fit_noddi(
     them a tensor with the same dispersion and a tortuosity of 1 - ICVF, free
     water a sphere. With their mean direction given, the signal of a shell
     depends on one angle: each voxel is reduced to Legendre coefficients per
-    shell, and ICVF, ODI and ISOVF are those of least squared error. The mean
-    direction starts as that of the tensor, where AMICO (Daducci et al. 2015)
-    leaves it, and is then improved in turn with the others. Nothing is
-    regularised, and noise is taken as Gaussian: a signal near the noise floor
-    is read as it stands.
+    shell, and ICVF, ODI and ISOVF minimise the squared error. The mean
+    direction starts as that of the tensor (AMICO, Daducci et al. 2015, keeps
+    it there), and is then improved in turn with the others. Nothing is
+    regularised, and noise is assumed Gaussian: signals near the noise floor
+    are not corrected.
 
     Where ISOVF is near 1 there is no tissue to determine ICVF and ODI.
 
@@ -159,12 +159,12 @@ def fit_noddi(
         directions = find_directions(signal)
         signal /= np.where(empty, 1, s0)
         reduced = reduce_shells(signal, gradients.bvecs @ directions, groups, signals.orders)
-        found = fit_shells(signals, *reduced)
+        fitted = fit_shells(signals, *reduced)
         for _ in range(N_TURNS):
-            directions = turn(signals, signal, gradients.bvecs, directions, groups, *found)
+            directions = turn(signals, signal, gradients.bvecs, directions, groups, *fitted)
             reduced = reduce_shells(signal, gradients.bvecs @ directions, groups, signals.orders)
-            found = fit_shells(signals, *reduced, start=found[0])
-        shape, amounts = found
+            fitted = fit_shells(signals, *reduced, start=fitted[0])
+        shape, amounts = fitted
         total = amounts.sum(axis=0)
         maps = {
             "ICVF": shape[0],
@@ -182,7 +182,7 @@ def fit_noddi(
 
 
 def _group(gradients, b0_threshold):
-    """Sort volumes by shell, b0 first; give them and the slice that each shell holds."""
+    """Return the indices of volumes sorted by shell, b0 first, and the slice of each shell."""
     shells = find_shells(gradients.bvals, b0_threshold)
     low = np.flatnonzero(gradients.bvals <= b0_threshold)
     if len(shells) < 2 or not low.size:
@@ -201,8 +201,8 @@ def _group(gradients, b0_threshold):
 
 def _direction_finder(gradients, signal_floor):
     """Return a function from signals (n, n_voxels) to principal directions (3, n_voxels)."""
-    here = gradients._replace(volumes=np.arange(gradients.bvals.size))
-    low = choose_volumes(here, None)
+    renumbered = gradients._replace(volumes=np.arange(gradients.bvals.size))
+    low = choose_volumes(renumbered, None)
     check_tensor(low)
     model = LinearModel.from_powers(low, TENSOR_POWERS)
 

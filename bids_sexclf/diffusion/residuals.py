@@ -1,4 +1,4 @@
-"""What a tensor leaves of a series, slice by slice and volume by volume."""
+"""Residuals of a tensor fit, by slice and volume, to find slices that lost signal."""
 
 import numpy as np
 
@@ -21,12 +21,12 @@ LEAST_CHANGE = 0.05
 
 
 def slice_residuals(dwi, bvals, bvecs, mask, b0_threshold=50):
-    """Compare each slice of each volume with what a tensor predicts for it.
+    """Compute the relative residual of each slice of each volume from a tensor fit.
 
-    A tensor is fitted to the logarithms by least squares, each slice's volumes weighted down
-    the more they stand out (Huber), so that a fault hides less in the fit. The
-    mean residual of a slice's brain is divided by its mean predicted signal; what a shell's
-    volumes share, since a tensor misses it (kurtosis, noise floor), is taken off by their median.
+    A tensor is fitted to the logarithms of the signal of each slice by robust least squares
+    (Huber weights), so that a fault has less influence on the fit. The mean residual of the brain
+    in a slice is divided by its mean predicted signal. The median over a shell is subtracted,
+    since a tensor does not model kurtosis and the noise floor.
 
     Parameters
     ----------
@@ -42,34 +42,33 @@ def slice_residuals(dwi, bvals, bvecs, mask, b0_threshold=50):
     Returns
     -------
     ndarray, shape (Z, N)
-        A share of the signal: -0.3 is a slice that lost 30 %. Not a number where a slice holds
-        fewer than 20 voxels of brain with finite values, and everywhere for a series of fewer
-        than ten volumes, which a tensor fits almost exactly. With few directions the fit follows a
-        fault in part, so shares are lower bounds; the only volume of its kind has nothing to
-        differ from, and 0.
+        A share of the signal: -0.3 is a slice that lost 30 %. NaN where a slice holds fewer than
+        20 voxels of brain with finite values, and everywhere for a series of fewer than ten
+        volumes, which a tensor fits almost exactly. With few directions the fit partly follows a
+        fault, so shares are lower bounds. A volume that is alone in its shell has 0.
     """
     bvals, bvecs = np.asarray(bvals, float), np.asarray(bvecs, float)
     design, groups = _tensor_design(bvals, bvecs), _groups(bvals, b0_threshold)
-    found = np.full((dwi.shape[2], len(bvals)), np.nan)
+    shares = np.full((dwi.shape[2], len(bvals)), np.nan)
     spread = None
     if len(bvals) < design.shape[1] + LEAST_SPARE:
-        return found
-    # The first round finds how far slices usually lie off, the second holds that against each.
+        return shares
+    # The first round estimates the usual residual; the second one judges slices by it.
     for _ in range(2):
         for index in range(dwi.shape[2]):
             signal = np.asarray(dwi[:, :, index][mask[:, :, index]], float)
             signal = signal[np.isfinite(signal).all(1)]
             if len(signal) >= LEAST_VOXELS:
-                found[index] = _judge(signal, design, groups, spread)
+                shares[index] = _judge(signal, design, groups, spread)
         spread = np.ones(len(bvals))
         for members in groups:
-            known = found[:, members][np.isfinite(found[:, members])]
-            spread[members] = _spread(known) if known.size else 1.0
-    return found
+            finite = shares[:, members][np.isfinite(shares[:, members])]
+            spread[members] = _spread(finite) if finite.size else 1.0
+    return shares
 
 
 def _judge(signal, design, groups, spread):
-    """Give the share by which each volume of one slice, shape (V, N), lies off its prediction."""
+    """Return the relative residual of each volume in one slice, whose signal is (V, N)."""
     floor = max(float(signal.mean()) * 1e-3, 1e-12)
     logs, weights = np.log(np.maximum(signal, floor)), np.ones(len(design))
     for _ in range(1 if spread is None else ROUNDS):
@@ -83,12 +82,12 @@ def _judge(signal, design, groups, spread):
 
 
 def _spread(values):
-    """Give the robust standard deviation of values, a thousandth at least."""
+    """Return the robust standard deviation of values, at least 0.001."""
     return max(1.4826 * float(np.median(np.abs(values - np.median(values)))), 1e-3)
 
 
 def _tensor_design(bvals, bvecs):
-    """Give the matrix that takes a tensor to log signals, its columns of one scale."""
+    """Return the design matrix from tensor elements to log signals, with scaled columns."""
     x, y, z = bvecs.T
     products = (x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z)
     columns = [np.ones_like(bvals), *(-bvals * product for product in products)]
@@ -104,19 +103,19 @@ def _predict(logs, design, weights):
 
 
 def _groups(bvals, b0_threshold):
-    """Group volumes that look alike: b0, and each shell."""
+    """Group volumes of equal contrast: b0, and each shell."""
     groups = [members for _, members in find_shells(bvals, b0_threshold)]
     low = np.setdiff1d(np.arange(len(bvals)), np.concatenate([*groups, np.array([], int)]))
     return [members for members in (low, *groups) if len(members)]
 
 
 def flag_slices(residuals, bvals, b0_threshold=50):
-    """Say which slices stand out from their neighbours and from their shell.
+    """Return the slices that are outliers among their neighbours and within their shell.
 
     Parameters
     ----------
     residuals : ndarray, shape (Z, N)
-        As `slice_residuals` gives them.
+        As `slice_residuals` returns them.
     bvals : ndarray, shape (N,)
         s/mm².
     b0_threshold : float, default 50
@@ -127,24 +126,24 @@ def flag_slices(residuals, bvals, b0_threshold=50):
     ndarray of bool, shape (Z, N)
         True where a slice lies more than five robust standard deviations (of all slices of the
         shell's volumes) and 5 % of the signal off, in either direction, both from the shell's
-        median and from that of the slices around it (two to either side): what a tensor misses
-        in one direction changes little from slice to slice, and is no fault of a slice.
+        median and from that of the slices around it (two to either side): the misfit of a tensor
+        changes little from slice to slice, and is no fault of a slice.
     """
     local = residuals - _around(residuals)
     flagged = np.zeros(residuals.shape, bool)
     for members in _groups(np.asarray(bvals, float), b0_threshold):
-        part, known = residuals[:, members], np.isfinite(residuals[:, members])
-        if known.sum() < 8:
+        part, finite = residuals[:, members], np.isfinite(residuals[:, members])
+        if finite.sum() < 8:
             continue
-        limit = max(FLAG_AT * _spread(part[known]), LEAST_CHANGE)
-        far = np.abs(np.nan_to_num(part - np.median(part[known]))) > limit
-        flagged[:, members] = far & (np.abs(np.nan_to_num(local[:, members])) > limit) & known
+        limit = max(FLAG_AT * _spread(part[finite]), LEAST_CHANGE)
+        far = np.abs(np.nan_to_num(part - np.median(part[finite]))) > limit
+        flagged[:, members] = far & (np.abs(np.nan_to_num(local[:, members])) > limit) & finite
     return flagged
 
 
 def _around(residuals):
-    """Give the median of each slice and the two to either side; unknown ones do not count."""
+    """Return the median over each slice and its two neighbours on either side, without NaN."""
     padded = np.pad(residuals, ((2, 2), (0, 0)), constant_values=np.nan)
     near = np.stack([padded[shift : shift + len(residuals)] for shift in range(5)])
-    known = np.isfinite(near).any(0)
-    return np.where(known, np.nanmedian(np.where(known, near, 0), axis=0), np.nan)
+    finite = np.isfinite(near).any(0)
+    return np.where(finite, np.nanmedian(np.where(finite, near, 0), axis=0), np.nan)

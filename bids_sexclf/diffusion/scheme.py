@@ -1,4 +1,4 @@
-"""Read the b-values and b-vectors of a series from their files, and say what is wrong with them."""
+"""Read the b-values and b-vectors of a series from their files, and list their faults."""
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def read_bvals(path):
     Raises
     ------
     InputError
-        If the file is absent, empty, or holds other things than numbers.
+        If the file is absent or empty, or holds something that is not a number.
     """
     return np.array([value for row in _read_rows(path, "b-values") for value in row])
 
@@ -46,7 +46,7 @@ def read_gradients(bval, bvec):
     Parameters
     ----------
     bval, bvec : path-like
-        As FSL and BIDS write them: three lines of x, y, z; one line per volume is taken too.
+        As FSL and BIDS write them: three lines of x, y, z; one line per volume is read too.
 
     Returns
     -------
@@ -58,8 +58,8 @@ def read_gradients(bval, bvec):
     Raises
     ------
     InputError
-        If a file is absent, empty, or holds other things than numbers; if the b-vectors are no
-        table of three lines or three columns; if a vector is infinite or known in part.
+        If a file is absent or empty, or holds something that is not a number; if the b-vectors
+        are not a table of three lines or three columns; if a vector is infinite or incomplete.
     """
     bvals, rows = read_bvals(bval), _read_rows(bvec, "b-vectors")
     lengths = sorted({len(row) for row in rows})
@@ -102,7 +102,7 @@ def _read_rows(path, kind):
 
 
 def find_b0(bvals, b0_threshold=B0_THRESHOLD):
-    """Say which volumes are b0 volumes.
+    """Return which volumes are b0 volumes.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def find_b0(bvals, b0_threshold=B0_THRESHOLD):
     Returns
     -------
     ndarray of bool, shape (N,)
-        Where no volume is that low, those of the lowest b-value.
+        Volumes up to the threshold; where there is none, those of the lowest b-value.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def find_b0(bvals, b0_threshold=B0_THRESHOLD):
 
 
 def find_traces(bvals, bvecs, b0_threshold=B0_THRESHOLD):
-    """Say which volumes are weighted without a direction: means that the scanner has added.
+    """Return which volumes are trace images: weighted means without a direction.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def find_traces(bvals, bvecs, b0_threshold=B0_THRESHOLD):
     Returns
     -------
     ndarray of bool, shape (N,)
-        None, where no weighted volume has a direction: then the file is wrong.
+        All False where no weighted volume has a direction: then the file is wrong.
     """
     weighted, directed = bvals > b0_threshold, np.linalg.norm(bvecs, axis=1) > 1e-6
     if not (weighted & directed).any():
@@ -147,7 +147,7 @@ def find_traces(bvals, bvecs, b0_threshold=B0_THRESHOLD):
 
 
 def scheme_faults(bvals, bvecs, b0_threshold=B0_THRESHOLD):
-    """List what is wrong with the gradients of a series.
+    """List the faults of the gradients of a series.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def scheme_faults(bvals, bvecs, b0_threshold=B0_THRESHOLD):
     Returns
     -------
     list of str
-        Each follows the name of the series.
+        Texts to be written after the name of the series.
     """
     from bids_sexclf.diffusion.tensor import fit_tensor
 
@@ -179,7 +179,7 @@ def scheme_faults(bvals, bvecs, b0_threshold=B0_THRESHOLD):
     if crooked and not faults:
         faults.append(f"has {crooked} b-vectors that are not of unit length")
     if not faults:
-        try:  # a fit of one voxel meets every demand on the gradients, and no other rule can drift
+        try:  # fitting one voxel runs the checks of the fit itself, so no second rule is needed
             voxel = np.ones((1, 1, 1, len(bvals)))
             fit_tensor(voxel, bvals, np.nan_to_num(bvecs), b0_threshold=b0_threshold)
         except InputError as fault:
@@ -188,7 +188,7 @@ def scheme_faults(bvals, bvecs, b0_threshold=B0_THRESHOLD):
 
 
 def _unit_faults(highest):
-    """Say whether the largest b-value can be one in s/mm²."""
+    """List a fault where the largest b-value cannot be in s/mm²."""
     if LOWEST_B <= highest <= HIGHEST_B:
         return []
     words = f"has {highest:g} as its largest b-value, needed {LOWEST_B} to {HIGHEST_B} s/mm²"

@@ -112,9 +112,9 @@ def fit_tensor(
     Parameters
     ----------
     dwi : numpy.ndarray or sliceable, shape (X, Y, Z, N)
-        Signals of any real type, in any order in memory. What can be sliced,
+        Signals of any real type, in any order in memory. A sliceable object,
         such as the ``dataobj`` of a NIfTI file opened by nibabel, is read slab
-        by slab and never held as a whole.
+        by slab and is never in memory as a whole.
     bvals : array-like, shape (N,)
         b-values, s/mm².
     bvecs : array-like, shape (N, 3)
@@ -195,7 +195,7 @@ def check_tensor(gradients):
 
 
 def volumes_for_tensor(bvals, bvecs, b0_threshold=50):
-    """Give the volumes that `fit_tensor` takes where its ``b_max`` is left to it.
+    """Return the volumes that `fit_tensor` uses if ``b_max`` is not given.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def volumes_for_tensor(bvals, bvecs, b0_threshold=50):
 
 
 def choose_volumes(gradients, b_max):
-    """Keep the volumes that make the tensor; see ``b_max`` of `fit_tensor`."""
+    """Return the gradients of the volumes in a tensor fit; see ``b_max`` of `fit_tensor`."""
     if b_max is not None:
         return limit_bvals(gradients, b_max)
     low = limit_bvals(gradients, TENSOR_B_MAX)
@@ -230,12 +230,12 @@ def choose_volumes(gradients, b_max):
 
 
 def split_tensor(coefficients):
-    """Return log S0 and the elements of the tensor from what a fit of `TENSOR_POWERS` found.
+    """Split the coefficients of a fit of `TENSOR_POWERS` into log S0 and tensor elements.
 
     Parameters
     ----------
     coefficients : numpy.ndarray, shape (p, n_voxels)
-        Further rows are left alone.
+        Further rows are ignored.
 
     Returns
     -------
@@ -302,13 +302,13 @@ def tensor_maps(log_s0, evals):
 
 
 def declare(records, counts):
-    """Say what type the maps of `records` have, and the counts where these are asked for."""
+    """Return the type and size of the maps of `records`, and of the counts if requested."""
     outputs = {record.name: (np.float32, 1) for record in records}
     return outputs | (dict.fromkeys(COUNTS, (np.int32, 1)) if counts else {})
 
 
 def blank(maps, empty):
-    """Set every map but the count of floored samples to 0 where a voxel holds no signal."""
+    """Set all maps except the count of floored samples to 0 in voxels without signal."""
     if not empty.any():
         return maps
     for name, values in maps.items():

@@ -1,5 +1,5 @@
-"""Where susceptibility moved the signal of a diffusion series.
+"""Estimate and correct the susceptibility distortion of a diffusion series.
 
-``fieldmaps`` chooses the method and holds the arithmetic of fields; ``opposite`` finds the field
-between two scans that were encoded in opposite directions. Arrays in, arrays out.
+``fieldmaps`` chooses the method and computes with fields; ``opposite`` estimates the field from
+two scans that were encoded in opposite directions. Arrays in, arrays out.
 """

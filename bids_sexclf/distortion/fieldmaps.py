@@ -1,11 +1,11 @@
-"""Susceptibility distortion: which method the scans at hand allow, and the arithmetic of fields.
+"""Susceptibility distortion: choose the method that the scans allow, and compute with fields.
 
-Signs, once for all: a field of ``f`` Hz shows what lies at voxel ``v`` at ``v + f * readout`` along
+Sign convention: a field of ``f`` Hz moves the signal of voxel ``v`` to ``v + f * readout`` along
 the phase-encoding axis, where ``readout`` is the total readout time in s, negative if
-``PhaseEncodingDirection`` ends in ``-``. That product is called the shift (voxels). Unwarping
-reads the distorted volume at ``v + shift`` and multiplies by ``1 + d shift / d v``. The shift is
-counted along the array's own axis, so a flipped affine changes nothing here; it enters where voxels
-become millimetres (`displacement_field`).
+``PhaseEncodingDirection`` ends in ``-``. This product is called the shift (voxels). Unwarping
+reads the distorted volume at ``v + shift`` and multiplies by ``1 + d shift / d v``. The shift
+counts along the axis of the array, so a flipped affine changes nothing here; it matters where
+voxels become millimetres (`displacement_field`).
 """
 
 from dataclasses import dataclass
@@ -30,13 +30,13 @@ class Correction:
     method : str
         One of `METHODS`.
     why : str
-        In words, for the report.
+        The reason, for the report.
     axis : int or None
-        Of the array: along it the phase was encoded.
+        Phase-encoding axis of the array.
     readout : float or None
-        Signed total readout time, s; None where a method can do without.
+        Signed total readout time, s; None where the method does not need it.
     inputs : dict
-        What the method reads: the entry of `layout.find_fieldmaps` it is named for.
+        Input files of the method: its entry in `layout.find_fieldmaps`.
     """
 
     method: str
@@ -68,15 +68,15 @@ def read_encoding(direction):
     return "ijk".index(direction[0]), -1 if direction.endswith("-") else 1
 
 
-def choose(asked, found, *, t1w, topup):
+def choose(requested, fieldmaps, *, t1w, topup):
     """Choose the method of distortion correction for one series.
 
     Parameters
     ----------
-    asked : str
+    requested : str
         ``auto`` or one of `METHODS`.
-    found : dict
-        As `layout.find_fieldmaps` gives it.
+    fieldmaps : dict
+        As `layout.find_fieldmaps` returns it.
     t1w : bool
         There is a T1w.
     topup : bool
@@ -89,44 +89,46 @@ def choose(asked, found, *, t1w, topup):
     Raises
     ------
     InputError
-        If a method was asked for by name and what it needs is absent.
+        If the input of a method that was chosen by name is absent.
     """
-    if asked == "none":
+    if requested == "none":
         return Correction("none", "not asked for")
-    lacks = _lacks(found, t1w=t1w, topup=topup)
-    if asked != "auto" and lacks[asked]:
+    lacks = _lacks(fieldmaps, t1w=t1w, topup=topup)
+    if requested != "auto" and lacks[requested]:
         raise InputError(
-            f"Found {found['name']} with {' and '.join(lacks[asked])}, needed for --distortion "
-            f"{asked}. Add it, or choose another method (auto takes what there is)."
+            f"Found {fieldmaps['name']} with {' and '.join(lacks[requested])}, needed for "
+            f"--distortion {requested}. Add it, or choose another method (or auto)."
         )
-    methods = [name for name in METHODS[:-1] if name != "t1w"] if asked == "auto" else [asked]
+    methods = (
+        [name for name in METHODS[:-1] if name != "t1w"] if requested == "auto" else [requested]
+    )
     method = next((name for name in methods if not lacks[name]), "none")
     missed = "; ".join(
         f"{name}: {' and '.join(lacks[name]) or 'only where asked for'}" for name in METHODS[:-1]
     )
     if method == "none":
         return Correction("none", f"nothing allows one ({missed})")
-    axis, sign = read_encoding(found["direction"] or found["axis"])
-    time = found["readout"] or (found["inputs"]["opposite"] or {}).get("readout")
-    # Oppositely encoded scans of one readout time say all in voxels; FSL wants a number.
+    axis, sign = read_encoding(fieldmaps["direction"] or fieldmaps["axis"])
+    time = fieldmaps["readout"] or (fieldmaps["inputs"]["opposite"] or {}).get("readout")
+    # Opposite scans of equal readout time need no time, since shifts are in voxels; FSL needs one.
     if time is None and method in ("topup", "opposite"):
         time = 0.05
     return Correction(
         method=method,
-        why=_reason(method, found),
+        why=_reason(method, fieldmaps),
         axis=axis,
         readout=sign * time if time else None,
-        inputs=found["inputs"].get("opposite" if method == "topup" else method),
+        inputs=fieldmaps["inputs"].get("opposite" if method == "topup" else method),
     )
 
 
-def _lacks(found, *, t1w, topup):
+def _lacks(fieldmaps, *, t1w, topup):
     """List what each method lacks."""
-    direction, inputs = found["direction"], found["inputs"]
+    direction, inputs = fieldmaps["direction"], fieldmaps["inputs"]
     signed = [] if direction else ["no PhaseEncodingDirection"]
-    axis = [] if direction or found["axis"] else ["no PhaseEncodingDirection"]
+    axis = [] if direction or fieldmaps["axis"] else ["no PhaseEncodingDirection"]
     pair = signed + ([] if inputs["opposite"] else ["no oppositely encoded b0 volume"])
-    gre = signed + ([] if found["readout"] else ["no TotalReadoutTime"])
+    gre = signed + ([] if fieldmaps["readout"] else ["no TotalReadoutTime"])
     return {
         "topup": pair + ([] if topup else ["no FSL topup on the PATH"]),
         "opposite": pair,
@@ -135,19 +137,19 @@ def _lacks(found, *, t1w, topup):
     }
 
 
-def _reason(method, found):
-    """Say in words what a method rests on."""
-    inputs, words = found["inputs"], []
+def _reason(method, fieldmaps):
+    """Describe the scans that a method uses."""
+    inputs, words = fieldmaps["inputs"], []
     if method in ("topup", "opposite"):
         words.append(f"oppositely encoded {inputs['opposite']['name']}")
-        if not found["readout"]:
+        if not fieldmaps["readout"]:
             words.append("TotalReadoutTime unknown, taken to be that of the opposite scan")
     elif method == "fieldmap":
         words.append(f"field map {inputs['fieldmap']['name']}")
     else:
         words.append("the T1w")
-        if not found["direction"]:
-            words.append(f"phase-encoding axis {found['axis']} known without its sign")
+        if not fieldmaps["direction"]:
+            words.append(f"phase-encoding axis {fieldmaps['axis']} known without its sign")
     return "; ".join(words)
 
 
@@ -188,8 +190,8 @@ def phase_to_hertz(phase, mask, delay):
     Returns
     -------
     ndarray, shape (X, Y, Z)
-        Hz; 0 outside the mask. Whole turns that all voxels share are taken out, so that the median
-        lies within half a turn of 0.
+        Hz; 0 outside the mask. Multiples of a full turn that all voxels share are removed, so that
+        the median lies within half a turn of 0.
 
     References
     ----------
@@ -197,7 +199,7 @@ def phase_to_hertz(phase, mask, delay):
     """
     from skimage.restoration import unwrap_phase
 
-    # A fixed seed: the algorithm takes equally reliable voxels in random order.
+    # A fixed seed: the algorithm visits equally reliable voxels in random order.
     flat = unwrap_phase(np.ma.array(phase, mask=~mask), rng=0).filled(0)
     flat = flat - 2 * np.pi * np.round(np.median(flat[mask]) / (2 * np.pi))
     return np.where(mask, flat / (2 * np.pi * delay), 0)
@@ -224,8 +226,8 @@ def smooth_field(hertz, mask, voxel_size, width=3.0):
     from scipy import ndimage
 
     voxel_size = np.asarray(voxel_size, dtype=float)
-    smooth, known = np.zeros(hertz.shape), np.zeros(hertz.shape, bool)
-    # Single voxels at which the unwrapping went wrong must not spread.
+    smooth, filled = np.zeros(hertz.shape), np.zeros(hertz.shape, bool)
+    # Single voxels with a wrong unwrapping must not spread.
     apart = np.where(mask, hertz - ndimage.median_filter(hertz, 3), 0)
     core = ndimage.binary_erosion(mask)
     spread = 1.4826 * np.median(np.abs(apart[core])) if core.any() else 0
@@ -233,11 +235,11 @@ def smooth_field(hertz, mask, voxel_size, width=3.0):
     for scale in width * 2.0 ** np.arange(7):
         sigma = scale / 2.3548 / voxel_size
         share = ndimage.gaussian_filter(mask.astype(float), sigma)
-        # Inside, only the first width counts; outside, the first that reaches the mask.
-        here = ~known & ((share > 0.05) if known.any() else mask)
-        smooth[here] = ndimage.gaussian_filter(steady, sigma)[here] / share[here]
-        known |= here
-    smooth[~known] = np.median(hertz[mask]) if mask.any() else 0
+        # Inside, only the first width is used; outside, the first width that reaches the mask.
+        fill = ~filled & ((share > 0.05) if filled.any() else mask)
+        smooth[fill] = ndimage.gaussian_filter(steady, sigma)[fill] / share[fill]
+        filled |= fill
+    smooth[~filled] = np.median(hertz[mask]) if mask.any() else 0
     return smooth
 
 
@@ -245,7 +247,7 @@ def smooth_field(hertz, mask, voxel_size, width=3.0):
 
 
 def jacobian(shift, axis):
-    """Give the factor by which unwarping multiplies the signal.
+    """Return the factor by which unwarping multiplies the signal.
 
     Parameters
     ----------
@@ -256,7 +258,7 @@ def jacobian(shift, axis):
     Returns
     -------
     ndarray, shape (X, Y, Z)
-        At least 0; above 1 where the scan had spread the signal.
+        At least 0; above 1 where the distortion had spread the signal.
     """
     return (1 + np.gradient(shift, axis=axis)).clip(0)
 
@@ -275,7 +277,7 @@ def unwarp(array, shift, axis):
 
     Examples
     --------
-    A point at 4 that a shift of 2 shows at 6 comes back:
+    A shift of 2 moves a point from 4 to 6; unwarping moves it back:
 
     >>> line = np.zeros((1, 9, 1)); line[0, 6, 0] = 1
     >>> int(unwarp(line, np.full((1, 9, 1), 2.0), 1).argmax())
@@ -290,7 +292,7 @@ def unwarp(array, shift, axis):
 
 
 def displacement_field(shift, affine, axis):
-    """Turn a shift into the displacement field that ANTs applies to unwarp.
+    """Convert a shift to the displacement field that ANTs applies to unwarp.
 
     Parameters
     ----------
@@ -303,7 +305,7 @@ def displacement_field(shift, affine, axis):
     Returns
     -------
     ndarray, shape (X, Y, Z, 3)
-        mm in LPS+ world space, from each point of the unwarped volume to where the scan shows it.
+        mm in LPS+ world space, from each point of the unwarped volume to its distorted position.
     """
     return shift[..., None] * (LPS * affine[:3, axis])
 
@@ -334,14 +336,14 @@ def flatten(volume, mask, voxel_size, width=30.0):
 
 
 def shared_information(first, second, mask, bins=32):
-    """Measure how much two volumes of different contrast say of each other.
+    """Compute the normalized mutual information of two volumes.
 
     Parameters
     ----------
     first, second : ndarray, shape (X, Y, Z)
     mask : ndarray of bool, shape (X, Y, Z)
     bins : int
-        Equally filled ones per volume.
+        Number of equally filled bins per volume.
 
     Returns
     -------

@@ -1,9 +1,9 @@
 """The field between two scans whose phase was encoded in opposite directions.
 
-An offset of the field moves signal along the phase-encoding axis, one way in one scan and the
-other way in the other, and squeezes or spreads it. One field explains both: the one that makes
-the two scans alike once each is unwarped by it. It is found by Gauss-Newton steps from coarse to
-fine, in turn with the rigid motion between the scans.
+An offset of the field moves signal along the phase-encoding axis, in opposite directions in the
+two scans, and compresses or stretches it. The estimated field is the one that makes the two scans
+alike after unwarping. Gauss-Newton steps from coarse to fine estimate it, in turn with the rigid
+motion between the scans.
 """
 
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ class Scan:
     affine : ndarray, shape (4, 4)
         Voxel to world, mm.
     axis : int
-        Of the array: along it the phase was encoded.
+        Phase-encoding axis of the array.
     readout : float
-        Total readout time, s, or any multiple of it that both scans share; negative where the
+        Total readout time, s, or any common multiple of it in both scans; negative where the
         phase was encoded against the axis.
     """
 
@@ -48,15 +48,15 @@ class Scan:
 
 
 def estimate_shift(first, second, *, motion=True, levels=LEVELS, steps=5):
-    """Find the shift, and the motion, that make two oppositely encoded scans alike.
+    """Estimate the shift and the motion that make two oppositely encoded scans alike.
 
     Parameters
     ----------
     first, second : Scan
         Of one head, phase axes parallel in the world. Grids may differ.
     motion : bool
-        Find the rigid motion between the scans as well, but for the shift along the phase axis,
-        which is one with a constant field.
+        Estimate also the rigid motion between the scans, without the shift along the phase axis,
+        which is equivalent to a constant field.
     levels : sequence of (float, float, float)
         As `LEVELS`.
     steps : int
@@ -65,9 +65,9 @@ def estimate_shift(first, second, *, motion=True, levels=LEVELS, steps=5):
     Returns
     -------
     shift : ndarray, shape of the first scan
-        Voxels along the first scan's phase axis: what lies at ``v`` shows at ``v + shift``.
+        Voxels along the first scan's phase axis: the signal of ``v`` appears at ``v + shift``.
     motion : ndarray, shape (4, 4)
-        World to world: carries points of the first scan to the second.
+        World to world, mm: maps points of the first scan to the second.
 
     Raises
     ------
@@ -85,8 +85,14 @@ def estimate_shift(first, second, *, motion=True, levels=LEVELS, steps=5):
     Andersson et al. 2003, doi:10.1016/S1053-8119(03)00336-7. Ruthotto et al. 2012,
     doi:10.1088/0031-9155/57/18/5715.
     """
-    one, other = (scan.affine[:3, scan.axis] * scan.readout for scan in (first, second))
-    cosine = one @ other / max(np.linalg.norm(one) * np.linalg.norm(other), 1e-12)
+    first_axis, second_axis = (
+        scan.affine[:3, scan.axis] * scan.readout for scan in (first, second)
+    )
+    cosine = (
+        first_axis
+        @ second_axis
+        / max(np.linalg.norm(first_axis) * np.linalg.norm(second_axis), 1e-12)
+    )
     if cosine > -PARALLEL:
         raise InputError(
             f"Found two scans whose phase-encoding directions have a cosine of {cosine:.2f}, "
@@ -114,7 +120,7 @@ def unwarp_second(first, second, shift, motion):
     first, second : Scan
     shift : ndarray, shape of the first scan
     motion : ndarray, shape (4, 4)
-        As `estimate_shift` gives them.
+        As `estimate_shift` returns them.
 
     Returns
     -------
@@ -134,14 +140,14 @@ def unwarp_second(first, second, shift, motion):
 
 
 def carry_shift(first, second, shift, motion):
-    """Bring the shift of the first scan to the second: one field, seen from the other side.
+    """Compute the shift of the second scan from that of the first: both have one field.
 
     Parameters
     ----------
     first, second : Scan
     shift : ndarray, shape of the first scan
     motion : ndarray, shape (4, 4)
-        As `estimate_shift` gives them.
+        As `estimate_shift` returns them.
 
     Returns
     -------
@@ -158,7 +164,7 @@ def carry_shift(first, second, shift, motion):
 
 
 class _Pair:
-    """Two scans on one scale, and the way between their voxels."""
+    """Two scans of one intensity scale, and the transforms between their voxels."""
 
     def __init__(self, first, second, inside=None):
         self.inside = np.ones(first.array.shape) if inside is None else inside
@@ -170,12 +176,12 @@ class _Pair:
         weight = self.arrays[0] / self.arrays[0].sum()
         voxel = np.array([(weight * axis).sum() for axis in np.indices(weight.shape)])
         self.centre = first.affine[:3, :3] @ voxel + first.affine[:3, 3]
-        # Motion is told along the first scan's axes, so that the phase axis can be left out.
+        # Motion is expressed along the first scan's axes, so that the phase axis can be left out.
         self.axes = first.affine[:3, :3] / self.size
         self.free = [k for k in range(6) if k != 3 + first.axis]
 
     def motion(self, pose):
-        """Give the rigid motion of three angles (rad) and three shifts (mm) about the centre."""
+        """Return the rigid motion of three angles (rad) and three shifts (mm) about the centre."""
         from scipy.spatial.transform import Rotation
 
         turn, matrix = Rotation.from_rotvec(pose[:3]).as_matrix(), np.eye(4)
@@ -184,7 +190,7 @@ class _Pair:
         return matrix
 
     def route(self, index, pose):
-        """Give the way from voxels of the first scan to those of one of the two."""
+        """Return the transform from voxels of the first scan to those of one of the two."""
         first, second = self.scans
         if index == 0:
             return np.eye(4)
@@ -192,7 +198,7 @@ class _Pair:
 
 
 class _Level:
-    """One level of the pyramid: smoothed scans, the field's nodes, and the steps taken there."""
+    """One level of the pyramid: smoothed scans, the nodes of the field, and its update steps."""
 
     def __init__(self, pair, width, spacing, rough):
         from scipy import ndimage
@@ -219,13 +225,13 @@ class _Level:
         self.rough = (laplacian.T @ laplacian) * (rough * pair.size[self.axis] ** 2)
 
     def start(self, field):
-        """Bring a field on the first scan's grid to this level's nodes."""
+        """Resample a field from the grid of the first scan to the nodes of this level."""
         if field is None:
             return np.zeros(self.points.shape[1])
         return field[tuple(self.points.astype(int))]
 
     def full(self, field):
-        """Bring a field on this level's nodes to the first scan's grid."""
+        """Resample a field from the nodes of this level to the grid of the first scan."""
         from scipy import ndimage
 
         shape = self.pair.scans[0].array.shape
@@ -234,9 +240,9 @@ class _Level:
         return ndimage.map_coordinates(field.reshape(self.shape), grid, order=order, mode="nearest")
 
     def look(self, index, field, pose, *volumes):
-        """Look up a scan's volumes where the field says its signal went.
+        """Interpolate a scan's volumes at the positions to which the field moves its signal.
 
-        Gives their values, and what the field's derivative counts for in the Jacobian.
+        Return their values, and the factor of the field's derivative in the Jacobian.
         """
         from scipy import ndimage
 
@@ -250,13 +256,17 @@ class _Level:
         return *values, self.pair.moves[index] * np.linalg.inv(route)[self.axis, axis]
 
     def residual(self, field, pose):
-        """Subtract the second unwarped scan from the first."""
+        """Return the difference of the two unwarped scans."""
         squeeze = self.along @ field
-        (one, first), (other, second) = (self.look(k, field, pose, self.volumes) for k in range(2))
-        return self.inside * (one * (1 + first * squeeze) - other * (1 + second * squeeze))
+        (first_value, first), (second_value, second) = (
+            self.look(k, field, pose, self.volumes) for k in range(2)
+        )
+        return self.inside * (
+            first_value * (1 + first * squeeze) - second_value * (1 + second * squeeze)
+        )
 
     def cost(self, field, pose):
-        """Add the scans' difference and the field's roughness."""
+        """Return the cost: squared difference of the scans plus roughness of the field."""
         residual = self.residual(field, pose)
         return (residual @ residual + field @ (self.rough @ field)) / 2
 
@@ -273,19 +283,22 @@ class _Level:
         return moved if self.cost(field, moved) < self.cost(field, pose) else pose
 
     def step(self, field, pose):
-        """Take one Gauss-Newton step of the field; say whether it has settled."""
+        """Take one Gauss-Newton step of the field; return whether it has converged."""
         from scipy import sparse
         from scipy.sparse.linalg import cg
 
         squeeze, before = self.along @ field, self.cost(field, pose)
-        (one, left, first), (other, right, second) = (
+        (first_value, left, first), (second_value, right, second) = (
             self.look(k, field, pose, self.volumes, self.slopes) for k in range(2)
         )
-        residual = one * (1 + first * squeeze) - other * (1 + second * squeeze)
+        residual = first_value * (1 + first * squeeze) - second_value * (1 + second * squeeze)
         residual, weight = self.inside * residual, sparse.diags(self.inside)
         moves = self.pair.moves
         value = moves[0] * left * (1 + first * squeeze) - moves[1] * right * (1 + second * squeeze)
-        slope = sparse.diags(value) + sparse.diags(first * one - second * other) @ self.along
+        slope = (
+            sparse.diags(value)
+            + sparse.diags(first * first_value - second * second_value) @ self.along
+        )
         slope = weight @ slope
         normal = (slope.T @ slope + self.rough).tocsr()
         scale = sparse.diags(1 / np.maximum(normal.diagonal(), 1e-9))
@@ -299,7 +312,7 @@ class _Level:
 
 
 def _scaled(array):
-    """Scale a volume to a bright voxel of 1."""
+    """Scale a volume so that bright voxels have the value 1."""
     array = np.nan_to_num(np.asarray(array, dtype=np.float64)).clip(0)
     top = np.percentile(array, 98)
     if not top > 0:
@@ -311,7 +324,7 @@ def _scaled(array):
 
 
 def _first_difference(count):
-    """Make the matrix of central differences, one-sided at the ends."""
+    """Return the matrix of central differences, one-sided at the ends."""
     from scipy import sparse
 
     matrix = sparse.diags([-0.5, 0.5], [-1, 1], shape=(count, count)).tolil()
@@ -320,7 +333,7 @@ def _first_difference(count):
 
 
 def _second_difference(count):
-    """Make the matrix of second differences, with slopes of zero at the ends."""
+    """Return the matrix of second differences, with slopes of zero at the ends."""
     from scipy import sparse
 
     matrix = sparse.diags([1.0, -2.0, 1.0], [-1, 0, 1], shape=(count, count)).tolil()
@@ -329,7 +342,7 @@ def _second_difference(count):
 
 
 def _on_axis(shape, axis, make):
-    """Spread the matrix of a difference along one axis over the whole grid."""
+    """Return the matrix of a difference along one axis, for the whole grid."""
     from scipy import sparse
 
     parts = [make(n) if k == axis else sparse.identity(n) for k, n in enumerate(shape)]

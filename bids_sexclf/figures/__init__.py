@@ -1,11 +1,11 @@
-"""Turn tables into figures: one figure per file, and its file's name is its name.
+"""Draw figures from tables: one figure per file, named like the file.
 
-A figure's file declares ``SECTION`` (heading of the report it stands under),
-``ORDER`` (where it stands), ``READS`` (tables it reads), ``CAPTION`` (what it
-shows and what would be bad) and ``draw(tables)``, which gives a matplotlib
-``Figure``, or None where the tables hold nothing to show. One that shows what only a target
-of classes has, or only a quantity, says so by ``KIND = "classes"`` or ``"quantity"``. Words of the
-target stand in braces in ``SECTION`` and ``CAPTION``, and in the table ``words``.
+The file of a figure declares ``SECTION`` (its heading in the report),
+``ORDER`` (its position), ``READS`` (tables it reads), ``CAPTION`` (what it
+shows and what would be bad) and ``draw(tables)``, which returns a matplotlib
+``Figure``, or None where the tables hold nothing to show. A figure that only suits a target of
+classes, or only a quantity, declares ``KIND = "classes"`` or ``"quantity"``. ``SECTION`` and
+``CAPTION`` hold the words of the target in braces; the table ``words`` holds their values.
 """
 
 import re
@@ -38,7 +38,7 @@ def ordered(target=None):
 
 
 def _suits(entry, target):
-    """Say whether a target has what a figure shows."""
+    """Return whether a figure suits the kind of a target."""
     tables = all(target.has(name) for name in entry.READS)
     return tables and getattr(entry, "KIND", target.kind) == target.kind
 
@@ -88,7 +88,7 @@ def draw_svg(name, tables):
 
 
 def inline_svg(svg, name, label):
-    """Make SVG text fit to stand inside an HTML page beside others.
+    """Prepare SVG text for an HTML page that holds several SVGs.
 
     Parameters
     ----------

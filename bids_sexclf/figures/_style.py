@@ -1,4 +1,4 @@
-"""The look that all figures share, and the order of what they show."""
+"""The common style of all figures, and the order of their content."""
 
 SEX_COLOURS = {"female": "#D55E00", "male": "#0072B2"}
 SEX_MARKERS = {"female": "o", "male": "^"}
@@ -53,7 +53,7 @@ STYLE = {
 
 
 def make_panels(count, columns=3, height=3.0, **share):
-    """Lay out a figure of equal panels.
+    """Make a figure of equal panels.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def make_panels(count, columns=3, height=3.0, **share):
 
     columns = min(columns, count)
     rows = -(-count // columns)
-    # One panel alone would be stretched over the page.
+    # A single panel would be stretched over the page.
     width = {1: 5.0, 2: 7.6}.get(columns, WIDTH)
     figure = Figure(figsize=(width, height * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **share).ravel()
@@ -86,7 +86,7 @@ def make_panels(count, columns=3, height=3.0, **share):
 
 
 def list_pairs(frame):
-    """List the (model, map) pairs of a table in their first order.
+    """List the (model, map) pairs of a table in order of first appearance.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def list_pairs(frame):
 
 
 def list_networks(tables):
-    """List the (model, map) pairs that are judged, which are not themselves a baseline.
+    """List the (model, map) pairs that are not baselines.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def list_networks(tables):
 
 
 def list_drawn(tables, frame):
-    """List the (model, map) pairs that are judged and that a table holds rows of.
+    """List the (model, map) pairs that are not baselines and have rows in a table.
 
     Parameters
     ----------
@@ -132,12 +132,12 @@ def list_drawn(tables, frame):
     -------
     list of (str, str)
     """
-    known = list_pairs(frame)
-    return [pair for pair in list_networks(tables) if pair in known]
+    listed = list_pairs(frame)
+    return [pair for pair in list_networks(tables) if pair in listed]
 
 
 def average_repeats(rows, columns):
-    """Average what several repeats tell of a participant, so that each is one point.
+    """Average the values of a participant over repeats, so that each is one point.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def average_repeats(rows, columns):
 
 
 def scatter_sex(ax, sex, x, y, label):
-    """Draw the points of one sex, in its colour and shape.
+    """Draw the points of one sex, with its colour and shape.
 
     Parameters
     ----------
@@ -178,8 +178,8 @@ def scatter_sex(ax, sex, x, y, label):
     )
 
 
-def hang_legend(ax, **more):
-    """Hang a legend of points below a panel.
+def hang_legend(ax, **options):
+    """Draw a legend of points below a panel.
 
     Parameters
     ----------
@@ -188,11 +188,11 @@ def hang_legend(ax, **more):
         Other choices of matplotlib's legend.
     """
     place = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.18)}
-    ax.legend(**place, handletextpad=0.2, markerscale=1.5, **more)
+    ax.legend(**place, handletextpad=0.2, markerscale=1.5, **options)
 
 
 def take(frame, pair):
-    """Choose the rows of one (model, map) pair.
+    """Return the rows of one (model, map) pair.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def take(frame, pair):
 
 
 def name_pair(pair):
-    """Name a model and its map in a few words.
+    """Return a short name of a model and its map.
 
     Parameters
     ----------
@@ -224,12 +224,12 @@ def name_pair(pair):
     >>> name_pair(("brain_size", "table"))
     'brain_size'
     """
-    model, which = pair
-    return model if which == "table" else f"{model}, {which}"
+    model, map_name = pair
+    return model if map_name == "table" else f"{model}, {map_name}"
 
 
 def name_group(keys, regions):
-    """Name a group of regions by model and map, and by what else varies in the table.
+    """Return the name of a group of regions: model, map, and other keys that vary in the table.
 
     Parameters
     ----------
@@ -242,9 +242,9 @@ def name_group(keys, regions):
     -------
     str
     """
-    others = [
+    varying = [
         str(value)
         for column, value in zip(GROUP[2:], keys[2:], strict=True)
         if regions[column].nunique() > 1
     ]
-    return ", ".join([*keys[:2], *others])
+    return ", ".join([*keys[:2], *varying])

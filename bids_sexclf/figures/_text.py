@@ -1,4 +1,4 @@
-"""Text from tables, made fit to be shown."""
+"""Prepare text from tables for display."""
 
 from bids_sexclf.texts import clean
 
@@ -7,7 +7,7 @@ MOST = 80
 
 
 def clean_table(frame):
-    """Make every text of a table fit to be shown; texts that differ stay different.
+    """Prepare every text of a table for display; different texts stay different.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def clean_table(frame):
 
 
 def _name_apart(texts):
-    """Give each text what is shown of it, numbered where two would look the same."""
+    """Map each text to its displayed form, numbered where two would look the same."""
     shown, used = {}, set()
     for text in texts:
         base, number = clean(text, MOST), 1

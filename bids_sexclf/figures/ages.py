@@ -1,4 +1,4 @@
-"""Show the ages that models tell against the true ones."""
+"""Show predicted against true ages."""
 
 from bids_sexclf.figures._style import (
     FAINT,
@@ -27,7 +27,7 @@ CAPTION = (
 
 
 def draw(tables):
-    """Draw told against true age, one panel per model and map.
+    """Draw predicted against true age, one panel per model and map.
 
     Parameters
     ----------
@@ -55,18 +55,18 @@ def draw(tables):
 
 
 def _draw_ages(ax, points, error):
-    """Draw the points of one model, the line of no error and the fitted one."""
+    """Draw the points of one model, the line of no error and the fitted line."""
     import numpy as np
 
-    age, told = points["target"].to_numpy(float), points["evidence"].to_numpy(float)
+    age, predicted = points["target"].to_numpy(float), points["evidence"].to_numpy(float)
     ax.axline((age.mean(), age.mean()), slope=1, color=FAINT, linewidth=1.2, zorder=0)
     for sex in SEX_COLOURS:
-        own = (points["sex"] == sex).to_numpy()
-        scatter_sex(ax, sex, age[own], told[own], sex)
+        of_sex = (points["sex"] == sex).to_numpy()
+        scatter_sex(ax, sex, age[of_sex], predicted[of_sex], sex)
     if len(age) > 2 and np.ptp(age) > 0:
         span = np.array([age.min(), age.max()])
-        ax.plot(span, np.polyval(np.polyfit(age, told, 1), span), color=INK, lw=1.8)
-    reach = np.concatenate([age, told])
+        ax.plot(span, np.polyval(np.polyfit(age, predicted, 1), span), color=INK, lw=1.8)
+    reach = np.concatenate([age, predicted])
     edge = 0.05 * np.ptp(reach) or 1
     limits = (reach.min() - edge, reach.max() + edge)
     ax.set(xlim=limits, ylim=limits)

@@ -1,4 +1,4 @@
-"""Show whether a network's evidence goes with brain volume within each sex."""
+"""Show whether a network's evidence correlates with brain volume within each sex."""
 
 from bids_sexclf.figures._style import (
     FAINT,
@@ -26,7 +26,7 @@ CAPTION = (
 
 
 def draw(tables):
-    """Draw logit against brain volume, one panel per network and map.
+    """Draw evidence against brain volume, one panel per network and map.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Show whether a network's probabilities mean what they say."""
+"""Show whether the probabilities of a network are calibrated."""
 
 from bids_sexclf.figures._style import (
     COLOURS,

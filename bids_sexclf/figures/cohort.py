@@ -37,14 +37,14 @@ def draw(tables):
             (_draw_volumes, "brain_volume_ml"),
         )
     ]
-    panels = [(draw_panel, known) for draw_panel, known in panels if len(known)]
+    panels = [(draw_panel, rows) for draw_panel, rows in panels if len(rows)]
     if not panels:
         return None
     figure, axes = make_panels(len(panels), columns=2, height=3.4)
-    for ax, (draw_panel, known) in zip(axes, panels, strict=True):
-        draw_panel(ax, known)
-        if len(known) < len(cohort):
-            ax.set_title(f"{ax.get_title()} (unknown of {len(cohort) - len(known)})")
+    for ax, (draw_panel, rows) in zip(axes, panels, strict=True):
+        draw_panel(ax, rows)
+        if len(rows) < len(cohort):
+            ax.set_title(f"{ax.get_title()} (unknown of {len(cohort) - len(rows)})")
     return figure
 
 
@@ -88,7 +88,7 @@ def _draw_volumes(ax, cohort):
         volume = np.sort(cohort.loc[cohort["sex"] == sex, "brain_volume_ml"].to_numpy(float))
         if not len(volume):
             continue
-        # Steps of the golden ratio spread neighbours apart without a random draw.
+        # Steps of the golden ratio separate neighbours without a random draw.
         spread = (np.arange(len(volume)) * 0.618034 % 1 - 0.5) * 0.5
         ax.scatter(
             place + spread,

@@ -1,4 +1,4 @@
-"""Show by how much regions differ between the sexes, whatever models use."""
+"""Show by how much regions differ between the sexes, tested without a model."""
 
 from bids_sexclf.figures._style import COLOURS, WIDTH
 from bids_sexclf.words import label_region
@@ -20,7 +20,7 @@ MOST_PANELS = 12
 
 
 def draw(tables):
-    """Draw the regions of the smallest p-values, one panel per map and atlas.
+    """Draw the regions with the smallest p-values, one panel per map and atlas.
 
     Parameters
     ----------
@@ -38,28 +38,28 @@ def draw(tables):
     if table.empty:
         return None
     groups = list(table.groupby(["map", "atlas"], sort=False))
-    most = 18 if len(groups) == 1 else 10
+    limit = 18 if len(groups) == 1 else 10
     columns = min(2, len(groups))
     rows = -(-min(len(groups), MOST_PANELS) // columns)
-    shown = min(most, max(group["region"].nunique() for _, group in groups))
+    shown = min(limit, max(group["region"].nunique() for _, group in groups))
     figure = Figure(figsize=(WIDTH, rows * (1.0 + 0.3 * shown)), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[len(groups) :]:
         ax.set_visible(False)
-    for ax, ((which, atlas), group) in zip(axes, groups, strict=False):
-        _draw_panel(ax, group, most)
-        ax.set(title=f"{which}, {atlas}", xlabel="Cohen's d, men − women")
+    for ax, ((map_name, atlas), group) in zip(axes, groups, strict=False):
+        _draw_panel(ax, group, limit)
+        ax.set(title=f"{map_name}, {atlas}", xlabel="Cohen's d, men − women")
         ax.xaxis.set_major_locator(MaxNLocator(5))
     if len(groups) > MOST_PANELS:
         figure.supxlabel(f"{len(groups) - MOST_PANELS} more in the table", fontsize="medium")
     return figure
 
 
-def _draw_panel(ax, group, most):
+def _draw_panel(ax, group, limit):
     from textwrap import shorten
 
     plain = group[group["adjusted_for"].isin(["nothing", "site"])]
-    plain = plain.sort_values(["p_fwe", "statistic"], ascending=[True, False]).head(most)
+    plain = plain.sort_values(["p_fwe", "statistic"], ascending=[True, False]).head(limit)
     adjusted = group.drop(index=plain.index).drop_duplicates("region").set_index("region")
     adjusted = adjusted[~adjusted["adjusted_for"].isin(["nothing", "site"])]
     ax.axvline(0, color="#888888", linewidth=0.8)

@@ -1,4 +1,4 @@
-"""Show how many participant-sessions were known, how many were left out at each step, and why."""
+"""Show the number of participant-sessions at each step, and why some were left out."""
 
 import re
 import textwrap
@@ -28,7 +28,7 @@ ROW = 1.15
 
 
 def draw(tables):
-    """Draw one box per step, and one beside it for those whom the step left out.
+    """Draw one box per step, and one beside it for those who were left out there.
 
     Parameters
     ----------
@@ -38,25 +38,25 @@ def draw(tables):
     Returns
     -------
     matplotlib.figure.Figure or None
-        None where nobody was known.
+        None where there are no participants.
     """
     from matplotlib.figure import Figure
 
     cohort, losses = tables["cohort"], _count_losses(tables["excluded"])
     studied = len(cohort.drop_duplicates(IDS))
-    left = studied + sum(len(rows) for _, rows in losses)
-    if not left:
+    remaining = studied + sum(len(rows) for _, rows in losses)
+    if not remaining:
         return None
     figure = Figure(figsize=(WIDTH, ROW * (len(losses) + 1)))
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, 10), ylim=(-len(losses) - 0.5, 0.5))
     ax.set_axis_off()
-    _draw_box(ax, 1.9, 0, f"{_people(left)} known", INK)
+    _draw_box(ax, 1.9, 0, f"{_people(remaining)} known", INK)
     for place, (step, rows) in enumerate(losses, start=1):
-        left -= len(rows)
+        remaining -= len(rows)
         title = STEPS.get(step, str(step)[:40])
         last = place == len(losses)
-        text = f"{left} studied\n{_say_sexes(cohort)}" if last else f"{left} left"
+        text = f"{remaining} studied\n{_say_sexes(cohort)}" if last else f"{remaining} left"
         _draw_box(ax, 1.9, -place, text, INK)
         _draw_box(ax, 4.2, -place + 0.5, _say_loss(title, rows), FAINT, "left")
         _draw_arrow(ax, (1.9, -place + 1), (1.9, -place))
@@ -67,7 +67,7 @@ def draw(tables):
 
 
 def _count_losses(excluded):
-    """List the steps that left somebody out, in their order, with the rows of each."""
+    """List the steps that left somebody out, in order, with their rows."""
     once = excluded.drop_duplicates(IDS, keep="first")
     order = [*STEPS, *sorted(set(once["stage"].dropna()) - set(STEPS))]
     rows = [(step, once[once["stage"] == step]) for step in order]
@@ -83,21 +83,23 @@ def _say_sexes(cohort):
 
 
 def _say_loss(title, rows):
-    """Say how many a step left out, the most frequent reasons, and a few names."""
+    """Describe a loss: how many were left out, the most frequent reasons, and a few names."""
     reasons = rows["reason"].astype(str).map(_shorten).value_counts()
     lines = [f"{title}: {len(rows)} left out"]
     for reason, count in reasons.head(MOST_REASONS).items():
         names = rows.loc[rows["reason"].astype(str).map(_shorten) == reason, "participant_id"]
         shown = ", ".join(str(name)[:20] for name in names[:MOST_NAMES])
-        more = ", …" if count > MOST_NAMES else ""
-        lines.append(textwrap.shorten(f"{count}: {reason} ({shown}{more})", LINE, placeholder=" …"))
+        ellipsis = ", …" if count > MOST_NAMES else ""
+        lines.append(
+            textwrap.shorten(f"{count}: {reason} ({shown}{ellipsis})", LINE, placeholder=" …")
+        )
     if len(reasons) > MOST_REASONS:
         lines.append(f"and {len(reasons) - MOST_REASONS} other reasons")
     return "\n".join(lines)
 
 
 def _shorten(reason):
-    """Return what a reason shares with others: its first clause, without numbers and names."""
+    """Return the general part of a reason: its first clause, without numbers and names."""
     clause = re.split(r"[;,] needed|;", re.sub(r"^\w*Error: (Found that |Found )?", "", reason))[0]
     return " ".join("…" if re.search(r"\d", word) else word for word in clause.split())[:80]
 

@@ -1,4 +1,4 @@
-"""Show what is left of a model's accuracy among women and men of like brain size."""
+"""Show the AUC of a model among women and men of similar brain size."""
 
 from bids_sexclf.figures._style import COLOURS, WIDTH, list_pairs
 
@@ -39,12 +39,12 @@ def draw(tables):
     calipers = sorted(table["caliper_ml"].dropna().unique(), reverse=True)
     place = {value: number + 1 for number, value in enumerate(calipers)}
     ax.axhline(0.5, color="#888888", linewidth=0.8)
-    for number, (model, which) in enumerate(pairs[:MOST]):
-        rows = table[(table["model"] == model) & (table["map"] == which)]
+    for number, (model, map_name) in enumerate(pairs[:MOST]):
+        rows = table[(table["model"] == model) & (table["map"] == map_name)]
         colour = COLOURS[number % len(COLOURS)]
         shift = (number - (min(len(pairs), MOST) - 1) / 2) * 0.08
         at = rows["caliper_ml"].map(place).fillna(0).to_numpy(float) + shift
-        ax.plot(at, rows["auc"], "o-", color=colour, markersize=5, label=f"{model} on {which}")
+        ax.plot(at, rows["auc"], "o-", color=colour, markersize=5, label=f"{model} on {map_name}")
         ax.vlines(at, rows["ci_low"], rows["ci_high"], color=colour, linewidth=1.3)
     first = table[(table["model"] == pairs[0][0]) & (table["map"] == pairs[0][1])]
     counts = first.assign(at=first["caliper_ml"].map(place).fillna(0)).set_index("at")["pairs"]

@@ -1,4 +1,4 @@
-"""Show the quality numbers of everyone prepared, and name those who stand out."""
+"""Show the quality numbers of all prepared participants, and name the outliers."""
 
 from bids_sexclf.figures._style import COLOURS, INK, MANY, make_panels
 
@@ -50,7 +50,7 @@ def draw(tables):
 
 
 def _draw_strip(ax, rows, limit):
-    """Draw everyone's value, the median, the band, and the names of those beyond it."""
+    """Draw all values, the median, the band, and the names of the outliers."""
     import numpy as np
 
     values = rows[limit.number].to_numpy(float)
@@ -59,7 +59,7 @@ def _draw_strip(ax, rows, limit):
         outlier |= values > limit.high
     if limit.bad != "high":
         outlier |= values < limit.low
-    # Steps of the golden ratio spread neighbours apart without a random draw.
+    # Steps of the golden ratio separate neighbours without a random draw.
     spread = np.empty(len(values))
     spread[np.argsort(values, kind="stable")] = np.arange(len(values)) * 0.618034 % 1 - 0.5
     middle, distance = limit.median, np.where(outlier, np.abs(values - limit.median), 0)
@@ -74,13 +74,14 @@ def _draw_strip(ax, rows, limit):
     farthest = np.argsort(-distance)[: min(outlier.sum(), MOST_NAMES)]
     right = (ax.get_xlim()[0] + ax.get_xlim()[1]) / 2
     for row in farthest:
-        who = rows.iloc[row]
-        session = who["session_id"]
-        label = who["participant_id"] + (f" {session}" if session == session and session else "")
-        left = values[row] > right
+        person = rows.iloc[row]
+        session = person["session_id"]
+        label = person["participant_id"] + (f" {session}" if session == session and session else "")
+        leftward = values[row] > right
         ax.annotate(
-            label, (values[row], spread[row]), (-5 if left else 5, 0), textcoords="offset points",
-            ha="right" if left else "left", va="center", fontsize=8, color=FLAGGED,
+            label, (values[row], spread[row]), (-5 if leftward else 5, 0),
+            textcoords="offset points", ha="right" if leftward else "left", va="center",
+            fontsize=8, color=FLAGGED,
         )  # fmt: skip
     ax.set(ylim=(-0.8, 0.8), yticks=[], title=TITLES.get(limit.number, limit.number))
     ax.set_xlabel(ARROWS[limit.bad], fontsize=8, color="#777777")

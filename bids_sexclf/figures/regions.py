@@ -38,17 +38,17 @@ def draw(tables):
     if regions.empty:
         return None
     groups = list(regions.groupby(GROUP, sort=False, dropna=False))
-    most = 18 if len(groups) == 1 else 10
+    limit = 18 if len(groups) == 1 else 10
     columns = min(2, len(groups))
     rows = -(-min(len(groups), MOST_PANELS) // columns)
-    bars = min(most, max(len(group) for _, group in groups))
+    bars = min(limit, max(len(group) for _, group in groups))
     figure = Figure(figsize=(WIDTH, rows * (1.0 + 0.25 * bars)), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.12)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[len(groups) :]:
         ax.set_visible(False)
     for ax, (keys, group) in zip(axes, groups, strict=False):
-        _draw_forest(ax, group, most)
+        _draw_forest(ax, group, limit)
         ax.set(title=name_group(keys, regions), xlabel=tables["words"][LABELS[columns]])
         ax.xaxis.set_major_locator(MaxNLocator(5))
     if len(groups) > MOST_PANELS:
@@ -56,11 +56,11 @@ def draw(tables):
     return figure
 
 
-def _draw_forest(ax, group, most):
+def _draw_forest(ax, group, limit):
     """Draw the strongest regions of one panel."""
     from textwrap import shorten
 
-    order = group["mean"].abs().sort_values(ascending=False, kind="stable").index[:most]
+    order = group["mean"].abs().sort_values(ascending=False, kind="stable").index[:limit]
     group = group.loc[order].sort_values("mean", ascending=False, kind="stable")
     ax.axvline(0, color="#888888", linewidth=0.8)
     for place, (row, sure) in enumerate(zip(group.itertuples(), is_named(group), strict=True)):

@@ -1,4 +1,4 @@
-"""Show where in the brain the regions lie that a network needs."""
+"""Show the regions that a network needs on the brain."""
 
 from bids_sexclf.figures._style import GROUP, WIDTH, name_group
 from bids_sexclf.stats.regional import is_named
@@ -31,8 +31,8 @@ STEP = 3
 def draw(tables):
     """Draw slices with the signed mean drop of each region.
 
-    All regions are shown, faint where weak, and significance is an outline on
-    top, so that nothing hides behind a threshold.
+    All regions are shown, faint where weak; significant ones have an outline, so
+    that no threshold hides a region.
 
     Parameters
     ----------
@@ -55,25 +55,25 @@ def draw(tables):
         return None
     (template, affine), (atlas, _) = (_reorient(*tables[name]) for name in ("template", "atlas"))
     template, atlas, affine = _crop(template, atlas, affine)
-    every = list(regions.groupby(GROUP, sort=False, dropna=False))
-    groups = every[:MOST_MOSAICS]
-    # A single network gets a row per plane; several share the page, one row each.
+    all_groups = list(regions.groupby(GROUP, sort=False, dropna=False))
+    groups = all_groups[:MOST_MOSAICS]
+    # A single network gets a row per plane; several networks get one row each.
     rows = [[plane] for plane in PLANES] if len(groups) == 1 else [list(PLANES)]
     height = sum(1.5 if len(row) == 1 else 1.25 for row in rows) + 0.45
     figure = Figure(figsize=(WIDTH, height * len(groups)))
     blocks = figure.subfigures(len(groups), 1, squeeze=False).ravel()
-    # One scale for all, so that one colour is one number; any scale where every drop is zero.
+    # One scale for all panels; any scale will do where every drop is zero.
     reach = max(group["mean"].abs().max() for _, group in groups) or 1.0
     for block, (keys, group) in zip(blocks, groups, strict=True):
         _draw_mosaic(block, rows, group, reach, template, atlas.astype(int), affine)
         block.suptitle(name_group(keys, regions), x=0.01, ha="left", weight="bold", size=10)
-    if len(every) > len(groups):
-        figure.text(0.5, 0, f"{len(every) - len(groups)} more in the table", ha="center")
+    if len(all_groups) > len(groups):
+        figure.text(0.5, 0, f"{len(all_groups) - len(groups)} more in the table", ha="center")
     return figure
 
 
 def _reorient(array, affine):
-    """Turn a volume so that its axes run to the right, the front and the top."""
+    """Reorder the axes of a volume to right, front and top."""
     import nibabel as nib
     import numpy as np
 
@@ -82,7 +82,7 @@ def _reorient(array, affine):
 
 
 def _crop(template, atlas, affine):
-    """Cut both volumes to the brain, so that slices fill their panels."""
+    """Crop both volumes to the brain, so that slices fill their panels."""
     from bids_sexclf.volumes import Grid, crop_grid
 
     grid = Grid(template.shape, affine)
@@ -91,7 +91,7 @@ def _crop(template, atlas, affine):
 
 
 def _draw_mosaic(block, rows, group, reach, template, atlas, affine):
-    """Draw the slices of one network, and the bar that says what a colour means."""
+    """Draw the slices of one network, and the colour bar."""
     import numpy as np
     from matplotlib import cm, colors
 
@@ -112,8 +112,8 @@ def _draw_mosaic(block, rows, group, reach, template, atlas, affine):
             _label(ax, letter, affine[axis, axis] * index + affine[axis, 3])
             if letter != "x" and letter not in [cut[0] for cut in cuts[:number]]:
                 _label_sides(ax)
-    seen = cm.ScalarMappable(scale.norm, colors.ListedColormap(shades))
-    bar = block.colorbar(seen, cax=block.add_axes(BAR))
+    colour_map = cm.ScalarMappable(scale.norm, colors.ListedColormap(shades))
+    bar = block.colorbar(colour_map, cax=block.add_axes(BAR))
     bar.set_label("fall of P(correct)", size=8)
     bar.outline.set_visible(False)
 
@@ -129,15 +129,15 @@ def _choose_cuts(plane, atlas, count):
     import numpy as np
 
     letter, axis = plane
-    others = tuple(other for other in range(3) if other != axis)
-    filled = np.flatnonzero((atlas > 0).any(axis=others))
+    other_axes = tuple(image_axis for image_axis in range(3) if image_axis != axis)
+    filled = np.flatnonzero((atlas > 0).any(axis=other_axes))
     low, high = filled.min(), filled.max()
     share = (np.arange(count) + 1) / (count + 1)
     return [(letter, axis, int(round(low + part * (high - low)))) for part in share]
 
 
 def _blend(grey, values, scale):
-    """Lay colours over greys, the fainter the nearer a value is to zero."""
+    """Blend colours over greys; values near zero are fainter."""
     import numpy as np
 
     opacity = 0.9 * (np.abs(values)[..., None] / scale.norm.vmax) ** 0.7
@@ -152,7 +152,7 @@ def _draw_slice(ax, slices, scale, brightest, zooms):
     template, drop, sure = slices
     factor = zooms / SCALE_MM
     bright = np.clip(zoom(template, factor, order=1) / (brightest or 1), 0, 1)
-    # The paper shines through where the template fades, so no dark rim is left around the brain.
+    # The template fades to transparent, so that the brain has no dark rim.
     inside = np.clip(bright / 0.35, 0, 1)
     grey = 1 - inside * (0.8 - 0.7 * bright)
     pixels = _blend(grey, zoom(drop, factor, order=1), scale)
@@ -164,7 +164,7 @@ def _draw_slice(ax, slices, scale, brightest, zooms):
 
 
 def _label(ax, letter, place):
-    """Say where the slice lies."""
+    """Write the position of a slice."""
     ax.set_title(
         f"{letter} = {place:.0f} mm".replace("-", "\u2212"),
         loc="center",

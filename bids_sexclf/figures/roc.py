@@ -1,4 +1,4 @@
-"""Show how well each network ranks the sexes, beside the baselines."""
+"""Show the ROC curve of each network beside the baselines."""
 
 from bids_sexclf.figures._style import (
     COLOURS,
@@ -38,15 +38,15 @@ def draw(tables):
     curves = tables["roc"]
     if curves.empty:
         return None
-    judged, known = list_networks(tables), list_pairs(curves)
-    maps = list(dict.fromkeys(pair[1] for pair in judged if pair in known)) or ["table"]
-    rows = max(sum(pair[1] in (which, "table") for pair in known) for which in maps)
+    judged, drawn = list_networks(tables), list_pairs(curves)
+    maps = list(dict.fromkeys(pair[1] for pair in judged if pair in drawn)) or ["table"]
+    rows = max(sum(pair[1] in (map_name, "table") for pair in drawn) for map_name in maps)
     figure, axes = make_panels(len(maps), height=(3.8 if len(maps) < 3 else 3.1) + 0.17 * rows)
-    for ax, which in zip(axes, maps, strict=True):
-        shown = [pair for pair in known if pair[1] in (which, "table")]
+    for ax, map_name in zip(axes, maps, strict=True):
+        shown = [pair for pair in drawn if pair[1] in (map_name, "table")]
         networks = [pair for pair in shown if pair in judged]
         _draw_curves(ax, tables, networks, [pair for pair in shown if pair not in networks])
-        ax.set_title("" if which == "table" else which)
+        ax.set_title("" if map_name == "table" else map_name)
     axes[0].set_ylabel("{seconds} called {second}".format(**tables["words"]))
     return figure
 
@@ -63,7 +63,7 @@ def _draw_curves(ax, tables, networks, baselines):
     ax.set_xlabel("{firsts} called {second}".format(**tables["words"]))
     ax.set_aspect("equal")
     lines, names = ax.get_legend_handles_labels()
-    # Below the axes: inside, a long list would cover the curves of a weak network.
+    # Below the axes, since a long list inside would cover the curves of a weak network.
     ax.legend(lines[::-1], names[::-1], loc="upper left", bbox_to_anchor=(-0.02, -0.15))
 
 

@@ -1,4 +1,4 @@
-"""Show every score with its interval, networks beside baselines."""
+"""Show all scores with intervals, networks beside baselines."""
 
 from bids_sexclf.figures._style import (
     COLOURS,

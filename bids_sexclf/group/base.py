@@ -315,7 +315,7 @@ def _say_claims(desk):
         rows = desk.read("added").query("confounds == 'brain_volume_ml'")
         for pair, own in rows.groupby(["model", "map"], sort=False):
             lines += [
-                f"{name_pair(*pair)}: {finding.text}" for finding in say_added(own, goal.what)
+                f"{name_pair(*pair)}: {finding.text}" for finding in say_added(own, goal.noun)
             ]
     return lines
 

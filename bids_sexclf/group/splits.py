@@ -221,7 +221,7 @@ def _sites(people, study):
     goal = targets.find(study.target)
     if poor and goal.is_classes:
         raise InputError(
-            f"Found {count_noun(len(poor), 'site')} of one {goal.what}: {', '.join(poor[:5])}; "
+            f"Found {count_noun(len(poor), 'site')} of one {goal.noun}: {', '.join(poor[:5])}; "
             f"needed {goal.both} at each site, since each site is scored alone. Take these people "
             "out of participants.tsv, give sites that belong together one name there, or choose "
             "another split."

@@ -1,1 +1,1 @@
-"""Nipype shells: file in, file out, around one pure function or one outside tool."""
+"""Nipype interfaces: each reads files, calls one pure function or one tool, and writes files."""

@@ -1,7 +1,7 @@
 """ANTs through antspyx: bias field, brain extraction, registration, resampling.
 
-Every call is given its seed. Results repeat to the last bit with one thread per
-process, which is the default; with more, ANTs sums in another order each time.
+Every call has a seed. Results are identical to the last bit with one thread per
+process, which is the default; with more threads, the order of sums varies.
 """
 
 from dataclasses import dataclass
@@ -77,9 +77,10 @@ ROUGH_MM = 4.0
 
 
 class BiasCorrect(SimpleInterface):
-    """Divide a T1w by the rough bias field that N4 finds inside the head.
+    """Divide a T1w by the coarse bias field that N4 estimates inside the head.
 
-    It helps to find the brain; inside it, `bids_sexclf.interfaces.tissues.Unbias` removes the rest.
+    This helps to find the brain; `bids_sexclf.interfaces.tissues.Unbias` later removes the rest
+    inside the brain.
 
     References
     ----------
@@ -167,7 +168,7 @@ class _AlignOut(TraitedSpec):
 
 
 class AlignRigid(SimpleInterface):
-    """Find the rigid transform that carries a mean b0 to the T1w of the same head."""
+    """Estimate the rigid transform from a mean b0 to the T1w of the same head."""
 
     input_spec, output_spec = _AlignIn, _AlignOut
 
@@ -177,15 +178,15 @@ class AlignRigid(SimpleInterface):
         ants = antspyx(self.inputs.seed)
         t1w, b0 = (load(path, ndim=3) for path in (self.inputs.fixed, self.inputs.in_file))
         inside = load(self.inputs.mask, ndim=3)[0] > 0
-        found = align_t1w(ants, t1w, b0, inside, str(Path(runtime.cwd, "t1w_")))
+        aligned = align_t1w(ants, t1w, b0, inside, str(Path(runtime.cwd, "t1w_")))
         path = str(Path(runtime.cwd, "rigid.mat"))
-        self._results["transform"] = write_linear(found.matrix, path)
+        self._results["transform"] = write_linear(aligned.matrix, path)
         return runtime
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """Where a b0 shows the brain of a T1w.
+    """The alignment of a T1w with a b0.
 
     Attributes
     ----------
@@ -205,15 +206,15 @@ class Aligned:
 def align_t1w(ants, t1w, b0, inside, prefix):
     """Align a T1w's brain rigidly with the mean b0 of the same head.
 
-    The pose sought is that in which the b0 shows the border of the T1w's white matter best. The
-    search starts from where the scanner says both lie, if they meet there, and from what mutual
-    information inside the b0's brain mask gives; where the b0 does not show the border, that is
-    what counts.
+    The cost is boundary-based: the b0 should change most at the border of the T1w's white matter.
+    The search starts from the scanner's coordinates, if both scans overlap there, and from a
+    registration by mutual information inside the brain mask of the b0. Where the b0 does not show
+    the border, the result of mutual information is used.
 
     Parameters
     ----------
     ants : module
-        As `antspyx` gives it.
+        As `antspyx` returns it.
     t1w : pair of ndarray
         Volume, 0 outside the brain, and affine.
     b0 : pair of ndarray
@@ -236,10 +237,10 @@ def align_t1w(ants, t1w, b0, inside, prefix):
 
     volume, affine = b0
     size, brain = np.linalg.norm(affine[:3, :3], axis=0), to_ants(*t1w)
-    # Outlines would pull the two apart where the b0 ends inside the head, the coil's trend too.
+    # A mask avoids wrong alignment of outlines where the b0 ends inside the head.
     flat = to_ants(flatten(volume, inside, size), affine)
     meet = (ants.apply_transforms(flat, brain, []).numpy()[inside] > 0).mean() > 0.5
-    found = _register(
+    registration = _register(
         ants,
         flat,
         brain,
@@ -252,7 +253,7 @@ def align_t1w(ants, t1w, b0, inside, prefix):
         aff_shrink_factors=(4, 2, 1),
         aff_smoothing_sigmas=(2, 1, 0),
     )
-    guess = np.linalg.inv(to_matrix(ants.read_transform(found["fwdtransforms"][0])))
+    guess = np.linalg.inv(to_matrix(ants.read_transform(registration["fwdtransforms"][0])))
     start, border = np.eye(4) if meet else guess, find_border(*t1w)
     if border is not None:
         pose, cost = find_pose(volume, affine, border, [start, guess] if meet else [guess])
@@ -262,7 +263,7 @@ def align_t1w(ants, t1w, b0, inside, prefix):
 
 
 def to_matrix(transform):
-    """Write a linear ANTs transform as a matrix in RAS+ world space.
+    """Convert a linear ANTs transform to a matrix in RAS+ world space.
 
     Parameters
     ----------
@@ -283,7 +284,7 @@ def to_matrix(transform):
 
 
 def write_linear(matrix, path):
-    """Write a linear transform as ANTs and ITK read it.
+    """Write a linear transform in the format of ANTs and ITK.
 
     Parameters
     ----------
@@ -319,7 +320,7 @@ class _CarryOut(TraitedSpec):
 
 
 class Carry(SimpleInterface):
-    """Carry images to another grid through any number of transforms in one interpolation."""
+    """Resample images to another grid through any number of transforms in one interpolation."""
 
     input_spec, output_spec = _CarryIn, _CarryOut
 
@@ -346,25 +347,25 @@ class Carry(SimpleInterface):
 
 
 def _register(ants, fixed, moving, kind, prefix, **options):
-    """Register, and say in one sentence when ANTs gives no transform."""
+    """Register two images; raise ToolError where ANTs returns no transform."""
     try:
-        found = ants.registration(fixed, moving, kind, outprefix=prefix, **options)
-    except Exception as fault:  # antspyx turns every failure of the C++ side into its own kinds
+        registration = ants.registration(fixed, moving, kind, outprefix=prefix, **options)
+    except Exception as fault:  # antspyx raises its own exceptions for failures of the C++ code
         raise ToolError(
             f"Found that ANTs could not register ({kind}): {' '.join(str(fault).split())[:300]} "
             "Needed two overlapping images of a head. Look at the scan and its orientation."
         ) from fault
-    return found
+    return registration
 
 
 def find_affine(ants, fixed, moving, prefix):
-    """Find a linear transform in three steps, each from the one before; give its file.
+    """Estimate a linear transform in three steps, each from the one before; return its file.
 
-    An affine search that starts from nothing can stretch a head that is tilted, or carries a long
-    neck, until its face lies on the template's brain. Only the last step looks at fine voxels: the
-    others are its start, and need a fraction of the time so.
+    A direct affine search can stretch a head that is tilted or has a long neck until its face lies
+    on the template's brain. Only the last step uses fine voxels: the others are its start, and are
+    much faster on coarse voxels.
     """
-    found = None
+    transform = None
     for kind, levels in zip(("Rigid", "Similarity", "Affine"), (2, 2, 4), strict=True):
         stage = _register(
             ants,
@@ -372,17 +373,17 @@ def find_affine(ants, fixed, moving, prefix):
             moving,
             kind,
             f"{prefix}{kind}_",
-            initial_transform=found,
+            initial_transform=transform,
             aff_iterations=(200, 200, 100, 10)[:levels],
             aff_shrink_factors=(6, 4, 2, 1)[:levels],
             aff_smoothing_sigmas=(3, 2, 1, 0)[:levels],
         )
-        found = stage["fwdtransforms"][0]
-    return found
+        transform = stage["fwdtransforms"][0]
+    return transform
 
 
 def coarse(ants, template):
-    """Give a template at 4 mm, on which a registration takes a fraction of the time."""
+    """Return a template at 4 mm, on which a registration is much faster."""
     return ants.resample_image(template, (4.0, 4.0, 4.0))
 
 

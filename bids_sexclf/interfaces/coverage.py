@@ -1,4 +1,4 @@
-"""Mark which part of space a scan has measured, so that what it has not is no measured zero."""
+"""Mark the voxels that a scan has measured, so that other zeros count as unknown."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ class _MarkOut(TraitedSpec):
 
 
 class MarkMeasured(SimpleInterface):
-    """Mark the slices of a scan that hold a signal."""
+    """Write a mask of the slices of a scan that hold a signal."""
 
     input_spec, output_spec = _MarkIn, _MarkOut
 
@@ -31,9 +31,9 @@ class MarkMeasured(SimpleInterface):
 def find_measured(array):
     """Find the voxels that a scan has measured.
 
-    Slices without any signal, along any axis, were filled in where nothing was measured: at the
-    ends of a field of view that was padded, cut or moved. Empty voxels within the other slices
-    were measured, or belong to a brain cut out of its head.
+    Slices without any signal, along any axis, are padding: they lie at the ends of a field of view
+    that was padded, cropped or moved. Empty voxels in other slices were measured, or lie around an
+    extracted brain.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def find_measured(array):
     [False, True, False]
     """
     signal = np.isfinite(array) & (array != 0)
-    full = [signal.any(axis=others) for others in ((1, 2), (0, 2), (0, 1))]
+    full = [signal.any(axis=other_axes) for other_axes in ((1, 2), (0, 2), (0, 1))]
     return full[0][:, None, None] & full[1][None, :, None] & full[2][None, None, :]
 
 

@@ -44,7 +44,7 @@ class _DenoiseIn(BaseInterfaceInputSpec):
 
 
 class Denoise(SimpleInterface):
-    """Remove thermal noise, or hand the series on with the reason why not.
+    """Remove thermal noise, or pass the series on unchanged with the reason.
 
     References
     ----------
@@ -75,7 +75,7 @@ class Denoise(SimpleInterface):
         return runtime
 
     def _denoise(self, out):
-        """Denoise into `out`; give the residual and the noise numbers."""
+        """Denoise into `out`; return the residual and the noise numbers."""
         from bids_sexclf.anatomy.brain import b0_mask
         from bids_sexclf.denoise import mppca, root_mean_square
 
@@ -94,7 +94,7 @@ class Denoise(SimpleInterface):
                 )
         count = series.shape[3]
         residual = root_mean_square((series[..., i], out[..., i]) for i in range(count))
-        # Patch2Self gives no noise level of its own: what it took away stands for it.
+        # Patch2Self returns no noise level: its residual is used instead.
         level = sigma if self.inputs.method == "mppca" else residual
         sd = float(np.median(level[mask]))
         signal = float(np.median(series[..., low].mean(-1)[mask]))
@@ -102,7 +102,7 @@ class Denoise(SimpleInterface):
 
 
 def _patch2self(series, bvals, seed):
-    """Denoise by dipy's Patch2Self, with the seed its sketches are drawn by."""
+    """Denoise by dipy's Patch2Self, with a seed for its random sketches."""
     from dipy.denoise.patch2self import patch2self
 
     state = np.random.get_state()
@@ -141,7 +141,7 @@ class Degibbs(SimpleInterface):
         axis, engine, threads = (
             getattr(self.inputs, name) for name in ("slice_axis", "engine", "threads")
         )
-        # Our own arithmetic leaves Python to other threads, dipy's does not.
+        # Our own code releases the interpreter lock, dipy's does not.
         workers = ThreadPoolExecutor if engine == "native" else pool
         with (
             series_writer(path, image.shape, image.affine) as write,
@@ -161,7 +161,7 @@ class Degibbs(SimpleInterface):
 
 
 def _each(series, unring, executor, threads, write):
-    """Unring volumes a few at a time, write them in order, and give each with what it was."""
+    """Unring volumes in parallel, write them in order, and yield each with the original one."""
     while batch := list(islice(series, 2 * threads)):
         futures = [executor.submit(unring, volume) for volume in batch]
         for volume, future in zip(batch, futures, strict=True):
@@ -186,7 +186,7 @@ _UNRING = {"native": _unring, "dipy": _unring_by_dipy}
 
 
 def _finish(folder, path, residual, affine, record):
-    """Write residual and record; give a step's outputs."""
+    """Write residual and record; return a step's outputs."""
     results = {"out_file": path, "residual": str(Path(folder, "residual.nii.gz"))}
     save(residual, affine, results["residual"])
     results["record"] = str(Path(folder, "record.json"))

@@ -62,11 +62,12 @@ class _EstimateOut(TraitedSpec):
 
 
 class EstimateMotion(SimpleInterface):
-    """Estimate where each volume of a series has the head, and turn the gradients along.
+    """Estimate the position of the head in each volume of a series, and rotate the gradients.
 
     b0 volumes are registered rigidly with their mean, each weighted volume with its prediction
-    from all others (Gaussian process), as eddy currents allow where the phase-encoding axis is
-    known; then the mean of each shell rigidly with the mean b0 by mutual information.
+    from all others (Gaussian process), with the shear and stretch of eddy currents where the
+    phase-encoding axis is known; then the mean of each shell rigidly with the mean b0 by mutual
+    information.
 
     References
     ----------
@@ -80,34 +81,34 @@ class EstimateMotion(SimpleInterface):
         affine = image.affine
         bvals, bvecs = read_gradients(self.inputs.bval, self.inputs.bvec)
         _check_count(self.inputs.in_file, image.shape, bvals, bvecs)
-        same = np.repeat(np.eye(4)[None], len(bvals), axis=0)
-        found = Alignment(same, same[:, :3, :3])
+        identities = np.repeat(np.eye(4)[None], len(bvals), axis=0)
+        alignment = Alignment(identities, identities[:, :3, :3])
         if self.inputs.kind != "none":
-            found = self._align(bvals, bvecs, runtime.cwd)
+            alignment = self._align(bvals, bvecs, runtime.cwd)
         low = find_b0(bvals, self.inputs.b0_threshold)
         b0 = _mean_b0(
-            self.inputs.in_file, low, lambda i, v: resample_volume(v, affine, found.matrices[i])
+            self.inputs.in_file, low, lambda i, v: resample_volume(v, affine, alignment.matrices[i])
         )
         save(b0, affine, Path(runtime.cwd, "b0.nii.gz"))
         np.savetxt(
             Path(runtime.cwd, "gradients.bvec"),
-            turn_gradients(bvecs, found.rotations, affine).T,
+            turn_gradients(bvecs, alignment.rotations, affine).T,
             fmt="%.6f",
         )
         middle = image_centre(image.shape, affine)
         moved = [
             displacement(a, b, middle)
-            for a, b in zip(found.matrices, found.matrices[1:], strict=False)
+            for a, b in zip(alignment.matrices, alignment.matrices[1:], strict=False)
         ]
         _write_json({"displacement_mm": [0.0, *moved]}, runtime.cwd, "motion.json")
-        _write_json(found.matrices.tolist(), runtime.cwd, "matrices.json")
+        _write_json(alignment.matrices.tolist(), runtime.cwd, "matrices.json")
         names = ("b0.nii.gz", "gradients.bvec", "motion.json", "matrices.json")
         for field, name in zip(("b0", "bvec", "motion", "matrices"), names, strict=True):
             self._results[field] = str(Path(runtime.cwd, name))
         return runtime
 
     def _align(self, bvals, bvecs, folder):
-        """Align the volumes on a grid that is fine enough for motion."""
+        """Align the volumes on a coarser grid that is fine enough for motion."""
         from scipy.ndimage import binary_dilation
         from threadpoolctl import threadpool_limits
 
@@ -127,7 +128,7 @@ class EstimateMotion(SimpleInterface):
             images = [to_ants(array, affine) for array in (b0, mean, near)]
             return _tie(ants, *images, str(Path(folder, "shell_")), self.inputs.sloppy)
 
-        # One thread per volume and none inside: the sums are the same whatever the threads.
+        # One thread per volume and none inside: results do not depend on the number of threads.
         with threadpool_limits(1), ThreadPoolExecutor(self.inputs.threads) as executor:
             return align_series(
                 frames,
@@ -144,13 +145,13 @@ class EstimateMotion(SimpleInterface):
 
 
 def _tie(ants, fixed, moving, mask, prefix, sloppy, **pyramid):
-    """Register two contrasts of one head rigidly; give the matrix."""
+    """Register two contrasts of one head rigidly; return the matrix."""
     pyramid = pyramid or {
         "aff_iterations": (40, 0) if sloppy else (50, 20),
         "aff_shrink_factors": (2, 1),
         "aff_smoothing_sigmas": (1, 0),
     }
-    found = _register(
+    registration = _register(
         ants,
         fixed,
         moving,
@@ -161,11 +162,11 @@ def _tie(ants, fixed, moving, mask, prefix, sloppy, **pyramid):
         mask_all_stages=True,
         **pyramid,
     )
-    return to_matrix(ants.read_transform(found["fwdtransforms"][0]))
+    return to_matrix(ants.read_transform(registration["fwdtransforms"][0]))
 
 
 def _mean_b0(path, low, change=lambda index, volume: volume):
-    """Average the b0 volumes of a series, each changed first."""
+    """Average the b0 volumes of a series after applying `change` to each."""
     total = 0.0
     for index, volume in enumerate(volumes(path)):
         if low[index]:
@@ -219,7 +220,7 @@ class _BiasOut(TraitedSpec):
 
 
 class FindBias(SimpleInterface):
-    """Find the bias field of a diffusion series by N4 on its mean b0, inside the mask.
+    """Estimate the bias field of a diffusion series by N4 on its mean b0, inside the mask.
 
     References
     ----------
@@ -236,14 +237,14 @@ class FindBias(SimpleInterface):
         field = ants.n4_bias_field_correction(
             to_ants(b0, affine),
             mask=to_ants(mask, affine),
-            # A field this smooth is found on voxels of about 8 mm.
+            # Voxels of about 8 mm suffice for such a smooth field.
             shrink_factor=max(1, round(8 / size.min())),
             convergence={"iters": [50, 50, 30], "tol": 1e-6},
             return_bias_field=True,
         ).numpy()
         field = np.where(np.isfinite(field) & (field > 0), field, 1.0)
         field /= np.exp(np.log(field[mask]).mean())
-        # Far outside the head a spline says anything: no voxel changes more than tenfold.
+        # Far outside the head a spline extrapolates wildly: limit the change to a factor of ten.
         self._results["out_file"] = str(Path(runtime.cwd, "bias.nii.gz"))
         save(np.clip(field, 0.1, 10), affine, self._results["out_file"])
         return runtime
@@ -267,26 +268,27 @@ class _ResampleOut(_MeanOut):
 
 
 class ResampleSeries(SimpleInterface):
-    """Resample every volume once, through pose, distortion and motion, and divide the bias out.
+    """Resample every volume once, through pose, distortion and motion, and divide by the bias.
 
-    Mask and bias lie in the reference's place of the head; warp and jacobian in that of the series.
+    Mask and bias are on the head position of the reference; warp and jacobian on that of the
+    series.
     """
 
     input_spec, output_spec = _ResampleIn, _ResampleOut
 
     def _run_interface(self, runtime):
-        given = self.inputs
-        image = open_series(given.in_file)
+        inputs = self.inputs
+        image = open_series(inputs.in_file)
         shape, affine = image.shape, image.affine
         matrices = [np.eye(4)] * shape[3]
-        if isdefined(given.matrices):
-            matrices = np.array(json.loads(Path(given.matrices).read_text()))
+        if isdefined(inputs.matrices):
+            matrices = np.array(json.loads(Path(inputs.matrices).read_text()))
         pose = self._pose()
         places, gain = self._places(shape, affine, pose), self._gain(affine, shape, pose)
-        bvals = read_bvals(given.bval)
-        low, total = find_b0(bvals, given.b0_threshold), 0.0
+        bvals = read_bvals(inputs.bval)
+        low, total = find_b0(bvals, inputs.b0_threshold), 0.0
         path = str(Path(runtime.cwd, "dwi.nii.gz"))
-        jobs = enumerate(volumes(given.in_file))
+        jobs = enumerate(volumes(inputs.in_file))
 
         def resampled(job):
             index, volume = job
@@ -294,39 +296,39 @@ class ResampleSeries(SimpleInterface):
 
         with (
             series_writer(path, shape, affine) as write,
-            ThreadPoolExecutor(given.threads) as executor,
+            ThreadPoolExecutor(inputs.threads) as executor,
         ):
-            while batch := list(islice(jobs, 2 * given.threads)):
+            while batch := list(islice(jobs, 2 * inputs.threads)):
                 for index, volume in executor.map(resampled, batch):
                     write(volume)
                     total = total + volume * low[index]
-        b0, mask = total / low.sum(), load(given.mask, ndim=3)[0] > 0
+        b0, mask = total / low.sum(), load(inputs.mask, ndim=3)[0] > 0
         mask = seen_mask(mask, affine, matrices, places)
         self._results["out_file"] = path
         for name, array in (("b0", b0), ("b0_brain", b0 * mask), ("mask", mask)):
             self._results[name] = str(Path(runtime.cwd, f"{name}.nii.gz"))
             save(array, affine, self._results[name])
-        if isdefined(given.pose) and places is not None:
+        if isdefined(inputs.pose) and places is not None:
             self._results["warp"] = str(Path(runtime.cwd, "warp.nii.gz"))
             save_field(displacements(places, affine), affine, self._results["warp"])
         return runtime
 
     def _pose(self):
-        """Read the pose; None where the head lies as in the reference."""
+        """Read the pose; None where the head position is that of the reference."""
         if not isdefined(self.inputs.pose):
             return None
         pose = np.array(json.loads(Path(self.inputs.pose).read_text()))
         return None if np.allclose(pose, np.eye(4), atol=1e-9) else pose
 
     def _places(self, shape, affine, pose):
-        """Say where pose and distortion field read each voxel; None without both."""
+        """Return the positions at which each voxel is read; None without pose and distortion."""
         places = None
         if isdefined(self.inputs.warp):
             places = distorted_places(shape, affine, read_displacements(self.inputs.warp))
         return places if pose is None else through_pose(affine, pose, places, shape)
 
     def _gain(self, affine, shape, pose):
-        """Give the factor on every volume, shape (X, Y, Z)."""
+        """Return the factor by which every volume is multiplied, shape (X, Y, Z)."""
         from scipy.ndimage import map_coordinates
 
         gain = np.ones(shape[:3], np.float32)
@@ -340,8 +342,8 @@ class ResampleSeries(SimpleInterface):
         return gain
 
     def _on_grid(self, name, affine, shape):
-        array, other = load(getattr(self.inputs, name), ndim=3)
-        check_same_grid(shape, affine, array.shape, other, ("the series", f"its {name}"))
+        array, array_affine = load(getattr(self.inputs, name), ndim=3)
+        check_same_grid(shape, affine, array.shape, array_affine, ("the series", f"its {name}"))
         return array
 
 

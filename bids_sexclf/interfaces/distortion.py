@@ -1,6 +1,6 @@
-"""Susceptibility distortion: one shell per way to find the shift, and one that unwarps.
+"""Susceptibility distortion: one interface per method that estimates the shift, and one to unwarp.
 
-Every way ends in ``shift``: voxels along the phase-encoding axis, on the b0's grid.
+Every method writes ``shift``: voxels along the phase-encoding axis, on the grid of the b0.
 """
 
 import json
@@ -25,7 +25,7 @@ from bids_sexclf.volumes import load, save, save_field, volumes
 
 
 class FindIn(BaseInterfaceInputSpec):
-    """What every way to find a shift reads."""
+    """Inputs of every method that estimates a shift."""
 
     b0 = File(exists=True, mandatory=True, desc="mean b0 of the series")
     axis = traits.Int(mandatory=True, desc="of the array: along it the phase was encoded")
@@ -36,7 +36,7 @@ class FindIn(BaseInterfaceInputSpec):
 
 
 class FindOut(TraitedSpec):
-    """What every way to find a shift writes."""
+    """Outputs of every method that estimates a shift."""
 
     shift = File(exists=True, desc="voxels along the axis, on the b0's grid")
     record = File(
@@ -45,7 +45,7 @@ class FindOut(TraitedSpec):
 
 
 class Find(SimpleInterface):
-    """Share what every way to find a shift ends with."""
+    """Base of the methods that estimate a shift: it writes their common outputs."""
 
     input_spec, output_spec = FindIn, FindOut
 
@@ -53,10 +53,10 @@ class Find(SimpleInterface):
         self._results["shift"] = str(Path(runtime.cwd, "shift.nii.gz"))
         self._results["record"] = str(Path(runtime.cwd, "distortion.json"))
         save(shift, affine, self._results["shift"])
-        told = {"distortion": {"why": self.inputs.why} | record}
+        numbers = {"distortion": {"why": self.inputs.why} | record}
         for when in ("before", "after"):
-            told[f"distortion_agreement_{when}"] = record[when]
-        Path(self._results["record"]).write_text(json.dumps(told))
+            numbers[f"distortion_agreement_{when}"] = record[when]
+        Path(self._results["record"]).write_text(json.dumps(numbers))
         return runtime
 
 
@@ -87,17 +87,17 @@ class AverageB0(SimpleInterface):
             moving = to_ants(np.nan_to_num(scan), affine)
             first = moving if first is None else first
             if count:
-                found = _register(
+                registration = _register(
                     ants, first, moving, "Rigid", prefix, initial_transform="Identity"
                 )
-                moving = ants.apply_transforms(first, moving, found["fwdtransforms"])
+                moving = ants.apply_transforms(first, moving, registration["fwdtransforms"])
             total, count = total + moving.numpy(), count + 1
         self._results["out_file"] = str(Path(runtime.cwd, "b0.nii.gz"))
         save(total / count, affine, self._results["out_file"])
         return runtime
 
     def _scans(self):
-        """Give the b0 volumes, one at a time, and their affine."""
+        """Return the b0 volumes, one at a time, and their affine."""
         image = nib.load(self.inputs.in_file)
         if len(image.shape) < 4:
             return [load(self.inputs.in_file, ndim=3)[0]], image.affine
@@ -116,7 +116,7 @@ class AverageB0(SimpleInterface):
 
 
 class OppositeIn(FindIn):
-    """The mean b0 of the series, and one that was encoded the other way."""
+    """Inputs: the mean b0 of the series, and a b0 of opposite phase encoding."""
 
     opposite = File(exists=True, mandatory=True, desc="mean b0 encoded the other way")
     opposite_axis = traits.Int(mandatory=True)
@@ -128,7 +128,7 @@ class _OppositeOut(FindOut):
 
 
 class FindByOpposite(Find):
-    """Find the field that makes two oppositely encoded b0 volumes alike, as the shift of each."""
+    """Estimate the shift from two oppositely encoded b0 volumes."""
 
     input_spec, output_spec = OppositeIn, _OppositeOut
 
@@ -142,25 +142,25 @@ class FindByOpposite(Find):
             unwarp_second,
         )
 
-        given = self.inputs
-        b0, affine = load(given.b0, ndim=3)
-        other, other_affine = load(given.opposite, ndim=3)
-        first = Scan(b0, affine, given.axis, given.readout)
-        second = Scan(other, other_affine, given.opposite_axis, given.opposite_readout)
-        levels = LEVELS[:3] if given.sloppy else LEVELS
+        inputs = self.inputs
+        b0, affine = load(inputs.b0, ndim=3)
+        opposite, opposite_affine = load(inputs.opposite, ndim=3)
+        first = Scan(b0, affine, inputs.axis, inputs.readout)
+        second = Scan(opposite, opposite_affine, inputs.opposite_axis, inputs.opposite_readout)
+        levels = LEVELS[:3] if inputs.sloppy else LEVELS
         shift, motion = estimate_shift(first, second, levels=levels)
-        pair = unwarp(b0, shift, given.axis), unwarp_second(first, second, shift, motion)
+        pair = unwarp(b0, shift, inputs.axis), unwarp_second(first, second, shift, motion)
         raw = b0, unwarp_second(first, second, np.zeros_like(shift), np.eye(4))
         self._results["opposite_shift"] = str(Path(runtime.cwd, "opposite_shift.nii.gz"))
         carried = carry_shift(first, second, shift, motion)
-        save(carried, other_affine, self._results["opposite_shift"])
+        save(carried, opposite_affine, self._results["opposite_shift"])
         return self._finish(
             runtime, shift, affine, **measure_agreement("opposite", raw, pair, affine)
         )
 
 
 def measure_agreement(method, raw, pair, affine):
-    """Correlate two oppositely encoded b0 volumes inside the brain, before and after.
+    """Correlate two oppositely encoded b0 volumes inside the brain, before and after unwarping.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def measure_agreement(method, raw, pair, affine):
     Returns
     -------
     dict
-        method, measure (in words), before and after.
+        method, measure (a description), before and after.
     """
     from bids_sexclf.anatomy.brain import agreement, b0_mask
 
@@ -205,7 +205,7 @@ class _FieldOut(TraitedSpec):
 
 
 class MakeField(SimpleInterface):
-    """Make a smooth field in Hz of a gradient-echo field map."""
+    """Compute a smooth field in Hz from a gradient-echo field map."""
 
     input_spec, output_spec = _FieldIn, _FieldOut
 
@@ -214,23 +214,23 @@ class MakeField(SimpleInterface):
         from bids_sexclf.distortion.fieldmaps import phase_to_hertz, smooth_field, to_radians
         from bids_sexclf.volumes import check_same_grid
 
-        given = self.inputs
-        magnitude, affine = load(given.magnitude)
+        inputs = self.inputs
+        magnitude, affine = load(inputs.magnitude)
         magnitude = magnitude.reshape(magnitude.shape[:3] + (-1,))[..., 0]
         size = np.linalg.norm(affine[:3, :3], axis=0)
         mask, volumes = b0_mask(magnitude, size), []
-        for path in given.phase:
-            array, other = load(path, ndim=3)
+        for path in inputs.phase:
+            array, array_affine = load(path, ndim=3)
             names = ("the phase image", "the magnitude image")
-            check_same_grid(array.shape, other, mask.shape, affine, names)
+            check_same_grid(array.shape, array_affine, mask.shape, affine, names)
             volumes.append(array)
-        if given.kind == "field":
-            hertz = np.where(mask, volumes[0] * given.scale, 0)
+        if inputs.kind == "field":
+            hertz = np.where(mask, volumes[0] * inputs.scale, 0)
         else:
             phase = [to_radians(volume) for volume in volumes]
-            if given.kind == "phases":
+            if inputs.kind == "phases":
                 phase = [np.angle(np.exp(1j * (phase[1] - phase[0])))]
-            hertz = phase_to_hertz(phase[0], mask, given.delay)
+            hertz = phase_to_hertz(phase[0], mask, inputs.delay)
         for name, array in (
             ("field", smooth_field(hertz, mask, size)),
             ("magnitude", magnitude * mask),
@@ -246,10 +246,10 @@ class _FieldmapIn(FindIn):
 
 
 class FindByFieldmap(Find):
-    """Bring a measured field to the b0's grid.
+    """Resample a measured field to the grid of the b0.
 
-    The magnitude image is aligned rigidly with the b0 twice: the second time with the b0 that the
-    first one unwarped, since a distorted brain pulls the alignment along the phase axis.
+    The magnitude image is aligned rigidly with the b0 twice: the second time with the b0 unwarped
+    by the first result, since distortion shifts the alignment along the phase axis.
     """
 
     input_spec = _FieldmapIn
@@ -258,26 +258,26 @@ class FindByFieldmap(Find):
         from bids_sexclf.anatomy.brain import b0_mask
         from bids_sexclf.distortion.fieldmaps import shared_information, unwarp
 
-        given, ants = self.inputs, antspyx(self.inputs.seed)
-        b0, affine = load(given.b0, ndim=3)
+        inputs, ants = self.inputs, antspyx(self.inputs.seed)
+        b0, affine = load(inputs.b0, ndim=3)
         size = np.linalg.norm(affine[:3, :3], axis=0)
-        field, brain = (to_ants(*load(p, ndim=3)) for p in (given.field, given.magnitude))
-        grid, route, start, seen = to_ants(b0, affine), [], "Identity", b0
+        field, brain = (to_ants(*load(p, ndim=3)) for p in (inputs.field, inputs.magnitude))
+        grid, route, start, corrected = to_ants(b0, affine), [], "Identity", b0
         for turn in range(2):
-            shift = ants.apply_transforms(grid, field, route).numpy() * given.readout
-            seen = unwarp(b0, shift, given.axis)
-            fixed = to_ants(seen * b0_mask(seen, size), affine)
+            shift = ants.apply_transforms(grid, field, route).numpy() * inputs.readout
+            corrected = unwarp(b0, shift, inputs.axis)
+            fixed = to_ants(corrected * b0_mask(corrected, size), affine)
             prefix = str(Path(runtime.cwd, f"magnitude{turn}_"))
-            found = _register(ants, fixed, brain, "Rigid", prefix, initial_transform=start)
-            route = found["fwdtransforms"]
-        shift = ants.apply_transforms(grid, field, route).numpy() * given.readout
+            registration = _register(ants, fixed, brain, "Rigid", prefix, initial_transform=start)
+            route = registration["fwdtransforms"]
+        shift = ants.apply_transforms(grid, field, route).numpy() * inputs.readout
         aligned = ants.apply_transforms(grid, brain, route).numpy()
         mask = aligned > 0.1 * np.percentile(aligned, 98)
         record = {
             "method": "fieldmap",
             "measure": "mutual information of the b0 and the field map's magnitude, in [0, 1]",
             "before": shared_information(b0, aligned, mask),
-            "after": shared_information(unwarp(b0, shift, given.axis), aligned, mask),
+            "after": shared_information(unwarp(b0, shift, inputs.axis), aligned, mask),
         }
         return self._finish(runtime, shift, affine, **record)
 
@@ -291,11 +291,11 @@ class _T1wIn(FindIn):
 
 
 class FindByT1w(Find):
-    """Find the shift by which the b0 shows the border of the T1w's white matter best.
+    """Estimate the shift for which the b0 shows the border of the T1w's white matter best.
 
-    The T1w is aligned rigidly by the same border, but for the phase-encoding axis, along which it
-    stays where the scanner's own coordinates have it: what a whole brain was shifted by is part of
-    the distortion. The shift is smooth, and used only if the b0 then shows the border better.
+    The T1w is aligned rigidly by the same border. Along the phase-encoding axis it keeps the
+    scanner's coordinates, since a shift of the whole brain is part of the distortion. The shift is
+    smooth, and is used only if the b0 then shows the border better.
 
     References
     ----------
@@ -308,25 +308,25 @@ class FindByT1w(Find):
         from bids_sexclf.boundary import border_cost, find_shift, hold_axis
         from bids_sexclf.distortion.fieldmaps import unwarp
 
-        given, ants = self.inputs, antspyx(self.inputs.seed)
-        b0, affine = load(given.b0, ndim=3)
-        inside = load(given.mask, ndim=3)[0] > 0
-        t1w, prefix = load(given.t1w_brain, ndim=3), str(Path(runtime.cwd, "t1w_"))
-        found = align_t1w(ants, t1w, (b0, affine), inside, prefix)
-        if found.border is None:
+        inputs, ants = self.inputs, antspyx(self.inputs.seed)
+        b0, affine = load(inputs.b0, ndim=3)
+        inside = load(inputs.mask, ndim=3)[0] > 0
+        t1w, prefix = load(inputs.t1w_brain, ndim=3), str(Path(runtime.cwd, "t1w_"))
+        aligned = align_t1w(ants, t1w, (b0, affine), inside, prefix)
+        if aligned.border is None:
             raise ToolError(
                 "Found that the mean b0 does not show where the T1w's white matter ends, needed "
                 "grey matter brighter than white along it. Look at both scans, or choose "
                 "--distortion none."
             )
         border, along = (
-            found.border,
-            affine[:3, given.axis] / np.linalg.norm(affine[:3, given.axis]),
+            aligned.border,
+            affine[:3, inputs.axis] / np.linalg.norm(affine[:3, inputs.axis]),
         )
-        pose = hold_axis(found.matrix, found.start, border.centre, along)
-        shift = find_shift(b0, affine, border, pose, given.axis)
+        pose = hold_axis(aligned.matrix, aligned.start, border.centre, along)
+        shift = find_shift(b0, affine, border, pose, inputs.axis)
         before = 1 - border_cost(b0, affine, border, pose)
-        after = 1 - border_cost(unwarp(b0, shift, given.axis), affine, border, pose)
+        after = 1 - border_cost(unwarp(b0, shift, inputs.axis), affine, border, pose)
         if not after > before:
             shift, after = np.zeros_like(shift), before
         return self._finish(
@@ -357,7 +357,7 @@ class _UnwarpOut(TraitedSpec):
 
 
 class Unwarp(SimpleInterface):
-    """Unwarp the mean b0, and give the warp and its Jacobian for the series."""
+    """Unwarp the mean b0, and write the warp and its Jacobian for the series."""
 
     input_spec, output_spec = _UnwarpIn, _UnwarpOut
 

@@ -1,4 +1,4 @@
-"""FSL's eddy: its text files, the program, and its motion in our words."""
+"""FSL's eddy: its text files, the program, and the motion it reports."""
 
 import json
 import shutil
@@ -47,7 +47,7 @@ def find_eddy():
 
 
 def missing_fields(metadata):
-    """List what a sidecar lacks that eddy needs.
+    """List the sidecar fields that eddy needs and that are missing.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def missing_fields(metadata):
 
 
 def encoding_row(metadata):
-    """Turn a sidecar's phase encoding into a row of FSL's acqparams file.
+    """Convert the phase encoding of a sidecar to a row of FSL's acqparams file.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def encoding_row(metadata):
     Raises
     ------
     InputError
-        If the sidecar lacks one of them, or says something else.
+        If a field is missing or not valid.
 
     Examples
     --------
@@ -125,11 +125,11 @@ class EddyFiles(SimpleInterface):
 
 
 class FoundEddy(Eddy):
-    """Run FSL's eddy under whichever name this FSL gives it."""
+    """Run FSL's eddy; the name of its program depends on the version of FSL."""
 
     def _run_interface(self, runtime):
         bvals = read_bvals(self.inputs.in_bval)
-        # Eddy's own check refuses shells whose b-values scatter; a grid it must refuse.
+        # Skip eddy's check of shells, which refuses b-values that scatter.
         shells = [len(members) for _, members in find_shells(bvals)]
         self.inputs.is_shelled = bool(shells) and min(shells) >= SMALLEST_GROUP
         self._cmd = find_eddy()
@@ -145,7 +145,7 @@ class _MotionOut(TraitedSpec):
 
 
 class ReadEddyMotion(SimpleInterface):
-    """Read how far the head moved between volumes; what the phase encoding confounds is out."""
+    """Read the motion between volumes, without shifts along the phase-encoding axis."""
 
     input_spec, output_spec = _MotionIn, _MotionOut
 

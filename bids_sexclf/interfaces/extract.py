@@ -1,4 +1,4 @@
-"""Brain extraction: two opinions, other starts where they are doubted, and a refusal in the end."""
+"""Brain extraction: compare two masks, try other orientations if they differ, or refuse."""
 
 import json
 from pathlib import Path
@@ -56,27 +56,28 @@ class _ExtractOut(TraitedSpec):
 
 
 class ExtractBrain(SimpleInterface):
-    """Mask the brain of a T1w, unless it came without its skull; find its linear transform."""
+    """Mask the brain of a T1w, unless it is already extracted; estimate its linear transform."""
 
     input_spec, output_spec = _ExtractIn, _ExtractOut
 
     def _run_interface(self, runtime):
-        given = self.inputs
-        t1w, affine = load(given.in_file, ndim=3)
+        inputs = self.inputs
+        t1w, affine = load(inputs.in_file, ndim=3)
         engines = self._engines(runtime.cwd)
-        stripped = given.skull_strip == "skip" or (
-            given.skull_strip == "auto" and is_stripped(t1w, np.linalg.norm(affine[:3, :3], axis=0))
+        stripped = inputs.skull_strip == "skip" or (
+            inputs.skull_strip == "auto"
+            and is_stripped(t1w, np.linalg.norm(affine[:3, :3], axis=0))
         )
         if stripped:
             chosen, pair = take_stripped(engines, t1w, affine), None
         else:
-            chosen, pair = find(engines, given.method, t1w, affine)
+            chosen, pair = find(engines, inputs.method, t1w, affine)
         mask = engines.draw(chosen, t1w, affine)
         files = {"mask_file": "mask.nii.gz", "out_file": "brain.nii.gz", "affine": "linear.mat"}
         files |= {"about": "about.json", "evidence": "evidence.json"}
         self._results |= {key: str(Path(runtime.cwd, name)) for key, name in files.items()}
         if not stripped:
-            self._results["head"] = given.in_file
+            self._results["head"] = inputs.in_file
         write_linear(chosen.linear, self._results["affine"])
         save(mask, affine, self._results["mask_file"])
         save(t1w * mask, affine, self._results["out_file"])
@@ -85,13 +86,13 @@ class ExtractBrain(SimpleInterface):
         return runtime
 
     def _engines(self, folder):
-        given = self.inputs
-        weights = given.weights if isdefined(given.weights) else ()
-        if not weights and given.skull_strip != "skip":
+        inputs = self.inputs
+        weights = inputs.weights if isdefined(inputs.weights) else ()
+        if not weights and inputs.skull_strip != "skip":
             weights = find_weights()
         return Engines(
-            head=given.head, head_mask=given.head_mask, brain=given.brain, weights=weights,
-            recipe=given.recipe, folder=folder, seed=given.seed, threads=given.threads,
+            head=inputs.head, head_mask=inputs.head_mask, brain=inputs.brain, weights=weights,
+            recipe=inputs.recipe, folder=folder, seed=inputs.seed, threads=inputs.threads,
         )  # fmt: skip
 
     def _about(self, chosen, stripped):
@@ -105,7 +106,7 @@ class ExtractBrain(SimpleInterface):
 
 
 def take_stripped(engines, t1w, affine):
-    """Take what a stripped scan holds as its brain, if that looks like a brain.
+    """Return the mask of a scan without skull, if it is plausible as a brain.
 
     Parameters
     ----------
@@ -120,27 +121,27 @@ def take_stripped(engines, t1w, affine):
     Raises
     ------
     InputError
-        If it does not.
+        If it is not plausible.
     """
     mask, small = stripped_mask(t1w), thin(t1w, affine)
-    taken = engines.weigh("stripped", (mask, thin(mask, affine)[0] > 0.5), small)
-    faults = taken.evidence.faults()
-    if faults or taken.linear is None:
+    candidate = engines.weigh("stripped", (mask, thin(mask, affine)[0] > 0.5), small)
+    faults = candidate.evidence.faults()
+    if faults or candidate.linear is None:
         raise InputError(
             f"Found a T1w that came without its skull and whose content does not look like a "
             f"brain: {'; '.join(faults)}. Look at the scan: the brain may be incomplete or of "
             "another contrast; if it has its skull, use --skull-strip force."
         )
-    return taken
+    return candidate
 
 
 def find(engines, first, t1w, affine):
-    """Find the brain mask that is best supported.
+    """Find the most plausible brain mask.
 
-    Two engines are asked. If they agree and the mask looks like a brain, it is taken. If not, both
-    are asked again with the scan in the likeliest other orientations, unless it lies right and the
-    brain itself is at fault. At last a single mask is believed against the other opinion if it
-    agrees well with the template.
+    Two engines each make a mask. If the masks agree and look like a brain, the first is used. If
+    not, both engines run again with the scan in the most likely other orientations, unless the
+    orientation is right and the brain itself is abnormal. Finally, a single mask is accepted
+    against the other one if it agrees well with the template.
 
     Parameters
     ----------
@@ -154,7 +155,7 @@ def find(engines, first, t1w, affine):
     -------
     chosen : masks.Candidate
     pair : masks.Pair
-        Both opinions.
+        Both masks.
 
     Raises
     ------
@@ -169,16 +170,16 @@ def find(engines, first, t1w, affine):
                 break
     if is_settled(pairs[-1]):
         return pairs[-1].first, pairs[-1]
-    both = [(found, pair) for pair in pairs for found in (pair.first, pair.second)]
-    alone = [(found, pair) for found, pair in both if stands_alone(found)]
-    chosen, pair = max(alone or both, key=lambda entry: entry[0].evidence.support)
+    candidates = [(candidate, pair) for pair in pairs for candidate in (pair.first, pair.second)]
+    alone = [(candidate, pair) for candidate, pair in candidates if stands_alone(candidate)]
+    chosen, pair = max(alone or candidates, key=lambda entry: entry[0].evidence.support)
     if not alone:
         raise InputError(refusal(chosen, pair, len(pairs)))
     return chosen, pair
 
 
 def is_settled(pair):
-    """Say whether two opinions agree on a mask that looks like a brain."""
+    """Return whether two masks agree and look like a brain."""
     return (
         pair.agreed >= LEAST_OPINIONS
         and pair.first.linear is not None
@@ -187,23 +188,23 @@ def is_settled(pair):
 
 
 def lies_right(pair):
-    """Say whether both opinions found the brain, so that turning the head cannot help."""
+    """Return whether both engines found the brain, so that another orientation cannot help."""
     agreed = pair.first.evidence.template_agreement
     return pair.agreed >= LEAST_OPINIONS and agreed >= LEAST_ALONE
 
 
-def stands_alone(found):
-    """Say whether a mask is believed against the other opinion."""
+def stands_alone(candidate):
+    """Return whether a mask is accepted although the other one differs."""
     return (
-        found.linear is not None
-        and not found.evidence.faults()
-        and found.evidence.template_agreement >= LEAST_ALONE
+        candidate.linear is not None
+        and not candidate.evidence.faults()
+        and candidate.evidence.template_agreement >= LEAST_ALONE
     )
 
 
-def refusal(found, pair, starts):
-    """Write why no mask is believed."""
-    faults = found.evidence.faults()
+def refusal(candidate, pair, starts):
+    """Return the error message for a scan without a plausible mask."""
+    faults = candidate.evidence.faults()
     if pair.agreed < LEAST_OPINIONS:
         faults.insert(
             0,
@@ -213,18 +214,18 @@ def refusal(found, pair, starts):
         )
     return (
         f"Found no plausible brain mask in {starts} orientation{'s' * (starts > 1)}; of the best "
-        f"one ({found.engine}): {'; '.join(faults)}. Look at the scan: it may show only a part of "
-        "the brain, have another contrast than T1w, or have lost its header. Mend or exclude it, "
-        "or mask it by hand and give scan and mask as a derivative."
+        f"one ({candidate.engine}): {'; '.join(faults)}. Look at the scan: it may show only a "
+        "part of the brain, have another contrast than T1w, or have lost its header. Mend or "
+        "exclude it, or mask it by hand and give scan and mask as a derivative."
     )
 
 
-def tell_evidence(found, pair):
-    """Give what speaks for a mask as keys of quality.json.
+def tell_evidence(candidate, pair):
+    """Return the numbers by which a mask is judged, with the keys of quality.json.
 
     Parameters
     ----------
-    found : masks.Candidate
+    candidate : masks.Candidate
     pair : masks.Pair or None
         None for a stripped scan.
 
@@ -232,9 +233,9 @@ def tell_evidence(found, pair):
     -------
     dict of str to float or str
     """
-    numbers = found.evidence
-    told = {
-        "mask_engine": found.engine,
+    numbers = candidate.evidence
+    values = {
+        "mask_engine": candidate.engine,
         "mask_template_overlap": numbers.template_overlap,
         "mask_template_agreement": numbers.template_agreement,
         "mask_symmetry": numbers.symmetry,
@@ -242,7 +243,7 @@ def tell_evidence(found, pair):
         "mask_cut_cm2": numbers.cut_cm2,
     }
     if pair is not None:
-        told |= {"mask_opinions_overlap": pair.agreed, "mask_turned_degrees": pair.turned_degrees}
+        values |= {"mask_opinions_overlap": pair.agreed, "mask_turned_degrees": pair.turned_degrees}
     return {
-        key: round(value, 4) if isinstance(value, float) else value for key, value in told.items()
+        key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()
     }

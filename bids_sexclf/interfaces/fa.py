@@ -1,4 +1,4 @@
-"""FA to an FA template, through ANTs."""
+"""Register FA to an FA template with ANTs."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class _FaIn(_NormalizeIn):
 class NormalizeFa(SimpleInterface):
     """Register an FA map to an FA template: linear, then SyN with local cross-correlation.
 
-    The outer rim of the map is left out of the search, and carried with the rest.
+    The outer rim of the map is left out of the registration, but resampled with the rest.
 
     References
     ----------
@@ -41,7 +41,7 @@ class NormalizeFa(SimpleInterface):
 
         ants = antspyx(self.inputs.seed)
         fa, affine = load(self.inputs.in_file, ndim=3)
-        # Some templates count in ten-thousandths; neither metric minds, but the two must be alike.
+        # Some templates store FA times 10,000; both images must have one scale.
         moving = to_ants(trim_rim(np.clip(fa, 0, 1)), affine)
         fixed = to_ants(
             *_working_template(self.inputs.fixed, 4.0 if self.inputs.sloppy else WORKING)
@@ -51,8 +51,10 @@ class NormalizeFa(SimpleInterface):
         # turned before it is stretched, or a tilted one could be sheared into place.
         metric, start = {"aff_metric": "GC"}, {}
         for kind in ("Rigid", "Affine"):
-            found = _register(ants, fixed, moving, kind, f"{prefix}{kind}_", **metric, **start)
-            start = {"initial_transform": found["fwdtransforms"][0]}
+            registration = _register(
+                ants, fixed, moving, kind, f"{prefix}{kind}_", **metric, **start
+            )
+            start = {"initial_transform": registration["fwdtransforms"][0]}
         _register(
             ants,
             fixed,
@@ -71,7 +73,7 @@ class NormalizeFa(SimpleInterface):
 
 
 def _working_template(path, voxel_size):
-    """Read an FA template in [0, 1], no finer than asked for."""
+    """Read an FA template scaled to [0, 1], at the given voxel size or coarser."""
     fa, affine = load(path, ndim=3)
     grid = Grid(fa.shape, affine)
     if grid.voxel_size.min() < voxel_size - 1e-3:

@@ -1,4 +1,4 @@
-"""Displacement fields: found in a box around the brain, inverted there, and spread over a grid."""
+"""Displacement fields: crop to a box around the brain, invert there, and extend to a grid."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ MARGIN_MM = 10
 
 
 def crop_to_brain(image, margin_mm=MARGIN_MM):
-    """Cut out the box that holds the brain, with a margin.
+    """Crop an image to the box around the brain, with a margin.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def invert(field, threads=1):
 
 
 def spread_field(path, grid):
-    """Read a displacement field as a transform that is continuous all over a grid.
+    """Read a displacement field and extend it continuously over a whole grid.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ class _FitOut(TraitedSpec):
 
 
 class FitMaps(SimpleInterface):
-    """Fit the models asked for, where the shells allow them, holding one slab of the series."""
+    """Fit the requested models where the shells allow them, one slab of the series at a time."""
 
     input_spec, output_spec = _FitIn, _FitOut
 
@@ -51,14 +51,14 @@ class FitMaps(SimpleInterface):
         from bids_sexclf.diffusion import count_impossible
         from bids_sexclf.diffusion.families import FAMILIES, engine_of, why_not
 
-        given = self.inputs
-        bvals, bvecs = read_gradients(given.bval, given.bvec)
-        mask = load(given.mask, ndim=3)[0] > 0
+        inputs = self.inputs
+        bvals, bvecs = read_gradients(inputs.bval, inputs.bvec)
+        mask = load(inputs.mask, ndim=3)[0] > 0
         files, counts = [], {}
-        with open_slabs(given.in_file, runtime.cwd) as (series, affine):
-            for name in given.models:
-                family, engine = FAMILIES[name], engine_of(name, given.engine)
-                reason = why_not(name, bvals, bvecs, given.b0_threshold)
+        with open_slabs(inputs.in_file, runtime.cwd) as (series, affine):
+            for name in inputs.models:
+                family, engine = FAMILIES[name], engine_of(name, inputs.engine)
+                reason = why_not(name, bvals, bvecs, inputs.b0_threshold)
                 if reason is not None and name == "tensor":
                     raise InputError(reason)
                 if reason is not None:
@@ -66,21 +66,21 @@ class FitMaps(SimpleInterface):
                     continue
                 if engine == "fsl":
                     maps = fit_with_fsl(
-                        series, affine, bvals, bvecs, mask, runtime.cwd, given.b0_threshold
+                        series, affine, bvals, bvecs, mask, runtime.cwd, inputs.b0_threshold
                     )
                     counts[family.label] = {}
                 else:
-                    clip = dict(zip(("min_kurtosis", "max_kurtosis"), given.clip, strict=True))
-                    more = {"kurtosis": clip, "tensor": {"directions": True}}.get(name, {})
+                    clip = dict(zip(("min_kurtosis", "max_kurtosis"), inputs.clip, strict=True))
+                    options = {"kurtosis": clip, "tensor": {"directions": True}}.get(name, {})
                     maps = family.fits[engine](
                         series,
                         bvals,
                         bvecs,
                         mask,
                         counts=True,
-                        b0_threshold=given.b0_threshold,
-                        n_threads=given.num_threads,
-                        **more,
+                        b0_threshold=inputs.b0_threshold,
+                        n_threads=inputs.num_threads,
+                        **options,
                     )
                     counts[family.label] = count_impossible(maps)
                 for key in family.records:
@@ -94,7 +94,7 @@ class FitMaps(SimpleInterface):
         return runtime
 
     def _save_colours(self, maps, affine, folder):
-        """Save the colours of the principal direction, a byte each."""
+        """Save the colours of the principal direction, one byte per channel."""
         from bids_sexclf.diffusion.colours import colour_directions
 
         self._results["colours"] = str(Path(folder, "colours.nii.gz"))
@@ -103,7 +103,7 @@ class FitMaps(SimpleInterface):
 
 
 def fit_with_fsl(series, affine, bvals, bvecs, mask, folder, b0_threshold=B0_THRESHOLD):
-    """Fit the tensor with FSL's ``dtifit``, to the volumes that the native fit would take.
+    """Fit the tensor with FSL's ``dtifit``, to the volumes that the native fit would use.
 
     Parameters
     ----------
@@ -139,10 +139,10 @@ def fit_with_fsl(series, affine, bvals, bvecs, mask, folder, b0_threshold=B0_THR
     np.savetxt(path["bvecs"], bvecs[chosen].T, fmt="%.6f")
     save_volumes((series[..., int(i)] for i in chosen), len(chosen), affine, path["dwi"])
     save(mask, affine, path["mask"])
-    found = _call(fsl.DTIFit(base_name="dtifit", args="--wls", **path, **NIFTI), folder)
+    outputs = _call(fsl.DTIFit(base_name="dtifit", args="--wls", **path, **NIFTI), folder)
     parts = ("FA", "MD", "L1", "L2", "L3", "S0")
-    read = {name: load(getattr(found, name), ndim=3)[0] for name in parts}
-    read["V1"] = load(found.V1, ndim=4)[0]
+    read = {name: load(getattr(outputs, name), ndim=3)[0] for name in parts}
+    read["V1"] = load(outputs.V1, ndim=4)[0]
     for file in path.values():
         Path(file).unlink()
     return {

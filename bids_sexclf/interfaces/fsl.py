@@ -1,4 +1,4 @@
-"""FSL's programs where they are installed, behind the same fields as their ANTs counterparts."""
+"""FSL's programs, with the inputs and outputs of their ANTs counterparts."""
 
 import os
 from pathlib import Path
@@ -33,7 +33,7 @@ def check_fsl(*programs):
     Raises
     ------
     ToolError
-        It names every program that is missing.
+        The message names every missing program.
     """
     missing = [name for name in programs if which(name) is None]
     if missing:
@@ -46,19 +46,21 @@ def check_fsl(*programs):
 
 
 def _call(interface, folder):
-    """Run one program in a folder; give its outputs, or say in one sentence why there are none."""
+    """Run one program in a folder and return its outputs; raise ToolError if it fails."""
     check_fsl(interface.cmd)
     interface.terminal_output = "allatonce"
-    # Nipype looks at the outputs and not at the exit code: what the program said would be lost.
-    done = interface.run(cwd=str(folder), ignore_exception=True)
-    if done.outputs is None or done.runtime.returncode:
-        told = done.runtime.stderr or done.runtime.stdout or str(done.runtime.traceback)
-        raise ToolError(
-            f"Found that FSL's {interface.cmd} failed: {' '.join(told.split())[-400:]} "
-            "Needed an image of a head, and an installation of FSL that is whole. Run the command "
-            f"by hand, and look at the scan: {done.runtime.cmdline}"
+    # Nipype checks outputs, not the exit code, so the program's message would be lost.
+    finished = interface.run(cwd=str(folder), ignore_exception=True)
+    if finished.outputs is None or finished.runtime.returncode:
+        message = (
+            finished.runtime.stderr or finished.runtime.stdout or str(finished.runtime.traceback)
         )
-    return done.outputs
+        raise ToolError(
+            f"Found that FSL's {interface.cmd} failed: {' '.join(message.split())[-400:]} "
+            "Needed an image of a head, and an installation of FSL that is whole. Run the command "
+            f"by hand, and look at the scan: {finished.runtime.cmdline}"
+        )
+    return finished.outputs
 
 
 class _BetIn(BaseInterfaceInputSpec):
@@ -93,7 +95,7 @@ class Bet(SimpleInterface):
             **NIFTI,
         )
         _call(crop, folder)
-        # `robust` is -R: the centre is searched for again and again.
+        # `robust` is -R: the centre is estimated repeatedly.
         cut = fsl.BET(
             in_file=str(folder / "head.nii.gz"),
             out_file=str(folder / "cut.nii.gz"),
@@ -102,10 +104,10 @@ class Bet(SimpleInterface):
             frac=self.inputs.frac,
             **NIFTI,
         )
-        found = _call(cut, folder)
+        outputs = _call(cut, folder)
         scan, affine = load(self.inputs.in_file, ndim=3)
-        # The crop keeps whole voxels, so nearest neighbour puts every one back where it was.
-        inside = resample(*load(found.mask_file, ndim=3), Grid(scan.shape, affine), order=0) > 0.5
+        # The crop keeps whole voxels, so nearest neighbour restores each voxel exactly.
+        inside = resample(*load(outputs.mask_file, ndim=3), Grid(scan.shape, affine), order=0) > 0.5
         if not inside.any():
             raise ToolError(
                 f"Found that bet left no brain in {self.inputs.in_file}, needed a T1w of a whole "
@@ -133,10 +135,10 @@ class _NormalizeOut(TraitedSpec):
 
 
 class NormalizeFsl(SimpleInterface):
-    """Register to a template with FLIRT, then FNIRT; give the transforms as ANTs reads them.
+    """Register to a template with FLIRT, then FNIRT; write the transforms in ANTs format.
 
-    One kind of transform leaves, whatever found it, so that everything after it is carried in one
-    interpolation by one program.
+    All engines write the same kind of transform, so that one program can resample everything in
+    one interpolation.
 
     References
     ----------
@@ -149,32 +151,32 @@ class NormalizeFsl(SimpleInterface):
     def _run_interface(self, runtime):
         from nipype.interfaces import fsl
 
-        given, folder = self.inputs, Path(runtime.cwd)
+        inputs, folder = self.inputs, Path(runtime.cwd)
         moving = self._moving(folder)
-        heads = isdefined(given.head) and isdefined(given.fixed_head)
+        heads = isdefined(inputs.head) and isdefined(inputs.fixed_head)
         matrix, warp = str(folder / "affine.mat"), str(folder / "coefficients.nii.gz")
-        align = {"in_file": moving, "reference": given.fixed, "out_matrix_file": matrix}
+        align = {"in_file": moving, "reference": inputs.fixed, "out_matrix_file": matrix}
         unused = str(folder / "affine.nii.gz")
         _call(fsl.FLIRT(**align, out_file=unused, dof=12, cost="corratio", **NIFTI), folder)
         bend = fsl.FNIRT(
-            in_file=given.head if heads else moving,
-            ref_file=given.fixed_head if heads else given.fixed,
+            in_file=inputs.head if heads else moving,
+            ref_file=inputs.fixed_head if heads else inputs.fixed,
             affine_file=matrix,
-            config_file=given.config,
+            config_file=inputs.config,
             fieldcoeff_file=warp,
             **NIFTI,
         )
-        if isdefined(given.fixed_mask):
+        if isdefined(inputs.fixed_mask):
             bend.inputs.refmask_file = self._wide_mask(folder)
         _call(bend, folder)
         back = str(folder / "back.nii.gz")
         _call(fsl.InvWarp(warp=warp, reference=moving, inverse_warp=back, **NIFTI), folder)
-        self._results["forward"] = self._field(warp, moving, given.fixed, folder, "forward")
-        self._results["inverse"] = self._field(back, given.fixed, moving, folder, "inverse")
+        self._results["forward"] = self._field(warp, moving, inputs.fixed, folder, "forward")
+        self._results["inverse"] = self._field(back, inputs.fixed, moving, folder, "inverse")
         return runtime
 
     def _moving(self, folder):
-        """Give what is registered: as it is, or without its outer rim."""
+        """Return the image to register: unchanged, or without its outer rim."""
         from bids_sexclf.anatomy.brain import trim_rim
 
         if not self.inputs.trim:
@@ -195,7 +197,7 @@ class NormalizeFsl(SimpleInterface):
         return str(folder / "mask.nii.gz")
 
     def _field(self, warp, moving, fixed, folder, name):
-        """Turn one of FSL's warps into a field of displacements in world space."""
+        """Convert a warp of FSL to a displacement field in world space."""
         from nipype.interfaces import fsl
 
         points = str(folder / f"{name}_absolute.nii.gz")

@@ -1,4 +1,4 @@
-"""What others have prepared, and several runs: masks, series, maps taken over as they are."""
+"""Read data that other tools have prepared (masks, series, maps), and join several runs."""
 
 import json
 from pathlib import Path
@@ -53,11 +53,11 @@ class TakeMask(SimpleInterface):
 
     def _run_interface(self, runtime):
         scan, affine = load(self.inputs.in_file, ndim=3)
-        mask, own = load(self.inputs.mask, ndim=3)
-        mask, own = turn_axes(mask > 0, own, affine)
+        mask, mask_affine = load(self.inputs.mask, ndim=3)
+        mask, mask_affine = turn_axes(mask > 0, mask_affine, affine)
         names = (Path(self.inputs.mask).name, Path(self.inputs.in_file).name)
-        if not same_grid((mask.shape, own), (scan.shape, affine), voxels=0.5):
-            check_same_grid(mask.shape, own, scan.shape, affine, names)
+        if not same_grid((mask.shape, mask_affine), (scan.shape, affine), voxels=0.5):
+            check_same_grid(mask.shape, mask_affine, scan.shape, affine, names)
         for name, array in (("mask_file", mask), ("out_file", scan * mask)):
             file = "mask.nii.gz" if name == "mask_file" else "brain.nii.gz"
             self._results[name] = str(Path(runtime.cwd, file))
@@ -103,7 +103,7 @@ class _MotionOut(TraitedSpec):
 
 
 class TakeMotion(SimpleInterface):
-    """Read the motion between successive volumes that another tool has found."""
+    """Read the motion between successive volumes that another tool has estimated."""
 
     input_spec, output_spec = _MotionIn, _MotionOut
 
@@ -127,7 +127,7 @@ class _MapsOut(TraitedSpec):
 
 
 class TakeMaps(SimpleInterface):
-    """Take over diffusion maps: diffusivities in mm²/s, nothing that is not finite."""
+    """Copy diffusion maps; convert diffusivities to mm²/s, and replace non-finite values."""
 
     input_spec, output_spec = _MapsIn, _MapsOut
 
@@ -184,7 +184,7 @@ class _RunsOut(TraitedSpec):
 
 
 class UniteRuns(SimpleInterface):
-    """Make one T1w of several runs: the sharpest, or the average after rigid alignment."""
+    """Make one T1w from several runs: the sharpest, or the average after rigid alignment."""
 
     input_spec, output_spec = _RunsIn, _RunsOut
 
@@ -204,11 +204,11 @@ class UniteRuns(SimpleInterface):
         return runtime
 
     def _average(self, files, folder):
-        """Align every run rigidly with the first and average, each scaled to the first's level."""
+        """Align every run rigidly with the first, scale it to the same level, and average."""
         from bids_sexclf.interfaces.ants import _register, _write, antspyx
 
         ants = antspyx(self.inputs.seed)
-        # Headers can be read in several ways: all runs are first written in one.
+        # Headers can be ambiguous: first write all runs with one clear header.
         files = [write_conformed(path, Path(folder, f"conformed_{index}.nii.gz"))
                  for index, path in enumerate(files)]  # fmt: skip
         first = ants.image_read(files[0])
@@ -216,15 +216,15 @@ class UniteRuns(SimpleInterface):
         total = first.numpy().astype(np.float64)
         for path in files[1:]:
             moving = ants.image_read(path)
-            found = _register(ants, first, moving, "Rigid", str(Path(folder, "run_")))
-            moved = ants.apply_transforms(first, moving, found["fwdtransforms"]).numpy()
+            registration = _register(ants, first, moving, "Rigid", str(Path(folder, "run_")))
+            moved = ants.apply_transforms(first, moving, registration["fwdtransforms"]).numpy()
             total += moved * (level / _level(moving.numpy()))
         average = first.new_image_like((total / len(files)).astype(np.float32))
         return _write(average, folder, "average.nii.gz")
 
 
 def _level(values):
-    """Give a scan's signal level: the upper part of its values, but not the brightest few."""
+    """Return the signal level of a scan: a high percentile, robust to the brightest voxels."""
     return max(float(np.percentile(values[values > 0], 90)), 1e-12) if (values > 0).any() else 1.0
 
 
@@ -243,11 +243,11 @@ class _TakeOut(TraitedSpec):
 
 
 class TakeSeries(SimpleInterface):
-    """Take in a diffusion series: its runs joined, without trace volumes, gradients as FSL's.
+    """Read a diffusion series: join its runs, drop trace volumes, write gradients as FSL does.
 
-    Every series passes here first, so that later steps read one form of b-values and b-vectors.
-    A single run that keeps all volumes, and whose header all programs read alike, is handed on as
-    it lies on the disk. Sheared axes are straightened, by linear interpolation.
+    This is the first step of every series, so that later steps read one format of b-values and
+    b-vectors. A single run that keeps all volumes, and whose header all programs read alike, is
+    passed on without a copy. Sheared axes are straightened by linear interpolation.
     """
 
     input_spec, output_spec = _TakeIn, _TakeOut
@@ -260,36 +260,36 @@ class TakeSeries(SimpleInterface):
         pairs = zip(self.inputs.bvals, self.inputs.bvecs, strict=True)
         gradients = [read_gradients(*pair) for pair in pairs]
         bvals, bvecs = join_gradients(*map(list, zip(*gradients, strict=True)))
-        kept = ~find_traces(bvals, bvecs, self.inputs.b0_threshold)
-        ends = np.cumsum([len(own) for own, _ in gradients])[:-1]
-        self._results["counts"] = [int(own.sum()) for own in np.split(kept, ends)]
+        is_kept = ~find_traces(bvals, bvecs, self.inputs.b0_threshold)
+        ends = np.cumsum([len(run_bvals) for run_bvals, _ in gradients])[:-1]
+        self._results["counts"] = [int(run_bvals.sum()) for run_bvals in np.split(is_kept, ends)]
         self._results["dwi"] = files[0]
-        if len(files) > 1 or not kept.all() or not is_clear(files[0]):
+        if len(files) > 1 or not is_kept.all() or not is_clear(files[0]):
             self._results["dwi"] = str(Path(runtime.cwd, "joined.nii.gz"))
-            _join(files, kept, self._results["dwi"])
-        for name, table in (("bval", bvals[None, kept]), ("bvec", bvecs[kept].T)):
+            _join(files, is_kept, self._results["dwi"])
+        for name, table in (("bval", bvals[None, is_kept]), ("bvec", bvecs[is_kept].T)):
             self._results[name] = str(Path(runtime.cwd, f"joined.{name}"))
             np.savetxt(self._results[name], table, fmt="%g" if name == "bval" else "%.6f")
         return runtime
 
 
-def _join(files, kept, path):
-    """Write the volumes of several runs that are kept as one series, one volume in memory."""
+def _join(files, is_kept, path):
+    """Write the remaining volumes of several runs as one series, one volume in memory."""
     grids = [(image.shape, image.affine) for image in map(open_series, files)]
     shape, affine = grids[0]
-    for name, (other, own) in zip(files[1:], grids[1:], strict=True):
+    for name, (run_shape, run_affine) in zip(files[1:], grids[1:], strict=True):
         names = Path(name).name, Path(files[0]).name
-        check_same_grid(other, own, shape, affine, names)
+        check_same_grid(run_shape, run_affine, shape, affine, names)
     count = sum(grid[3] for grid, _ in grids)
-    if count != len(kept):
+    if count != len(is_kept):
         raise InputError(
-            f"Found {len(kept)} b-values for the {count} volumes of {files[0]}, needed one for "
+            f"Found {len(is_kept)} b-values for the {count} volumes of {files[0]}, needed one for "
             "each. Look for the files that belong to this series."
         )
     frames = (volume for file in files for volume in volumes(file))
     sheared = is_sheared(shape, affine)
     grid = straighten(shape, affine) if sheared else Grid(shape[:3], affine)
-    with series_writer(path, (*grid.shape, int(kept.sum())), grid.affine) as write:
-        for keep, volume in zip(kept, frames, strict=True):
+    with series_writer(path, (*grid.shape, int(is_kept.sum())), grid.affine) as write:
+        for keep, volume in zip(is_kept, frames, strict=True):
             if keep:
                 write(resample(volume, affine, grid) if sheared else volume)

@@ -1,8 +1,8 @@
-"""Greedy: deformable registration by local cross-correlation, its result as ANTs reads it.
+"""Greedy: deformable registration by local cross-correlation, with results in ANTs format.
 
-Greedy follows the idea of SyN with a metric whose cost does not grow with its window, and without
-the symmetric half: it finds a better fit in a fraction of the time. Seed and recipe are always
-given; each voxel is computed by one thread from the same numbers, so results repeat.
+Greedy works like SyN, but the cost of its metric does not grow with the window, and it is not
+symmetric: it finds a better fit in a fraction of the time. Seed and recipe are always set, and
+each voxel is computed by one thread, so results are reproducible.
 
 References
 ----------
@@ -31,7 +31,7 @@ from bids_sexclf.interfaces.fields import crop_to_brain, invert, sample_field, s
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a deformation is found.
+    """Settings of a deformable registration.
 
     Attributes
     ----------
@@ -66,9 +66,9 @@ and what lies around them do not correspond in all detail. ``sloppy`` is for tes
 
 
 def deform(fixed, moving, linear, prefix, *, recipe, mask=None, grid=None, seed=1, threads=1):
-    """Find the deformation that is left after a linear transform.
+    """Estimate the deformation that remains after a linear transform.
 
-    The inverse is not Greedy's own, whose computation takes longer than the registration.
+    Greedy's own inverse would take longer than the registration, so it is computed here.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def deform(fixed, moving, linear, prefix, *, recipe, mask=None, grid=None, seed=
     Raises
     ------
     ToolError
-        If Greedy gives none.
+        If Greedy writes none.
     """
     import ants
     import SimpleITK
@@ -103,7 +103,7 @@ def deform(fixed, moving, linear, prefix, *, recipe, mask=None, grid=None, seed=
     images = {"fixed": fixed, "moving": moving} | ({"mask": mask} if mask else {})
     images = {name: SimpleITK.ReadImage(str(path)) for name, path in images.items()}
     tool = Greedy3D()
-    # Matrices pass as files only, and no name in a command may hold a space.
+    # Greedy reads matrices from files only, and file names must not hold a space.
     with tempfile.TemporaryDirectory() as folder:
         np.savetxt(Path(folder, "linear.mat"), to_matrix(ants.read_transform(str(linear))))
         command = (
@@ -128,7 +128,7 @@ def deform(fixed, moving, linear, prefix, *, recipe, mask=None, grid=None, seed=
 
 
 def compose(transforms, path):
-    """Write transforms as one composite that ANTs and ITK read.
+    """Write transforms as one composite file for ANTs and ITK.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ class _DeformOut(TraitedSpec):
 
 
 class Deform(SimpleInterface):
-    """Register a brain to a brain template: a linear transform, then what Greedy finds."""
+    """Register a brain to a brain template: a linear transform, then a deformation by Greedy."""
 
     input_spec, output_spec = _DeformIn, _DeformOut
 
@@ -174,8 +174,8 @@ class Deform(SimpleInterface):
         brains = self._prepare(ants, runtime.cwd)
         linear = inputs.initial
         if not isdefined(linear):
-            where = brains["grid"] if inputs.recipe == "sloppy" else inputs.fixed
-            images = (ants.image_read(str(path)) for path in (where, inputs.in_file))
+            grid_file = brains["grid"] if inputs.recipe == "sloppy" else inputs.fixed
+            images = (ants.image_read(str(path)) for path in (grid_file, inputs.in_file))
             linear = find_affine(ants, *images, prefix)
         fields = deform(
             brains["fixed"],
@@ -199,7 +199,7 @@ class Deform(SimpleInterface):
         return runtime
 
     def _prepare(self, ants, folder):
-        """Write the brains that are registered, and the grids of the fields; return their paths.
+        """Write the brains to register, and the grids of the fields; return their paths.
 
         ``grid`` is the template, or a coarser one where the recipe works on coarser voxels;
         ``box`` is the part of it around the brain, ``fixed`` the box at the recipe's voxel size.
@@ -222,7 +222,7 @@ class Deform(SimpleInterface):
 
 
 def at_voxel_size(image, size):
-    """Resample an image to isotropic voxels, unless it has them.
+    """Resample an image to isotropic voxels of a size, unless it has them.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def at_voxel_size(image, size):
 
 
 def template_for(recipe, path, folder):
-    """Give a template at the voxel size that a recipe works on.
+    """Return a template at the voxel size of a recipe.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def template_for(recipe, path, folder):
 
 
 def describe(recipe):
-    """Say how deformations are found, for sidecars.
+    """Describe the deformable registration, for sidecars.
 
     Parameters
     ----------

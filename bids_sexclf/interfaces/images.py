@@ -1,4 +1,4 @@
-"""Images without an outside tool: orientation, quality numbers."""
+"""Orientation of images, and quality numbers of a participant."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ class _ConformOut(TraitedSpec):
 
 
 class Conform(SimpleInterface):
-    """Turn a scan to RAS+ axes without interpolation, as one 3-D volume of finite values."""
+    """Reorder a scan to RAS+ axes without interpolation, as one 3-D volume of finite values."""
 
     input_spec, output_spec = _ConformIn, _ConformOut
 
@@ -46,7 +46,7 @@ class Conform(SimpleInterface):
 
 
 def write_conformed(in_file, path):
-    """Write a scan with RAS+ axes, which the header tells so that all programs read the same.
+    """Write a scan with RAS+ axes and a header that all programs read alike.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class Quality(SimpleInterface):
         return runtime
 
     def _coverage(self):
-        """Measure which share of the template's brain each scan has measured."""
+        """Compute the share of the template's brain that each scan has measured."""
         from bids_sexclf.interfaces.coverage import share_covered
 
         numbers = {}
@@ -130,8 +130,8 @@ class Quality(SimpleInterface):
 
     def _on_grid(self, path, shape, affine):
         """Load a mask that must lie on the template's grid."""
-        mask, other = load(path, ndim=3)
-        check_same_grid(mask.shape, other, shape, affine, (path, "the template"))
+        mask, mask_affine = load(path, ndim=3)
+        check_same_grid(mask.shape, mask_affine, shape, affine, (path, "the template"))
         return mask > 0.5
 
     def _brain(self):
@@ -140,11 +140,15 @@ class Quality(SimpleInterface):
 
         mask, native = load(self.inputs.mask, ndim=3)
         registered, affine = load(self.inputs.registered, ndim=3)
-        template, other = load(self.inputs.template, ndim=3)
+        template, template_affine = load(self.inputs.template, ndim=3)
         check_same_grid(
-            registered.shape, affine, template.shape, other, ("the registered T1w", "the template")
+            registered.shape,
+            affine,
+            template.shape,
+            template_affine,
+            ("the registered T1w", "the template"),
         )
-        inside, white = (self._on_grid(path, template.shape, other)
+        inside, white = (self._on_grid(path, template.shape, template_affine)
                          for path in (self.inputs.template_mask, self.inputs.white))  # fmt: skip
         agreed = agreement(registered, template, inside)
         if agreed < LEAST_AGREEMENT:
@@ -161,11 +165,11 @@ class Quality(SimpleInterface):
 
 
 def size_of_brain(numbers):
-    """Say how large brain and skull's inside are, from tissues and mask.
+    """Compute brain and intracranial volume from tissues and mask.
 
-    Masks differ in how much of the fluid around the brain they hold, so the brain's volume is that
-    of its grey and white matter. A mask of all that lies within the skull gives the intracranial
-    volume itself; for others it is estimated by closing them.
+    Masks differ in the fluid around the brain that they include, so the brain volume is that of
+    grey and white matter. The intracranial volume is that of a mask of the whole inside of the
+    skull; from other masks it is estimated by closing them.
 
     Parameters
     ----------

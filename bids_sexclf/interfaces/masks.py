@@ -1,4 +1,4 @@
-"""Brain masks of one T1w by several engines, and the linear transform that each leads to."""
+"""Make brain masks of one T1w with several engines, and estimate a linear transform from each."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ TURNS_TRIED = 3
 
 @dataclass(frozen=True)
 class Candidate:
-    """A brain mask, and what speaks for it.
+    """A brain mask, and the numbers by which it is judged.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Candidate:
 
 
 class Engines:
-    """Mask brains and register them to one template.
+    """The engines that make brain masks, and the registration of the brain to one template.
 
     Parameters
     ----------
@@ -81,18 +81,18 @@ class Engines:
         self.template = (self.brain.numpy(), inside, _affine(self.brain))
 
     def mask(self, engine, scan, small):
-        """Mask a brain by one engine; all False where the engine finds none.
+        """Make a brain mask with one engine; all False where the engine finds no brain.
 
         Parameters
         ----------
         engine : {"deepbet", "template", "bet"}
         scan, small : pair of ndarray
-            The T1w with axes RAS+ and its affine, and the same as `thin` gives it.
+            The T1w with axes RAS+ and its affine, and the same as `thin` returns it.
 
         Returns
         -------
         mask : ndarray of bool, or None
-            On the grid of `scan`; None by the template, which looks at `small` alone.
+            On the grid of `scan`; None by the template, which uses `small` only.
         on_small : ndarray of bool
             On the grid of `small`.
         """
@@ -108,21 +108,21 @@ class Engines:
         else:
             path = self._path("scan.nii.gz")
             save(*scan, path)
-            found = Bet(in_file=path).run(cwd=str(self.folder)).outputs.mask_file
-            mask = load(found, ndim=3)[0] > 0
+            mask_file = Bet(in_file=path).run(cwd=str(self.folder)).outputs.mask_file
+            mask = load(mask_file, ndim=3)[0] > 0
         return mask, thin(mask, scan[1])[0] > 0.5
 
     def weigh(self, engine, masks, small):
-        """Register the brain within a mask linearly, and gather what speaks for the mask.
+        """Register the brain within a mask linearly, and compute the numbers that judge the mask.
 
         Parameters
         ----------
         engine : str
             Who drew the mask.
         masks : pair
-            As `mask` gives them.
+            As `mask` returns them.
         small : pair of ndarray
-            The T1w as `thin` gives it, and its affine.
+            The T1w as `thin` returns it, and its affine.
 
         Returns
         -------
@@ -133,21 +133,21 @@ class Engines:
             return Candidate(engine, mask, None, NOTHING)
         brain = to_ants(t1w * on_small, affine)
         try:
-            found = find_affine(ants, self.brain, _coarser(ants, brain), self._path("brain_"))
+            transform = find_affine(ants, self.brain, _coarser(ants, brain), self._path("brain_"))
         except REFUSALS:
             return Candidate(engine, mask, None, NOTHING)
         volume, carried = (
-            ants.apply_transforms(self.brain, image, [found]).numpy()
+            ants.apply_transforms(self.brain, image, [transform]).numpy()
             for image in (brain, to_ants(on_small, affine))
         )
-        linear = to_matrix(ants.read_transform(found))
-        there = (volume, carried > 0.5)
+        linear = to_matrix(ants.read_transform(transform))
+        carried_scan = (volume, carried > 0.5)
         return Candidate(
-            engine, mask, linear, gather(on_small, affine, there, self.template, linear)
+            engine, mask, linear, gather(on_small, affine, carried_scan, self.template, linear)
         )
 
     def likely_turns(self, t1w, affine):
-        """List other orientations in which the scan may show a brain, the likeliest first.
+        """List other possible orientations of the scan, the most likely first.
 
         Parameters
         ----------
@@ -167,12 +167,14 @@ class Engines:
         scores.sort(key=lambda pair: -pair[0])
         return [turn for _, turn in scores[:TURNS_TRIED]]
 
-    def draw(self, found, t1w, affine):
-        """Give the mask of a candidate on the scan's grid; the template's is carried now.
+    def draw(self, candidate, t1w, affine):
+        """Return the mask of a candidate on the grid of the scan.
+
+        A mask by the template is made only now.
 
         Parameters
         ----------
-        found : Candidate
+        candidate : Candidate
         t1w : ndarray, shape (X, Y, Z)
         affine : ndarray, shape (4, 4)
 
@@ -180,21 +182,21 @@ class Engines:
         -------
         ndarray of bool, shape (X, Y, Z)
         """
-        if found.mask is not None:
-            return found.mask
+        if candidate.mask is not None:
+            return candidate.mask
         scan, linear = self._path("scan.nii.gz"), self._path("start.mat")
         save(t1w, affine, scan)
-        write_linear(found.linear, linear)
+        write_linear(candidate.linear, linear)
         return self._carry(t1w, scan, linear, self.recipe)
 
     def _find_head(self, scan):
-        """Register the whole head linearly; give the file."""
+        """Register the whole head linearly; return the file."""
         head = self.ants.image_read(template_for("sloppy", self.head, self.folder))
         moving = _coarser(self.ants, self.ants.image_read(scan))
         return find_affine(self.ants, head, moving, self._path("head_"))
 
     def _carry(self, t1w, scan, linear, recipe):
-        """Carry the template's mask to a scan by deforming the whole head."""
+        """Bring the template's mask to a scan by a deformable registration of the whole head."""
         ants, head = self.ants, template_for(recipe, self.head, self.folder)
         inside, grid = load(self.head_mask, ndim=3)
         outside = distance_outside(inside > 0.5, np.linalg.norm(grid[:3, :3], axis=0))
@@ -224,7 +226,7 @@ class Engines:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two opinions on one brain.
+    """Two masks of one brain by different engines.
 
     Attributes
     ----------
@@ -243,7 +245,7 @@ class Pair:
 
 
 def ask(engines, first, t1w, affine, turn=None):
-    """Ask two engines for the brain of a scan, in the scan's orientation or another.
+    """Make masks of a scan with two engines, in the scan's orientation or another.
 
     Parameters
     ----------
@@ -257,40 +259,40 @@ def ask(engines, first, t1w, affine, turn=None):
     Returns
     -------
     Pair
-        Its masks and transforms hold for the scan as it came.
+        Its masks and transforms refer to the original orientation of the scan.
     """
     if turn is not None:
         return _ask_turned(engines, first, t1w, affine, turn)
     names, scan, small = (first, SECOND[first]), (t1w, affine), thin(t1w, affine)
     masks = [engines.mask(name, scan, small) for name in names]
     agreed = overlap(masks[0][1], masks[1][1])
-    found = engines.weigh(names[0], masks[0], small)
-    if agreed >= LEAST_OPINIONS and not found.evidence.faults():
-        other = Candidate(names[1], masks[1][0], None, NOTHING)  # nobody will ask
+    candidate = engines.weigh(names[0], masks[0], small)
+    if agreed >= LEAST_OPINIONS and not candidate.evidence.faults():
+        second_candidate = Candidate(names[1], masks[1][0], None, NOTHING)  # not needed
     else:
-        other = engines.weigh(names[1], masks[1], small)
-    return Pair(found, other, agreed)
+        second_candidate = engines.weigh(names[1], masks[1], small)
+    return Pair(candidate, second_candidate, agreed)
 
 
 def _ask_turned(engines, first, t1w, affine, turn):
-    """Turn a scan, ask, and turn the answers back."""
+    """Rotate a scan, make masks, and rotate the results back."""
     turned, grid, matrix = turn_head(t1w, affine, turn)
     pair, back = ask(engines, first, turned, grid), np.linalg.inv(matrix)
     candidates = [
         Candidate(
-            found.engine,
-            None if found.mask is None else turn_back(found.mask, grid, affine, matrix),
-            None if found.linear is None else back @ found.linear,
-            found.evidence,
+            candidate.engine,
+            None if candidate.mask is None else turn_back(candidate.mask, grid, affine, matrix),
+            None if candidate.linear is None else back @ candidate.linear,
+            candidate.evidence,
         )
-        for found in (pair.first, pair.second)
+        for candidate in (pair.first, pair.second)
     ]
     angle = np.rad2deg(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
     return Pair(*candidates, pair.agreed, round(float(angle), 1))
 
 
 def thin(volume, affine):
-    """Give a scan or a mask at 2 mm where its voxels are finer: enough for an opinion.
+    """Return a scan or a mask at 2 mm where its voxels are finer: enough to judge a mask.
 
     Parameters
     ----------
@@ -301,7 +303,7 @@ def thin(volume, affine):
     -------
     volume : ndarray of float, shape (I, J, K)
     affine : ndarray, shape (4, 4)
-        Every voxel lies inside the field of view that the scan has.
+        Every voxel lies inside the field of view of the scan.
     """
     size = np.linalg.norm(affine[:3, :3], axis=0)
     if size.min() > 0.95 * OPINION_MM:
@@ -314,14 +316,14 @@ def thin(volume, affine):
 
 
 def _coarser(ants, scan):
-    """Give an ANTs image at 3 mm where its voxels are finer: enough for a linear transform."""
+    """Return an ANTs image at 3 mm where its voxels are finer: enough for a linear transform."""
     if min(scan.spacing) >= 2.7:
         return scan
     return ants.resample_image(scan, (3.0,) * 3, use_voxels=False, interp_type=0)
 
 
 def _affine(image):
-    """Give the affine of an ANTs image in RAS+ world space."""
+    """Return the affine of an ANTs image in RAS+ world space."""
     flip, affine = np.diag([-1.0, -1.0, 1.0]), np.eye(4)
     affine[:3, :3] = flip @ image.direction @ np.diag(image.spacing)
     affine[:3, 3] = flip @ np.array(image.origin)

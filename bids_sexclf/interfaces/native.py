@@ -1,4 +1,4 @@
-"""Carry a brain into two linear spaces: upright in its own size, and of the template's size."""
+"""Resample a brain to two linear spaces: upright in its own size, and in the template's size."""
 
 from pathlib import Path
 
@@ -42,12 +42,12 @@ class _AlignOut(TraitedSpec):
 
 
 class AlignLinear(SimpleInterface):
-    """Carry a brain into two linear spaces: upright in its own size, and of the template's size.
+    """Resample a brain to two linear spaces: upright in its own size, and in the template's size.
 
-    Both come from the registration to the template that is already there: where the template's
-    points have gone in the scan gives the affine transform that is closest to it, whatever made
-    it, and that the scan's landmarks, which lay the brain upright by AC, PC and midline. Each
-    brain is resampled once, and smoothed to the new voxel size first where that is coarser.
+    Both use the existing registration to the template. It maps points of the template to the scan;
+    the affine transform that fits them best also maps the landmarks AC, PC and midline, which
+    define the upright position. Each brain is resampled once, after smoothing to the new voxel
+    size where that is coarser.
     """
 
     input_spec, output_spec = _AlignIn, _AlignOut
@@ -62,9 +62,9 @@ class AlignLinear(SimpleInterface):
         rigid = rigid_from_affine(linear, landmarks)
         grid = native_grid(Grid(mask.shape, affine), self.inputs.voxel_size)
         for source, name in (("in_file", "out_file"), ("mask_file", "mask_file")):
-            array, own = load(getattr(self.inputs, source), ndim=3)
-            # A rigid transform only renames where the voxels lie; the one interpolation follows.
-            upright = resample(array, rigid @ own, grid)
+            array, own_affine = load(getattr(self.inputs, source), ndim=3)
+            # A rigid transform only changes the affine; the one interpolation follows.
+            upright = resample(array, rigid @ own_affine, grid)
             upright = upright > 0.5 if name == "mask_file" else upright
             self._results[name] = str(Path(runtime.cwd, f"acpc_{source}.nii.gz"))
             save(upright, grid.affine, self._results[name])
@@ -75,17 +75,21 @@ class AlignLinear(SimpleInterface):
         return runtime
 
     def _write_affine(self, linear, folder):
-        """Write the brain in the template's size, and the transform."""
+        """Write the brain scaled to the template, and the transform."""
         reference, affine = load(self.inputs.reference, ndim=3)
-        brain, own = load(self.inputs.in_file, ndim=3)
+        brain, brain_affine = load(self.inputs.in_file, ndim=3)
         grid = Grid(reference.shape, affine)
         self._results["affine_file"] = str(folder / "affine.nii.gz")
-        save(resample(brain, np.linalg.inv(linear) @ own, grid), affine, folder / "affine.nii.gz")
+        save(
+            resample(brain, np.linalg.inv(linear) @ brain_affine, grid),
+            affine,
+            folder / "affine.nii.gz",
+        )
         self._results["affine_transform"] = write_linear(linear, folder / "affine.mat")
 
 
 def brain_points(mask, affine, count=POINTS):
-    """Give evenly drawn points of a mask.
+    """Return evenly spread points of a mask.
 
     Parameters
     ----------
@@ -105,12 +109,12 @@ def brain_points(mask, affine, count=POINTS):
 
 
 def centred_landmarks(points):
-    """Give landmarks along a template's own axes through its middle, where AC is not known."""
+    """Return landmarks on the template's axes through its middle, where AC is unknown."""
     return points.mean(0) + np.array([[0.0, 0, 0], [0, -26, 0], [0, 0, 60]])
 
 
 def carry_points(points, transforms):
-    """Carry points of the fixed image to the moving one.
+    """Map points of the fixed image to the moving one.
 
     Parameters
     ----------

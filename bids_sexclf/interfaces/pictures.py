@@ -1,6 +1,6 @@
 """Pictures of masks, registrations, series and maps for the participant's page.
 
-Outlines and flickering pairs are drawn by nireports; what it has no drawing for, by `pictures`.
+nireports draws outlines and flickering pairs; `pictures` draws everything else.
 """
 
 import json
@@ -49,7 +49,7 @@ class _PictureOut(TraitedSpec):
 class _Picture(SimpleInterface):
     """Write one figure into the node's folder.
 
-    An empty file says that there is nothing to draw: the page then tells why in words.
+    An empty file means that there is nothing to draw: the page then gives the reason.
     """
 
     output_spec = _PictureOut
@@ -68,8 +68,8 @@ class _Picture(SimpleInterface):
 
 def _mask(path, shape, affine, name):
     """Load a mask that must lie on the grid of what it is drawn on."""
-    mask, other = load(path, ndim=3)
-    check_same_grid(shape, affine, mask.shape, other, (name, "its mask"))
+    mask, mask_affine = load(path, ndim=3)
+    check_same_grid(shape, affine, mask.shape, mask_affine, (name, "its mask"))
     return mask > 0.5
 
 
@@ -104,7 +104,7 @@ class _ThumbnailsOut(TraitedSpec):
 
 
 class DrawThumbnails(SimpleInterface):
-    """Draw the small pictures that the page of all participants shows."""
+    """Draw the small pictures for the page of all participants."""
 
     input_spec, output_spec = _ThumbnailsIn, _ThumbnailsOut
 
@@ -130,15 +130,19 @@ class _FlickerIn(BaseInterfaceInputSpec):
 
 
 class DrawFlicker(SimpleInterface):
-    """Draw two volumes on one grid so that they flicker under the pointer."""
+    """Draw two volumes on one grid that alternate under the mouse pointer."""
 
     input_spec, output_spec = _FlickerIn, _PictureOut
 
     def _run_interface(self, runtime):
-        given = isdefined(self.inputs.outline)
-        paths = [self.inputs.fixed, self.inputs.moved, *([self.inputs.outline] if given else [])]
-        fixed, moved, *rest = _images(*paths)
-        outline = rest[0] if given else None
+        has_outline = isdefined(self.inputs.outline)
+        paths = [
+            self.inputs.fixed,
+            self.inputs.moved,
+            *([self.inputs.outline] if has_outline else []),
+        ]
+        fixed, moved, *outlines = _images(*paths)
+        outline = outlines[0] if has_outline else None
         box, (first, second) = outline or fixed, self.inputs.labels
         pictures = [
             _draw(fixed, box, outline, "fixed-image", first, self.inputs.cuts),
@@ -173,13 +177,13 @@ class _ResidualIn(_PictureIn):
 
 
 class DrawResidual(_Picture):
-    """Draw what a step (denoising, Gibbs ringing) took away from a series."""
+    """Draw the residual of a step (denoising, Gibbs ringing) of a series."""
 
     input_spec = _ResidualIn
 
     def _run_interface(self, runtime):
         residual, affine = load(self.inputs.residual)
-        if not residual.any():  # the step took nothing away
+        if not residual.any():  # the step removed nothing
             return self._leave_empty(runtime)
         mask = _mask(self.inputs.mask, residual.shape[:3], affine, "the residual")
         return self._save(runtime, slices.draw_residual, residual, affine, mask, self.inputs.cuts)
@@ -191,7 +195,7 @@ class _SlicesIn(_PictureIn):
 
 
 class DrawVolume(_Picture):
-    """Draw slices of one volume along the three axes, with nothing on it."""
+    """Draw slices of one volume along the three axes, without an overlay."""
 
     input_spec = _SlicesIn
 
@@ -203,7 +207,7 @@ class DrawVolume(_Picture):
 
 
 class DrawColours(_Picture):
-    """Draw the direction of diffusion in colour, as bright as FA is high."""
+    """Draw the direction of diffusion in colour, with FA as brightness."""
 
     input_spec = _SlicesIn
 
@@ -225,7 +229,7 @@ class DrawMaps(_Picture):
     input_spec = _MapsIn
 
     def _run_interface(self, runtime):
-        told, grid = [], None
+        panels, grid = [], None
         for path in map(Path, self.inputs.in_files):
             model, _, name = path.name.split(".")[0].removeprefix("carried_").partition("_")
             if model != self.inputs.model:
@@ -233,15 +237,15 @@ class DrawMaps(_Picture):
             volume, affine = load(path, ndim=3)
             grid = grid or (volume.shape, affine)
             about, units = _meaning(model, name)
-            told.append((name, about, units, volume))
-        if not told:  # the shells do not allow the model
+            panels.append((name, about, units, volume))
+        if not panels:  # the shells do not allow the model
             return self._leave_empty(runtime)
         mask = _mask(self.inputs.mask, *grid, "the map")
-        return self._save(runtime, slices.draw_maps, told, grid[1], mask, self.inputs.cuts)
+        return self._save(runtime, slices.draw_maps, panels, grid[1], mask, self.inputs.cuts)
 
 
 def _meaning(model, name):
-    """Find what a map means, in a few words, and its units."""
+    """Return a short description of a map, and its units."""
     from importlib import import_module
 
     room = import_module(f"bids_sexclf.diffusion.{ROOMS.get(model, model)}")
@@ -280,7 +284,7 @@ class _SeriesOut(_PictureOut):
 
 
 class DrawSeries(_Picture):
-    """Draw motion and slice residuals over the volumes, and count slices that stand out."""
+    """Draw motion and slice residuals over the volumes, and count outlying slices."""
 
     input_spec, output_spec = _SeriesIn, _SeriesOut
 
@@ -295,16 +299,16 @@ class DrawSeries(_Picture):
             moved = np.array(json.loads(Path(self.inputs.motion).read_text())["displacement_mm"])
         with open_slabs(self.inputs.in_file, runtime.cwd) as (data, affine):
             mask = _mask(self.inputs.mask, data.shape[:3], affine, "the series")
-            # Volumes that moved have left the field of view there.
+            # Volumes that moved are outside the field of view there.
             mask[:, :, [0, -1]] = False
             residuals = slice_residuals(data, bvals, bvecs, mask, self.inputs.b0_threshold)
         flagged = flag_slices(residuals, bvals, self.inputs.b0_threshold)
         judged = int(np.isfinite(residuals).sum())
-        told = {"slice_outliers_percent": 100 * float(flagged.sum()) / judged} if judged else {}
+        numbers = {"slice_outliers_percent": 100 * float(flagged.sum()) / judged} if judged else {}
         shells = find_shells(bvals, self.inputs.b0_threshold)
-        told["dwi_volumes"] = _count_volumes(bvals, shells)
+        numbers["dwi_volumes"] = _count_volumes(bvals, shells)
         counts = Path(runtime.cwd, "slices.json")
-        counts.write_text(json.dumps(told))
+        counts.write_text(json.dumps(numbers))
         self._results["counts"] = str(counts)
         return self._save(runtime, series.draw_series, bvals, shells, moved, residuals, flagged)
 
@@ -316,9 +320,9 @@ def _count_volumes(bvals, shells):
 
 
 def _images(*paths):
-    """Load volumes that are drawn on each other, on one grid, with voxels of 1 mm or larger.
+    """Load volumes for an overlay, on one grid, with voxels of 1 mm or larger.
 
-    What is not finite becomes 0.
+    Values that are not finite become 0.
     """
     import nibabel as nib
 
@@ -335,7 +339,7 @@ def _images(*paths):
 
 
 def _shade_by(volume, mask):
-    """Cut intensities a little above those inside a mask: a bright scalp leaves the rest dark."""
+    """Clip a volume a little above its intensities inside a mask, for display."""
     import nibabel as nib
 
     values = np.asanyarray(volume.dataobj)
@@ -366,7 +370,7 @@ def _draw(volume, box, outline, name, label, cuts):
 
 
 def _compose(folder, *pictures):
-    """Put one or two drawings into one SVG."""
+    """Combine one or two drawings in one SVG."""
     from nireports.reportlets.utils import compose_view
 
     path = Path(folder, "picture.svg")
@@ -376,11 +380,11 @@ def _compose(folder, *pictures):
 
 
 def _same_every_time(svg):
-    """Replace random ids by numbers and drop the date: the same run gives the same file."""
+    """Replace random ids by numbers and remove the date, so that equal runs write equal files."""
     svg = re.sub(r"<dc:date>.*?</dc:date>", "", svg)
-    seen = {}
+    numbers = {}
     return re.sub(
         r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}",
-        lambda found: str(seen.setdefault(found.group(), len(seen))),
+        lambda match: str(numbers.setdefault(match.group(), len(numbers))),
         svg,
     )

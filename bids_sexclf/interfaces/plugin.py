@@ -1,4 +1,4 @@
-"""Nipype's process pool, with workers that die alone and end with their parent."""
+"""Nipype's process pool, in which a killed worker fails one job, and workers end with the run."""
 
 import gc
 import logging
@@ -13,7 +13,7 @@ from bids_sexclf.execute import Workers, die_with_parent, set_threads
 
 
 def quiet():
-    """Keep Nipype from talking; of a step that fails the run tells the reason at its end."""
+    """Silence Nipype's messages; the run reports the reason of a failed step at its end."""
     for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
@@ -30,17 +30,17 @@ def start_worker(parent, folder, silent):
     silent : bool
     """
     die_with_parent(parent)
-    set_threads(1)  # the sums of libraries depend on how many threads share them
+    set_threads(1)  # the sums of libraries depend on the number of threads
     process_initializer(folder)
     if silent:
         quiet()
 
 
 class Cell:
-    """Hold one worker process, so that its death is that of its own job only.
+    """A pool of one worker process, so that a killed worker fails only its own job.
 
-    A pool of many processes breaks as a whole when one of them is killed; of
-    cells, only the one breaks, and is replaced.
+    A pool of many processes breaks as a whole when one of them is killed; with
+    cells, only one breaks, and is replaced.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Cell:
         self.process = None
 
     def submit(self, function, *args):
-        """Give the worker a job; it is started with its first one."""
+        """Submit a job to the worker; the first job starts the process."""
         before = set(active_children())
         future = self.executor.submit(function, *args)
         started = set(active_children()) - before
@@ -66,7 +66,7 @@ class Cell:
         return future
 
     def epitaph(self):
-        """Say how the worker died, in a few words."""
+        """Return a short text on how the worker ended."""
         code = self.process.exitcode if self.process else None
         if code == -signal.SIGKILL:
             return "was killed (SIGKILL), as a system does that runs out of memory"
@@ -76,10 +76,10 @@ class Cell:
 
 
 class GuardedMultiProc(MultiProcPlugin):
-    """Run a workflow's nodes in processes that cannot outlive a killed run, nor pull others down.
+    """Run the nodes of a workflow in processes that end with the run and fail independently.
 
     A worker that is killed fails its own node, with a message that names the
-    node; a new one takes its place, and the other nodes go on.
+    node; a new worker replaces it, and the other nodes continue.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class GuardedMultiProc(MultiProcPlugin):
 
     def __init__(self, plugin_args=None):
         super().__init__(plugin_args=plugin_args)
-        # The pool the parent class made has no worker yet; the cells replace it.
+        # The pool of the parent class has no worker yet; the cells replace it.
         self.pool.shutdown(wait=False)
         self._initargs = (
             os.getpid(),
@@ -120,7 +120,7 @@ class GuardedMultiProc(MultiProcPlugin):
         return task
 
     def _get_result(self, taskid):
-        """Give a finished node's result, or that of one whose worker died; None while it runs."""
+        """Return the result of a finished node or of a dead worker; None while the node runs."""
         future = self._task_obj[taskid]
         if not future.done():
             return None
@@ -131,21 +131,21 @@ class GuardedMultiProc(MultiProcPlugin):
             return future.result()
         cell.executor.shutdown(wait=True)
         if isinstance(fault, BrokenProcessPool):
-            told = (
+            message = (
                 f"ToolError: Found that the process of {name} {cell.epitaph()}; needed it to "
                 "finish. Plan for less memory by --mem or fewer processes by --nprocs, or use a "
                 "machine with more memory, and run again: finished steps are kept."
             )
         elif fault.__cause__ is not None:
-            # The worker could not write what it has made, and not even why; Python tells it here.
-            told = str(fault.__cause__).strip('"\n').partition("\n")[2]
+            # The worker could write neither its result nor the error; Python reports it here.
+            message = str(fault.__cause__).strip('"\n').partition("\n")[2]
         else:
-            told = f"ToolError: Found that {name} could not be handed to its process ({fault})."
-        trace = ["Traceback (most recent call last):\n", told + "\n"]
+            message = f"ToolError: Found that {name} could not be handed to its process ({fault})."
+        trace = ["Traceback (most recent call last):\n", message + "\n"]
         return {"result": None, "traceback": trace, "taskid": taskid}
 
     def _report_crash(self, node, result=None):
-        """Keep a node's traceback, also where there is no room for its crash file."""
+        """Keep the traceback of a node, even if the disk is too full for its crash file."""
         if result is not None:
             self._faults[node.fullname] = "".join(result["traceback"])
         try:
@@ -154,9 +154,9 @@ class GuardedMultiProc(MultiProcPlugin):
             return f"no crash file ({fault})"
 
     def _prerun_check(self, graph):
-        """Set the graph apart from what Nipype searches for garbage, ten times a second.
+        """Exclude the graph from garbage collection, which Nipype runs ten times a second.
 
-        With 2,900 nodes, that search took more than half of a processor.
+        With 2,900 nodes, it took more than half of a processor.
         """
         super()._prerun_check(graph)
         gc.collect()
@@ -168,5 +168,5 @@ class GuardedMultiProc(MultiProcPlugin):
             cell.executor.shutdown()
 
     def _sort_jobs(self, jobids, scheduler="tsort"):
-        """Finish one participant before the next: what is done early stays done after a kill."""
+        """Sort jobs so that one participant finishes before the next, in case the run is killed."""
         return sorted(jobids, key=lambda job: (self.procs[job].fullname.split(".")[1], job))

@@ -1,4 +1,4 @@
-"""Pool the parts of a diffusion series, one per phase encoding: one place, one scale, one file."""
+"""Pool the parts of a diffusion series (one per phase encoding): align, scale and join them."""
 
 import json
 from itertools import chain
@@ -35,7 +35,7 @@ NEAR_MM = 8.0
 
 
 def find_scale(values, reference, mask):
-    """Find the factor that brings a volume to the level of another.
+    """Compute the factor that scales a volume to the level of another.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def find_scale(values, reference, mask):
     float
         Median of the ratios inside the mask; 1 where there is no signal.
     """
-    there = mask & (values > 0) & (reference > 0)
-    return float(np.median(reference[there] / values[there])) if there.any() else 1.0
+    valid = mask & (values > 0) & (reference > 0)
+    return float(np.median(reference[valid] / values[valid])) if valid.any() else 1.0
 
 
 class _AlignIn(BaseInterfaceInputSpec):
@@ -81,9 +81,9 @@ class AlignParts(SimpleInterface):
         near = binary_dilation(brain, ball(NEAR_MM, size))
         ants, poses, moved, records = antspyx(self.inputs.seed), [], [], []
         fixed, near = to_ants(first, affine), to_ants(near, affine)
-        for number, (b0, own) in enumerate(b0s, start=1):
+        for number, (b0, b0_affine) in enumerate(b0s, start=1):
             names = (self.inputs.b0s[number - 1], self.inputs.b0s[0])
-            check_same_grid(b0.shape, own, first.shape, affine, names)
+            check_same_grid(b0.shape, b0_affine, first.shape, affine, names)
             pose = np.eye(4)
             if number > 1:
                 prefix = str(Path(runtime.cwd, f"part{number}_"))
@@ -132,27 +132,27 @@ class _PoolOut(TraitedSpec):
 
 
 class PoolSeries(SimpleInterface):
-    """Join parts that lie in one place, each series scaled to the b0 level of the first.
+    """Join aligned parts, each series scaled to the b0 level of the first.
 
-    Scanners may scale each series in its own way; a series without b0 volumes shares the scale of
-    the others of its part. b-vectors turn along with the pose of their part.
+    Scanners may scale each series differently; a series without b0 volumes gets the scale of the
+    other series of its part. b-vectors rotate with the pose of their part.
     """
 
     input_spec, output_spec = _PoolIn, _PoolOut
 
     def _run_interface(self, runtime):
-        given, place = self.inputs, runtime.cwd
-        first = open_series(given.in_files[0])
+        inputs, place = self.inputs, runtime.cwd
+        first = open_series(inputs.in_files[0])
         self.shape, self.affine = first.shape[:3], first.affine
-        poses = [np.array(_read_json(path)) for path in given.poses]
-        gradients = [read_gradients(*pair) for pair in zip(given.bvals, given.bvecs, strict=True)]
-        bvals = np.concatenate([own for own, _ in gradients])
+        poses = [np.array(_read_json(path)) for path in inputs.poses]
+        gradients = [read_gradients(*pair) for pair in zip(inputs.bvals, inputs.bvecs, strict=True)]
+        bvals = np.concatenate([part_values for part_values, _ in gradients])
         bvecs = [
             turn_gradients(vectors, np.repeat(pose[None, :3, :3], len(vectors), 0), self.affine)
             for (_, vectors), pose in zip(gradients, poses, strict=True)
         ]
-        low, mask = find_b0(bvals, given.b0_threshold), self._mask()
-        scales, known = self._scales(low, mask)
+        low, mask = find_b0(bvals, inputs.b0_threshold), self._mask()
+        scales, scales_known = self._scales(low, mask)
         b0 = self._write(low, scales, str(Path(place, "dwi.nii.gz")))
         for name, array in (("b0", b0), ("b0_brain", b0 * mask), ("mask", mask)):
             self._results[name] = str(Path(place, f"{name}.nii.gz"))
@@ -163,15 +163,17 @@ class PoolSeries(SimpleInterface):
         np.savetxt(self._results["bvec"], np.concatenate(bvecs).T, fmt="%.6f")
         moved = {"displacement_mm": self._displacements(poses)}
         self._results["motion"] = _write_json(moved, place, "motion.json")
-        told = [
-            {"volumes": count, "scales": own, "scales_known": there}
-            for count, own, there in zip(given.counts, scales, known, strict=True)
+        records = [
+            {"volumes": count, "scales": part_values, "scales_known": are_known}
+            for count, part_values, are_known in zip(
+                inputs.counts, scales, scales_known, strict=True
+            )
         ]
-        self._results["record"] = _write_json(told, place, "record.json")
+        self._results["record"] = _write_json(records, place, "record.json")
         return runtime
 
     def _mask(self):
-        """Keep what the masks of all parts hold."""
+        """Return the intersection of the masks of all parts."""
         masks = []
         for path in self.inputs.masks:
             array, affine = load(path, ndim=3)
@@ -181,7 +183,7 @@ class PoolSeries(SimpleInterface):
         return np.logical_and.reduce(masks)
 
     def _scales(self, low, mask):
-        """Find the factor of each series of each part, and whether it has b0 volumes to know it."""
+        """Return the factor of each series of each part, and whether its own b0 volumes gave it."""
         counts = list(chain.from_iterable(self.inputs.counts))
         owner = np.repeat(np.arange(len(counts)), counts)
         sums, series = [0.0] * len(counts), chain.from_iterable(map(volumes, self.inputs.in_files))
@@ -191,15 +193,15 @@ class PoolSeries(SimpleInterface):
         number = [int(low[owner == index].sum()) for index in range(len(counts))]
         means = [total / n if n else None for total, n in zip(sums, number, strict=True)]
         reference = next(mean for mean in means if mean is not None)
-        found = iter([None if m is None else find_scale(m, reference, mask) for m in means])
-        scales, known = [], []
+        factors = iter([None if m is None else find_scale(m, reference, mask) for m in means])
+        scales, all_known = [], []
         for part in self.inputs.counts:
-            own = [next(found) for _ in part]
-            there = [scale for scale in own if scale is not None]
-            shared = float(np.median(there)) if there else 1.0
-            scales.append([shared if scale is None else scale for scale in own])
-            known.append([scale is not None for scale in own])
-        return scales, known
+            part_scales = [next(factors) for _ in part]
+            known_scales = [scale for scale in part_scales if scale is not None]
+            shared = float(np.median(known_scales)) if known_scales else 1.0
+            scales.append([shared if scale is None else scale for scale in part_scales])
+            all_known.append([scale is not None for scale in part_scales])
+        return scales, all_known
 
     def _write(self, low, scales, path):
         """Write all volumes, scaled; return the mean b0."""
@@ -215,7 +217,7 @@ class PoolSeries(SimpleInterface):
         return total / low.sum()
 
     def _displacements(self, poses):
-        """Join the displacements within the parts, and from each part to the next."""
+        """Return the displacements within parts, and from each part to the next."""
         parts = [_read_json(path)["displacement_mm"] for path in self.inputs.motions]
         places = [np.repeat(np.eye(4)[None], len(part), axis=0) for part in parts]
         if isdefined(self.inputs.matrices):
@@ -240,7 +242,7 @@ class _ResidualsOut(TraitedSpec):
 
 
 class JoinResiduals(SimpleInterface):
-    """Join what a step took away from each part, as root mean square over all volumes."""
+    """Join the residuals of all parts, as root mean square over all volumes."""
 
     input_spec, output_spec = _ResidualsIn, _ResidualsOut
 
@@ -266,7 +268,7 @@ class _RecordsOut(TraitedSpec):
 
 
 class JoinRecords(SimpleInterface):
-    """Join the records of parts: the worst part speaks for the series, all are listed."""
+    """Join the records of parts: list all, and use the worst part for the series."""
 
     input_spec, output_spec = _RecordsIn, _RecordsOut
 
@@ -274,7 +276,7 @@ class JoinRecords(SimpleInterface):
         steps = (
             self.inputs.steps if isdefined(self.inputs.steps) else [[] for _ in self.inputs.parts]
         )
-        told = zip(
+        records = zip(
             self.inputs.parts,
             steps,
             _read_json(self.inputs.aligned),
@@ -282,11 +284,13 @@ class JoinRecords(SimpleInterface):
             strict=True,
         )
         parts = []
-        for about, files, aligned, pooled in told:
+        for about, files, aligned, pooled in records:
             part = {key: value for key, value in about.items() if key != "why"} | pooled | aligned
             for path in files:
                 part |= _read_json(path)
-            if "distortion" in part:  # the record may be that of the part it shares a field with
+            if (
+                "distortion" in part
+            ):  # the record may be that of the part with which it shares a field
                 part["distortion"] |= {"why": about["why"]}
             parts.append(part)
         record = join_numbers(parts) | {"parts": parts}

@@ -1,4 +1,4 @@
-"""Remove the bias field inside a brain, tell tissues apart, and measure tissues and regions."""
+"""Remove the bias field inside a brain, segment tissues, and measure tissues and regions."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ from bids_sexclf.anatomy.morphometry import (
 from bids_sexclf.volumes import Grid, check_same_grid, load, save
 
 SLOPPY = tissues.Recipe(rounds=8)
-"""For tests of the whole road."""
+"""For tests of the whole workflow."""
 
 
 class _TissuesIn(BaseInterfaceInputSpec):
@@ -43,15 +43,15 @@ class _TissuesIn(BaseInterfaceInputSpec):
 
 
 class _Tissues(SimpleInterface):
-    """Read a scan with its brain mask, and what tissues the template expects."""
+    """Base that reads a scan, its brain mask, and the tissues expected by the template."""
 
     input_spec = _TissuesIn
 
     def _read(self):
-        """Give scan, mask, affine, what is expected, and the recipe."""
+        """Return scan, mask, affine, expected tissues, and the recipe."""
         t1w, affine = load(self.inputs.in_file, ndim=3)
-        mask, other = load(self.inputs.mask_file, ndim=3)
-        check_same_grid(t1w.shape, affine, mask.shape, other, ("the T1w", "its brain mask"))
+        mask, mask_affine = load(self.inputs.mask_file, ndim=3)
+        check_same_grid(t1w.shape, affine, mask.shape, mask_affine, ("the T1w", "its brain mask"))
         mask = mask > 0.5
         expected = None
         if isdefined(self.inputs.maps) and isdefined(self.inputs.transforms):
@@ -61,7 +61,7 @@ class _Tissues(SimpleInterface):
 
 
 def expect(maps, transforms, grid, invert=False):
-    """Carry the template's maps of grey and white matter to a grid.
+    """Resample the template's maps of grey and white matter to a grid.
 
     Parameters
     ----------
@@ -76,8 +76,8 @@ def expect(maps, transforms, grid, invert=False):
     Returns
     -------
     ndarray of float32, shape (3, *grid.shape)
-        Of fluid, grey and white matter; what is neither grey nor white counts as fluid. Their sum
-        is 1.
+        Of fluid, grey and white matter; the rest besides grey and white counts as fluid. Their
+        sum is 1.
     """
     import ants
 
@@ -91,8 +91,8 @@ def expect(maps, transforms, grid, invert=False):
         ).numpy()
         for path in maps
     )
-    both = np.maximum(grey + white, 1)
-    return np.stack([1 - (grey + white) / both, grey / both, white / both]).astype(np.float32)
+    total = np.maximum(grey + white, 1)
+    return np.stack([1 - (grey + white) / total, grey / total, white / total]).astype(np.float32)
 
 
 class _UnbiasOut(TraitedSpec):
@@ -101,7 +101,7 @@ class _UnbiasOut(TraitedSpec):
 
 
 class Unbias(_Tissues):
-    """Divide a T1w by the bias field that makes white matter alike all over the brain.
+    """Divide a T1w by its bias field, so that white matter is equally bright all over the brain.
 
     References
     ----------
@@ -112,8 +112,8 @@ class Unbias(_Tissues):
 
     def _run_interface(self, runtime):
         t1w, mask, affine, expected, recipe = self._read()
-        found = tissues.find_tissues(t1w, mask, affine, expected, recipe)
-        field = tissues.log_field(found, Grid(t1w.shape, affine))
+        fitted = tissues.find_tissues(t1w, mask, affine, expected, recipe)
+        field = tissues.log_field(fitted, Grid(t1w.shape, affine))
         clean = t1w / np.exp(field)
         for key, array in (("out_file", clean), ("brain", clean * mask)):
             self._results[key] = str(Path(runtime.cwd, f"unbiased_{key}.nii.gz"))
@@ -130,18 +130,18 @@ class _SegmentOut(TraitedSpec):
 class SegmentTissues(_Tissues):
     """Divide a brain into cerebrospinal fluid, grey and white matter.
 
-    Signal and bias field are fitted on voxels of 1.5 mm or larger, tissues are told apart on
-    voxels of 1 mm or larger; see `bids_sexclf.anatomy.tissues`.
+    Signal and bias field are fitted on voxels of 1.5 mm or larger, tissues on voxels of 1 mm or
+    larger; see `bids_sexclf.anatomy.tissues`.
     """
 
     output_spec = _SegmentOut
 
     def _run_interface(self, runtime):
         t1w, mask, affine, expected, recipe = self._read()
-        found = tissues.find_tissues(t1w, mask, affine, expected, recipe)
-        found = tissues.sharpen(found, t1w, mask, affine, expected, recipe)
-        shares = tissues.shares_on(found, mask, affine)
-        # Digits that mean nothing would double time and size of what is saved.
+        fitted = tissues.find_tissues(t1w, mask, affine, expected, recipe)
+        fitted = tissues.sharpen(fitted, t1w, mask, affine, expected, recipe)
+        shares = tissues.shares_on(fitted, mask, affine)
+        # Digits beyond the precision would double the time and the size of the files.
         shares = np.round(shares * 2**16) / np.float32(2**16)
         shares = dict(zip(TISSUES, shares, strict=True))
         paths = {name: str(Path(runtime.cwd, f"{name}.nii.gz")) for name in TISSUES}
@@ -156,8 +156,8 @@ class SegmentTissues(_Tissues):
         numbers["white_gradient_percent"] = white_gradient(t1w, shares["WM"] > 0.9, affine)
         numbers["grey_white_contrast"] = grey_white_contrast(t1w, shares["GM"], shares["WM"])
         self._results["volumes"] = str(Path(runtime.cwd, "volumes.json"))
-        known = {key: value for key, value in numbers.items() if np.isfinite(value)}
-        Path(self._results["volumes"]).write_text(json.dumps(known, indent=2))
+        finite = {key: value for key, value in numbers.items() if np.isfinite(value)}
+        Path(self._results["volumes"]).write_text(json.dumps(finite, indent=2))
         return runtime
 
 
@@ -184,12 +184,12 @@ class MeasureRegions(SimpleInterface):
         from bids_sexclf.layout import atlas_of
         from bids_sexclf.tables import read_table, write_table
 
-        given = self.inputs
-        (t1w, affine), (mask, _) = (load(p, ndim=3) for p in (given.in_file, given.mask_file))
-        tissues = [load(path, ndim=3)[0] for path in given.probabilities]
+        inputs = self.inputs
+        (t1w, affine), (mask, _) = (load(p, ndim=3) for p in (inputs.in_file, inputs.mask_file))
+        tissues = [load(path, ndim=3)[0] for path in inputs.probabilities]
         probabilities = dict(zip(TISSUES, tissues, strict=True))
         tables = []
-        for image, labels in zip(given.atlases, given.labels, strict=True):
+        for image, labels in zip(inputs.atlases, inputs.labels, strict=True):
             name = atlas_of(labels)
             rows = measure_regions(
                 np.rint(load(image, ndim=3)[0]).astype(int),
@@ -201,8 +201,8 @@ class MeasureRegions(SimpleInterface):
             )
             rows = rows.round({"volume_mm3": 3, "grey_volume_mm3": 3, "mean_intensity": 6})
             rows.insert(0, "atlas", name)
-            rows.insert(0, "session_id", given.session_id or None)
-            rows.insert(0, "participant_id", given.participant_id)
+            rows.insert(0, "session_id", inputs.session_id or None)
+            rows.insert(0, "participant_id", inputs.participant_id)
             tables.append(str(Path(runtime.cwd, f"{name}.tsv")))
             write_table(rows, tables[-1], "morphometry")
         self._results["out_files"] = tables

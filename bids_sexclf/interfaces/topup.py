@@ -1,4 +1,4 @@
-"""What FSL's topup takes, and what it found."""
+"""Write the input of FSL's topup, and read its result."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ class _PairOut(TraitedSpec):
 
 
 class PairForTopup(SimpleInterface):
-    """Put two oppositely encoded b0 volumes into one file as FSL's topup takes it.
+    """Write two oppositely encoded b0 volumes into one file for FSL's topup.
 
     Odd axes get one more slice, since the stock schedule halves the grid; the first axis is
     turned where the affine has a positive determinant, since FSL would turn it in memory and
@@ -32,23 +32,27 @@ class PairForTopup(SimpleInterface):
         from nibabel import Nifti1Image
         from nibabel.processing import resample_from_to
 
-        given = self.inputs
-        b0, affine = load(given.b0, ndim=3)
-        other = Nifti1Image(*load(given.opposite, ndim=3))
-        if other.shape != b0.shape or not np.allclose(other.affine, affine, atol=1e-3):
-            other = resample_from_to(other, (b0.shape, affine), order=1)
+        inputs = self.inputs
+        b0, affine = load(inputs.b0, ndim=3)
+        opposite = Nifti1Image(*load(inputs.opposite, ndim=3))
+        if opposite.shape != b0.shape or not np.allclose(opposite.affine, affine, atol=1e-3):
+            opposite = resample_from_to(opposite, (b0.shape, affine), order=1)
         turned = np.linalg.det(affine[:3, :3]) > 0
-        both = np.stack([b0, np.asarray(other.dataobj)], -1)
-        both = np.nan_to_num(both[::-1] if turned else both).clip(0)
-        both = np.pad(both, [(0, size % 2) for size in b0.shape] + [(0, 0)], mode="edge")
+        volumes = np.stack([b0, np.asarray(opposite.dataobj)], -1)
+        volumes = np.nan_to_num(volumes[::-1] if turned else volumes).clip(0)
+        volumes = np.pad(volumes, [(0, size % 2) for size in b0.shape] + [(0, 0)], mode="edge")
         self._results["in_file"] = str(Path(runtime.cwd, "pair.nii.gz"))
-        save(both, _turned_affine(affine, b0.shape) if turned else affine, self._results["in_file"])
-        # The second scan runs against the first along the first one's axis, whatever its own grid.
-        times = [given.readout, -np.sign(given.readout) * abs(given.opposite_readout)]
+        save(
+            volumes,
+            _turned_affine(affine, b0.shape) if turned else affine,
+            self._results["in_file"],
+        )
+        # The second scan is encoded against the first, along the first one's axis.
+        times = [inputs.readout, -np.sign(inputs.readout) * abs(inputs.opposite_readout)]
         rows = []
         for time in times:
             vector = np.zeros(3)
-            vector[given.axis] = np.sign(time) * (-1 if turned and given.axis == 0 else 1)
+            vector[inputs.axis] = np.sign(time) * (-1 if turned and inputs.axis == 0 else 1)
             rows.append(" ".join(f"{x:g}" for x in vector) + f" {abs(time):.6f}")
         path = Path(runtime.cwd, "encoding.txt")
         path.write_text("\n".join(rows) + "\n")
@@ -57,7 +61,7 @@ class PairForTopup(SimpleInterface):
 
 
 def _turned_affine(affine, shape):
-    """Give the affine of an array whose first axis was reversed."""
+    """Return the affine of an array whose first axis was reversed."""
     turn = np.diag([-1.0, 1.0, 1.0, 1.0])
     turn[0, 3] = shape[0] - 1
     return affine @ turn
@@ -70,20 +74,20 @@ class _ReadTopupIn(FindIn):
 
 
 class ReadTopup(Find):
-    """Bring topup's field back to the b0's grid, and to voxels."""
+    """Convert the field of topup to a shift in voxels on the grid of the b0."""
 
     input_spec = _ReadTopupIn
 
     def _run_interface(self, runtime):
-        given = self.inputs
-        b0, affine = load(given.b0, ndim=3)
+        inputs = self.inputs
+        b0, affine = load(inputs.b0, ndim=3)
         turned = np.linalg.det(affine[:3, :3]) > 0
 
         def back(array):
             inside = array[tuple(slice(n) for n in b0.shape)]
             return inside[::-1] if turned else inside
 
-        shift = back(load(given.field, ndim=3)[0]) * given.readout
-        raw, pair = (back(load(path, ndim=4)[0]) for path in (given.pair, given.corrected))
-        raw, pair = ((both[..., 0], both[..., 1]) for both in (raw, pair))
+        shift = back(load(inputs.field, ndim=3)[0]) * inputs.readout
+        raw, pair = (back(load(path, ndim=4)[0]) for path in (inputs.pair, inputs.corrected))
+        raw, pair = ((volumes[..., 0], volumes[..., 1]) for volumes in (raw, pair))
         return self._finish(runtime, shift, affine, **measure_agreement("topup", raw, pair, affine))

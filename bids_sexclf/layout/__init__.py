@@ -1,11 +1,10 @@
-"""Spell BIDS names, in and out: no other room does.
+"""Read and write BIDS names: all names are handled in this package.
 
 ``dataset`` indexes a folder; ``inputs`` finds scans, by the choice that ``filters`` reads,
-``pooling`` chooses which diffusion series make one, and ``fieldmaps`` finds what corrects their
-distortion; ``sidecars`` checks the values that are used;
-``outputs`` names and finds derivatives, ``references`` the template's images beside them,
-``description`` what makes a folder of them a dataset. ``entities`` is what all of them spell
-names with.
+``pooling`` chooses the diffusion series that are joined, and ``fieldmaps`` finds the scans that
+correct their distortion; ``sidecars`` checks the values that are used;
+``outputs`` names and finds derivatives, ``references`` the template's images beside them;
+``description`` writes the dataset description. ``entities`` parses and formats names for all.
 """
 
 from bids_sexclf.layout.dataset import PlainFolder, open_dataset, read_metadata

@@ -1,7 +1,7 @@
-"""Judge scans of one kind by what they measure: from their headers and sidecars alone.
+"""Rank scans of one kind by their content, from headers and sidecars only.
 
-A phase image is no scan of a brain, a slab measures half of it, and thick slices measure little
-along one axis. A plain name says nothing of this.
+A phase image does not show the brain, a slab covers only a part of it, and thick slices have a low
+resolution along one axis. The name of the file does not show this.
 """
 
 import json
@@ -35,7 +35,7 @@ IMAGE_TYPES = {
 
 @dataclass(frozen=True)
 class Content:
-    """What the header of a T1w tells.
+    """Properties of a T1w from its header.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Content:
 
 
 def read_content(path):
-    """Read what a T1w measures from its header.
+    """Read the properties of a T1w from its header.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def read_content(path):
     Returns
     -------
     Content or None
-        None where the header cannot be read; other checks say why.
+        None where the header cannot be read; other checks report why.
     """
     import nibabel as nib
 
@@ -89,7 +89,7 @@ def read_content(path):
 
 
 def find_part(path, metadata):
-    """Say which part of a complex image a scan is.
+    """Return which part of a complex image a scan is.
 
     Parameters
     ----------
@@ -133,20 +133,20 @@ def keep_magnitudes(dataset, scans):
     list
         The others.
     list of str
-        What was left out, in words.
+        Texts about the scans that were left out.
     """
-    kept, notes = [], []
+    magnitudes, notes = [], []
     for path in scans:
         part = find_part(path, dataset.get_metadata(str(path)))
         if part is None:
-            kept.append(path)
+            magnitudes.append(path)
         else:
             notes.append(f"without {Path(path).name} ({part}, not magnitude)")
-    return kept, notes
+    return magnitudes, notes
 
 
 def find_partial(groups, contents):
-    """Find runs that do not hold the whole head, beside a run of the same name that does.
+    """Find runs without the whole head, where another run of the same name has it.
 
     Parameters
     ----------
@@ -161,18 +161,18 @@ def find_partial(groups, contents):
     """
     partial = []
     for runs in groups:
-        seen = [(path, contents.get(path)) for path in runs]
-        if any(content and content.whole for _, content in seen):
-            partial += [path for path, content in seen if content and not content.whole]
+        measured = [(path, contents.get(path)) for path in runs]
+        if any(content and content.whole for _, content in measured):
+            partial += [path for path, content in measured if content and not content.whole]
     return partial
 
 
 def choose_content(groups, contents):
-    """Choose among scans of several names the one that measures most.
+    """Choose the group of scans with the best content.
 
-    One volume of real numbers comes first, then a field of view that holds the brain, then small
-    voxels along every axis, then the order given. The first scan of each group stands for it. One
-    whose header cannot be read counts as good: other checks then say what is wrong with it.
+    The criteria, in order: a single volume of real numbers, a field of view that holds the brain,
+    small voxels along every axis, the order of the groups. The first scan of a group counts for
+    all. A scan with an unreadable header counts as good: other checks report its fault.
 
     Parameters
     ----------
@@ -185,17 +185,19 @@ def choose_content(groups, contents):
     int
         Position of the group.
     """
-    seen = [contents.get(runs[0]) for runs in groups]
-    ranks = [(c.usable, c.whole) if c else (True, True) for c in seen]
+    measured = [contents.get(runs[0]) for runs in groups]
+    ranks = [(c.usable, c.whole) if c else (True, True) for c in measured]
     best = [index for index, rank in enumerate(ranks) if rank == max(ranks)]
-    smallest = min((seen[index].edge for index in best if seen[index]), default=0.0)
+    smallest = min((measured[index].edge for index in best if measured[index]), default=0.0)
     return next(
-        index for index in best if not seen[index] or seen[index].edge <= LIKE_SIZES * smallest
+        index
+        for index in best
+        if not measured[index] or measured[index].edge <= LIKE_SIZES * smallest
     )
 
 
 def tell_way(kind, path, chosen):
-    """Say how to take a scan in place of those that were chosen.
+    """Return the filter that selects a scan instead of the chosen ones, as text.
 
     Parameters
     ----------
@@ -207,7 +209,7 @@ def tell_way(kind, path, chosen):
     Returns
     -------
     str
-        Empty where no entity of the name tells it from the others.
+        Empty where no entity of its name differs from all others.
 
     Examples
     --------
@@ -217,10 +219,12 @@ def tell_way(kind, path, chosen):
     'to take it: --bids-filter-file with {"t1w": {"acquisition": null}}'
     """
     long = {short: name for name, short in ENTITIES.items()}
-    entities, others = parse_name(path)[0], [parse_name(other)[0] for other in chosen]
-    for entity in dict.fromkeys([*entities, *(others[0] if others else ())]):
+    entities, chosen_entities = parse_name(path)[0], [parse_name(scan)[0] for scan in chosen]
+    for entity in dict.fromkeys([*entities, *(chosen_entities[0] if chosen_entities else ())]):
         value = entities.get(entity)
-        if entity not in ("sub", "ses", "part") and all(o.get(entity) != value for o in others):
+        if entity not in ("sub", "ses", "part") and all(
+            o.get(entity) != value for o in chosen_entities
+        ):
             value = int(value) if entity == "run" and (value or "").isdigit() else value
             wanted = json.dumps({kind: {long.get(entity, entity): value}})
             return f"to take it: --bids-filter-file with {wanted}"

@@ -42,14 +42,14 @@ def open_dataset(bids_dir, validate=True, database_dir=None):
     Returns
     -------
     bids.BIDSLayout
-        Its ``bad_sidecars`` are the JSON files that cannot be read: path relative to the dataset,
-        to the reason. Its ``folders`` are the labels of all participants who have a folder, to
-        the labels of their sessions.
+        Its ``bad_sidecars`` maps unreadable JSON files (path relative to the dataset) to the
+        reason. Its ``folders`` maps the labels of all participants with a folder to the labels of
+        their sessions.
 
     Raises
     ------
     InputError
-        If the folder is no BIDS dataset, or `database_dir` holds the index of another one.
+        If the folder is not a BIDS dataset, or `database_dir` holds the index of another one.
     """
     from bids import BIDSLayout, BIDSLayoutIndexer
 
@@ -77,7 +77,7 @@ def open_dataset(bids_dir, validate=True, database_dir=None):
             config=_configs(bids_dir),
             indexer=BIDSLayoutIndexer(validate=validate, ignore=ignored),
         )
-    except Exception as fault:  # pybids raises many kinds on what it does not expect
+    except Exception as fault:  # pybids raises many kinds on unexpected input
         raise InputError(
             f"Found {bids_dir}, which is no BIDS dataset: {' '.join(str(fault).split())} Needed a "
             "folder with dataset_description.json and sub-* folders. Correct the first argument, "
@@ -91,25 +91,27 @@ def open_dataset(bids_dir, validate=True, database_dir=None):
 
 
 def _list_folders(root):
-    """List the folders of participants, and of their sessions, by their names alone.
+    """List the folders of participants and of their sessions.
 
-    pybids knows only those who have a file with a valid name. A folder that is empty (not yet
-    fetched), or whose files are called after somebody else, would vanish.
+    pybids lists only participants who have a file with a valid name. It ignores folders that are
+    empty (not yet fetched), or whose files have the name of another participant.
     """
-    found = {}
+    sessions_of = {}
     for path in sorted(root.glob("sub-*")):
         label = path.name.removeprefix("sub-")
         if LABEL.fullmatch(label) and path.is_dir():
-            names = (own.name.removeprefix("ses-") for own in path.glob("ses-*") if own.is_dir())
-            found[label] = {name for name in names if LABEL.fullmatch(name)}
-    return found
+            names = (
+                folder.name.removeprefix("ses-") for folder in path.glob("ses-*") if folder.is_dir()
+            )
+            sessions_of[label] = {name for name in names if LABEL.fullmatch(name)}
+    return sessions_of
 
 
 def _configs(root):
-    """List pybids' rules for names, so that they read only the part of a path within the dataset.
+    """Return the naming rules of pybids, limited to the part of a path within the dataset.
 
-    As they are, they search the whole path: below ``/data/sub-01/bids`` every file would be of
-    participant 01, and below ``/data/ses-2/bids`` of session 2.
+    The original rules search the whole path: below ``/data/sub-01/bids`` every file would belong
+    to participant 01, and below ``/data/ses-2/bids`` to session 2.
     """
     folder = files("bids") / "layout" / "config"
     about = read_object(Path(root, "dataset_description.json"))
@@ -123,12 +125,12 @@ def _configs(root):
 
 
 def _is_current(folder, mark):
-    """Say whether a folder keeps the index of a dataset in its present state."""
+    """Return whether a folder holds an up-to-date index of a dataset."""
     if not folder.exists() or not any(folder.iterdir()):
         return False
     try:
-        kept = json.loads((folder / MARK).read_text())
-        root = kept["Root"]
+        stored = json.loads((folder / MARK).read_text())
+        root = stored["Root"]
     except (OSError, ValueError, KeyError, TypeError):
         root = "a dataset that is not named there"
     if root != mark["Root"]:
@@ -136,16 +138,16 @@ def _is_current(folder, mark):
             f"Found {folder} with the index of {root}, needed that of {mark['Root']}. Name another "
             "or an empty folder by --bids-database-dir; the index is made there."
         )
-    if kept != mark:
+    if stored != mark:
         warnings.warn(
             f"{folder} keeps the index of an earlier state of {root}; it is made again.",
             stacklevel=2,
         )
-    return kept == mark
+    return stored == mark
 
 
 def survey(root):
-    """Look at all raw files of a dataset.
+    """Check all raw files of a dataset.
 
     Parameters
     ----------
@@ -154,10 +156,10 @@ def survey(root):
     Returns
     -------
     bad : dict of str to str
-        JSON files that cannot be read, relative to the dataset, to the reason; the words follow
-        the name of the file.
+        Unreadable JSON files, relative to the dataset, to the reason, which is written after the
+        name of the file.
     loops : list of str
-        Links that lead to a folder in which they lie; they are not followed.
+        Links to one of their own parent folders; they are not followed.
     state : str
         Digest of names, sizes and times of change.
     """
@@ -176,7 +178,7 @@ def survey(root):
             try:
                 about = os.stat(path)
                 state.update(f"{inside}/{name} {about.st_size} {about.st_mtime_ns}\n".encode())
-            except OSError:  # a link to what is not there
+            except OSError:  # a broken link
                 state.update(f"{inside}/{name}\n".encode(errors="surrogateescape"))
             reason = _json_fault(path) if name.endswith(".json") else None
             if reason:
@@ -185,7 +187,7 @@ def survey(root):
 
 
 def _leads_back(path, root):
-    """Say whether a link leads to a folder in which it lies: who follows it never comes to an end.
+    """Return whether a link points to a parent folder, so that following it never ends.
 
     Parameters
     ----------
@@ -205,7 +207,7 @@ def _leads_back(path, root):
 
 
 def _json_fault(path):
-    """Say why a JSON file cannot be read as an object, or nothing."""
+    """Return the reason why a JSON file cannot be read as an object, or None."""
     if os.path.islink(path) and not os.path.exists(path):
         return "is a link to a file that is not there (fetch it: datalad get, git annex get)"
     try:
@@ -217,7 +219,7 @@ def _json_fault(path):
         values = json.loads(content.decode())
         if not isinstance(values, dict):
             return "holds no JSON object {...}"
-        json.dumps(values, ensure_ascii=False).encode()  # half a pair of surrogates is no text
+        json.dumps(values, ensure_ascii=False).encode()  # a lone surrogate is not text
         targets = values.get("IntendedFor") or []
         targets = targets if isinstance(targets, list) else [targets]
         if not all(isinstance(target, str) for target in targets):
@@ -237,7 +239,7 @@ def _json_fault(path):
 
 
 class PlainFolder:
-    """Stand for a folder that is no BIDS dataset: it holds no scan under a BIDS name.
+    """A folder that is not a BIDS dataset: it has the methods of a layout and holds no scan.
 
     Parameters
     ----------
@@ -250,7 +252,7 @@ class PlainFolder:
         self.root = str(Path(root).resolve())
 
     def get(self, **_):
-        """Find nothing."""
+        """Return an empty list."""
         return []
 
     get_subjects = get_sessions = get
@@ -265,7 +267,7 @@ class PlainFolder:
 
 
 def read_metadata(dataset, path):
-    """Give the sidecar of a scan, inherited values included.
+    """Return the sidecar of a scan, inherited values included.
 
     Parameters
     ----------
@@ -280,7 +282,7 @@ def read_metadata(dataset, path):
     Raises
     ------
     InputError
-        If a sidecar of the scan cannot be read: values that it holds would be missing.
+        If a sidecar of the scan cannot be read, since its values would be missing.
     """
     bad = bad_sidecars_of(dataset, path)
     if bad:
@@ -293,7 +295,7 @@ def read_metadata(dataset, path):
 
 
 def bad_sidecars_of(dataset, path):
-    """Find the sidecars of a scan that cannot be read, by BIDS's rule of inheritance.
+    """Find the unreadable sidecars of a scan, by the inheritance principle of BIDS.
 
     Parameters
     ----------
@@ -310,9 +312,9 @@ def bad_sidecars_of(dataset, path):
     entities, suffix, _ = parse_name(scan)
 
     def concerns(name):
-        own, kind, _ = parse_name(name)
+        sidecar_entities, kind, _ = parse_name(name)
         above = Path(name).parent in scan.parents
-        return above and kind == suffix and own.items() <= entities.items()
+        return above and kind == suffix and sidecar_entities.items() <= entities.items()
 
     bad = getattr(dataset, "bad_sidecars", {})
     return {name: reason for name, reason in bad.items() if concerns(name)}

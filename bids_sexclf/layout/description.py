@@ -1,4 +1,4 @@
-"""Write what makes a folder a BIDS dataset: its description, and what validators ignore."""
+"""Write the description of a BIDS dataset, and the patterns that validators ignore."""
 
 import os
 from importlib.metadata import PackageNotFoundError, version
@@ -55,13 +55,13 @@ def versions(tools=TOOLS):
     -------
     dict of str to str
     """
-    found = {"bids-sexclf": __version__}
+    installed = {"bids-sexclf": __version__}
     for tool in tools:
         try:
-            found[tool] = version(tool)
+            installed[tool] = version(tool)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def write_description(out, name, sources=None, dataset_type="derivative"):

@@ -1,4 +1,4 @@
-"""Spell the parts of a BIDS name: entities, labels, suffix, extension."""
+"""Parse and format BIDS names: entities, labels, suffix, extension."""
 
 import re
 from pathlib import Path
@@ -57,16 +57,16 @@ def parse_name(path):
 
 
 def label(text, entity):
-    """Give an entity's label without its prefix: ``sub-01`` and ``01`` both become ``01``."""
+    """Return an entity's label without its prefix: ``sub-01`` and ``01`` both become ``01``."""
     return re.sub(rf"^{entity}-", "", str(text))
 
 
 def number_label(value):
-    """Spell a number as a BIDS label: 2.0 is ``2``, 1.25 is ``1p25``."""
+    """Format a number as a BIDS label: 2.0 is ``2``, 1.25 is ``1p25``."""
     return f"{value:g}".replace(".", "p")
 
 
 def sidecar(path):
-    """Name the JSON beside an image or table."""
+    """Return the path of the JSON sidecar of an image or table."""
     path = Path(path)
     return path.with_name(re.sub(r"\.(nii(\.gz)?|h5|mat|tsv|bval|bvec)$", "", path.name) + ".json")

@@ -1,4 +1,4 @@
-"""Find what can correct the distortion of a diffusion series."""
+"""Find the scans that can correct the distortion of a diffusion series."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ GRADIENT_ECHO = ("phasediff", "phase1", "phase2", "fieldmap", "magnitude", "magn
 
 
 def find_fieldmaps(dataset, row):
-    """Find what can correct the distortion of one diffusion series.
+    """Find the scans that can correct the distortion of one diffusion series.
 
     Parameters
     ----------
@@ -31,10 +31,10 @@ def find_fieldmaps(dataset, row):
     -------
     dict
         ``name`` of the series; its ``direction`` (None without a sign), ``axis`` and ``readout``
-        (s); ``named``: whether its B0FieldSource names what corrects it; ``inputs``: ``opposite``
+        (s); ``named``: whether its B0FieldSource names a field map; ``inputs``: ``opposite``
         (name, path, bval, direction, readout) and ``fieldmap`` (name, kind, phase, magnitude,
-        delay, scale), None where there is none; ``notes``: files that field maps are meant for and
-        that do not exist.
+        delay, scale), None where there is none; ``notes``: missing files to which field maps
+        refer.
 
     Raises
     ------
@@ -45,24 +45,24 @@ def find_fieldmaps(dataset, row):
     -----
     Scans of the same session count: those that share a B0FieldIdentifier with the series'
     B0FieldSource where it has one, else those whose IntendedFor names the series, else, if no
-    field map of the session is intended for anything, all. Of a gradient-echo field map it is
-    enough that one image says so.
+    field map of the session has an IntendedFor, all. For a gradient-echo field map, the sidecar of
+    one image is enough.
     """
     path = Path(dataset.root, row["dwi"])
     about = read_metadata(dataset, path)
     check_sidecar(path.name, about, OF_SERIES)
-    where = {"subject": label(row["participant_id"], "sub"), "extension": [".nii.gz", ".nii"]}
+    query = {"subject": label(row["participant_id"], "sub"), "extension": [".nii.gz", ".nii"]}
     session = parse_name(path)[0].get("ses")
     if session:
-        where["session"] = session
-    scans = dataset.get(datatype=["fmap", "dwi"], **where)
+        query["session"] = session
+    scans = dataset.get(datatype=["fmap", "dwi"], **query)
     if not session:  # of what lies beside the sessions only
         scans = [scan for scan in scans if "ses" not in parse_name(scan.path)[0]]
     scans = [(Path(s.path), read_metadata(dataset, s.path)) for s in scans if Path(s.path) != path]
     scans = [s for s in scans if _is_gradient_echo(s[0]) or find_part(*s) is None]
     for scan, values in scans:
         check_sidecar(scan.name, values, OF_FIELDMAPS)
-    notes = _missing_targets(dataset, where["subject"], session, scans)
+    notes = _missing_targets(dataset, query["subject"], session, scans)
     notes += _missing_sources(path, about, scans)
     scans = _meant_for(path, about, sorted(scans, key=lambda scan: str(scan[0])))
     direction = about.get("PhaseEncodingDirection")
@@ -81,7 +81,7 @@ def find_fieldmaps(dataset, row):
 
 
 def _missing_targets(dataset, subject, session, scans):
-    """Say which files the field maps of a session are meant for that do not exist."""
+    """List missing files that are named in IntendedFor of a session's field maps."""
     homes = [Path(dataset.root), Path(dataset.root, f"sub-{subject}")]
     homes += [homes[1] / f"ses-{session}"] if session else []
     notes = []
@@ -90,16 +90,16 @@ def _missing_targets(dataset, subject, session, scans):
         inside = [entry.split(":", 2)[-1] for entry in entries]
         missing = [name for name in inside if not any((home / name).exists() for home in homes)]
         if missing:
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            notes.append(f"{path.name} is meant for {missing[0]}{more}, not there")
+            further = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            notes.append(f"{path.name} is meant for {missing[0]}{further}, not there")
     return notes
 
 
 def _missing_sources(path, about, scans):
-    """Say which field maps a series names that do not exist."""
-    known = {f for _, values in scans for f in _listed(values.get("B0FieldIdentifier"))}
-    known |= set(_listed(about.get("B0FieldIdentifier")))
-    missing = [f for f in _listed(about.get("B0FieldSource")) if f not in known]
+    """List missing field maps that the B0FieldSource of a series names."""
+    identifiers = {f for _, values in scans for f in _listed(values.get("B0FieldIdentifier"))}
+    identifiers |= set(_listed(about.get("B0FieldIdentifier")))
+    missing = [f for f in _listed(about.get("B0FieldSource")) if f not in identifiers]
     return [f"{path.name} has B0FieldSource {f}, which no scan of the session bears as "
             "B0FieldIdentifier" for f in missing]  # fmt: skip
 
@@ -109,7 +109,7 @@ def _listed(values):
 
 
 def _stem(name):
-    """Cut path, suffix and extension off a name: what the images of one field map share.
+    """Return a name without path, suffix and extension: the part shared by a field map's images.
 
     Examples
     --------
@@ -120,15 +120,15 @@ def _stem(name):
 
 
 def _scan_name(name):
-    """Cut path and extension off a name: ``.nii`` and ``.nii.gz`` are one scan."""
+    """Return a name without path and extension: ``.nii`` and ``.nii.gz`` are one scan."""
     return Path(name).name.split(".")[0]
 
 
 def _meant_for(path, about, scans):
-    """Keep the scans that are meant for a series, by what the sidecars say.
+    """Return the scans that are meant for a series, by their sidecars.
 
     The images of one gradient-echo field map (phases, magnitudes, field) belong together by their
-    names or by one B0FieldIdentifier: what one of them says holds for all.
+    names or by one B0FieldIdentifier: the sidecar of one counts for all.
     """
     fields = set(_listed(about.get("B0FieldSource")))
     if fields:
@@ -145,14 +145,14 @@ def _meant_for(path, about, scans):
 
 
 def _with_companions(chosen, scans):
-    """Add the other images of the gradient-echo field maps of which some image was chosen."""
+    """Return the chosen scans with the other images of their gradient-echo field maps."""
     stems = {_stem(path) for path, _ in chosen if _is_gradient_echo(path)}
     fields = {f for path, about in chosen if _is_gradient_echo(path)
               for f in _listed(about.get("B0FieldIdentifier"))}  # fmt: skip
     return [
         (path, about)
         for path, about in scans
-        if any(path == other for other, _ in chosen)
+        if any(path == chosen_path for chosen_path, _ in chosen)
         or (
             _is_gradient_echo(path)
             and (_stem(path) in stems or fields & set(_listed(about.get("B0FieldIdentifier"))))
@@ -166,18 +166,18 @@ def _is_gradient_echo(path):
 
 
 def _opposite(dataset, direction, scans):
-    """Choose the scan that was encoded against a direction: a field map's first."""
-    other = direction and (direction[0] if direction.endswith("-") else direction + "-")
+    """Choose the scan of opposite phase encoding; field maps come first."""
+    reverse = direction and (direction[0] if direction.endswith("-") else direction + "-")
     kinds = ("epi", "sbref", "dwi")
-    found = [
+    candidates = [
         (kinds.index(kind), path, about)
         for path, about in scans
         for kind in [path.name.split(".")[0].rsplit("_", 1)[-1]]
-        if kind in kinds and direction and about.get("PhaseEncodingDirection") == other
+        if kind in kinds and direction and about.get("PhaseEncodingDirection") == reverse
     ]
-    if not found:
+    if not candidates:
         return None
-    _, path, about = min(found, key=lambda entry: entry[0])
+    _, path, about = min(candidates, key=lambda entry: entry[0])
     return {
         "name": path.name,
         "path": str(path),
@@ -188,7 +188,7 @@ def _opposite(dataset, direction, scans):
 
 
 def _find_bval(dataset, path):
-    """Return the b-values of a series, or those beside an ``epi`` field map that has some."""
+    """Return the file of b-values of a series, or of an ``epi`` field map if it has one."""
     beside = path.with_name(path.name.split(".")[0] + ".bval")
     if beside.exists():
         return str(beside)
@@ -199,24 +199,24 @@ def _find_bval(dataset, path):
 
 def _gradient_echo(scans):
     """Choose the gradient-echo field map: a phase difference, both phases, or a field."""
-    held = {_scan_name(p): (p, about) for p, about in scans if _is_gradient_echo(p)}
-    for stem in sorted({_stem(name) for name in held}):
+    by_name = {_scan_name(p): (p, about) for p, about in scans if _is_gradient_echo(p)}
+    for stem in sorted({_stem(name) for name in by_name}):
         for kind, suffixes in FORMS.items():
-            found = [held.get(f"{stem}_{suffix}") for suffix in suffixes]
-            magnitude = _find_magnitude(stem, found, held) if all(found) else None
-            made = magnitude and _field_entry(kind, found, str(magnitude))
-            if made:
-                return made
+            images = [by_name.get(f"{stem}_{suffix}") for suffix in suffixes]
+            magnitude = _find_magnitude(stem, images, by_name) if all(images) else None
+            entry = magnitude and _field_entry(kind, images, str(magnitude))
+            if entry:
+                return entry
     return None
 
 
-def _find_magnitude(stem, found, held):
+def _find_magnitude(stem, images, by_name):
     """Find the magnitude of a field map: by its name, by an identifier, or as the only one."""
-    magnitudes = {name: scan for name, scan in held.items() if "_magnitude" in name}
+    magnitudes = {name: scan for name, scan in by_name.items() if "_magnitude" in name}
     for suffix in ("magnitude1", "magnitude", "magnitude2"):
         if f"{stem}_{suffix}" in magnitudes:
             return magnitudes[f"{stem}_{suffix}"][0]
-    fields = set(_listed(found[0][1].get("B0FieldIdentifier")))
+    fields = set(_listed(images[0][1].get("B0FieldIdentifier")))
     shared = [
         path
         for _, (path, about) in sorted(magnitudes.items())
@@ -224,17 +224,17 @@ def _find_magnitude(stem, found, held):
     ]
     if shared:
         return shared[0]
-    others = {_stem(name) for name in magnitudes}
-    return magnitudes[min(magnitudes)][0] if len(others) == 1 else None
+    stems = {_stem(name) for name in magnitudes}
+    return magnitudes[min(magnitudes)][0] if len(stems) == 1 else None
 
 
-def _field_entry(kind, found, magnitude):
-    """Describe one field map, or nothing if its sidecar lacks what reading it takes."""
-    path, about = found[0]
+def _field_entry(kind, images, magnitude):
+    """Return the entry of one field map, or None if its sidecar lacks a required field."""
+    path, about = images[0]
     entry = {
         "name": path.name,
         "kind": kind,
-        "phase": [str(p) for p, _ in found],
+        "phase": [str(p) for p, _ in images],
         "magnitude": magnitude,
         "delay": None,
         "scale": HERTZ.get(str(about.get("Units", "")).lower()),
@@ -244,7 +244,7 @@ def _field_entry(kind, found, magnitude):
     times = (
         (about.get("EchoTime1"), about.get("EchoTime2"))
         if kind == "phasediff"
-        else tuple(other.get("EchoTime") for _, other in found)
+        else tuple(metadata.get("EchoTime") for _, metadata in images)
     )
     if None in times or times[0] == times[1]:
         return None

@@ -1,4 +1,4 @@
-"""Read the file by which a user chooses scans by their BIDS entities."""
+"""Read the filter file, in which a user selects scans by their BIDS entities."""
 
 import json
 from functools import cache
@@ -31,7 +31,7 @@ def read_filters(path):
     Raises
     ------
     InputError
-        If it cannot be read, or names a kind or an entity that does not exist.
+        If it cannot be read, or has an unknown kind or entity.
     """
     if path is None:
         return {}
@@ -46,7 +46,7 @@ def read_filters(path):
 
 
 def check_filters(filters):
-    """Return filters whose kinds and entities exist.
+    """Check that the kinds and entities of filters exist, and return them.
 
     Parameters
     ----------
@@ -60,7 +60,9 @@ def check_filters(filters):
     ------
     InputError
     """
-    whole = isinstance(filters, dict) and all(isinstance(own, dict) for own in filters.values())
+    whole = isinstance(filters, dict) and all(
+        isinstance(entities, dict) for entities in filters.values()
+    )
     if not whole:
         raise InputError(
             f"Found filters that are not entities by kind of scan, needed JSON such as {EXAMPLE}. "
@@ -72,24 +74,26 @@ def check_filters(filters):
             f"Found filters for {unknown}, needed some of {', '.join(FILTERED)}. Correct "
             f"--bids-filter-file.{suggest(unknown, FILTERED)}"
         )
-    for kind, own in filters.items():
-        odd = [name for name, value in own.items() if not _is_value(value)]
+    for kind, entities in filters.items():
+        odd = [name for name, value in entities.items() if not _is_value(value)]
         if odd:
             raise InputError(
                 f"Found a filter for {kind} whose {odd[0]} is no label, needed text, a number, "
                 f"null or a list of them, as in {EXAMPLE}. Correct --bids-filter-file."
             )
         raw = kind in ("t1w", "dwi")
-        known = _entities() | (set() if raw else set(ORDER))
-        # A name that begins with a capital is a field of the sidecar, as pybids takes it.
-        unknown = sorted(name for name in own if name not in known and not name[:1].isupper())
+        known_entities = _entities() | (set() if raw else set(ORDER))
+        # A name that begins with a capital is a sidecar field, as in pybids.
+        unknown = sorted(
+            name for name in entities if name not in known_entities and not name[:1].isupper()
+        )
         if unknown:
             long = {short: name for name, short in ENTITIES.items()}
             meant = [long.get(name, name) for name in unknown]
             raise InputError(
                 f"Found a filter for {kind} by {unknown}, needed BIDS entities such as "
                 "acquisition, direction, reconstruction, run or session. Correct "
-                f"--bids-filter-file.{suggest(meant, known)}"
+                f"--bids-filter-file.{suggest(meant, known_entities)}"
             )
     return filters
 
@@ -101,7 +105,7 @@ def _is_value(value):
 
 @cache
 def _entities():
-    """List the entities that pybids knows."""
+    """Return the entities of pybids."""
     from bids.layout.models import Config
 
     configs = ("bids", "derivatives")

@@ -1,4 +1,4 @@
-"""Find what there is to prepare in a BIDS dataset (pybids)."""
+"""Find the scans to prepare in a BIDS dataset (with pybids)."""
 
 import json
 import os
@@ -59,11 +59,11 @@ def find_scans(
     participants=None,
     sessions=None,
     filters=None,
-    others=(),
+    prepared=(),
     first=(),
     b0_threshold=B0_THRESHOLD,
 ):
-    """List what there is to prepare: one row is one participant-session.
+    """List the scans to prepare: one row is one participant-session.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ def find_scans(
         Labels, with or without their prefix; all by default.
     filters : dict, optional
         BIDS entities per kind of scan, keys ``t1w``, ``dwi``, ``t1w_mask``, ``dwi_mask``, ``maps``.
-    others : iterable of tuple
-        (participant_id, session_id) that others have prepared, in the dataset or not; a session
+    prepared : iterable of tuple
+        (participant_id, session_id) prepared by other tools, in the dataset or not; a session
         of None stands for all of the participant's.
     first : iterable of str
         Kinds, ``t1w`` or ``dwi``, of which only the first run is taken.
@@ -94,64 +94,66 @@ def find_scans(
     import pandas as pd
 
     filters = check_filters(filters or {})
-    held = _participants(dataset, others)
-    chosen = _existing(participants, held, "sub", "--participant-label")
-    every = {session for own in held.values() for session in own}
-    known = _existing(sessions, every, "ses", "--session-label")
+    sessions_of = _participants(dataset, prepared)
+    chosen = _existing(participants, sessions_of, "sub", "--participant-label")
+    all_sessions = {session for own_sessions in sessions_of.values() for session in own_sessions}
+    chosen_sessions = _existing(sessions, all_sessions, "ses", "--session-label")
     rows = []
     for participant in chosen:
-        own = sorted(set(held[participant]) & set(known))
-        if sessions and not own:
+        own_sessions = sorted(set(sessions_of[participant]) & set(chosen_sessions))
+        if sessions and not own_sessions:
             continue
         new = [
             _row(dataset, participant, session, filters, first, b0_threshold)
-            for session in own or [None]
+            for session in own_sessions or [None]
         ]
         for row in new:
-            _borrow_t1w(dataset, row, held[participant], filters, first)
-        if own and not sessions:
-            new += _outside_sessions(dataset, participant, new, own, filters, first, b0_threshold)
+            _borrow_t1w(dataset, row, sessions_of[participant], filters, first)
+        if own_sessions and not sessions:
+            new += _outside_sessions(
+                dataset, participant, new, own_sessions, filters, first, b0_threshold
+            )
         rows += new
     columns = ["participant_id", "session_id", *SCANS, "note"]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
-def _participants(dataset, others):
-    """Give every participant's sessions, in the dataset and in what others have prepared."""
+def _participants(dataset, prepared):
+    """Return the sessions of every participant, in the dataset and in derivatives."""
     from bids.layout import Query
 
-    held = {name: set() for name in dataset.get_subjects()}
+    sessions_of = {name: set() for name in dataset.get_subjects()}
     for file in dataset.get(session=Query.REQUIRED, subject=Query.REQUIRED):
-        held[file.entities["subject"]].add(file.entities["session"])
+        sessions_of[file.entities["subject"]].add(file.entities["session"])
     for participant, sessions in getattr(dataset, "folders", {}).items():
-        held.setdefault(participant, set()).update(sessions)
-    for participant, session in others:
-        own = held.setdefault(label(participant, "sub"), set())
+        sessions_of.setdefault(participant, set()).update(sessions)
+    for participant, session in prepared:
+        sessions_of_one = sessions_of.setdefault(label(participant, "sub"), set())
         if session:
-            own.add(label(session, "ses"))
-    return held
+            sessions_of_one.add(label(session, "ses"))
+    return sessions_of
 
 
-def _existing(asked, known, entity, flag):
-    """Check labels that a user asked for against those that exist."""
-    known = sorted(known)
-    if not asked:
-        return known
-    asked = [label(entry, entity) for entry in asked]
-    missing = [entry for entry in asked if entry not in known]
+def _existing(requested, existing, entity, flag):
+    """Check that requested labels exist, and return them."""
+    existing = sorted(existing)
+    if not requested:
+        return existing
+    requested = [label(entry, entity) for entry in requested]
+    missing = [entry for entry in requested if entry not in existing]
     if missing:
         raise InputError(
             f"Found no {entity}-{', '.join(missing)} in the dataset, needed "
-            f"{_list_known(known)}. "
+            f"{_list_known(existing)}. "
             f"Correct {flag}."
         )
-    return [entry for entry in known if entry in asked]
+    return [entry for entry in existing if entry in requested]
 
 
 def _outside_sessions(dataset, participant, rows, sessions, filters, first, b0_threshold):
-    """Make a row of scans that lie beside the sessions, where no session uses them."""
+    """Return a row of the scans outside all sessions, if no session uses them."""
     row = _row(dataset, participant, NO_SESSION, filters, first, b0_threshold)
-    used = {path for other in rows for path in paths(other["t1w"])}
+    used = {path for row_of_session in rows for path in paths(row_of_session["t1w"])}
     if not row["dwi"] and set(paths(row["t1w"])) <= used:
         return []
     _borrow_t1w(dataset, row, sessions, filters, first)
@@ -159,17 +161,17 @@ def _outside_sessions(dataset, participant, rows, sessions, filters, first, b0_t
 
 
 def _borrow_t1w(dataset, row, sessions, filters, first):
-    """Give a diffusion series without a T1w that of the participant's nearest other session.
+    """Return a row with a T1w of another session, for a diffusion series without one.
 
-    What lies beside the sessions comes first; of two sessions as near the earlier one.
+    Scans outside the sessions come first, then the nearest session, then the earlier one.
     """
     if row["t1w"] or not row["dwi"]:
         return
-    given, ordered = filters.get("t1w", {}), sorted(sessions)
-    every = _scans(dataset, label(row["participant_id"], "sub"), None, "T1w", given)
-    every, _ = keep_magnitudes(dataset, every)
+    filter_of_kind, ordered = filters.get("t1w", {}), sorted(sessions)
+    all_scans = _scans(dataset, label(row["participant_id"], "sub"), None, "T1w", filter_of_kind)
+    all_scans, _ = keep_magnitudes(dataset, all_scans)
     groups = {}
-    for path in every:
+    for path in all_scans:
         groups.setdefault(parse_name(path)[0].get("ses"), []).append(path)
     if not groups:
         return
@@ -181,47 +183,55 @@ def _borrow_t1w(dataset, row, sessions, filters, first):
         return name is not None, abs(index - place), index
 
     source = min(groups, key=distance)
-    scans, note = choose_scans(groups[source], _together(given), "t1w" in first, "t1w")
+    scans, note = choose_scans(groups[source], _together(filter_of_kind), "t1w" in first, "t1w")
     row["t1w"] = SEVERAL.join(os.path.relpath(path, dataset.root) for path in scans)
     home = "from beside the sessions" if source is None else f"of ses-{source}"
-    there = row["session_id"] or "what lies beside the sessions"
-    notes = [row["note"], f"T1w {home} ({Path(scans[0]).name}), as {there} has none", note]
+    place_without = row["session_id"] or "what lies beside the sessions"
+    notes = [row["note"], f"T1w {home} ({Path(scans[0]).name}), as {place_without} has none", note]
     row["note"] = "; ".join(filter(None, notes))
 
 
 def _list_known(labels):
     if not labels:
         return "no label, as none exists"
-    more = " …" if len(labels) > 8 else ""
-    return f"some of the {len(labels)} that exist ({', '.join(labels[:8])}{more})"
+    ellipsis = " …" if len(labels) > 8 else ""
+    return f"some of the {len(labels)} that exist ({', '.join(labels[:8])}{ellipsis})"
 
 
 def _row(dataset, participant, session, filters, first, b0_threshold):
-    """One row of the worklist, of what lies in the dataset."""
-    found = {kind: [] for kind in ("t1w", "dwi")}
+    """Return one row of the worklist, from the scans in the dataset."""
+    chosen = {kind: [] for kind in ("t1w", "dwi")}
     notes = []
     for kind, suffix in (("t1w", "T1w"), ("dwi", "dwi")):
-        given = filters.get(kind, {})
-        scans = _scans(dataset, participant, session, suffix, given)
+        filter_of_kind = filters.get(kind, {})
+        scans = _scans(dataset, participant, session, suffix, filter_of_kind)
         magnitudes, parts = keep_magnitudes(dataset, scans)
         notes += parts
-        options = {"together": _together(given), "only_first": kind in first}
+        options = {"together": _together(filter_of_kind), "only_first": kind in first}
         if kind == "dwi":
             single, twins = _without_twins(magnitudes)
-            found[kind], note = choose_series(dataset, single, b0_threshold=b0_threshold, **options)
-            notes += _tell_twins(twins, found[kind])
+            chosen[kind], note = choose_series(
+                dataset, single, b0_threshold=b0_threshold, **options
+            )
+            notes += _tell_twins(twins, chosen[kind])
         else:
-            found[kind], note = choose_scans(magnitudes, kind=kind, **options)
+            chosen[kind], note = choose_scans(magnitudes, kind=kind, **options)
         notes.append(note)
-        every = _scans(dataset, participant, session, suffix, {}) if given and not scans else []
-        if every:
-            notes.append(f"the filter of --bids-filter-file leaves none of {len(every)} {suffix}")
+        unfiltered = (
+            _scans(dataset, participant, session, suffix, {})
+            if filter_of_kind and not scans
+            else []
+        )
+        if unfiltered:
+            notes.append(
+                f"the filter of --bids-filter-file leaves none of {len(unfiltered)} {suffix}"
+            )
     for extension in ("bval", "bvec"):
-        beside = [find_gradients(dataset, path, extension) for path in found["dwi"]]
-        found[extension] = beside if all(beside) else []
+        beside = [find_gradients(dataset, path, extension) for path in chosen["dwi"]]
+        chosen[extension] = beside if all(beside) else []
     cells = {
         kind: SEVERAL.join(os.path.relpath(path, dataset.root) for path in whole) or None
-        for kind, whole in found.items()
+        for kind, whole in chosen.items()
     }
     named = session and session is not NO_SESSION
     row = {
@@ -233,16 +243,16 @@ def _row(dataset, participant, session, filters, first, b0_threshold):
 
 
 def _scans(dataset, participant, session, suffix, filters):
-    """List the scans of one kind that the filter lets pass."""
+    """List the scans of one kind that match the filter."""
     key = json.dumps([suffix, filters], sort_keys=True)
     query = {"suffix": suffix, "extension": [".nii.gz", ".nii"]} | filters
     scans = list_once(dataset, key, query).get(participant, [])
     wanted = None if session is NO_SESSION else session
-    return [path for own, path in scans if session is None or own == wanted]
+    return [path for session_of_scan, path in scans if session is None or session_of_scan == wanted]
 
 
 def _together(filters):
-    """Name the entities of which a filter asks several labels at once: these belong together."""
+    """Return the entities for which a filter lists several labels: these belong together."""
     return [
         ENTITIES.get(key, key)
         for key, value in filters.items()
@@ -251,7 +261,7 @@ def _together(filters):
 
 
 def choose_scans(scans, together=(), only_first=False, kind=None):
-    """Choose one scan, with all its runs: that with the plainest name.
+    """Choose one scan with all its runs: the one with the simplest name.
 
     Parameters
     ----------
@@ -267,9 +277,9 @@ def choose_scans(scans, together=(), only_first=False, kind=None):
     Returns
     -------
     list
-        The runs in the order of their names; empty without any scan.
+        The runs in the order of their names; empty if there is no scan.
     str or None
-        What was chosen, where there was a choice, and how to choose another.
+        A note about the choice and the alternatives; None if there was no choice.
     """
     scans, twins = _without_twins(scans)
     groups = {}
@@ -283,8 +293,10 @@ def choose_scans(scans, together=(), only_first=False, kind=None):
     ordered = [groups[key] for key in sorted(groups, key=lambda key: (len(key), key))]
     for runs in ordered:  # a name without run stands before run-2
         runs.sort(key=lambda path: (int("0" + re.sub(r"\D", "", _run(path))), str(path)))
-    every = sum(ordered, [])
-    contents = {path: read_content(path) for path in every} if kind == "t1w" and every[1:] else {}
+    all_runs = sum(ordered, [])
+    contents = (
+        {path: read_content(path) for path in all_runs} if kind == "t1w" and all_runs[1:] else {}
+    )
     partial = find_partial(ordered, contents)
     ordered = [[path for path in runs if path not in partial] for runs in ordered]
     choice = choose_content(ordered, contents)
@@ -300,31 +312,33 @@ def choose_scans(scans, together=(), only_first=False, kind=None):
 
 
 def _tell_choice(groups, choice, contents, kind):
-    """Say which scan was chosen among several names, why, and how to choose another."""
-    chosen, others = groups[choice], groups[:choice] + groups[choice + 1 :]
-    why = "which measures most" if choice else "the plainest"
-    told = f"{Path(chosen[0]).name}, {why} of {len(groups)}"
+    """Describe which scan was chosen among several names, why, and how to choose another."""
+    chosen, other_groups = groups[choice], groups[:choice] + groups[choice + 1 :]
+    reason = "which measures most" if choice else "the plainest"
+    sentence = f"{Path(chosen[0]).name}, {reason} of {len(groups)}"
     if kind is None:
-        return told
-    left = []
-    for path, *_ in others[:MOST_NAMES]:
+        return sentence
+    alternatives = []
+    for path, *_ in other_groups[:MOST_NAMES]:
         about = [contents[path].words] if contents.get(path) else []
-        about += [] if left else [tell_way(kind, path, chosen)]  # one example says it all
+        about += [] if alternatives else [tell_way(kind, path, chosen)]  # one example is enough
         about = "; ".join(filter(None, about))
-        left.append(Path(path).name + (f" ({about})" if about else ""))
-    more = f" and {len(others) - MOST_NAMES} more" if len(others) > MOST_NAMES else ""
-    return f"{told}, and not {', '.join(left)}{more}"
+        alternatives.append(Path(path).name + (f" ({about})" if about else ""))
+    further = (
+        f" and {len(other_groups) - MOST_NAMES} more" if len(other_groups) > MOST_NAMES else ""
+    )
+    return f"{sentence}, and not {', '.join(alternatives)}{further}"
 
 
 def _without_twins(scans):
-    """Leave out every ``.nii`` that lies beside a ``.nii.gz`` of its name: they are one scan."""
+    """Leave out every ``.nii`` that lies beside a ``.nii.gz`` of the same name."""
     names = {str(path) for path in scans}
     twins = sorted(name for name in names if f"{name}.gz" in names)
     return [path for path in scans if str(path) not in twins], twins
 
 
 def _tell_twins(twins, chosen):
-    """Say which of the chosen scans lie beside a ``.nii`` of their name."""
+    """Return notes on chosen scans that lie beside a ``.nii`` of the same name."""
     stems = {str(path).removesuffix(".gz") for path in chosen}
     return [f"{Path(path).name}.gz and not {Path(path).name}" for path in twins if path in stems]
 

@@ -1,4 +1,4 @@
-"""Ask the index of a dataset once for what everybody has, and not once for each participant."""
+"""Query the index of a dataset once for all participants, instead of once for each."""
 
 import re
 
@@ -6,9 +6,9 @@ from bids_sexclf.layout.entities import label, parse_name
 
 
 def list_once(dataset, key, query):
-    """List everybody's files that answer a query, and keep the list with the dataset.
+    """List the files of all participants that match a query, and cache the list in the dataset.
 
-    The index looks through all files for each question; so one is asked for all participants.
+    The index searches all files for each query, so one query serves all participants.
 
     Parameters
     ----------
@@ -25,15 +25,17 @@ def list_once(dataset, key, query):
     """
     lists = vars(dataset).setdefault("lists_of_scans", {})
     if key not in lists:
-        found = lists[key] = {}
+        by_person = lists[key] = {}
         for file in dataset.get(**query, invalid_filters="allow"):
-            own = file.entities
-            found.setdefault(own.get("subject"), []).append((own.get("session"), file.path))
+            entities = file.entities
+            by_person.setdefault(entities.get("subject"), []).append(
+                (entities.get("session"), file.path)
+            )
     return lists[key]
 
 
 def find_gradients(dataset, path, extension):
-    """Find the file of b-values or b-vectors of a series: of its own name, or inherited.
+    """Find the file of b-values or b-vectors of a series: with its name, or inherited.
 
     Parameters
     ----------
@@ -51,5 +53,9 @@ def find_gradients(dataset, path, extension):
     query = {"suffix": "dwi", "extension": f".{extension}"}
     beside = re.sub(r"\.nii(\.gz)?$", f".{extension}", path)
     person = label(parse_name(path)[0].get("sub", ""), "sub")
-    known = list_once(dataset, extension, query).get(person, [])
-    return beside if beside in [other for _, other in known] else dataset.get_nearest(path, **query)
+    listed = list_once(dataset, extension, query).get(person, [])
+    return (
+        beside
+        if beside in [listed_path for _, listed_path in listed]
+        else dataset.get_nearest(path, **query)
+    )

@@ -12,23 +12,23 @@ from bids_sexclf.layout.entities import ORDER
 
 @cache
 def names():
-    """Load the table of every derivative's name.
+    """Load the table of the names of all derivatives.
 
     Returns
     -------
     dict
-        Entry to its folder, entities (``*`` is filled in), suffix and extension.
+        Entry to its folder, entities (``*`` stands for any label), suffix and extension.
     """
     return json.loads((files("bids_sexclf") / "data" / "names.json").read_text())
 
 
 def name_of(participant_id, session_id=None):
-    """Give the stem of a participant-session's files."""
+    """Return the stem of a participant-session's files."""
     return "_".join(filter(None, (participant_id, session_id)))
 
 
 def figure_name(participant_id, session_id, key, extension=".svg"):
-    """Name a picture of the page, relative to the participant's ``figures``.
+    """Return the name of a picture of the page, relative to the participant's ``figures``.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def figure_name(participant_id, session_id, key, extension=".svg"):
 
 
 def derivative(entry, participant_id, session_id=None, **entities):
-    """Name a derivative, relative to the output folder.
+    """Return the path of a derivative, relative to the output folder.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def derivative(entry, participant_id, session_id=None, **entities):
     Raises
     ------
     InputError
-        If an open entity is not given, or an unknown one is.
+        If the value of an open entity is missing, or an entity is unknown.
 
     Examples
     --------
@@ -72,15 +72,15 @@ def derivative(entry, participant_id, session_id=None, **entities):
     'sub-01_space-MNI152NLin6Asym_res-2_model-tensor_param-fa_dwimap.nii.gz'
     """
     spec = names()[entry]
-    given = {key.rstrip("_"): str(value) for key, value in entities.items()}
+    values = {key.rstrip("_"): str(value) for key, value in entities.items()}
     filled = {
-        key: given.get(key, value) if value == "*" else value
+        key: values.get(key, value) if value == "*" else value
         for key, value in spec["entities"].items()
     }
-    unknown, open_ = set(given) - set(filled), [key for key, v in filled.items() if v == "*"]
+    unknown, open_ = set(values) - set(filled), [key for key, v in filled.items() if v == "*"]
     if unknown or open_:
         raise InputError(
-            f"Found entities {sorted(given)} for {entry!r}, needed "
+            f"Found entities {sorted(values)} for {entry!r}, needed "
             f"{[key for key, v in spec['entities'].items() if v == '*']}. Correct the call."
         )
     parts = [name_of(participant_id, session_id)]
@@ -90,7 +90,7 @@ def derivative(entry, participant_id, session_id=None, **entities):
 
 
 def find_derivatives(out, entry, **entities):
-    """Find every file that an entry names.
+    """Find all files of an entry of the name table.
 
     Parameters
     ----------
@@ -105,33 +105,33 @@ def find_derivatives(out, entry, **entities):
     -------
     list of dict
         ``participant_id``, ``session_id`` (None without sessions), the open entities, and
-        ``path`` relative to `out`, sorted by path. An open entity does not match a label that
-        another entry spells out: ``space-ACPC`` is no template.
+        ``path`` relative to `out`, sorted by path. An open entity does not match a fixed label of
+        another entry: ``space-ACPC`` is not a template.
     """
-    spec, given = names()[entry], {key.rstrip("_"): value for key, value in entities.items()}
+    spec, values = names()[entry], {key.rstrip("_"): value for key, value in entities.items()}
     pattern = r"(?P<participant_id>sub-[a-zA-Z0-9]+)(?:_(?P<session_id>ses-[a-zA-Z0-9]+))?"
     for key in (key for key in ORDER if key in spec["entities"]):
         value = spec["entities"][key]
-        value = given.get(key, value) if value == "*" else value
+        value = values.get(key, value) if value == "*" else value
         group = key + "_" if key == "from" else key
         free = rf"(?P<{group}>{_but(entry, key)}[a-zA-Z0-9]+)"
         pattern += rf"_{key}-" + (free if value == "*" else re.escape(value))
     pattern = re.compile(pattern + re.escape(f"_{spec['suffix']}{spec['extension']}"))
-    found = []
+    matches = []
     for path in sorted(Path(out).glob(f"sub-*/**/*_{spec['suffix']}{spec['extension']}")):
         match = pattern.fullmatch(path.name)
         if match and spec["folder"] in ("", path.parent.name):
-            found.append(match.groupdict() | {"path": path.relative_to(out).as_posix()})
-    return found
+            matches.append(match.groupdict() | {"path": path.relative_to(out).as_posix()})
+    return matches
 
 
 def _but(entry, key):
-    """Give a pattern that refuses labels of an open entity which other entries spell out."""
-    own = names()[entry]
+    """Return a pattern that excludes labels which other entries fix for an open entity."""
+    spec = names()[entry]
     alike = [
-        other["entities"][key]
-        for other in names().values()
-        if all(other[part] == own[part] for part in ("folder", "suffix", "extension"))
-        and list(other["entities"]) == list(own["entities"])
+        another_spec["entities"][key]
+        for another_spec in names().values()
+        if all(another_spec[part] == spec[part] for part in ("folder", "suffix", "extension"))
+        and list(another_spec["entities"]) == list(spec["entities"])
     ]
     return "".join(rf"(?!{re.escape(label)}(?![a-zA-Z0-9]))" for label in alike if label != "*")

@@ -1,8 +1,8 @@
 """Choose the diffusion series of a session that are pooled: one grid, one echo time, one fit.
 
-Series of other phase encodings are pooled too, since their distortion is corrected first. Series
-whose sidecars do not tell the phase encoding are pooled only where they are runs of one name, or
-where a filter asks for several labels at once.
+Series of different phase encodings are pooled too, since their distortion is corrected first.
+Series with unknown phase encoding are pooled only where they are runs of one name, or where a
+filter lists several labels.
 """
 
 import filecmp
@@ -32,7 +32,7 @@ B0_THRESHOLD = 50.0
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """What decides with which others a diffusion series is pooled.
+    """The properties that decide whether diffusion series are pooled.
 
     Attributes
     ----------
@@ -63,12 +63,12 @@ class Series:
 
     @property
     def name(self):
-        """The name of the file."""
+        """File name."""
         return Path(self.path).name
 
     @property
     def plainness(self):
-        """A key by which plain names, and low runs, come first."""
+        """Sorting key: simple names and low runs come first."""
         run = int("0" + re.sub(r"\D", "", self.entities.get("run", "")))
         return len(self.entities) - ("run" in self.entities), *_without(self.entities), run
 
@@ -76,8 +76,8 @@ class Series:
 def choose_series(dataset, scans, together=(), only_first=False, b0_threshold=B0_THRESHOLD):
     """Choose the diffusion series that are pooled into one.
 
-    Of several pools the one is taken that determines most: by the number of measured directions
-    times the number of shells, then by the number of volumes, then by the plainest name.
+    Of several pools, the one with the most directions times shells is chosen, then the one with
+    the most volumes, then the one with the simplest name.
 
     Parameters
     ----------
@@ -94,33 +94,33 @@ def choose_series(dataset, scans, together=(), only_first=False, b0_threshold=B0
     Returns
     -------
     list of str
-        Those of one phase encoding stand side by side; the encoding that determines most comes
-        first. Empty without any scan.
+        Sorted by phase encoding; the encoding with the most directions times shells comes first.
+        Empty if there is no scan.
     str or None
-        What was pooled, and what was left out, why, and how to take it.
+        A note on pooled series, and on left-out ones with the reason and how to use them.
     """
-    every = [_read_series(dataset, path, b0_threshold) for path in scans]
-    every.sort(key=lambda one: one.plainness)
-    if not every:
+    all_series = [_read_series(dataset, path, b0_threshold) for path in scans]
+    all_series.sort(key=lambda one: one.plainness)
+    if not all_series:
         return [], None
-    series = [one for one in every if one.fault is None] or every
-    left = [(one, one.fault) for one in every if one not in series]
-    series = _without_copies(series, left)
-    series = _one_reconstruction(series, together, left)
+    series = [one for one in all_series if one.fault is None] or all_series
+    omitted = [(one, one.fault) for one in all_series if one not in series]
+    series = _without_copies(series, omitted)
+    series = _one_reconstruction(series, together, omitted)
     if only_first:
-        series = _first_runs(series, left)
+        series = _first_runs(series, omitted)
     pools = []
     for one in series:
         home = next((pool for pool in pools if not _why_apart(pool[0], one, together)), None)
         pools.append([one]) if home is None else home.append(one)
-    parted = [_split(pool, b0_threshold, left) for pool in pools]
+    parted = [_split(pool, b0_threshold, omitted) for pool in pools]
     best = max(range(len(pools)), key=lambda index: (_rank(sum(parted[index], []), b0_threshold),
                                                      -index))  # fmt: skip
     parts = sorted(parted[best], key=lambda part: _rank(part, b0_threshold), reverse=True)
     chosen = sum(parts, [])
     for pool in (pool for index, pool in enumerate(parted) if index != best):
-        left += [(one, _why_apart(chosen[0], one, together)) for part in pool for one in part]
-    return [one.path for one in chosen], _tell(parts, left)
+        omitted += [(one, _why_apart(chosen[0], one, together)) for part in pool for one in part]
+    return [one.path for one in chosen], _tell(parts, omitted)
 
 
 def group_by_encoding(encodings):
@@ -134,7 +134,7 @@ def group_by_encoding(encodings):
     Returns
     -------
     list of list of int
-        Positions, in the order in which the encodings first come.
+        Positions, in the order in which the encodings first appear.
 
     Examples
     --------
@@ -156,7 +156,7 @@ def group_by_encoding(encodings):
 
 
 def _close(first, second, tolerance):
-    """Return whether two numbers are one; an unknown one is like another unknown one."""
+    """Return whether two numbers are equal within a tolerance; two unknown ones are equal."""
     if first is None or second is None:
         return first is second
     return abs(first - second) <= tolerance
@@ -166,7 +166,7 @@ def _close(first, second, tolerance):
 
 
 def _read_series(dataset, path, b0_threshold):
-    """Read the header, the gradients and the sidecar of a series; nothing is refused here."""
+    """Read the header, the gradients and the sidecar of a series, without raising."""
     entities, _, _ = parse_name(path)
     entities = {key: value for key, value in entities.items() if key not in ("sub", "ses")}
     about = dataset.get_metadata(str(path))
@@ -193,7 +193,7 @@ def _read_series(dataset, path, b0_threshold):
 
 
 def _sidecar_fault(dataset, path, about):
-    """Say why the sidecar of a series cannot be used."""
+    """Return the reason why the sidecar of a series cannot be used, or None."""
     bad = bad_sidecars_of(dataset, path)
     if bad:
         return f"its sidecar {next(iter(bad))} cannot be read"
@@ -205,7 +205,7 @@ def _sidecar_fault(dataset, path, about):
 
 
 def _number(value):
-    """Return a number of a sidecar; other things are met with a word when they are used."""
+    """Return a number of a sidecar, or None; wrong values are reported where they are used."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
@@ -221,7 +221,7 @@ def _read_grid(path):
 
 
 def _read_gradients(dataset, path):
-    """Return b-values, b-vectors, and why there are none."""
+    """Return b-values, b-vectors, and the reason if they cannot be read."""
     none = np.empty(0), np.empty((0, 3))
     files = [find_gradients(dataset, path, end) for end in ("bval", "bvec")]
     missing = [end for end, file in zip(("bval", "bvec"), files, strict=True) if not file]
@@ -248,60 +248,60 @@ def _read_rows(path):
 
 
 def _without(entities, *names):
-    """List the entities of a name that count, without the run."""
+    """Return the entities of a name, without the run and `names`."""
     return tuple(pair for pair in entities.items() if pair[0] not in ("run", *names))
 
 
-def _without_copies(series, left):
+def _without_copies(series, omitted):
     """Leave out files that hold the same bytes as an earlier one."""
-    kept = []
+    distinct = []
     for one in series:
-        first = next((other for other in kept if _are_copies(one.path, other.path)), None)
+        first = next((earlier for earlier in distinct if _are_copies(one.path, earlier.path)), None)
         if first is None:
-            kept.append(one)
+            distinct.append(one)
         else:
-            left.append((one, f"a copy of {first.name}"))
-    return kept
+            omitted.append((one, f"a copy of {first.name}"))
+    return distinct
 
 
-def _are_copies(path, other):
-    """Return whether two files hold the same bytes, and more than none."""
+def _are_copies(path, second_path):
+    """Return whether two files hold the same bytes and are not empty."""
     size = os.path.getsize(path) if os.path.exists(path) else 0
-    same = size > 0 and os.path.exists(other) and os.path.getsize(other) == size
-    return same and filecmp.cmp(path, other, shallow=False)
+    equal_size = size > 0 and os.path.exists(second_path) and os.path.getsize(second_path) == size
+    return equal_size and filecmp.cmp(path, second_path, shallow=False)
 
 
-def _one_reconstruction(series, together, left):
-    """Keep one reconstruction of each scan: the plainest. Others hold the same measurement."""
-    kept = {}
+def _one_reconstruction(series, together, omitted):
+    """Keep one reconstruction of each scan: the one with the simplest name."""
+    first_by_scan = {}
     for one in series:
         key = tuple(pair for pair in one.entities.items() if pair[0] != "rec" or "rec" in together)
-        first = kept.setdefault(key, one)
+        first = first_by_scan.setdefault(key, one)
         if first is not one:
-            left.append((one, f"another reconstruction of {first.name}"))
-    return list(kept.values())
+            omitted.append((one, f"another reconstruction of {first.name}"))
+    return list(first_by_scan.values())
 
 
-def _first_runs(series, left):
+def _first_runs(series, omitted):
     """Keep the first run of each series."""
-    kept = {}
+    first_by_name = {}
     for one in series:
-        first = kept.setdefault(_without(one.entities), one)
+        first = first_by_name.setdefault(_without(one.entities), one)
         if first is not one:
-            left.append((one, f"a further run of {first.name}"))
-    return list(kept.values())
+            omitted.append((one, f"a further run of {first.name}"))
+    return list(first_by_name.values())
 
 
-def _why_apart(first, other, together):
-    """Say why two series are not pooled; None where they are."""
+def _why_apart(first, second, together):
+    """Return the reason why two series are not pooled, or None."""
     from bids_sexclf.volumes import same_grid
 
-    if first.grid and other.grid and not same_grid(first.grid, other.grid):
+    if first.grid and second.grid and not same_grid(first.grid, second.grid):
         return "another grid"
-    if not _close(first.echo_time, other.echo_time, ECHO_TOLERANCE_S):
-        return f"echo time {_say(other.echo_time)}, not {_say(first.echo_time)}"
-    named_alike = _without(first.entities, *together) == _without(other.entities, *together)
-    if not named_alike and None in (first.encoding[0], other.encoding[0]):
+    if not _close(first.echo_time, second.echo_time, ECHO_TOLERANCE_S):
+        return f"echo time {_say(second.echo_time)}, not {_say(first.echo_time)}"
+    named_alike = _without(first.entities, *together) == _without(second.entities, *together)
+    if not named_alike and None in (first.encoding[0], second.encoding[0]):
         return "no PhaseEncodingDirection in the sidecars"
     return None
 
@@ -310,28 +310,28 @@ def _say(echo_time):
     return "unknown" if echo_time is None else f"{echo_time:g} s"
 
 
-def _split(pool, b0_threshold, left):
-    """Split a pool by phase encoding, without the parts that cannot stand beside the others."""
+def _split(pool, b0_threshold, omitted):
+    """Split a pool by phase encoding, without the parts that cannot be pooled."""
     groups = group_by_encoding([one.encoding for one in pool])
     parts = [[pool[index] for index in group] for group in groups]
     if len(parts) == 1:
         return parts
-    kept = []
+    poolable = []
     for part in parts:
         bvals = np.concatenate([one.bvals for one in part])
         if bvals.size and bvals.max() <= b0_threshold:
-            left += [(one, "b=0 volumes only, which can serve to correct distortion")
+            omitted += [(one, "b=0 volumes only, which can serve to correct distortion")
                      for one in part]  # fmt: skip
         elif bvals.size and bvals.min() > b0_threshold:
-            left += [(one, "no b=0 volume of its phase encoding, by which series are aligned")
+            omitted += [(one, "no b=0 volume of its phase encoding, by which series are aligned")
                      for one in part]  # fmt: skip
         else:
-            kept.append(part)
-    return kept or parts
+            poolable.append(part)
+    return poolable or parts
 
 
 def _rank(series, b0_threshold):
-    """Return how much series determine together: directions times shells, and volumes."""
+    """Return the rank of a pool: directions times shells, and volumes."""
     bvals = np.concatenate([one.bvals for one in series])
     bvecs = np.concatenate([one.bvecs[: len(one.bvals)] for one in series])
     if len(bvals) != len(bvecs):
@@ -347,20 +347,20 @@ def _rank(series, b0_threshold):
 # -- telling ---------------------------------------------------------------------------------------
 
 
-def _tell(parts, left):
-    """Say what was pooled, what was left out and why, and how to take it instead."""
+def _tell(parts, omitted):
+    """Describe the pooled series, and the left-out ones with the reason and how to use them."""
     notes, chosen = [], sum(parts, [])
     if len(chosen) > 1:
-        told = " with ".join(_list(part, len(parts) > 1) for part in parts)
-        notes.append(f"pooled {told}")
+        pooled_names = " with ".join(_list(part, len(parts) > 1) for part in parts)
+        notes.append(f"pooled {pooled_names}")
     reasons = {}
-    for one, reason in left:
+    for one, reason in omitted:
         reasons.setdefault(reason, []).append(one)
     for reason, series in reasons.items():
         names = ", ".join(one.name for one in series)
-        which = "it" if len(series) == 1 else "the first of them"
+        target_words = "it" if len(series) == 1 else "the first of them"
         way = _way(series[0], chosen)
-        taking = f"; to take {which}: --bids-filter-file with {way}" if way else ""
+        taking = f"; to take {target_words}: --bids-filter-file with {way}" if way else ""
         notes.append(f"without {names} ({reason}{taking})")
     return "; ".join(notes) or None
 
@@ -372,11 +372,11 @@ def _list(part, encoded):
 
 
 def _way(one, chosen):
-    """Return the filter that takes a series that was left out; None where no label tells it."""
+    """Return the filter that selects a left-out series; None where no label identifies it."""
     long = {short: name for name, short in ENTITIES.items()}
     for entity in dict.fromkeys([*one.entities, *chosen[0].entities]):
         value = one.entities.get(entity)
-        if all(other.entities.get(entity) != value for other in chosen):
+        if all(chosen_series.entities.get(entity) != value for chosen_series in chosen):
             value = int(value) if entity == "run" and (value or "").isdigit() else value
             return json.dumps({"dwi": {long.get(entity, entity): value}})
     return None

@@ -1,4 +1,4 @@
-"""Name the template's own images and atlases among the derivatives (``tpl-*/``)."""
+"""Name the images of the template and the atlases among the derivatives (``tpl-*/``)."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ REFERENCES = {
 
 
 def reference(kind, template, resolution):
-    """Name the template's own image on the group grid, relative to the output folder.
+    """Return the path of a template image on the group grid, relative to the output folder.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ def reference(kind, template, resolution):
 
 
 def atlas_label(name):
-    """Give the BIDS label of an atlas: its name, or its image's, without other characters."""
+    """Return the BIDS label of an atlas: the letters and digits of its name or file name."""
     return re.sub(r"[^a-zA-Z0-9]", "", Path(name).name.split(".")[0])
 
 
 def atlas_reference(atlas, template, voxel_size):
-    """Name an atlas image in the template's space, relative to the output folder.
+    """Return the path of an atlas image in the template's space, relative to the output folder.
 
     Parameters
     ----------
@@ -64,10 +64,10 @@ def atlas_reference(atlas, template, voxel_size):
 
 
 def atlas_of(path):
-    """Give the label of the atlas that a file's name tells."""
+    """Return the label of the atlas in a file name."""
     return re.search(r"_atlas-([a-zA-Z0-9]+)", Path(path).name)[1]
 
 
 def atlas_description(path):
-    """Name the file that describes the atlas of a file in ``tpl-*``: beside that folder."""
+    """Return the path of the atlas description of a file in ``tpl-*``: beside that folder."""
     return Path(path).parent.parent / f"atlas-{atlas_of(path)}_description.json"

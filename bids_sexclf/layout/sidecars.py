@@ -1,4 +1,4 @@
-"""Check the values of sidecars that are used: their type, their range, their unit."""
+"""Check the type, range and unit of the sidecar values that are used."""
 
 from math import isfinite
 from numbers import Real
@@ -111,7 +111,7 @@ ACQUISITION = (
 
 
 def shared_fields(sidecars):
-    """Return how scans were acquired, as far as all of them agree.
+    """Return the acquisition parameters that all scans share.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def shared_fields(sidecars):
     Returns
     -------
     dict
-        Those fields of `ACQUISITION` that every scan has alike; numbers up to a share of 0.001.
+        The fields of `ACQUISITION` that are equal in all scans; numbers within 0.1 %.
 
     Examples
     --------
@@ -138,11 +138,11 @@ def shared_fields(sidecars):
     )
 
 
-def _alike(value, other):
-    """Return whether two values of a field are there and the same."""
-    if _is_number(value) and _is_number(other):
-        return abs(value - other) <= 1e-3 * abs(other)
-    return value is not None and value == other
+def _alike(value, second):
+    """Return whether two values of a field exist and are equal."""
+    if _is_number(value) and _is_number(second):
+        return abs(value - second) <= 1e-3 * abs(second)
+    return value is not None and value == second
 
 
 def check_sidecar(name, metadata, checks):
@@ -160,7 +160,7 @@ def check_sidecar(name, metadata, checks):
     Raises
     ------
     InputError
-        With every fault.
+        The message lists every fault.
 
     Examples
     --------

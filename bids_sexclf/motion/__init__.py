@@ -1,1 +1,1 @@
-"""Head motion and eddy currents of a diffusion series: predict, register, turn, resample."""
+"""Correct head motion and eddy currents: predict volumes, register, rotate gradients, resample."""

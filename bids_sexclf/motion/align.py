@@ -1,4 +1,4 @@
-"""Align a whole series: b0 volumes with each other, weighted ones with each other, both sets."""
+"""Align a series: b0 volumes with each other, weighted ones with each other, then both sets."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Alignment:
     matrices : ndarray, shape (N, 4, 4)
         From the reference (the first b0) to each volume, world to world, mm.
     rotations : ndarray, shape (N, 3, 3)
-        The head's part of them, in world space.
+        The rotations of the head among them, in world space.
     """
 
     matrices: np.ndarray
@@ -68,25 +68,25 @@ def coarsen(shape, affine):
 
 
 def motion_gb(path):
-    """Give the memory that the estimate of motion of a series takes, GB, from its header.
+    """Compute the memory that the motion estimate of a series needs, GB, from its header.
 
-    Five copies of the series are held, on the voxels that `coarsen` leaves.
+    Five copies of the series are in memory, on the averaged voxels of `coarsen`.
     """
     import nibabel as nib
 
     try:
         image = nib.load(path)
         factors, _ = coarsen(image.shape[:3], image.affine)
-    except Exception:  # a damaged header is met with a clear word when the series is read
+    except Exception:  # a damaged header is reported when the series is read
         factors = (1,)
     return 5 * series_gb(path) / float(np.prod(factors))
 
 
 def average_blocks(volume, factors):
-    """Average blocks of voxels; what does not fill a block at the far edge is left out."""
-    kept = [n // f for n, f in zip(volume.shape, factors, strict=True)]
-    cut = volume[tuple(slice(0, n * f) for n, f in zip(kept, factors, strict=True))]
-    (x, y, z), (a, b, c) = kept, factors
+    """Average blocks of voxels; leave out incomplete blocks at the far edge."""
+    n_blocks = [n // f for n, f in zip(volume.shape, factors, strict=True)]
+    cut = volume[tuple(slice(0, n * f) for n, f in zip(n_blocks, factors, strict=True))]
+    (x, y, z), (a, b, c) = n_blocks, factors
     return cut.reshape(x, a, y, b, z, c).mean(axis=(1, 3, 5))
 
 
@@ -103,7 +103,7 @@ def align_series(
     run=map,
     b0_threshold=B0_THRESHOLD,
 ):
-    """Find one transform per volume of a diffusion series.
+    """Estimate one transform per volume of a diffusion series.
 
     b0 volumes are registered with their mean and each weighted volume with its
     prediction from all others, by Gauss-Newton; then the mean of each group of
@@ -121,10 +121,10 @@ def align_series(
     bvecs : ndarray, shape (N, 3)
         As FSL writes them.
     tie : callable
-        ``tie(mean_b0, mean_of_group)`` gives a rigid matrix, shape (4, 4), from the first to the
-        second, world to world.
+        ``tie(mean_b0, mean_of_group)`` returns a rigid matrix, shape (4, 4), from the first to
+        the second, world to world.
     free : {"rigid", 0, 1, 2, "affine"}
-        What eddy currents may do to weighted volumes; see `estimate.estimate_poses`.
+        The model of eddy currents in weighted volumes; see `estimate.estimate_poses`.
     sloppy : bool
     run : callable
         A ``map`` that may use threads.
@@ -134,7 +134,7 @@ def align_series(
     Returns
     -------
     Alignment
-        The same whatever the number of threads.
+        It does not depend on the number of threads.
     """
     axes, centre = image_axes(affine), image_centre(mask.shape, affine)
     size = np.linalg.norm(affine[:3, :3], axis=0)
@@ -180,7 +180,7 @@ def _every_other(mask):
 
 
 def groups(bvals):
-    """Group weighted volumes by b-value, joining what is too few to have a mean of its own.
+    """Group weighted volumes by b-value; join groups that are too small for a mean.
 
     Parameters
     ----------
@@ -197,9 +197,9 @@ def groups(bvals):
     >>> [len(group) for group in groups(np.repeat([0, 300, 1000, 2000], [2, 3, 8, 8]))]
     [11, 8]
     """
-    found = [members for _, members in find_shells(bvals)]
+    shells = [members for _, members in find_shells(bvals)]
     joined = []
-    for members in found:
+    for members in shells:
         if joined and min(len(joined[-1]), len(members)) < SMALLEST_GROUP:
             joined[-1] = np.concatenate([joined[-1], members])
         else:
@@ -208,7 +208,7 @@ def groups(bvals):
 
 
 def _to_world(matrix, axes, centre):
-    """Turn a transform along image axes about the middle into one in world space."""
+    """Convert a transform along image axes about the middle to world space."""
     world = np.eye(4)
     world[:3, :3] = axes @ matrix[:3, :3] @ axes.T
     world[:3, 3] = centre + axes @ matrix[:3, 3] - world[:3, :3] @ centre
@@ -216,6 +216,6 @@ def _to_world(matrix, axes, centre):
 
 
 def _follow(matrices, rotations, members, matrix, rotation):
-    """Let a transform come before those of some volumes, in place."""
+    """Compose a transform with those of some volumes, in place."""
     matrices[members] = matrices[members] @ matrix
     rotations[members] = rotations[members] @ rotation

@@ -12,7 +12,7 @@ LEVELS = ((8.0, 3), (4.0, 2), (0.0, 3))
 
 @dataclass
 class Pose:
-    """Where one volume has the head: ``place = stretch @ turn @ point + shift``.
+    """The position of the head in one volume: ``place = stretch @ turn @ point + shift``.
 
     Points are in mm along the image axes, from the image's middle.
 
@@ -21,7 +21,7 @@ class Pose:
     turn : ndarray, shape (3, 3)
         Rotation of the head.
     stretch : ndarray, shape (3, 3)
-        What eddy currents do: identity but for the row of the phase-encoding axis.
+        Effect of eddy currents: identity except for the row of the phase-encoding axis.
     shift : ndarray, shape (3,)
         mm.
     """
@@ -41,7 +41,7 @@ class Pose:
 def estimate_poses(
     frames, size, mask, bvals, bvecs, *, free="rigid", levels=LEVELS, order=3, run=map, poses=None
 ):
-    """Find where each volume of a set has the head, so that the volumes predict each other.
+    """Estimate the position of the head in each volume, so that volumes predict each other.
 
     Parameters
     ----------
@@ -54,10 +54,10 @@ def estimate_poses(
     bvals : ndarray, shape (N,)
         s/mm².
     bvecs : ndarray, shape (N, 3)
-        Along the image axes; turned along with the head between rounds.
+        Along the image axes; rotated with the head between rounds.
     free : {"rigid", 0, 1, 2, "affine"}
-        What a volume may do: move; also be sheared and stretched along that axis (the
-        phase-encoding one, as eddy currents do); or anything linear.
+        Degrees of freedom of a volume: rigid motion; also shear and stretch along that axis (the
+        phase-encoding one, as eddy currents cause); or any affine transform.
     levels : sequence of (float, int)
         Smoothing (FWHM, mm) and rounds.
     order : {1, 3}
@@ -70,7 +70,7 @@ def estimate_poses(
     Returns
     -------
     list of Pose
-        Up to one transform that all volumes share.
+        Determined up to one transform that all volumes share.
     """
     poses = poses or [Pose() for _ in frames]
     weighted = bool((bvals > 0).all())
@@ -78,21 +78,28 @@ def estimate_poses(
     for fwhm, rounds in levels:
         smooth = list(run(lambda frame, width=fwhm: _smooth(frame, width, size, order), frames))
         for _ in range(rounds):
-            now = list(run(lambda job: _look(*job, size, order), zip(smooth, poses, strict=True)))
-            now = np.stack(now)
-            inside = now[:, mask]
+            resampled = list(
+                run(lambda job: _look(*job, size, order), zip(smooth, poses, strict=True))
+            )
+            resampled = np.stack(resampled)
+            inside = resampled[:, mask]
             if weighted:
                 turned = np.stack([pose.turn.T @ g for pose, g in zip(poses, bvecs, strict=True)])
                 predictor = fit_predictor(inside @ inside.T, bvals, turned)
             else:
                 predictor = mean_predictor(len(frames))
             jobs = zip(predictor.astype(np.float32), inside, poses, strict=True)
-            poses = list(run(lambda job, now=now: _step(*job, now, grid, mask, size, free), jobs))
+            poses = list(
+                run(
+                    lambda job, resampled=resampled: _step(*job, resampled, grid, mask, size, free),
+                    jobs,
+                )
+            )
     return poses
 
 
 def _grid(shape, size):
-    """Give every voxel's place in mm from the middle, shape (3, X, Y, Z)."""
+    """Return the position of every voxel relative to the middle, mm, shape (3, X, Y, Z)."""
     axes = [
         (np.arange(n, dtype=np.float32) - (n - 1) / 2) * s for n, s in zip(shape, size, strict=True)
     ]
@@ -100,7 +107,7 @@ def _grid(shape, size):
 
 
 def _smooth(frame, fwhm, size, order):
-    """Smooth a volume and give its spline coefficients."""
+    """Smooth a volume and return its spline coefficients."""
     from scipy.ndimage import gaussian_filter, spline_filter
 
     if fwhm:
@@ -128,15 +135,15 @@ def _look(coefficients, pose, size, order):
     )
 
 
-def _step(weights, seen, pose, now, grid, mask, size, free):
-    """Move one volume's pose one Gauss-Newton step towards its prediction."""
-    prediction = np.tensordot(weights, now, axes=1)
+def _step(weights, observed, pose, resampled, grid, mask, size, free):
+    """Update the pose of one volume by one Gauss-Newton step towards its prediction."""
+    prediction = np.tensordot(weights, resampled, axes=1)
     slope = np.stack([g[mask] for g in np.gradient(prediction, *size)])
     columns = _columns(pose, slope, grid[:, mask], free)
     expected = prediction[mask]
     # A volume may be brighter as a whole than its prediction.
     design = np.vstack([columns, expected[None]])
-    difference = expected - seen
+    difference = expected - observed
     width = 1.4826 * np.median(np.abs(difference)) + 1e-6
     trust = 1 / (1 + (difference / (3 * width)) ** 2)
     weighted = design * trust
@@ -144,12 +151,12 @@ def _step(weights, seen, pose, now, grid, mask, size, free):
     scale = np.sqrt(np.maximum(np.diag(normal), 1e-12))
     normal = normal / np.outer(scale, scale) + 1e-6 * np.eye(len(scale))
     change = np.linalg.solve(normal, weighted @ difference / scale) / scale
-    # The others move as well: two volumes that each go all the way would change places.
-    return _moved(pose, change[:-1] * (1 - 1 / len(now)), free)
+    # The other volumes move as well: with full steps, two volumes would exchange their positions.
+    return _moved(pose, change[:-1] * (1 - 1 / len(resampled)), free)
 
 
 def _columns(pose, slope, place, free):
-    """Give the change of the resampled volume with each parameter of its pose."""
+    """Return the change of the resampled volume with each parameter of its pose."""
     linear = pose.stretch @ pose.turn
     slope = np.linalg.inv(linear).T @ slope
     if free == "affine":

@@ -1,4 +1,4 @@
-"""Linear transforms of a head: how far it moved, and how its gradients turn along."""
+"""Linear transforms of a head: its displacement, and the rotation of its gradients."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ HEAD_RADIUS = 50.0
 
 
 def image_axes(affine):
-    """Give the directions of the image axes in world space.
+    """Return the directions of the image axes in world space.
 
     Parameters
     ----------
@@ -23,12 +23,12 @@ def image_axes(affine):
 
 
 def image_centre(shape, affine):
-    """Give the middle of an image in world space, shape (3,), mm."""
+    """Return the middle of an image in world space, shape (3,), mm."""
     return affine[:3, :3] @ ((np.array(shape[:3]) - 1) / 2) + affine[:3, 3]
 
 
 def turn_gradients(bvecs, rotations, affine):
-    """Turn b-vectors along with their volumes.
+    """Rotate b-vectors with their volumes.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def turn_gradients(bvecs, rotations, affine):
         FSL's convention: along the image axes, the first one mirrored where the affine has a
         positive determinant.
     rotations : ndarray, shape (N, 3, 3)
-        From the reference to each volume, in world space: a head that turned by R has its
-        gradient turned back by the inverse of R.
+        From the reference to each volume, in world space: the gradient of a head rotated by R
+        is rotated by the inverse of R.
     affine : ndarray, shape (4, 4)
         Voxel to world.
 
@@ -56,7 +56,7 @@ def turn_gradients(bvecs, rotations, affine):
 
 
 def displacement(first, second, centre):
-    """Give the mean displacement between two linear transforms over a head-sized sphere.
+    """Return the mean displacement between two linear transforms over a head-sized sphere.
 
     Parameters
     ----------
@@ -78,14 +78,14 @@ def displacement(first, second, centre):
 
 
 def rotation_part(linear):
-    """Give the closest rotation to a matrix, shape (3, 3) (polar decomposition)."""
+    """Return the closest rotation to a matrix, shape (3, 3) (polar decomposition)."""
     from scipy.linalg import polar
 
     return polar(linear)[0]
 
 
 def _rigid_part(matrix, centre):
-    """Give the rigid transform with the same rotation that moves the centre alike."""
+    """Return the rigid transform with the same rotation and the same motion of the centre."""
     rigid = np.eye(4)
     rigid[:3, :3] = rotation_part(matrix[:3, :3])
     rigid[:3, 3] = matrix[:3, :3] @ centre + matrix[:3, 3] - rigid[:3, :3] @ centre

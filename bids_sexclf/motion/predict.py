@@ -1,8 +1,8 @@
 """Predict each volume of a diffusion series from all the others.
 
 A Gaussian process over gradient directions and b-values (Andersson and
-Sotiropoulos 2015): what one volume should look like, were the head where it is
-in the others.
+Sotiropoulos 2015) predicts how one volume should look if the head had not
+moved relative to the others.
 
 References
 ----------
@@ -28,7 +28,7 @@ NOISES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 def covariance(bvals, bvecs, width, reach):
-    """Say how alike the volumes of a series are.
+    """Compute the covariance of the signals of a series' volumes.
 
     Parameters
     ----------
@@ -37,14 +37,14 @@ def covariance(bvals, bvecs, width, reach):
     bvecs : ndarray, shape (N, 3)
         Unit vectors; a direction and its opposite are one.
     width : float
-        Angle in rad beyond which two directions share no contrast.
+        Angle in rad beyond which the signals of two directions are independent.
     reach : float
-        SD over the square root of b.
+        Length scale of the square root of b.
 
     Returns
     -------
     ndarray, shape (N, N)
-        Symmetric and positive semi-definite; noise is not in it.
+        Symmetric and positive semi-definite, without noise.
     """
     root = np.sqrt(bvals)
     near = np.exp(-((root[:, None] - root) ** 2) / (2 * reach**2))
@@ -54,7 +54,7 @@ def covariance(bvals, bvecs, width, reach):
 
 
 def residual_operator(kernel, noise):
-    """Give the matrix that turns a series into its leave-one-out errors.
+    """Return the matrix that maps a series to its leave-one-out errors.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def residual_operator(kernel, noise):
 
 
 def fit_predictor(products, bvals, bvecs):
-    """Choose the Gaussian process that predicts a series best, volume by volume.
+    """Fit the Gaussian process with the least leave-one-out error, and return its predictor.
 
     Parameters
     ----------
@@ -87,14 +87,14 @@ def fit_predictor(products, bvals, bvecs):
     ndarray, shape (N, N)
         ``predictor @ series`` predicts every volume from the others: its diagonal is zero.
     """
-    best, least = None, np.inf
+    best, least_error = None, np.inf
     for width, reach in product(WIDTHS, REACHES):
         kernel = covariance(bvals, bvecs, width, reach)
         for noise in NOISES:
             operator = residual_operator(kernel, noise)
             error = np.einsum("ij,jk,ik->", operator, products, operator, optimize=True)
-            if error < least:
-                best, least = operator, error
+            if error < least_error:
+                best, least_error = operator, error
     return np.eye(len(best)) - best
 
 

@@ -1,4 +1,4 @@
-"""Resample one volume once: through its own linear transform, after any distortion field."""
+"""Resample a volume in one interpolation: through its linear transform and a distortion field."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def read_displacements(path):
     Returns
     -------
     ndarray of float32, shape (3, X, Y, Z)
-        mm along RAS+ axes: a point of the grid plus its vector is where the image is read.
+        mm along RAS+ axes: the image is read at each grid point plus its vector.
     """
     import nibabel as nib
 
@@ -27,7 +27,7 @@ def read_displacements(path):
 
 
 def distorted_places(shape, affine, displacements):
-    """Say where a distortion field reads each voxel of its grid.
+    """Return the positions at which a distortion field reads each voxel of its grid.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def distorted_places(shape, affine, displacements):
 
 
 def displacements(places, affine):
-    """Turn places into the displacement field that ANTs applies: the reverse of `distorted_places`.
+    """Convert positions to a displacement field of ANTs: the inverse of `distorted_places`.
 
     Parameters
     ----------
@@ -67,16 +67,16 @@ def displacements(places, affine):
 
 
 def through_pose(affine, pose, places=None, shape=None):
-    """Say where a pose, and then a distortion field, read each voxel of a reference.
+    """Return the positions at which a pose and a distortion field read each reference voxel.
 
     Parameters
     ----------
     affine : ndarray, shape (4, 4)
         Voxel to world, of the reference and of the field.
     pose : ndarray, shape (4, 4)
-        Reference to the head's place in the series, world to world, mm.
+        Reference to the position of the head in the series, world to world, mm.
     places : ndarray, shape (3, X, Y, Z), optional
-        Of the field, as `distorted_places` gives it.
+        Of the field, as `distorted_places` returns it.
     shape : tuple of int
         (X, Y, Z).
 
@@ -93,13 +93,13 @@ def through_pose(affine, pose, places=None, shape=None):
     moved += route[:3, 3].astype(np.float32)[:, None, None, None]
     if places is None:
         return moved
-    # The displacement is smooth and may be continued beyond the grid, places may not.
+    # The displacement is smooth and may be extrapolated beyond the grid; positions may not.
     shifts = [map_coordinates(part, moved, order=1, mode="nearest") for part in places - grid]
     return moved + np.stack(shifts)
 
 
 def seen_mask(mask, affine, matrices, places=None):
-    """Leave out of a mask what too many volumes have outside their field of view.
+    """Remove from a mask the voxels that too many volumes have outside their field of view.
 
     Parameters
     ----------
@@ -114,21 +114,21 @@ def seen_mask(mask, affine, matrices, places=None):
     Returns
     -------
     ndarray of bool, shape (X, Y, Z)
-        Without voxels that more than `MISSED` of the volumes do not hold.
+        Without voxels that more than the share `MISSED` of the volumes do not contain.
     """
     points = np.array(np.nonzero(mask)) if places is None else places[:, mask]
     last, missed = np.array(mask.shape)[:, None] - 0.5, np.zeros(points.shape[1], np.int32)
     for matrix in matrices:
         route = np.linalg.inv(affine) @ matrix @ affine
-        there = route[:3, :3] @ points + route[:3, 3:]
-        missed += ((there < -0.5) | (there > last)).any(0)
-    kept = mask.copy()
-    kept[mask] = missed <= MISSED * len(matrices)
-    return kept
+        positions = route[:3, :3] @ points + route[:3, 3:]
+        missed += ((positions < -0.5) | (positions > last)).any(0)
+    remaining = mask.copy()
+    remaining[mask] = missed <= MISSED * len(matrices)
+    return remaining
 
 
 def resample_volume(volume, affine, matrix, places=None, order=3):
-    """Resample a volume where its head would lie in the reference, in one interpolation.
+    """Resample a volume to the head position of the reference, in one interpolation.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def resample_volume(volume, affine, matrix, places=None, order=3):
     matrix : ndarray, shape (4, 4)
         Reference to volume, world to world, mm.
     places : ndarray, shape (3, X, Y, Z), optional
-        Where the reference itself is read, in voxels, as `distorted_places` gives it.
+        Positions at which the reference is read, in voxels, as `distorted_places` returns them.
     order : {1, 3}
         Linear interpolation, or cubic B-splines.
 
@@ -153,12 +153,12 @@ def resample_volume(volume, affine, matrix, places=None, order=3):
     if places is None and np.allclose(voxels, np.eye(4), atol=1e-9):
         return np.asarray(volume, np.float32)
     if places is None:
-        carry, where = affine_transform, (voxels[:3, :3], voxels[:3, 3])
+        carry, options = affine_transform, (voxels[:3, :3], voxels[:3, 3])
     else:
         through = np.tensordot(voxels[:3, :3].astype(np.float32), places, axes=1)
         through += voxels[:3, 3].astype(np.float32)[:, None, None, None]
-        carry, where = map_coordinates, (through,)
-    # Mirrored at the edge: a fall to zero there would ring into the head where it is cut off.
-    moved = carry(volume, *where, order=order, mode="mirror", output=np.float32)
-    seen = carry(np.ones(volume.shape, np.uint8), *where, order=0, mode="grid-constant")
-    return np.maximum(moved, 0, out=moved) * seen
+        carry, options = map_coordinates, (through,)
+    # Mirror at the edge: a drop to zero there would cause ringing in a head that is cut off.
+    moved = carry(volume, *options, order=order, mode="mirror", output=np.float32)
+    in_view = carry(np.ones(volume.shape, np.uint8), *options, order=0, mode="grid-constant")
+    return np.maximum(moved, 0, out=moved) * in_view

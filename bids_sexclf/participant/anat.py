@@ -69,7 +69,7 @@ ENGINES = {
 
 
 def check_tools(preparation):
-    """Refuse an extraction whose programs or weights are not at hand, by ToolError."""
+    """Raise ToolError where a program or weights of the brain extraction are absent."""
     if preparation.skull_strip == "skip":
         return
     find_weights()
@@ -89,12 +89,12 @@ def describe_normalization(preparation):
     -------
     str
     """
-    how = ENGINES[preparation["registration_engine"]].format(**preparation)
-    return NORMALIZATION.format(how=how, **preparation)
+    method = ENGINES[preparation["registration_engine"]].format(**preparation)
+    return NORMALIZATION.format(how=method, **preparation)
 
 
 def methods(preparation):
-    """Write the paragraph of the T1w's road.
+    """Write the methods paragraph about the T1w.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def methods(preparation):
 
 
 def init_anat_wf(*, template, grid_file, preparation, tissue_maps=(), threads=1, name="anat_wf"):
-    """Build the road from a T1w to a brain on the group grid.
+    """Build the workflow that brings the brain of a T1w onto the group grid.
 
     Parameters
     ----------
@@ -134,8 +134,8 @@ def init_anat_wf(*, template, grid_file, preparation, tissue_maps=(), threads=1,
     -------
     nipype.pipeline.engine.Workflow
         *Inputs*: t1w. *Outputs*: t1w (bias-corrected, RAS+), mask, brain, forward and inverse
-        (transforms to and from the template), t1w_template, mask_template, about (what sidecars
-        say of T1w and mask), evidence (what speaks for the mask).
+        (transforms to and from the template), t1w_template, mask_template, about (JSON: sidecar
+        fields of T1w and mask), evidence (JSON: numbers by which the mask is judged).
     """
     inputnode = Node(IdentityInterface(fields=["t1w"]), "inputnode")
     outputnode = Node(
@@ -188,7 +188,7 @@ def init_anat_wf(*, template, grid_file, preparation, tissue_maps=(), threads=1,
 
 
 def make_unbias(tissue_maps, preparation, invert=False):
-    """Give the node that removes the bias field inside the brain.
+    """Return the node that removes the bias field inside the brain.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def make_unbias(tissue_maps, preparation, invert=False):
         Share of grey and of white matter in the template's space; may be empty.
     preparation : settings.Preparation
     invert : bool
-        The transforms that the node will be given are linear, and lead to the template.
+        The transforms of the node are linear and lead to the template.
 
     Returns
     -------
@@ -210,7 +210,7 @@ def make_unbias(tissue_maps, preparation, invert=False):
 
 
 def _extractor(template, preparation, threads):
-    """Give the interface that extracts the brain."""
+    """Return the interface that extracts the brain."""
     return ExtractBrain(
         head=str(template.head),
         head_mask=str(template.mask),
@@ -224,7 +224,7 @@ def _extractor(template, preparation, threads):
 
 
 def choose_normalizer(template, preparation, threads):
-    """Give the interface that registers a brain to the template by the engine asked for.
+    """Return the interface that registers a brain to the template by the chosen engine.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The road of one participant-session, from its scans to its derivatives."""
+"""The workflow of one participant-session: from its scans to its derivatives."""
 
 import os
 
@@ -33,7 +33,7 @@ from bids_sexclf.participant.maps import init_maps_wf
 from bids_sexclf.participant.morphometry import init_morphometry_wf
 from bids_sexclf.participant.native import init_native_wf
 from bids_sexclf.participant.outputs import WriteDerivatives
-from bids_sexclf.participant.register import choose_road
+from bids_sexclf.participant.register import choose_route
 from bids_sexclf.participant.series import images_of, parts_of
 from bids_sexclf.volumes import knows_sides
 
@@ -55,7 +55,7 @@ def init_participant_wf(
     threads=1,
     derivatives=None,
 ):
-    """Build the road from one participant-session's scans to its derivatives.
+    """Build the workflow that makes the derivatives of one participant-session.
 
     Parameters
     ----------
@@ -80,12 +80,12 @@ def init_participant_wf(
     nipype.pipeline.engine.Workflow
     """
     record = take_over(row, {"raw": root} | (derivatives or {}), preparation.template)
-    road = choose_road(record, preparation.provenance())
+    route = choose_route(record, preparation.provenance())
     workflow = Workflow(wf_name(row["participant_id"], row["session_id"]))
     common = {"preparation": preparation, "threads": threads}
     places = {"template": template, "grid_file": references["brain"]}
     write = Node(
-        _writer(row, record, root=root, out=out, preparation=preparation, road=road),
+        _writer(row, record, root=root, out=out, preparation=preparation, route=route),
         "write",
         mem_gb=0.5,
         run_without_submitting=False,
@@ -115,25 +115,27 @@ def init_participant_wf(
     if record.maps:
         pictures += _connect_maps(workflow, anat_wf, write, record, references, cuts=cuts)
     elif record.dwi:
-        register_wf = choose_register_wf(road, **places, **common)
+        register_wf = choose_register_wf(route, **places, **common)
         pictures += _connect_series(
             workflow, anat_wf, quality, write, record=record, row=row, references=references,
-            cuts=cuts, register_wf=register_wf, road=road, **common,
+            cuts=cuts, register_wf=register_wf, route=route, **common,
         )  # fmt: skip
     gather = Node(Merge(len(pictures) + bool(record.t1w)), "gather", run_without_submitting=True)
-    who = (row["participant_id"], row["session_id"])
-    write.inputs.figure_names = [figure_name(*who, key) for key, _ in pictures]
+    session_key = (row["participant_id"], row["session_id"])
+    write.inputs.figure_names = [figure_name(*session_key, key) for key, _ in pictures]
     for index, (_, node) in enumerate(pictures, start=1):
         workflow.connect(node, "out_file", gather, f"in{index}")
     workflow.connect(gather, "out", write, "figures")
     if record.t1w:
-        connect_thumbnails(workflow, anat_wf, gather, write, references, len(pictures) + 1, who)
+        connect_thumbnails(
+            workflow, anat_wf, gather, write, references, len(pictures) + 1, session_key
+        )
     _set_b0_threshold(workflow, preparation.b0_threshold)
     return workflow
 
 
-def _writer(row, record, *, root, out, preparation, road):
-    """Give the interface that writes what was made, and with it what it was made of."""
+def _writer(row, record, *, root, out, preparation, route):
+    """Return the interface that writes the derivatives and the list of their inputs."""
     correctors = images_of({"parts": parts_of(row)})
     return WriteDerivatives(
         out=str(out),
@@ -145,7 +147,7 @@ def _writer(row, record, *, root, out, preparation, road):
         acquisition=row.get("acquisition") or {},
         taken_over={step: about(name)["title"] for step, name in record.done.items()},
         provenance=preparation.provenance(),
-        road=road,
+        route=route,
         sides_known=_knows_sides(record),
     )
 
@@ -156,7 +158,7 @@ def _knows_sides(record):
 
 
 def _feed_t1w(workflow, anat_wf, write, record, preparation):
-    """Give the T1w to its road; several runs are made one first."""
+    """Wire the T1w into its workflow; average several runs first."""
     if len(record.t1w) == 1:
         anat_wf.inputs.inputnode.t1w = str(record.t1w[0])
         return
@@ -182,7 +184,7 @@ def _series(record):
 
 
 def _set_b0_threshold(workflow, b0_threshold):
-    """Tell every step that knows b0 volumes from weighted ones where the limit lies."""
+    """Set the b-value below which a volume counts as b=0, in every step that needs it."""
     for name in workflow.list_node_names():
         node = workflow.get_node(name)
         if "b0_threshold" in node.inputs.copyable_trait_names():
@@ -190,7 +192,7 @@ def _set_b0_threshold(workflow, b0_threshold):
 
 
 def _connect_anat(workflow, anat_wf, quality, write, references, *, cuts):
-    """Wire the T1w's road; give its pictures."""
+    """Wire the workflow of the T1w; return its pictures."""
     t1wmask = Node(DrawOutline(cuts=cuts), "t1wmask", mem_gb=0.5)
     t1wtemplate = Node(
         DrawFlicker(
@@ -240,7 +242,7 @@ def _connect_native(
     workflow, anat_wf, quality, write, *, row, template, grid_file, tissue_maps, atlases, cuts,
     preparation, threads,
 ):  # fmt: skip
-    """Wire what is made of the T1w in its own space: linear spaces, tissues and regions."""
+    """Wire the steps in the space of the T1w: linear registrations, tissues and regions."""
     native_wf = init_native_wf(template=template, grid_file=grid_file, preparation=preparation)
     morphometry_wf = init_morphometry_wf(
         atlases=atlases, preparation=preparation, tissue_maps=tissue_maps
@@ -279,17 +281,17 @@ def _connect_native(
 
 
 def _connect_series(
-    workflow, anat_wf, quality, write, *, record, row, references, cuts, register_wf, road,
+    workflow, anat_wf, quality, write, *, record, row, references, cuts, register_wf, route,
     preparation, threads,
 ):  # fmt: skip
-    """Wire the diffusion series' road, from what was scanned to its maps; give its pictures."""
-    through = anat_wf if road in ("t1w", "aligned") else None
+    """Wire the workflow of the diffusion series, from scans to maps; return its pictures."""
+    through = anat_wf if route in ("t1w", "aligned") else None
     dwi_wf = choose_dwi_wf(record, row=row, preparation=preparation, threads=threads)
     maps_wf = init_maps_wf(preparation=preparation, threads=threads)
     _feed_dwi(workflow, dwi_wf, quality, write, record=record, row=row, anat_wf=anat_wf)
     _connect_dwi(workflow, through, dwi_wf, maps_wf, register_wf, quality, write)
     connect_dwi_coverage(workflow, dwi_wf, register_wf, quality, write)
-    aligned = road == "aligned"
+    aligned = route == "aligned"
     pictures = draw_dwi(
         workflow, through, dwi_wf, register_wf, references, cuts=cuts, aligned=aligned
     )
@@ -299,9 +301,9 @@ def _connect_series(
 
 
 def _feed_dwi(workflow, dwi_wf, quality, write, *, record, row, anat_wf):
-    """Give the series to its road, and what its single steps found to the quality file."""
+    """Wire the series into its workflow, and the records of its steps into the quality file."""
     pooled = len(record.dwi) > 1 and not record.dwi_done
-    if not pooled:  # the road of several series takes them in itself
+    if not pooled:  # the workflow of several series reads them itself
         series = _series(record)
         workflow.connect([(series, dwi_wf, [(kind, f"inputnode.{kind}") for kind in SERIES])])
     if record.dwi_done:  # a series that others have prepared lies on disk already
@@ -313,16 +315,16 @@ def _feed_dwi(workflow, dwi_wf, quality, write, *, record, row, anat_wf):
     if any(part.corrected for part in parts):
         warp = ("warps", "distortion_warps") if pooled else ("warp", "distortion_warp")
         workflow.connect([(dwi_wf, write, [(f"outputnode.{warp[0]}", warp[1])])])
-    told = list_records(dwi_wf)
-    if told:
-        records = Node(Merge(len(told)), "records", run_without_submitting=True)
+    record_fields = list_records(dwi_wf)
+    if record_fields:
+        records = Node(Merge(len(record_fields)), "records", run_without_submitting=True)
         workflow.connect([(records, quality, [("out", "records")])])
-        for index, field in enumerate(told, start=1):
+        for index, field in enumerate(record_fields, start=1):
             workflow.connect(dwi_wf, f"outputnode.{field}", records, f"in{index}")
 
 
 def _connect_dwi(workflow, anat_wf, dwi_wf, maps_wf, register_wf, quality, write):
-    """Wire the road from an aligned series to its maps on the group grid."""
+    """Wire an aligned series to its maps on the group grid."""
     aligned = [(f"outputnode.{field}", f"inputnode.{field}") for field in (*SERIES, "mask")]
     masked = [(f"outputnode.{field}", f"inputnode.{field}") for field in ("b0_brain", "mask")]
     carried = [("outputnode.maps", "maps_template"), ("outputnode.transform", "dwi_transform")]
@@ -347,7 +349,7 @@ def _connect_dwi(workflow, anat_wf, dwi_wf, maps_wf, register_wf, quality, write
 
 
 def _connect_maps(workflow, anat_wf, write, record, references, *, cuts):
-    """Wire the maps that another tool has fitted; give their picture."""
+    """Wire the maps that another tool has fitted; return their picture."""
     maps_wf = init_given_maps_wf(record=record, grid_file=references["brain"])
     famap = Node(DrawOutline(cuts=cuts, mask=references["mask"]), "famap", mem_gb=0.5)
     if record.maps_space == "template":

@@ -1,9 +1,9 @@
-"""The steps in the work folder: those whose inputs or results are not what they were run again.
+"""Find the steps in the work folder that must run again: an input or a result has changed.
 
-Nipype knows a step's inputs by size and time. A file of the same size that was put in place with
-the time of the one before would pass for it; so the files that steps read from outside the work
-folder are compared by fingerprint before a run. Nor does Nipype look whether what a step has made
-is still there: disks for intermediate files are often purged of old ones.
+Nipype compares the inputs of a step by size and time. It misses a new file that has the size and
+the time of the old one. So the files that steps read from outside the work folder are compared by
+fingerprint before a run. Nipype does not check either that the results of a step still exist, and
+many clusters delete old intermediate files.
 """
 
 import os
@@ -20,7 +20,7 @@ RECORD = "inputs.json"
 
 
 def list_reads(workflow):
-    """List the files that the steps of a workflow are given before it runs.
+    """List the input files of all steps of a workflow, before it runs.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def list_reads(workflow):
     flat = workflow._create_flat_graph()
 
     def readers(node):
-        """Follow nodes that only hand on to those that compute."""
+        """Return the computing nodes that follow a node; skip nodes that only pass values on."""
         if not isinstance(node.interface, IdentityInterface):
             return {tuple(node.fullname.split("."))}
         return set().union(*(readers(after) for after in flat.successors(node)))
@@ -52,16 +52,16 @@ def list_reads(workflow):
 def _paths_in(value):
     """List the absolute paths in the inputs or outputs of a step."""
     if isinstance(value, dict):
-        return [path for each in value.values() for path in _paths_in(each)]
+        return [path for entry in value.values() for path in _paths_in(entry)]
     if isinstance(value, (list, tuple)):
-        return [path for each in value for path in _paths_in(each)]
+        return [path for entry in value for path in _paths_in(entry)]
     return [str(value)] if isinstance(value, (str, Path)) and os.path.isabs(value) else []
 
 
 def forget_changed(work, workflow, reads):
-    """Remove the folders of steps that have read a file whose content has changed since.
+    """Remove the folders of steps that have read a file whose content has changed.
 
-    What follows on them is made again by Nipype, since their results are then newer.
+    Nipype then also repeats the steps that depend on them, since their results are newer.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def forget_changed(work, workflow, reads):
         Work folder.
     workflow : nipype.pipeline.engine.Workflow
     reads : dict
-        As `list_reads` gives it.
+        As `list_reads` returns it.
 
     Returns
     -------
@@ -77,21 +77,21 @@ def forget_changed(work, workflow, reads):
         The files that have changed.
     """
     home = Path(work, GRAPH, workflow.name)
-    known = read_known(home / RECORD)
-    now = take_fingerprints(reads, known)
+    recorded = read_known(home / RECORD)
+    current = take_fingerprints(reads, recorded)
     changed = [
         path
         for path in reads
-        if path in known and now.get(path, {}).get("sha256") != known[path].get("sha256")
+        if path in recorded and current.get(path, {}).get("sha256") != recorded[path].get("sha256")
     ]
     for step in {step for path in changed for step in reads[path]}:
         remove_folder(home.joinpath(*step[1:]), home)
-    write_json(known | now, home / RECORD)
+    write_json(recorded | current, home / RECORD)
     return changed
 
 
 def forget_incomplete(work, workflow):
-    """Remove the folders of steps whose results are not all there, so that they run again.
+    """Remove the folders of steps of which a result is missing, so that they run again.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def forget_incomplete(work, workflow):
 
 
 def _is_complete(path):
-    """Return whether the files that a step's result names are all there."""
+    """Return whether all files exist that the result of a step names."""
     from nipype.pipeline.engine.utils import load_resultfile
 
     try:

@@ -1,4 +1,4 @@
-"""Words of a participant's page: what pictures and numbers mean, and what right looks like."""
+"""Texts of a participant's page: what pictures and numbers mean, and what a good one looks like."""
 
 import math
 import re
@@ -49,12 +49,12 @@ FIGURES = {
             "brain, or lie at the end of the field of view, which a head that moves leaves.",
         ),
         "denoised": (
-            "What denoising took away",
+            "Removed by denoising",
             "It should look like noise: no anatomy, no edges. Anatomy here is signal lost. Patches "
             "that fade smoothly are where the coils' own noise is higher.",
         ),
         "unrung": (
-            "What the removal of Gibbs ringing took away",
+            "Removed with Gibbs ringing",
             "Thin bands beside sharp edges, and noise; nothing of the brain's own pattern.",
         ),
         "dwidistortion": (
@@ -69,8 +69,8 @@ FIGURES = {
         ),
         "dwit1w": (
             "Mean b=0 volume registered to the T1w",
-            "Hover to flicker: ventricles and the outer edge should agree but for what stretch "
-            "along the phase-encoding axis is left.",
+            "Hover to flicker: ventricles and the outer edge should agree, except for stretch "
+            "that remains along the phase-encoding axis.",
         ),
     },
     "Maps": {
@@ -117,10 +117,10 @@ NUMBERS = {
         "skull, otherwise what its maker takes for brain",
     ),
     "mask_opinions_overlap": (
-        "Overlap of two opinions on the brain mask",
+        "Overlap of the two brain masks",
         "{:.2f}",
-        "Dice of two masks that were made independently; above 0.9 is usual, below 0.85 they are "
-        "said to disagree",
+        "Dice of two masks that were made independently; above 0.9 is usual, below 0.85 they "
+        "disagree",
     ),
     "mask_template_overlap": (
         "Overlap of the mask with the template's brain",
@@ -224,7 +224,7 @@ NUMBERS = {
 
 
 def list_numbers(numbers, marks):
-    """List the quality numbers of a page: those that it has words for, then all others.
+    """List the quality numbers of a page: described ones first, then all others.
 
     Parameters
     ----------
@@ -238,14 +238,14 @@ def list_numbers(numbers, marks):
     list of tuple of str
         Label, value with its unit, meaning, mark.
     """
-    known, limits = schema("quality"), read_limits()
+    descriptions, limits = schema("quality"), read_limits()
     unnamed = {
         name: (
             re.sub(r"_(ml|mm|cm2|percent|degrees)$", "", name).replace("_", " "),
             f"{{:.3g}} {entry.get('Units', '')}".strip(),
             entry["Description"],
         )
-        for name, entry in known.items()
+        for name, entry in descriptions.items()
         if name not in NUMBERS and entry.get("Format") == "number"
     }
     return [
@@ -263,7 +263,7 @@ def list_numbers(numbers, marks):
 
 
 def _tell_limits(pair):
-    """Say beyond which values a study refuses a scan; None where there is no limit."""
+    """Describe the limits of a quality number; return None where it has no limit."""
     lowest, highest = pair or (-math.inf, math.inf)
     below = f"below {lowest:g}" if math.isfinite(lowest) else None
     above = f"above {highest:g}" if math.isfinite(highest) else None
@@ -272,6 +272,6 @@ def _tell_limits(pair):
 
 
 def _tell_correction(numbers):
-    """Say by what the correction of distortion was measured, and what it rests on."""
-    told = numbers.get("distortion", {})
-    return "; ".join(filter(None, (told.get("measure"), told.get("why"))))
+    """Describe the method that measured the distortion, and why it was chosen."""
+    correction = numbers.get("distortion", {})
+    return "; ".join(filter(None, (correction.get("measure"), correction.get("why"))))

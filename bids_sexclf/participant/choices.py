@@ -1,4 +1,4 @@
-"""The workflow of each part of a participant-session, chosen by what is done already."""
+"""Choose the workflow of each part of a participant-session by what is already prepared."""
 
 from bids_sexclf.motion.align import motion_gb
 from bids_sexclf.participant.anat import init_anat_wf
@@ -19,20 +19,20 @@ SERIES = ("dwi", "bval", "bvec")
 
 
 def choose_anat_wf(record, *, template, grid_file, preparation, threads, tissue_maps=()):
-    """Choose the T1w's road by what is done already."""
-    given = {"template": template, "grid_file": grid_file, "preparation": preparation}
-    given["tissue_maps"] = tissue_maps
+    """Return the workflow of the T1w; it skips what other tools have prepared."""
+    options = {"template": template, "grid_file": grid_file, "preparation": preparation}
+    options["tissue_maps"] = tissue_maps
     if record.t1w_mask:
-        return init_given_anat_wf(record=record, threads=threads, **given)
-    return init_anat_wf(threads=threads, **given)
+        return init_given_anat_wf(record=record, threads=threads, **options)
+    return init_anat_wf(threads=threads, **options)
 
 
-def choose_register_wf(road, *, template, grid_file, preparation, threads):
-    """Choose the maps' road to the group grid."""
-    if road == "aligned":
+def choose_register_wf(route, *, template, grid_file, preparation, threads):
+    """Return the workflow that brings the maps onto the group grid."""
+    if route == "aligned":
         return init_given_register_wf(grid_file=grid_file, covers=True)
     return init_register_wf(
-        road=road,
+        route=route,
         template=template,
         grid_file=grid_file,
         preparation=preparation,
@@ -41,7 +41,7 @@ def choose_register_wf(road, *, template, grid_file, preparation, threads):
 
 
 def choose_dwi_wf(record, *, row, preparation, threads):
-    """Choose the series' road by what is done already."""
+    """Return the workflow of the series; it skips what other tools have prepared."""
     if record.dwi_done:
         return init_given_dwi_wf(record=record)
     sizes = {

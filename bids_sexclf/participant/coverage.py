@@ -7,7 +7,7 @@ from bids_sexclf.interfaces.coverage import MarkMeasured
 
 
 def connect_t1w_coverage(workflow, anat_wf, quality, write, grid_file):
-    """Wire what the T1w has measured to the quality file and the derivatives.
+    """Wire the coverage of the T1w to the quality file and the derivatives.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def connect_t1w_coverage(workflow, anat_wf, quality, write, grid_file):
 
 
 def connect_dwi_coverage(workflow, dwi_wf, register_wf, quality, write):
-    """Wire what the diffusion series has measured to the quality file and the derivatives.
+    """Wire the coverage of the diffusion series to the quality file and the derivatives.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Susceptibility distortion: from a mean b0 and what was measured beside it to one warp."""
+"""Susceptibility distortion: estimate one warp from a mean b0 and its companion scans."""
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
@@ -58,7 +58,7 @@ FIELDS = (
 
 
 def init_distortion_wf(*, method, preparation, threads=1, kind=None, name="distortion_wf"):
-    """Build the road from a distorted mean b0 to the warp that corrects it.
+    """Build the workflow that estimates the warp which corrects a distorted mean b0.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def init_distortion_wf(*, method, preparation, threads=1, kind=None, name="disto
 
 
 def init_mirrored_wf(correction, *, name="distortion_wf"):
-    """Build the road of a scan whose field was found with its opposite.
+    """Build the workflow of a scan whose field was estimated with the opposite scan.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def init_mirrored_wf(correction, *, name="distortion_wf"):
 
 
 def init_correction_wf(correction, *, preparation, threads=1, alone=True, name="distortion_wf"):
-    """Build the road of a correction that was chosen, and give it all it reads but the series.
+    """Build the workflow of the chosen correction, and set all its inputs but the series.
 
     Parameters
     ----------
@@ -137,35 +137,35 @@ def init_correction_wf(correction, *, preparation, threads=1, alone=True, name="
     preparation : settings.Preparation
     threads : int
     alone : bool
-        The oppositely encoded scan is no part of the series: its b0 volumes are averaged here.
+        The oppositely encoded scan is not part of the series: its b0 volumes are averaged here.
     name : str
 
     Returns
     -------
     nipype.pipeline.engine.Workflow or None
-        As of `init_distortion_wf`; None where nothing is corrected.
+        As `init_distortion_wf` returns it; None where nothing is corrected.
     """
     if correction is None or correction.method == "none":
         return None
-    found, method = correction.inputs or {}, correction.method
-    kind = {key: found.get(key) for key in ("kind", "delay", "scale")}
+    files, method = correction.inputs or {}, correction.method
+    kind = {key: files.get(key) for key in ("kind", "delay", "scale")}
     workflow = init_distortion_wf(
         method=method, preparation=preparation, threads=threads, kind=kind, name=name
     )
-    given = workflow.inputs.inputnode
-    given.trait_set(axis=correction.axis, why=correction.why)
+    inputs = workflow.inputs.inputnode
+    inputs.trait_set(axis=correction.axis, why=correction.why)
     if correction.readout:
-        given.readout = correction.readout
+        inputs.readout = correction.readout
     if method in ("topup", "opposite"):
-        axis, sign = read_encoding(found["direction"])
-        given.opposite_axis = axis
-        given.opposite_readout = sign * (found["readout"] or abs(correction.readout))
+        axis, sign = read_encoding(files["direction"])
+        inputs.opposite_axis = axis
+        inputs.opposite_readout = sign * (files["readout"] or abs(correction.readout))
         if alone:
-            given.opposite = found["path"]
-        if alone and found["bval"]:
-            given.opposite_bval = found["bval"]
+            inputs.opposite = files["path"]
+        if alone and files["bval"]:
+            inputs.opposite_bval = files["bval"]
     elif method == "fieldmap":
-        given.trait_set(phase=found["phase"], magnitude=found["magnitude"])
+        inputs.trait_set(phase=files["phase"], magnitude=files["magnitude"])
     return workflow
 
 
@@ -210,8 +210,8 @@ def _by_topup(workflow, inputnode, preparation, threads, kind):
 
 
 def _by_field(workflow, inputnode, preparation, threads, kind):
-    given = {key: value for key, value in kind.items() if value is not None}
-    field = Node(MakeField(**given), "field", mem_gb=1)
+    options = {key: value for key, value in kind.items() if value is not None}
+    field = Node(MakeField(**options), "field", mem_gb=1)
     find = Node(FindByFieldmap(seed=preparation.random_seed), "find", mem_gb=1, n_procs=threads)
     workflow.connect(
         [

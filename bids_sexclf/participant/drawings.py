@@ -36,7 +36,7 @@ def draw_dwi(workflow, anat_wf, dwi_wf, register_wf, references, *, cuts, aligne
     workflow : nipype.pipeline.engine.Workflow
         Of the participant-session.
     anat_wf : nipype.pipeline.engine.Workflow or None
-        The road of the T1w that the series was aligned with.
+        The workflow of the T1w that the series was aligned with.
     dwi_wf, register_wf : nipype.pipeline.engine.Workflow
     references : dict of str to path-like
         Images on the group grid.

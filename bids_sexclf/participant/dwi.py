@@ -72,7 +72,7 @@ UNBIASED = {
     "none": "",
 }
 RECORDS = ("noise_record", "gibbs_record", "distortion_record", "pool_record")
-"""Outputs that tell about single steps, where these run; of several series there is one."""
+"""Outputs that describe single steps; several series share one."""
 
 MASKED = (
     "The brain was masked on the mean b=0 volume (median Otsu, thin bridges to eyes and face cut), "
@@ -94,13 +94,15 @@ def describe(provenance):
     """
     kind = provenance["dwi_alignment"]
     engine = "none" if kind == "none" else provenance["eddy_engine"]
-    how = "rigid"
+    model = "rigid"
     if kind == "affine":
-        how = "rigid, with shear and stretch along the phase-encoding axis, or affine where unknown"
+        model = (
+            "rigid, with shear and stretch along the phase-encoding axis, or affine where unknown"
+        )
     sentences = [
         DENOISED[provenance["denoise"]],
         UNRUNG[provenance["gibbs"]],
-        ALIGNED[engine].format(kind=how),
+        ALIGNED[engine].format(kind=model),
         ONCE[engine],
         UNBIASED[provenance["dwi_bias"]],
         MASKED,
@@ -118,7 +120,7 @@ def init_dwi_wf(
     threads=1,
     name="dwi_wf",
 ):
-    """Build the road from a raw diffusion series to an aligned one with its mask.
+    """Build the workflow from a raw diffusion series to an aligned one with its mask.
 
     Parameters
     ----------
@@ -128,9 +130,9 @@ def init_dwi_wf(
     series_gb : float
         Size of the series as float32, GB, by which memory is planned.
     motion_gb : float
-        As `series.motion_gb` gives it; FSL's eddy is planned by `series_gb`.
+        As `series.motion_gb` returns it; FSL's eddy is planned by `series_gb`.
     distortion_wf : nipype.pipeline.engine.Workflow, optional
-        As `distortion.init_distortion_wf` gives it; without one, nothing is undistorted.
+        As `distortion.init_distortion_wf` returns it; without one, nothing is undistorted.
     threads : int
     name : str
 
@@ -162,21 +164,21 @@ def init_dwi_wf(
         workflow.connect([(mean, bias, [(field, "in_file")])])
         workflow.connect([(mask, bias, [("mask_file", "mask")])])
         workflow.connect([(bias, resample, [("out_file", "bias")])])
-    left = [("out_file", "dwi"), *((name, name) for name in ("b0", "b0_brain", "mask"))]
+    fields = [("out_file", "dwi"), *((name, name) for name in ("b0", "b0_brain", "mask"))]
     workflow.connect(
         [
             (inputnode, resample, [("bval", "bval")]),
             (inputnode, outputnode, [("bval", "bval")]),
             (mean, mask, [(field, "in_file")]),
             (mask, resample, [("mask_file", "mask")]),
-            (resample, outputnode, left),
+            (resample, outputnode, fields),
         ]
     )
     return workflow
 
 
 def connect_alignment(workflow, resample, preparation, metadata, *, series_gb, motion_gb, threads):
-    """Wire the steps from a raw series to the knowledge of where each volume lies.
+    """Wire the steps that estimate where each volume of a raw series lies.
 
     Parameters
     ----------
@@ -193,7 +195,7 @@ def connect_alignment(workflow, resample, preparation, metadata, *, series_gb, m
     -------
     node : nipype.pipeline.engine.Node
     field : str
-        Of it: the mean of the aligned b0 volumes.
+        Its output that holds the mean of the aligned b0 volumes.
     """
     series = _connect_noise(workflow, preparation, metadata, series_gb, threads)
     steps = (workflow, series, resample, preparation, metadata)
@@ -203,7 +205,7 @@ def connect_alignment(workflow, resample, preparation, metadata, *, series_gb, m
 
 
 def check_tools(preparation):
-    """Refuse an engine that this machine has no program for.
+    """Refuse an engine whose program is not installed.
 
     Parameters
     ----------
@@ -212,14 +214,14 @@ def check_tools(preparation):
     Raises
     ------
     ToolError
-        If FSL's eddy is asked for and not on the PATH.
+        If FSL's eddy is chosen and not on the PATH.
     """
     if uses_eddy(preparation):
         find_eddy()
 
 
 def list_records(workflow):
-    """List the outputs of a diffusion road that tell the quality file about its steps.
+    """List the outputs of a diffusion workflow that go into the quality file.
 
     Parameters
     ----------
@@ -233,7 +235,7 @@ def list_records(workflow):
 
 
 def list_made(workflow):
-    """List the outputs of a workflow that some step of it makes.
+    """List the outputs of a workflow that one of its steps writes.
 
     Parameters
     ----------
@@ -248,12 +250,12 @@ def list_made(workflow):
 
 
 def uses_eddy(preparation):
-    """Say whether FSL's eddy is asked for."""
+    """Return whether FSL's eddy is chosen."""
     return preparation.eddy_engine == "fsl" and preparation.dwi_alignment != "none"
 
 
 def _connect_noise(workflow, preparation, metadata, series_gb, threads):
-    """Wire denoising and unringing; give the node and the field of the series that leaves."""
+    """Wire denoising and unringing; return the node and the output that hold the result."""
     inputnode, outputnode = workflow.get_node("inputnode"), workflow.get_node("outputnode")
     series = (inputnode, "dwi")
     if preparation.denoise != "none":
@@ -264,9 +266,9 @@ def _connect_noise(workflow, preparation, metadata, series_gb, threads):
             mem_gb=0.5 + copies * series_gb,
             n_procs=threads,
         )
-        given = [("dwi", "in_file"), ("bval", "bval"), ("bvec", "bvec")]
-        told = [("residual", "noise_residual"), ("record", "noise_record")]
-        workflow.connect([(inputnode, denoise, given), (denoise, outputnode, told)])
+        gradients = [("dwi", "in_file"), ("bval", "bval"), ("bvec", "bvec")]
+        reports = [("residual", "noise_residual"), ("record", "noise_record")]
+        workflow.connect([(inputnode, denoise, gradients), (denoise, outputnode, reports)])
         series = (denoise, "out_file")
     if preparation.gibbs != "none":
         degibbs = Node(
@@ -280,16 +282,16 @@ def _connect_noise(workflow, preparation, metadata, series_gb, threads):
             mem_gb=0.5 + series_gb / 4,
             n_procs=threads,
         )
-        told = [("residual", "gibbs_residual"), ("record", "gibbs_record")]
+        reports = [("residual", "gibbs_residual"), ("record", "gibbs_record")]
         workflow.connect([(series[0], degibbs, [(series[1], "in_file")])])
-        workflow.connect([(degibbs, outputnode, told)])
+        workflow.connect([(degibbs, outputnode, reports)])
         series = (degibbs, "out_file")
     return series
 
 
 def _connect_estimate(workflow, series, resample, preparation, metadata, motion_gb, threads):
-    """Wire our own estimate of motion; give node and field of the mean b0 it aligned."""
-    # Shear and stretch need the axis alone; some scanners tell no sign.
+    """Wire our own estimate of motion; return node and output of the aligned mean b0."""
+    # Shear and stretch need the axis only; some scanners record no sign.
     names = ("PhaseEncodingDirection", "PhaseEncodingAxis")
     direction = next((str(metadata[name]) for name in names if metadata.get(name)), "")
     estimate = Node(
@@ -318,7 +320,7 @@ def _connect_estimate(workflow, series, resample, preparation, metadata, motion_
 
 
 def _connect_eddy(workflow, series, resample, preparation, metadata, series_gb, threads):
-    """Wire FSL's eddy; give node and field of the mean b0 of what it gives."""
+    """Wire FSL's eddy; return node and output of the aligned mean b0."""
     mean_raw = Node(MeanB0(), "mean_raw", mem_gb=0.5)
     mask_raw = Node(MaskB0(), "mask_raw", mem_gb=0.5)
     files = Node(EddyFiles(row=encoding_row(metadata)), "files", mem_gb=0.1)
@@ -357,10 +359,10 @@ def _connect_eddy(workflow, series, resample, preparation, metadata, series_gb, 
 
 
 def _connect_distortion(workflow, aligned, resample, distortion_wf):
-    """Wire a correction of distortion in; give node and field of the undistorted mean b0."""
+    """Wire a correction of distortion; return node and output of the undistorted mean b0."""
     mask_distorted = Node(MaskB0(), "mask_distorted", mem_gb=0.5)
     inputnode, outputnode = workflow.get_node("inputnode"), workflow.get_node("outputnode")
-    told = [("outputnode.warp", "warp"), ("outputnode.record", "distortion_record")]
+    reports = [("outputnode.warp", "warp"), ("outputnode.record", "distortion_record")]
     workflow.connect(
         [
             (aligned[0], mask_distorted, [(aligned[1], "in_file")]),
@@ -373,7 +375,7 @@ def _connect_distortion(workflow, aligned, resample, distortion_wf):
                 [(f"outputnode.{name}", name) for name in ("warp", "jacobian")],
             ),
             (aligned[0], outputnode, [(aligned[1], "b0_distorted")]),
-            (distortion_wf, outputnode, told),
+            (distortion_wf, outputnode, reports),
         ]
     )
     return distortion_wf, "outputnode.b0"

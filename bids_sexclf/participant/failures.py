@@ -1,4 +1,4 @@
-"""Tell what went wrong for whom: from crash files to a reason, a page and ``excluded.tsv``."""
+"""Report failures: turn crash files into a reason, a page and a row of ``excluded.tsv``."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ LOCKS = Path("logs", "locks")
 """Folder of the locks in the output folder."""
 
 NAMED = tuple(kind.__name__ for kind in REFUSALS)
-"""Errors that say themselves what to do."""
+"""Errors whose message already says what to do."""
 
 NO_SPACE = (
     r"\[Errno (?:28|27|122)\]|No space left|File too large|quota exceeded|written only in part"
@@ -29,7 +29,7 @@ NO_SPACE = (
 
 
 def read_crashes(folder, since):
-    """Read what Nipype wrote of the nodes that failed.
+    """Read the crash files that Nipype wrote for the nodes that failed.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def read_crashes(folder, since):
     dict of str to str
         Full name of the node to its traceback.
     """
-    found = {}
+    tracebacks = {}
     for path in sorted(folder.glob("crash-*.txt")):
         try:
             if path.stat().st_mtime < since:
@@ -52,12 +52,12 @@ def read_crashes(folder, since):
         except OSError:  # another job's, which is just being removed
             continue
         node = re.search(r"^Node: (\S+)", head, re.M)
-        found[node.group(1) if node else path.name] = "Traceback" + trace
-    return found
+        tracebacks[node.group(1) if node else path.name] = "Traceback" + trace
+    return tracebacks
 
 
 def reason_of(trace, step=""):
-    """Find the sentence that says what went wrong in a traceback.
+    """Find the error message in a traceback.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ def reason_of(trace, step=""):
         The message of the innermost error, on one line, at most 500 characters.
     """
     text = "\n".join(trace)
-    found = re.findall(r"^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt)): (.*)$", text, re.M)
-    ours = [f"{kind}: {message}" for kind, message in found if kind != "NodeExecutionError"]
+    errors = re.findall(r"^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt)): (.*)$", text, re.M)
+    ours = [f"{kind}: {message}" for kind, message in errors if kind != "NodeExecutionError"]
     if not ours:
         return (
             text.strip().splitlines()
@@ -97,7 +97,7 @@ def reason_of(trace, step=""):
 
 
 def reason_of_fault(fault):
-    """Say what went wrong before any step had begun.
+    """Describe an error that was raised before any step had begun.
 
     Parameters
     ----------
@@ -108,9 +108,9 @@ def reason_of_fault(fault):
     str
         On one line, at most 500 characters.
     """
-    told = explain(fault)
-    if told is not None:
-        return " ".join(told.message.split())[:500]
+    explained = explain(fault)
+    if explained is not None:
+        return " ".join(explained.message.split())[:500]
     words = " ".join(str(fault).split())
     return (
         f"ToolError: Found that the steps could not be planned ({type(fault).__name__}: "
@@ -120,7 +120,7 @@ def reason_of_fault(fault):
 
 
 def row_of_failure(row, reason, trace=""):
-    """Give the row of ``excluded.tsv`` of a participant-session.
+    """Return the row of ``excluded.tsv`` of a participant-session.
 
     Parameters
     ----------
@@ -133,12 +133,12 @@ def row_of_failure(row, reason, trace=""):
     dict
         participant_id, session_id, stage, reason, trace.
     """
-    who = {key: row[key] for key in ("participant_id", "session_id")}
-    return who | {"stage": "participant", "reason": reason, "trace": trace}
+    session_key = {key: row[key] for key in ("participant_id", "session_id")}
+    return session_key | {"stage": "participant", "reason": reason, "trace": trace}
 
 
 def tell_failure(out, row, folder, traces, ended):
-    """Give the row of ``excluded.tsv`` of who was not finished, and keep the pictures drawn.
+    """Return the row of ``excluded.tsv`` of an unfinished session, and keep its pictures.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def tell_failure(out, row, folder, traces, ended):
     folder : pathlib.Path
         Of the participant-session's workflow.
     traces : dict
-        As `read_crashes` gives it.
+        As `read_crashes` returns it.
     ended : set of str
         Full names of the nodes that this run has finished.
 
@@ -159,24 +159,26 @@ def tell_failure(out, row, folder, traces, ended):
         participant_id, session_id, stage, reason, trace.
     """
     within = f".{folder.name}."
-    node, trace = next((each for each in traces.items() if within in each[0]), ("", ""))
-    # The pictures are of use, but what has failed must be told also where there is no room left.
+    node, trace = next((entry for entry in traces.items() if within in entry[0]), ("", ""))
+    # The pictures help, but the failure must be reported even where the disk is full.
     with suppress(OSError):
         _keep_pictures(out, folder, row, ended)
     return row_of_failure(row, reason_of(trace.splitlines(), node.partition(within)[2]), trace)
 
 
 def _keep_pictures(out, folder, row, ended):
-    """Put the pictures that were drawn before a step failed where the page looks for them."""
-    who = (row["participant_id"], row["session_id"])
+    """Copy the pictures that were drawn before a step failed to the folder of the page."""
+    session_key = (row["participant_id"], row["session_id"])
     for key in THUMBNAILS:  # of an earlier run
-        Path(out, who[0], "figures", figure_name(*who, key, ".png")).unlink(missing_ok=True)
+        Path(out, session_key[0], "figures", figure_name(*session_key, key, ".png")).unlink(
+            missing_ok=True
+        )
     for section in FIGURES.values():
         for key in section:
-            target = Path(out, who[0], "figures", figure_name(*who, key))
+            target = Path(out, session_key[0], "figures", figure_name(*session_key, key))
             target.unlink(missing_ok=True)  # of an earlier run
             source = folder / key / "picture.svg"
-            # What this run has neither drawn nor found up to date shows something else.
+            # A picture that this run has neither drawn nor found up to date is of an earlier run.
             drawn = source.exists() and source.stat().st_size
             if f"{folder.parent.name}.{folder.name}.{key}" in ended and drawn:
                 with whole(target) as part:
@@ -210,7 +212,7 @@ def report_failure(out, row, worklist, preparation):
 
 
 def report_failures(out, rows, worklist, preparation, tell):
-    """Write the pages of participant-sessions that were left out; a fault of one is told.
+    """Write the pages of participant-sessions that were left out; report pages that fail.
 
     Parameters
     ----------
@@ -226,12 +228,15 @@ def report_failures(out, rows, worklist, preparation, tell):
         try:
             report_failure(out, row, worklist, preparation)
         except Exception as fault:
-            who = name_of(row["participant_id"], row["session_id"])
-            tell(f"warning: the page of {who} could not be written: {reason_of_fault(fault)}")
+            session_name = name_of(row["participant_id"], row["session_id"])
+            tell(
+                f"warning: the page of {session_name} could not be written: "
+                f"{reason_of_fault(fault)}"
+            )
 
 
 def write_excluded(out, excluded, planned, tell=None):
-    """Write ``excluded.tsv``; rows of participant-sessions that this run did not look at stay.
+    """Write ``excluded.tsv``; keep the rows of participant-sessions outside this run.
 
     Parameters
     ----------
@@ -269,23 +274,23 @@ def update_table(rows, out, name, looked_at, tell=None):
     path = Path(out, f"{name}.tsv")
     with hold(Path(out, LOCKS, f"{name}.lock"), f"{path.name} is being written"):
         try:
-            kept = read_table(path, name) if path.exists() else rows.iloc[:0]
+            older = read_table(path, name) if path.exists() else rows.iloc[:0]
         except (ValueError, OSError) as fault:
-            kept = rows.iloc[:0]
+            older = rows.iloc[:0]
             if tell:
                 tell(
                     f"warning: {path} was damaged ({fault}), and is made anew with this run's rows"
                 )
         keys = _pairs(looked_at)
         keys |= {(person, None) for person, _ in keys}  # from before there were sessions
-        kept = kept[[pair not in keys for pair in _pairs(kept, list)]]
-        parts = [part for part in (kept, rows) if len(part)]
-        both = pd.concat(parts).astype(object) if parts else rows
-        both = both.sort_values(["participant_id", "session_id"], na_position="first")
-        write_table(both, path, name)
+        older = older[[pair not in keys for pair in _pairs(older, list)]]
+        parts = [part for part in (older, rows) if len(part)]
+        combined = pd.concat(parts).astype(object) if parts else rows
+        combined = combined.sort_values(["participant_id", "session_id"], na_position="first")
+        write_table(combined, path, name)
 
 
 def _pairs(frame, kind=set):
-    """Give participant and session of each row; the session is None where there is none."""
-    sessions = (each if isinstance(each, str) else None for each in frame["session_id"])
+    """Return participant and session of each row; the session is None where there is none."""
+    sessions = (session if isinstance(session, str) else None for session in frame["session_id"])
     return kind(zip(frame["participant_id"], sessions, strict=True))

@@ -1,4 +1,4 @@
-"""Whether a participant-session is finished: what was read and what was written are as recorded.
+"""Check whether a participant-session is finished: inputs and outputs are as recorded.
 
 The quality file, which is written last, records every file that was written (name, size) and every
 file that was read (name, size, digest). When a file was read, and the digests of what was written,
@@ -28,7 +28,7 @@ CHANGING = tuple(
 """Choices that must agree between the runs that share an output folder."""
 
 INSTALLED = (Path(__file__).parents[1], Path(sys.prefix))
-"""Folders of programs; what lies there goes by the version of the program."""
+"""Folders of programs; their files are identified by the version of the program."""
 
 THREADS = 8
 """Files whose digests are taken at the same time."""
@@ -42,7 +42,7 @@ class Verdict:
     ----------
     finished : bool
     reason : str or None
-        Why it is made again; None where it is finished, or was never begun.
+        Why it is prepared again; None where it is finished, or was never begun.
     stale : bool
         Whether what lies in the output folder was made from other inputs.
     """
@@ -56,7 +56,7 @@ FINISHED, NEVER_BEGUN = Verdict(True), Verdict(False)
 
 
 def judge(row, preparation, places, remember=False):
-    """Judge whether a participant-session is finished, with the same inputs and choices.
+    """Return whether a participant-session is finished, with the same inputs and choices.
 
     Parameters
     ----------
@@ -64,9 +64,9 @@ def judge(row, preparation, places, remember=False):
         Of the worklist, with what is planned for its series.
     preparation : settings.Preparation
     places : dict
-        As `find_places` gives it.
+        As `find_places` returns it.
     remember : bool
-        Whether to note when results were found to be whole, so that they are not read again.
+        Whether to record that results are complete, so that they are not read again.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def judge(row, preparation, places, remember=False):
     Raises
     ------
     InputError
-        If it was made with other choices: results of two kinds must not mix in one folder.
+        If it was prepared with other choices: one output folder holds one set of choices.
     OSError
         If the participant's folder cannot be read.
     """
@@ -94,9 +94,9 @@ def judge(row, preparation, places, remember=False):
         reason = "an earlier version made it, and did not record what it read and wrote"
         return Verdict(False, reason, stale=True)
     if quality.get("Scans") != scans_of(row):
-        return Verdict(False, "its scans are others than before", stale=True)
+        return Verdict(False, "its scans have changed", stale=True)
     if quality.get("Plan") != digest_plan(row, places):
-        return Verdict(False, "its sidecars or field maps are others than before", stale=True)
+        return Verdict(False, "its sidecars or field maps have changed", stale=True)
     changed = _find_changed(row, inputs, places)
     if changed:
         return Verdict(False, f"{_list(changed, 'has', 'have')} changed since", stale=True)
@@ -123,13 +123,13 @@ def _list(names, one, several):
 
 def _check_choices(before, preparation, path):
     """Refuse results that were made with other choices."""
-    asked = preparation.provenance()
-    other = [key for key in CHANGING if before.get(key) != asked[key]]
-    if other:
-        told = "; ".join(f"{key} {before.get(key)}, this run asks {asked[key]}" for key in other)
+    requested = preparation.provenance()
+    differing = [key for key in CHANGING if before.get(key) != requested[key]]
+    if differing:
+        pairs = [f"{key} {before.get(key)}, this run asks {requested[key]}" for key in differing]
         raise InputError(
-            f"Found {path} made with {told}; needed one set of choices per output folder. Choose "
-            "another output folder, or remove the participant's."
+            f"Found {path} made with {'; '.join(pairs)}; needed one set of choices per "
+            "output folder. Choose another output folder, or remove the participant's."
         )
 
 
@@ -164,7 +164,7 @@ def digest_plan(row, places):
 
 
 def _plain(value):
-    """Turn what JSON does not know into what it knows."""
+    """Return a value as a type that JSON can store."""
     return dict(vars(value)) if hasattr(value, "__dict__") else str(value)
 
 
@@ -172,7 +172,7 @@ def _plain(value):
 
 
 def find_places(bids_dir, out, template, folders, shared):
-    """Tell where inputs lie, so that records name them without the paths of this machine.
+    """Return the folders of all inputs, so that records hold no absolute path.
 
     Parameters
     ----------
@@ -181,8 +181,8 @@ def find_places(bids_dir, out, template, folders, shared):
     folders : dict of str to path-like
         What others have prepared.
     shared : dict of str to path-like
-        Files of which everyone's results are made: name to path, as `references.find_sources`
-        gives it.
+        Files that all results depend on: name to path, as `references.find_sources` returns
+        them.
 
     Returns
     -------
@@ -202,7 +202,7 @@ def name_input(path, places):
     path : path-like
         Absolute.
     places : dict
-        As `find_places` gives it.
+        As `find_places` returns it.
 
     Returns
     -------
@@ -241,20 +241,20 @@ def find_input(name, places):
 
 
 def _find_changed(row, inputs, places):
-    """List the recorded inputs whose content is another, and shared ones that are new."""
-    known = read_known(_cache(row, places))
+    """List the recorded inputs whose content has changed, and shared inputs that are new."""
+    recorded = read_known(_cache(row, places))
     paths = {name: find_input(name, places) for name in inputs}
-    now = take_fingerprints([path for path in paths.values() if path], known)
+    current = take_fingerprints([path for path in paths.values() if path], recorded)
     changed = [name for name in places["shared"] if name not in inputs]
     for name, path in paths.items():
-        content = _content(now.get(str(path)))
+        content = _content(current.get(str(path)))
         if content is None or content != inputs[name]:
             changed.append(name)
     return changed
 
 
 def _content(fingerprint):
-    """Reduce a fingerprint to what does not depend on when the file was written."""
+    """Return the part of a fingerprint that does not depend on the time of writing."""
     return fingerprint and {key: fingerprint.get(key) for key in ("size", "sha256")}
 
 
@@ -264,17 +264,17 @@ def _cache(row, places):
 
 
 def read_known(path):
-    """Read fingerprints by path; what is missing or damaged is known no more."""
-    return {name: each for name, each in read_object(path).items() if isinstance(each, dict)}
+    """Read the recorded fingerprints by path; leave out missing or damaged ones."""
+    return {name: entry for name, entry in read_object(path).items() if isinstance(entry, dict)}
 
 
-def take_fingerprints(paths, known):
-    """Take the fingerprints of files; those whose times have not changed are not read.
+def take_fingerprints(paths, recorded):
+    """Compute the fingerprints of files; reuse those of files whose times have not changed.
 
     Parameters
     ----------
     paths : iterable of path-like
-    known : dict
+    recorded : dict
         Path to an earlier fingerprint.
 
     Returns
@@ -285,18 +285,18 @@ def take_fingerprints(paths, known):
 
     def take(path):
         try:
-            return renew(path, known.get(path))
+            return renew(path, recorded.get(path))
         except OSError:
             return None
 
     paths = sorted({str(path) for path in paths})
     with ThreadPoolExecutor(THREADS) as pool:
-        taken = zip(paths, pool.map(take, paths), strict=True)
-        return {path: found for path, found in taken if found}
+        fingerprints = zip(paths, pool.map(take, paths), strict=True)
+        return {path: fingerprint for path, fingerprint in fingerprints if fingerprint}
 
 
 def record_inputs(row, paths, places):
-    """Take and keep the fingerprints of what a participant-session is made from.
+    """Compute and record the fingerprints of the inputs of a participant-session.
 
     Parameters
     ----------
@@ -314,9 +314,9 @@ def record_inputs(row, paths, places):
     named = {name_input(path, places): path for path in paths} | places["shared"]
     named.pop(None, None)
     cache = _cache(row, places)
-    now = take_fingerprints(named.values(), read_known(cache))
-    write_json(now, cache)
-    inputs = {name: _content(now.get(str(path))) for name, path in named.items()}
+    current = take_fingerprints(named.values(), read_known(cache))
+    write_json(current, cache)
+    inputs = {name: _content(current.get(str(path))) for name, path in named.items()}
     return {name: inputs[name] for name in sorted(inputs) if inputs[name]}
 
 
@@ -324,7 +324,7 @@ def record_inputs(row, paths, places):
 
 
 def record_outputs(participant_id, session_id, names, out):
-    """Keep the fingerprints of what was written for a participant-session.
+    """Record the fingerprints of the outputs of a participant-session.
 
     Parameters
     ----------
@@ -334,9 +334,11 @@ def record_outputs(participant_id, session_id, names, out):
         Relative to the output folder.
     out : path-like
     """
-    taken = take_fingerprints([Path(out, name) for name in names], {})
-    taken = {Path(path).relative_to(out).as_posix(): each for path, each in taken.items()}
-    write_json(taken, _outputs_cache(participant_id, session_id, out))
+    prints = take_fingerprints([Path(out, name) for name in names], {})
+    prints = {
+        Path(path).relative_to(out).as_posix(): fingerprint for path, fingerprint in prints.items()
+    }
+    write_json(prints, _outputs_cache(participant_id, session_id, out))
 
 
 def _outputs_cache(participant_id, session_id, out):
@@ -345,22 +347,22 @@ def _outputs_cache(participant_id, session_id, out):
 
 
 def _find_altered(row, outputs, places, remember):
-    """List the recorded outputs whose content is another than that which was written."""
+    """List the recorded outputs whose content has changed since they were written."""
     out = places["out"]
     cache = _outputs_cache(row["participant_id"], row["session_id"], out)
-    known = {name: each for name, each in read_known(cache).items() if "sha256" in each}
-    written = {str(out / name): known[name] for name in outputs if name in known}
-    now = take_fingerprints(written, written)
-    altered = [name for name in known if _differs(written, now, str(out / name))]
-    if remember and not altered and now != written:
-        named = {name: now.get(str(out / name), each) for name, each in known.items()}
+    recorded = {name: entry for name, entry in read_known(cache).items() if "sha256" in entry}
+    written = {str(out / name): recorded[name] for name in outputs if name in recorded}
+    current = take_fingerprints(written, written)
+    altered = [name for name in recorded if _differs(written, current, str(out / name))]
+    if remember and not altered and current != written:
+        named = {name: current.get(str(out / name), entry) for name, entry in recorded.items()}
         with suppress(OSError):  # they are read again the next time
             write_json(named, cache)
     return altered
 
 
-def _differs(written, now, path):
-    return path in written and _content(now.get(path)) != _content(written[path])
+def _differs(written, current, path):
+    return path in written and _content(current.get(path)) != _content(written[path])
 
 
 def withdraw(row, out):
@@ -379,7 +381,7 @@ def withdraw(row, out):
 
 
 def remove_outputs(out, participant_id, names):
-    """Remove files of a participant by their recorded names; others are never touched."""
+    """Remove the recorded files of a participant, and no other file."""
     home = Path(out, participant_id)
     for name in names if isinstance(names, dict) else ():
         path = Path(out, name)

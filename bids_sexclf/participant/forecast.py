@@ -1,4 +1,4 @@
-"""Foretell how long a run will still take, from what each kind of step costs.
+"""Predict how long a run will still take, from what each kind of step costs.
 
 ``data/costs.json`` holds seconds of one processor, measured on one real participant-session, for
 each kind of step, and with what they grow. What a run has measured itself corrects them.
@@ -17,10 +17,10 @@ TRUST = 10.0
 """Seconds of measured steps that weigh as much as the table."""
 
 CACHED = 0.05
-"""Share of the foretold seconds below which a step was taken from an earlier run."""
+"""Share of the predicted seconds below which a step was taken from an earlier run."""
 
 LEAST_LEFT = 0.1
-"""Share of the foretold seconds that a running step that is overdue is taken to need still."""
+"""Share of the predicted seconds that an overdue step is assumed to need still."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Step:
     kind : str
         Name of the step, the same for all participant-sessions.
     seconds : float
-        What it is foretold to take.
+        Predicted duration.
     processors : int
         How many it uses.
     needs : tuple of str
@@ -88,7 +88,7 @@ def foretell(kind, sizes):
 
 
 def describe_step(kind):
-    """Say in plain words what a step does; its own name where the table does not hold it.
+    """Return the description of a step; its own name where the table does not hold it.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def describe_step(kind):
 
 
 def seconds_left(steps, spans, lost, now, processors):
-    """Foretell how many seconds a run will still take.
+    """Predict how many seconds a run will still take.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def seconds_left(steps, spans, lost, now, processors):
     spans : dict of str to (float, float or None)
         Steps that were begun: when, s, and when they ended; None while they run.
     lost : set of str
-        Participant-sessions of which a step failed: what they have not begun is not awaited.
+        Participant-sessions of which a step failed: their remaining steps do not count.
     now : float
         s, on the same clock.
     processors : int
@@ -122,9 +122,9 @@ def seconds_left(steps, spans, lost, now, processors):
 
     Notes
     -----
-    A kind of step takes as long as foretold times what this run has measured, first on that kind,
-    where it was not measured on all kinds. The run lasts as long as all work takes on all
-    processors, or as long as the longest chain of steps that wait for each other, whichever is
+    The predicted seconds of a step are multiplied by a measured pace: that of its kind in this
+    run, or that of all kinds where its kind has not run yet. The run lasts as long as all work
+    takes on all processors, or as long as the longest chain of dependent steps, whichever is
     longer (Graham's bounds of list scheduling, doi:10.1137/0117039).
     """
     pace = _Pace(steps, spans, now)
@@ -142,17 +142,17 @@ def seconds_left(steps, spans, lost, now, processors):
 
 
 class _Pace:
-    """How many times longer than foretold the steps of this run take, by kind."""
+    """Measured over predicted duration of the steps of this run, by kind."""
 
     def __init__(self, steps, spans, now):
         self.measured, self.foretold = defaultdict(float), defaultdict(float)
         self.counts, self.overall = defaultdict(int), 1.0
-        known = [(steps[name], *span) for name, span in spans.items() if name in steps]
-        for step, begun, ended in known:
+        begun_steps = [(steps[name], *span) for name, span in spans.items() if name in steps]
+        for step, begun, ended in begun_steps:
             if ended is not None and ended - begun >= CACHED * step.seconds:
                 self._count(step, ended - begun)
         self._average()
-        for step, begun, ended in known:  # a step that runs longer than foretold tells of it too
+        for step, begun, ended in begun_steps:  # a step that runs longer than predicted counts too
             if ended is None and now - begun > self.overall * step.seconds:
                 self._count(step, now - begun)
         self._average()
@@ -167,15 +167,15 @@ class _Pace:
         self.overall = (TRUST + measured) / (TRUST + foretold)
 
     def of(self, kind):
-        """Return the pace of one kind; where it was measured often, by what was measured."""
-        if not self.foretold.get(kind):  # never measured, or foretold to take no time
+        """Return the pace of one kind; the more often it was measured, the more its own counts."""
+        if not self.foretold.get(kind):  # never measured, or predicted to take no time
             return self.overall
         one = self.foretold[kind] / self.counts[kind]
         return (one * self.overall + self.measured[kind]) / (one + self.foretold[kind])
 
 
 class Clock:
-    """Follow a run: which steps have begun and ended, and how long it will still take.
+    """Record which steps of a run have begun and ended, and predict the time left.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ class Clock:
             self.lost.add(self.steps[name].who)
 
     def left(self, now):
-        """Return the seconds left, foretold anew every five seconds at most."""
+        """Return the seconds left; predict them anew at most every five seconds."""
         if now - self._told[0] > 5:
             seconds = seconds_left(self.steps, self.spans, self.lost, now, self.processors)
             self._told = (now, seconds)
@@ -213,7 +213,7 @@ class Clock:
 
 
 def say_time(seconds):
-    """Say a duration as a person would.
+    """Return a duration in words.
 
     Examples
     --------
@@ -228,7 +228,7 @@ def say_time(seconds):
 
 
 def say_progress(clock, now, finished):
-    """Say in one line what runs, how long it will take, and how many are finished.
+    """Return one line: what runs, the time left, and the number of finished sessions.
 
     Parameters
     ----------
@@ -243,9 +243,9 @@ def say_progress(clock, now, finished):
     str
         ``about 12 min left, 3 finished; sub-01: finding the brain, 1 more``.
     """
-    told = f"{say_time(clock.left(now))} left, {finished} finished"
+    line = f"{say_time(clock.left(now))} left, {finished} finished"
     running = clock.running()
     if not running:
-        return told
+        return line
     more = f", {len(running) - 1} more" if len(running) > 1 else ""
-    return f"{told}; {running[0].who}: {describe_step(running[0].kind)}{more}"
+    return f"{line}; {running[0].who}: {describe_step(running[0].kind)}{more}"

@@ -1,4 +1,4 @@
-"""Tell what a run would do, in words, before it does anything: one block per participant."""
+"""Describe what a run would do, before it does anything: one block per participant."""
 
 import textwrap
 from pathlib import Path
@@ -68,14 +68,14 @@ def foresee(planned, preparation, nprocs=None):
 
 
 def estimate(row, places, preparation):
-    """Estimate what a participant-session will take, roughly.
+    """Estimate roughly the time and memory of a participant-session.
 
     Parameters
     ----------
     row : dict
         Of the worklist.
     places : dict
-        As `finished.find_places` gives it.
+        As `finished.find_places` returns it.
     preparation : settings.Preparation
 
     Returns
@@ -105,7 +105,7 @@ def estimate(row, places, preparation):
 
 
 def _count_voxels(path):
-    """Count the voxels of an image; those of a common scan where it cannot be read."""
+    """Count the voxels of an image; return those of a common scan where it is unreadable."""
     try:
         return float(np.prod(read_grid(path).shape))
     except ValueError:
@@ -131,7 +131,7 @@ def _describe_ready(row, places, preparation, again):
 
 
 def split_notes(text):
-    """Split the note of a worklist at its semicolons, but for those within brackets.
+    """Split the note of a worklist at its semicolons, except within brackets.
 
     Examples
     --------
@@ -174,7 +174,7 @@ def _describe_scans(row):
 
 
 def _line(title, text):
-    """Write one entry of a block, on as many lines as it takes."""
+    """Write one entry of a block, wrapped to several lines where needed."""
     start = f"    {title:<15} "
     return textwrap.wrap(
         " ".join(str(text).split()),
@@ -187,7 +187,7 @@ def _line(title, text):
 
 
 def _summarize(planned, preparation, nprocs):
-    """Sum up the plan."""
+    """Summarize the plan."""
     needs = [estimate(row, planned.places, preparation) for row in planned.ready]
     minutes, memory = sum(need[0] for need in needs), max((need[1] for need in needs), default=0)
     yield (
@@ -207,7 +207,7 @@ def _summarize(planned, preparation, nprocs):
 
 
 def tell_empty(names):
-    """Tell in one line in which sessions there is nothing to prepare.
+    """Return one line that lists the sessions with nothing to prepare.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def tell_empty(names):
 
 
 def _say_minutes(minutes):
-    """Say a time in minutes or hours."""
+    """Return a duration in minutes or hours, as text."""
     if minutes >= 120:
         return f"{minutes / 60:.0f} h"
     return f"{max(minutes, 1):.0f} min"

@@ -1,4 +1,4 @@
-"""Roads for what others have prepared: each starts where the other tool has ended."""
+"""Workflows for data that other tools have prepared: each starts where the tool has ended."""
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
@@ -37,7 +37,7 @@ RUNS = {
 
 
 def methods(provenance, record):
-    """Write the sentences about what is taken over and what is done with it.
+    """Write the methods sentences about data that other tools have prepared.
 
     Parameters
     ----------
@@ -48,44 +48,44 @@ def methods(provenance, record):
     Returns
     -------
     dict of str to str
-        ``taken``: who did what; ``t1w``: what takes the place of the ordinary sentences, where it
-        does.
+        ``taken``: which tool did what; ``t1w``: the sentences that replace the ordinary ones,
+        where the T1w is already prepared.
     """
-    steps, told = {}, {}
+    steps, texts = {}, {}
     for step, name in record.done.items():
         steps.setdefault(name, []).append(step)
-    taken = []
-    for name, own in steps.items():
+    sentences = []
+    for name, done_by_tool in steps.items():
         entry = about(name)
-        listed = " and ".join(filter(None, (", ".join(own[:-1]), own[-1])))
+        listed = " and ".join(filter(None, (", ".join(done_by_tool[:-1]), done_by_tool[-1])))
         listed = listed[0].upper() + listed[1:]
         cite = f" [@{entry['cite']}]" if "cite" in entry else ""
-        verb = "were" if len(own) > 1 else "was"
-        taken.append(
+        verb = "were" if len(done_by_tool) > 1 else "was"
+        sentences.append(
             METHODS["taken"].format(steps=listed, verb=verb, title=entry["title"], cite=cite)
         )
-    if taken:
-        told["taken"] = " ".join(taken)
+    if sentences:
+        texts["taken"] = " ".join(sentences)
     if record.t1w_mask:
         parts = [] if record.bias_done else [METHODS["n4"]]
         if record.t1w_to_template:
             parts.append(METHODS["carry"].format(**provenance))
         else:
             parts.append(describe_normalization(provenance))
-        told["t1w"] = " ".join(parts)
-    return told
+        texts["t1w"] = " ".join(parts)
+    return texts
 
 
 def init_given_anat_wf(
     *, record, template, grid_file, preparation, tissue_maps=(), threads=1, name="anat_wf"
 ):
-    """Build the road from a T1w with its mask to a brain on the group grid.
+    """Build the workflow that brings a T1w with a given mask onto the group grid.
 
     Parameters
     ----------
     record : prepared.Record
-        Has ``t1w_mask``. N4 is left out where the bias field is removed already, the registration
-        where transforms are at hand.
+        Has ``t1w_mask``. N4 is skipped where the bias field is already removed; the registration
+        is skipped where transforms exist.
     template : resources.Template
     grid_file : path-like
     preparation : settings.Preparation
@@ -163,7 +163,7 @@ def init_given_anat_wf(
 
 
 def init_given_dwi_wf(*, record, name="dwi_wf"):
-    """Build the road from a preprocessed diffusion series to its mean b0 and mask.
+    """Build the workflow that makes mean b0 and mask of a preprocessed diffusion series.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def init_given_dwi_wf(*, record, name="dwi_wf"):
     -------
     nipype.pipeline.engine.Workflow
         *Inputs*: dwi, bval, bvec. *Outputs*: those of `dwi.init_dwi_wf`; motion only where the
-        other tool tells it.
+        other tool reports it.
     """
     from bids_sexclf.interfaces.diffusion import MaskB0
 
@@ -206,13 +206,13 @@ def init_given_dwi_wf(*, record, name="dwi_wf"):
 
 
 def init_given_register_wf(*, grid_file, covers=False, name="register_wf"):
-    """Build the road of maps that lie in the T1w's space to the group grid.
+    """Build the workflow that brings maps in the space of the T1w onto the group grid.
 
     Parameters
     ----------
     grid_file : path-like
     covers : bool
-        Carry also what was measured; maps without their series do not tell it.
+        Resample the coverage mask too; maps without their series have none.
     name : str
 
     Returns
@@ -240,14 +240,14 @@ def init_given_register_wf(*, grid_file, covers=False, name="register_wf"):
     )
     if covers:
         cover = Node(Carry(reference=str(grid_file), threshold=True), "cover", mem_gb=1)
-        given = [("measured", "in_files"), ("t1w_forward", "transforms")]
-        workflow.connect([(inputnode, cover, given)])
+        inputs = [("measured", "in_files"), ("t1w_forward", "transforms")]
+        workflow.connect([(inputnode, cover, inputs)])
         workflow.connect([(cover, outputnode, [("out_files", "covered")])])
     return workflow
 
 
 def init_given_maps_wf(*, record, grid_file, name="maps_wf"):
-    """Build the road of maps that another tool has fitted.
+    """Build the workflow of maps that another tool has fitted.
 
     Parameters
     ----------

@@ -38,21 +38,21 @@ def remove_intermediates(work, rows):
 
 
 def folder_of(work, row):
-    """Give the folder of a participant-session's workflow in the work folder."""
+    """Return the folder of a participant-session's workflow within the work folder."""
     from bids_sexclf.participant.base import wf_name
 
     return Path(work, GRAPH, wf_name(row["participant_id"], row["session_id"]))
 
 
 def run_workflows(materials, places, work, run, preparation, rows, advance):
-    """Run the graph of some participants; give the rows of those that failed.
+    """Run the workflows of several participant-sessions; return the rows of those that failed.
 
     Parameters
     ----------
     materials : dict
         Folders and files for `init_participant_wf`: root, out, template, references, …
     places : dict
-        Where inputs lie, as `finished.find_places` gives it.
+        Where inputs lie, as `finished.find_places` returns it.
     work : pathlib.Path
         Work folder.
     run : settings.Run
@@ -74,8 +74,8 @@ def run_workflows(materials, places, work, run, preparation, rows, advance):
     """
     from nipype.pipeline.engine import Workflow
 
-    # One thread within each library: their sums depend on how many threads share them. Threads
-    # that compute the same numbers at any count are those of the steps' own ``threads``.
+    # One thread within each library, since its sums depend on the number of threads. The option
+    # ``threads`` of a step changes no number.
     set_threads(1)
     crashes = materials["out"] / "logs" / "crash"
     _configure(crashes)
@@ -86,7 +86,7 @@ def run_workflows(materials, places, work, run, preparation, rows, advance):
         except Exception as fault:  # one participant's scans can never stop another's
             failed.append(row_of_failure(row, reason_of_fault(fault)))
     started, ended, faults = time.time() - 1, set(), {}
-    built = [row for row in rows if not any(_is_of(row, each) for each in failed)]
+    built = [row for row in rows if not any(_is_of(row, failure) for failure in failed)]
     if built:
         steps = list_steps(graph, built, materials, preparation)
         clock = Clock(steps, run.nprocs or processors())
@@ -100,19 +100,19 @@ def run_workflows(materials, places, work, run, preparation, rows, advance):
 
 
 def _is_finished(row, preparation, places):
-    """Return whether a participant-session is finished; what cannot be read is not."""
+    """Return whether a participant-session is finished; False where it cannot be read."""
     try:
         return judge(row, preparation, places).finished
     except OSError:
         return False
 
 
-def _is_of(row, other):
-    return all(row[key] == other[key] for key in ("participant_id", "session_id"))
+def _is_of(row, failure):
+    return all(row[key] == failure[key] for key in ("participant_id", "session_id"))
 
 
 def _configure(crashes):
-    """Let Nipype go on where a step fails, and leave its crash files."""
+    """Configure Nipype to go on where a step fails, and to write crash files."""
     from nipype import config
 
     crashes.mkdir(parents=True, exist_ok=True)
@@ -127,10 +127,10 @@ def _configure(crashes):
 
 
 def _build(row, materials, places, work, run, preparation):
-    """Build the workflow of a participant-session, and make ready for it.
+    """Build the workflow of a participant-session, and remove outdated files.
 
-    What lies in the output folder from other inputs is removed, and so are the steps in the work
-    folder that have read another content of an input, or whose results are gone.
+    Files in the output folder that were made from other inputs are removed, and so are steps in
+    the work folder whose inputs have changed or whose results are missing.
     """
     from bids_sexclf.participant.base import init_participant_wf
 
@@ -151,7 +151,7 @@ def _build(row, materials, places, work, run, preparation):
 
 
 def _remove_parts(out, row):
-    """Remove what a killed run left half-written."""
+    """Remove the incomplete files of a run that was killed."""
     stem = name_of(row["participant_id"], row["session_id"])
     person = Path(out, row["participant_id"])
     parts = f"{PART}*-{stem}[_.]*"
@@ -195,7 +195,7 @@ def _run_graph(graph, run, follow, faults, find_crashes):
 
 
 LARGEST_PLUGIN = 10_000
-"""Bytes; more is no file of a plugin, and YAML within YAML takes for ever to read."""
+"""Largest size of a plugin file, bytes; deeply nested YAML takes very long to read."""
 
 
 def read_plugin(path):
@@ -213,7 +213,7 @@ def read_plugin(path):
     Raises
     ------
     InputError
-        If it cannot be read, or holds something else.
+        If it cannot be read, or is not a plugin file.
     """
     import yaml
 
@@ -264,7 +264,7 @@ def list_steps(graph, rows, materials, preparation):
         names[folder] = name_of(row["participant_id"], row["session_id"])
         sizes[folder] = measure_scans(take_over(row, places, preparation.template))
     steps, shapes = {}, {}
-    for folder, who in names.items():
+    for folder, session_name in names.items():
         workflow = graph.get_node(folder)
         shape = tuple(workflow.list_node_names())
         if shape not in shapes:  # most participant-sessions have the same steps
@@ -272,7 +272,7 @@ def list_steps(graph, rows, materials, preparation):
         for kind, needs in shapes[shape].items():
             place = f"{graph.name}.{folder}"
             steps[f"{place}.{kind}"] = Step(
-                who,
+                session_name,
                 kind,
                 foretell(kind, sizes[folder]),
                 workflow.get_node(kind).n_procs or 1,
@@ -282,22 +282,22 @@ def list_steps(graph, rows, materials, preparation):
 
 
 def _needs(workflow):
-    """Return the steps of a workflow, each behind those that it needs: name to their names.
+    """Return the steps of a workflow in order: name of a step to the names of steps it needs.
 
-    Nodes that only hand on (``inputnode``, ``outputnode``) never run and are left out.
+    Nodes that only pass values on (``inputnode``, ``outputnode``) are left out.
     """
     import networkx as nx
 
     flat, needs = workflow._create_flat_graph(), {}
     for node in nx.topological_sort(flat):
-        found = set()
+        required = set()
         for before in flat.predecessors(node):
-            found |= needs[before] if before.name.endswith("putnode") else {before}
-        needs[node] = found
+            required |= needs[before] if before.name.endswith("putnode") else {before}
+        needs[node] = required
     names = {node: node.fullname.partition(".")[2] for node in needs}
     return {
-        names[node]: sorted(names[before] for before in found)
-        for node, found in needs.items()
+        names[node]: sorted(names[before] for before in required)
+        for node, required in needs.items()
         if not node.name.endswith("putnode")
     }
 
@@ -312,7 +312,7 @@ def measure_scans(record):
     Returns
     -------
     dict of str to float
-        ``t1w`` and ``dwi``, those that can be read.
+        ``t1w`` and ``dwi``; files that cannot be read are left out.
     """
     import nibabel as nib
 
@@ -320,38 +320,38 @@ def measure_scans(record):
     for kind, files in {"t1w": record.t1w, "dwi": record.dwi}.items():
         try:
             shapes = [nib.load(path).shape for path in files]
-        except Exception:  # nibabel raises many kinds; a forecast can do without
+        except Exception:  # nibabel raises many kinds; the forecast does not need it
             continue
         if shapes:
             sizes[kind] = float(sum(math.prod(shape) for shape in shapes))
     return sizes
 
 
-def _progress(clock, advance, seen):
-    """Tell what runs and how long it will take; add the names of steps that ended to `seen`."""
+def _progress(clock, advance, ended):
+    """Return a callback that reports progress and adds the names of finished steps to `ended`."""
     finished = [0]
 
     def tell(node, status):
         name, now = node.fullname, time.monotonic()
-        if name not in clock.steps or name in seen:
+        if name not in clock.steps or name in ended:
             return
         if status == "start":
             clock.begin(name, now)
         else:
             clock.end(name, now, failed=status != "end")
         if status == "end":
-            seen.add(name)
+            ended.add(name)
             finished[0] += node.name == "write"
         if advance:
-            # Nipype calls this between two steps: a word that fails must not end the run.
+            # Nipype calls this between two steps: a failing message must not end the run.
             with suppress(Exception):
-                advance(len(seen), len(clock.steps), say_progress(clock, now, finished[0]))
+                advance(len(ended), len(clock.steps), say_progress(clock, now, finished[0]))
 
     return tell
 
 
 def _free_memory():
-    """Memory that can be had, GB."""
+    """Return the available memory, GB."""
     import psutil
 
     return psutil.virtual_memory().available / 2**30

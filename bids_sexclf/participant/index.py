@@ -1,4 +1,4 @@
-"""The page of all participants: who is prepared, how well, and what a person says of them."""
+"""The page of all participants: who is prepared, the quality, and the ratings by a person."""
 
 import json
 from importlib.resources import files
@@ -30,8 +30,8 @@ THUMBNAILS = {"t1wmaskthumb": "Brain mask", "t1wtemplatethumb": "Registration"}
 """Small pictures of a participant-session: key to what they show."""
 
 
-def connect_thumbnails(workflow, anat_wf, gather, write, references, place, who):
-    """Wire the small pictures of mask and registration behind those of the participant's page.
+def connect_thumbnails(workflow, anat_wf, gather, write, references, place, session_key):
+    """Wire the small pictures of mask and registration, after those of the participant's page.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ def connect_thumbnails(workflow, anat_wf, gather, write, references, place, who)
     gather : nipype.pipeline.engine.Node
         The ``Merge`` of all pictures.
     write : nipype.pipeline.engine.Node
-        What writes them.
+        The node that writes them.
     references : dict of str to path-like
     place : int
         Input of `gather` that is free.
-    who : tuple of str
+    session_key : tuple of str
         (participant_id, session_id).
     """
     thumbnails = Node(DrawThumbnails(template_mask=references["mask"]), "thumbnails", mem_gb=0.5)
@@ -52,7 +52,7 @@ def connect_thumbnails(workflow, anat_wf, gather, write, references, place, who)
     wires = [(f"outputnode.{field}", name) for field, name in fields]
     workflow.connect([(anat_wf, thumbnails, wires)])
     workflow.connect(thumbnails, "out_files", gather, f"in{place}")
-    write.inputs.figure_names += [figure_name(*who, key, ".png") for key in THUMBNAILS]
+    write.inputs.figure_names += [figure_name(*session_key, key, ".png") for key in THUMBNAILS]
 
 
 def write_index(out):
@@ -81,7 +81,7 @@ def write_index(out):
         "notes": notes,
     }
     source = (files("bids_sexclf") / "data" / PAGE).read_text(encoding="utf-8")
-    # Within a script element "<" could end it, and the two separators end lines in old browsers.
+    # "<" could end a script element, and the two separators end lines in old browsers.
     text = json.dumps(data, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
     page = jinja2.Environment(autoescape=True).from_string(source)
     path = Path(out, PAGE)
@@ -116,33 +116,40 @@ def _gather_rows(out, names):
     verdicts, flags = judge(table, limits, ratings), flag(table)[0]
     rows = {}
     for position, record in enumerate(table.to_dict("records")):
-        who = (record["participant_id"], record["session_id"])
+        session_key = (record["participant_id"], record["session_id"])
         state = state_of(verdicts.gate[position], verdicts.flags[position])
         reason = verdicts.reasons[position] or verdicts.flags[position]
-        rows[who] = _row(out, who, state, reason) | {
+        rows[session_key] = _row(out, session_key, state, reason) | {
             "values": [_rounded(record[name]) for name in names],
             "marks": [mark(record[name], limits[name], name in flags[position]) for name in names],
         }
     for record in _excluded(out, notes):
-        who = (record["participant_id"], record["session_id"])
-        rows[who] = _row(out, who, "left out", record["reason"]) | {
+        session_key = (record["participant_id"], record["session_id"])
+        rows[session_key] = _row(out, session_key, "left out", record["reason"]) | {
             "values": [None] * len(names),
             "marks": [""] * len(names),
         }
-    for who, row in rows.items():
-        verdict, row["comment"] = find_verdict(ratings, *who)
+    for session_key, row in rows.items():
+        verdict, row["comment"] = find_verdict(ratings, *session_key)
         row["verdict"] = verdict or ""
-    return [rows[who] for who in sorted(rows, key=lambda who: (who[0], who[1] or ""))], notes
+    return [
+        rows[session_key]
+        for session_key in sorted(
+            rows, key=lambda session_key: (session_key[0], session_key[1] or "")
+        )
+    ], notes
 
 
-def _row(out, who, state, reason):
-    """Return what is shown of one participant-session beside its numbers."""
-    stem = name_of(*who)
-    pictures = [f"{who[0]}/figures/{figure_name(*who, key, '.png')}" for key in THUMBNAILS]
+def _row(out, session_key, state, reason):
+    """Return what the page shows of one participant-session, apart from its numbers."""
+    stem = name_of(*session_key)
+    pictures = [
+        f"{session_key[0]}/figures/{figure_name(*session_key, key, '.png')}" for key in THUMBNAILS
+    ]
     page = f"{stem}.html"
     return {
-        "participant_id": who[0],
-        "session_id": who[1] or "",
+        "participant_id": session_key[0],
+        "session_id": session_key[1] or "",
         "state": state,
         "reason": reason or "",
         "page": page if (out / page).exists() else "",

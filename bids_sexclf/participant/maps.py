@@ -39,13 +39,13 @@ def methods(provenance):
 
 
 def check_tools(preparation):
-    """Refuse an engine whose program is not on the PATH, by ToolError."""
+    """Raise ToolError where the program of an engine is not on the PATH."""
     if preparation.fit_engine == "fsl":
         check_fsl("dtifit")
 
 
 def init_maps_wf(*, preparation, threads=1, name="maps_wf"):
-    """Build the road from an aligned series to its maps.
+    """Build the workflow that fits the maps of an aligned series.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ REGIONS = (
 
 
 def init_morphometry_wf(*, atlases, preparation, tissue_maps=(), name="morphometry_wf"):
-    """Build the road from a brain to its tissues and region volumes.
+    """Build the workflow that segments tissues and measures region volumes.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def init_morphometry_wf(*, atlases, preparation, tissue_maps=(), name="morphomet
         Images in the template's space, each with its label table beside it; may be empty.
     preparation : settings.Preparation
     tissue_maps : pair of path-like, optional
-        Share of grey and of white matter in the template's space. Without them, intensity and
-        neighbours alone tell tissues apart.
+        Share of grey and of white matter in the template's space. Without them, only intensity
+        and neighbours separate the tissues.
     name : str
 
     Returns

@@ -1,4 +1,4 @@
-"""T1w in two linear spaces: upright in its own size, and scaled to the template's."""
+"""T1w in two linear spaces: rotated upright in its own size, and scaled to the template."""
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
@@ -16,7 +16,7 @@ METHODS = (
 
 
 def init_native_wf(*, template, grid_file, preparation, name="native_wf"):
-    """Build the road from a brain to an upright one of the same size, and to a scaled one.
+    """Build the workflow that rotates a brain upright, and that scales it to the template.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from bids_sexclf.derivatives.prepared import as_uri
 from bids_sexclf.disk import read_object, whole, write_json
 from bids_sexclf.layout import derivative, names, number_label, paths, sidecar, versions
 from bids_sexclf.participant.finished import record_outputs, remove_outputs
-from bids_sexclf.participant.register import ROADS
+from bids_sexclf.participant.register import ROUTES
 from bids_sexclf.volumes import check_written
 
 SINGLE = {
@@ -104,7 +104,7 @@ class _WriteIn(BaseInterfaceInputSpec):
     taken_over = traits.Dict({}, usedefault=True, desc="step that others have done to who did it")
     runs = File(exists=True, desc="JSON: what was done with several runs of the T1w")
     provenance = traits.Dict(desc="the choices this participant was prepared with")
-    road = traits.Enum(*ROADS, usedefault=True, desc="of the diffusion maps")
+    route = traits.Enum(*ROUTES, usedefault=True, desc="of the diffusion maps")
     t1w = File(exists=True)
     mask = File(exists=True)
     t1w_template = File(exists=True)
@@ -145,38 +145,38 @@ class _WriteOut(TraitedSpec):
 
 
 class WriteDerivatives(SimpleInterface):
-    """Copy what the workflow made to its BIDS names, each with a sidecar."""
+    """Copy the results of the workflow to their BIDS names, each with a sidecar."""
 
     input_spec, output_spec = _WriteIn, _WriteOut
     always_run = True  # its outputs lie outside the work folder, where they may have been removed
 
     def _run_interface(self, runtime):
-        given, self._written = self.inputs, {}
-        self.template = given.provenance["template"]
-        self.resolution = given.provenance["resolution"]
-        more = json.loads(Path(given.about).read_text()) if _given(given.about) else {}
+        inputs, self._written = self.inputs, {}
+        self.template = inputs.provenance["template"]
+        self.resolution = inputs.provenance["resolution"]
+        extra = json.loads(Path(inputs.about).read_text()) if _given(inputs.about) else {}
         for kind, entry in SINGLE.items():
-            if _given(getattr(given, kind)):
-                path = getattr(given, kind)
-                self._put(path, _form(entry, path), self._about(kind) | more.get(kind, {}))
-        for number, path in enumerate(_listed(given.distortion_warps), start=1):
+            if _given(getattr(inputs, kind)):
+                path = getattr(inputs, kind)
+                self._put(path, _form(entry, path), self._about(kind) | extra.get(kind, {}))
+        for number, path in enumerate(_listed(inputs.distortion_warps), start=1):
             self._put(path, "distortion_warp_of_part", WARP_OF_PART, from_=f"distorted{number}")
-        if _given(given.dwi_transform):
-            entry = "dwi_to_t1w" if given.road == "t1w" else "dwi_to_template"
-            self._put(given.dwi_transform, _form(entry, given.dwi_transform), {})
+        if _given(inputs.dwi_transform):
+            entry = "dwi_to_t1w" if inputs.route == "t1w" else "dwi_to_template"
+            self._put(inputs.dwi_transform, _form(entry, inputs.dwi_transform), {})
         for place in ("native", "template"):
-            paths = given.maps if place == "native" else given.maps_template
+            paths = inputs.maps if place == "native" else inputs.maps_template
             for path in paths if _given(paths) else []:
                 self._put_map(Path(path), place)
         self._put_measures()
-        for path, name in zip(given.figures or [], given.figure_names or [], strict=True):
+        for path, name in zip(inputs.figures or [], inputs.figure_names or [], strict=True):
             if Path(path).stat().st_size:  # an empty one says that there was nothing to draw
-                self._copy(path, Path(given.participant_id, "figures", name))
+                self._copy(path, Path(inputs.participant_id, "figures", name))
         self._results["out_file"] = str(self._finish())
         return runtime
 
     def _about(self, kind):
-        """Say what a file holds; a mask, or a bias field removed, may be another's."""
+        """Return the sidecar fields of a file; another tool may have made it."""
         content = dict(self.inputs.acquisition.get(kind, {})) | ABOUT.get(kind, {})
         step = {"mask": "brain mask of the T1w", "dwi_mask": "brain mask of the diffusion series"}
         giver = self.inputs.taken_over.get(step.get(kind))
@@ -189,11 +189,11 @@ class WriteDerivatives(SimpleInterface):
     def _used(self, folder):
         """List the kinds of scans that went into the files of a folder."""
         kinds = USED[folder]
-        alone = folder == "dwi" and self.inputs.road in ("fa", "b0")
+        alone = folder == "dwi" and self.inputs.route in ("fa", "b0")
         return [kind for kind in kinds if kind not in ANATOMY] if alone else kinds
 
     def _entities(self, entry):
-        """Fill the open entities of a name."""
+        """Return the values of the open entities of a file name."""
         space = {
             "space": self.template,
             "res": number_label(self.resolution),
@@ -207,36 +207,36 @@ class WriteDerivatives(SimpleInterface):
 
     def _put(self, source, entry, about, **entities):
         """Copy one file to its name and write its sidecar."""
-        given = self.inputs
+        inputs = self.inputs
         path = derivative(
             entry,
-            given.participant_id,
-            given.session_id or None,
+            inputs.participant_id,
+            inputs.session_id or None,
             **(self._entities(entry) | entities),
         )
         self._copy(source, path)
         if path.name.endswith((".bval", ".bvec", "_dseg.tsv")):  # an image beside it has one
             return
-        used = [given.sources.get(kind) for kind in self._used(path.parent.name)]
+        used = [inputs.sources.get(kind) for kind in self._used(path.parent.name)]
         sources = [as_uri(name) for cell in used for name in paths(cell)]
-        sources += _listed(given.correctors) if path.parent.name == "dwi" else []
+        sources += _listed(inputs.correctors) if path.parent.name == "dwi" else []
         content = dict(about) | {
             "Sources": list(dict.fromkeys(sources)),
-            "GeneratedWith": dict(given.provenance),
+            "GeneratedWith": dict(inputs.provenance),
             "Versions": versions(),
         }
-        if not given.sides_known:
+        if not inputs.sides_known:
             content["LeftRight"] = (
                 "unknown: the header of a scan tells no orientation (qform and sform codes are 0)"
             )
-        if given.taken_over:
-            content["TakenOver"] = dict(given.taken_over)
+        if inputs.taken_over:
+            content["TakenOver"] = dict(inputs.taken_over)
         if "space-" in path.name:
             content["SpatialReference"] = self.template
-            native = given.provenance["native_resolution"]
+            native = inputs.provenance["native_resolution"]
             size = native if "space-ACPC" in path.name else self.resolution
             content["Resolution"] = f"{size:g} mm isotropic"
-        write_json(content, sidecar(Path(given.out, path)))
+        write_json(content, sidecar(Path(inputs.out, path)))
         self._note(sidecar(path))
 
     def _copy(self, source, name):
@@ -257,16 +257,16 @@ class WriteDerivatives(SimpleInterface):
         from bids_sexclf.anatomy.morphometry import TISSUES, tissue_labels
         from bids_sexclf.tables import schema, write_tsv
 
-        given = self.inputs
-        for path in given.probsegs if _given(given.probsegs) else []:
+        inputs = self.inputs
+        for path in inputs.probsegs if _given(inputs.probsegs) else []:
             tissue = Path(path).name.split(".")[0]
             about = {"Description": f"Probability of {TISSUES[tissue].lower()} by T1w intensity"}
             self._put(path, "t1w_probseg", about, label=tissue)
-        if _given(given.dseg):
-            entry = derivative("t1w_dseg_labels", given.participant_id, given.session_id or None)
-            write_tsv(tissue_labels(), Path(given.out, entry))
+        if _given(inputs.dseg):
+            entry = derivative("t1w_dseg_labels", inputs.participant_id, inputs.session_id or None)
+            write_tsv(tissue_labels(), Path(inputs.out, entry))
             self._note(entry)
-        for path in given.tables if _given(given.tables) else []:
+        for path in inputs.tables if _given(inputs.tables) else []:
             # pybids takes a key "atlas" of a sidecar for the entity, which the name tells already.
             about = {key: text for key, text in schema("morphometry").items() if key != "atlas"}
             self._put(path, "morphometry", about, atlas=Path(path).stem)
@@ -276,7 +276,7 @@ class WriteDerivatives(SimpleInterface):
         from bids_sexclf.diffusion.families import BY_LABEL, FAMILIES, engine_of
         from bids_sexclf.participant import register
 
-        given, choices = self.inputs, self.inputs.provenance
+        inputs, choices = self.inputs, self.inputs.provenance
         label, name = source.name.removeprefix("carried_").split(".")[0].split("_")
         model = BY_LABEL[label]
         family = FAMILIES[model]
@@ -287,61 +287,61 @@ class WriteDerivatives(SimpleInterface):
             "Units": record.units,
             "Range": list(record.range),
             "Reference": f"https://doi.org/{record.source}",
-            "Fit": given.taken_over.get(
+            "Fit": inputs.taken_over.get(
                 "diffusion maps", family.words[engine_of(model, choices["fit_engine"])]
             ),
         }
         if model == "kurtosis":
             about["Clip"] = list(choices["kurtosis_clip"])
         if place == "template":
-            about["Normalization"] = register.methods(given.road, choices)
+            about["Normalization"] = register.methods(inputs.route, choices)
         self._put(source, f"{model}_{place}", about, param=name.lower())
 
     def _finish(self):
         """Write report and quality file: from now on the session counts as finished."""
         from bids_sexclf.participant.report import write_report
 
-        given = self.inputs
-        session = given.session_id or None
-        numbers = json.loads(Path(given.quality).read_text())
-        if given.sources.get("dwi") or given.sources.get("maps"):
-            numbers["dwi_road"] = given.road
+        inputs = self.inputs
+        session = inputs.session_id or None
+        numbers = json.loads(Path(inputs.quality).read_text())
+        if inputs.sources.get("dwi") or inputs.sources.get("maps"):
+            numbers["dwi_route"] = inputs.route
         page = write_report(
-            given.out,
-            given.participant_id,
+            inputs.out,
+            inputs.participant_id,
             session,
             numbers=numbers,
-            provenance=given.provenance,
-            sources=given.sources,
-            note=given.note,
+            provenance=inputs.provenance,
+            sources=inputs.sources,
+            note=inputs.note,
         )
         self._written[page.name] = None  # it may be written again, and then have another size
-        path = Path(given.out, derivative("quality", given.participant_id, session))
+        path = Path(inputs.out, derivative("quality", inputs.participant_id, session))
         self._remove_older(path)
         fixed = [name for name, size in self._written.items() if size is not None]
-        record_outputs(given.participant_id, session, fixed, given.out)
-        about = {"GeneratedWith": dict(given.provenance), "Scans": dict(given.sources)}
-        about |= {"TakenOver": dict(given.taken_over), "Note": given.note}
-        about |= {"Plan": given.plan, "Inputs": dict(given.made_from)}
+        record_outputs(inputs.participant_id, session, fixed, inputs.out)
+        about = {"GeneratedWith": dict(inputs.provenance), "Scans": dict(inputs.sources)}
+        about |= {"TakenOver": dict(inputs.taken_over), "Note": inputs.note}
+        about |= {"Plan": inputs.plan, "Inputs": dict(inputs.made_from)}
         about["Outputs"] = dict(sorted(self._written.items()))
-        if _given(given.runs):
-            about["Runs"] = json.loads(Path(given.runs).read_text())
+        if _given(inputs.runs):
+            about["Runs"] = json.loads(Path(inputs.runs).read_text())
         write_json(numbers | about | {"Versions": versions()}, path)
         return path
 
     def _remove_older(self, quality):
-        """Remove what an earlier run has recorded here and this one has not made."""
+        """Remove recorded files of an earlier run that this run has not written."""
         before = read_object(quality).get("Outputs")
         older = set(before if isinstance(before, dict) else ()) - set(self._written)
         remove_outputs(self.inputs.out, self.inputs.participant_id, dict.fromkeys(older))
 
 
 def _listed(values):
-    """Return a list that may not have been given."""
+    """Return a list; an empty one where the input is undefined."""
     return list(values) if _given(values) else []
 
 
 def _form(entry, path):
-    """Give the entry of a transform in the form it was found in: composite, or a field."""
+    """Return the name entry of a transform by its file type: composite, or a field."""
     field = f"{entry}_field"
     return field if field in names() and str(path).endswith(".nii.gz") else entry

@@ -1,4 +1,4 @@
-"""Plan a run of the participant level: find the scans, check them, see what is there already."""
+"""Plan a run of the participant level: find the scans, check them, find finished results."""
 
 from dataclasses import dataclass, field
 
@@ -39,7 +39,7 @@ class Plan:
     again : list of dict
         participant_id, session_id, reason: those of `ready` that an earlier run has prepared.
     places : dict
-        Where inputs lie, as `finished.find_places` gives it.
+        Where inputs lie, as `finished.find_places` returns it.
     empty : list of str
         Sessions without a T1w and without a diffusion series, of participants who have other
         sessions: nothing is to be prepared there.
@@ -59,7 +59,7 @@ class Plan:
 
 
 def plan(bids_dir, out, run, preparation, advance=None):
-    """Find the scans, check them all, and see what is already there.
+    """Find the scans, check them all, and find what is already prepared.
 
     Parameters
     ----------
@@ -113,9 +113,9 @@ def plan(bids_dir, out, run, preparation, advance=None):
     excluded = excluded.to_dict("records")
     if good.empty and not run.dry_run:
         raise refuse_all(excluded, run)
-    kept = {name: path for name, path in folders.items() if read_by_participant(name)}
+    read_folders = {name: path for name, path in folders.items() if read_by_participant(name)}
     shared = find_sources(template, run, preparation)
-    places = find_places(bids_dir, out, template, kept, shared)
+    places = find_places(bids_dir, out, template, read_folders, shared)
     rows = [
         row | plan_series(dataset, row, preparation) | read_acquisition(dataset, row)
         for row in good.to_dict("records")
@@ -127,7 +127,7 @@ def plan(bids_dir, out, run, preparation, advance=None):
 
 
 def with_checked(worklist, rows):
-    """Return the worklist with the scans and the notes that the check has left of its rows.
+    """Return the worklist with the scans and notes of its rows as changed by the check.
 
     Parameters
     ----------
@@ -140,34 +140,34 @@ def with_checked(worklist, rows):
     pandas.DataFrame
     """
     checked = {(row["participant_id"], row["session_id"]): row for row in rows}
-    every = [
+    rows_with_checks = [
         checked.get((row["participant_id"], row["session_id"]), row)
         for row in worklist.to_dict("records")
     ]
-    return worklist.__class__(every, columns=worklist.columns, dtype=object)
+    return worklist.__class__(rows_with_checks, columns=worklist.columns, dtype=object)
 
 
 def _sort(rows, preparation, places, excluded, worklist, empty, remember):
     """Sort rows by what is to be done: to prepare, finished, or not to be read at all."""
     ready, finished, again, partial = [], [], [], []
     for row in rows:
-        who = {key: row[key] for key in ("participant_id", "session_id")}
+        session_key = {key: row[key] for key in ("participant_id", "session_id")}
         try:
             verdict = judge(row, preparation, places, remember)
         except OSError as fault:
-            excluded.append(who | {"stage": "preflight", "reason": reason_of_fault(fault)})
+            excluded.append(session_key | {"stage": "preflight", "reason": reason_of_fault(fault)})
             continue
         (finished if verdict.finished else ready).append(row)
         if verdict.reason:
-            again.append(who | {"reason": verdict.reason})
-        _, found, faults = (row["note"] or "").partition(WITHOUT)
-        if found:
-            partial.append(who | {"reason": found + faults})
+            again.append(session_key | {"reason": verdict.reason})
+        _, separator, faults = (row["note"] or "").partition(WITHOUT)
+        if separator:
+            partial.append(session_key | {"reason": separator + faults})
     return Plan(ready, finished, excluded, worklist, again, places, empty, partial)
 
 
 def check_tools(preparation):
-    """Refuse choices that this machine has no programs or templates for.
+    """Refuse choices whose programs or templates are not installed.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def check_tools(preparation):
 
 
 def make_worklist(dataset, folders, run, preparation):
-    """List every participant-session, with what others have prepared in place of what is raw.
+    """List every participant-session; prepared files of other tools replace raw ones.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def make_worklist(dataset, folders, run, preparation):
         run.participant_label,
         run.session_label,
         filters,
-        others=[key for name in offers if holds_scans(name) for key in offers[name]],
+        prepared=[key for name in offers if holds_scans(name) for key in offers[name]],
         first=first,
         b0_threshold=preparation.b0_threshold,
     )
@@ -217,7 +217,7 @@ def make_worklist(dataset, folders, run, preparation):
 
 
 def _counter(advance, total):
-    """Turn 'one more' into 'so many of so many'."""
+    """Return a callback that counts its calls and reports (count, total)."""
     if advance is None:
         return None
     state = iter(range(1, total + 1))

@@ -1,8 +1,8 @@
-"""Diffusion series of one session as one: each phase encoding for itself, then all in one place.
+"""Pool the diffusion series of one session.
 
-Each part (the series of one phase encoding) is denoised, unrung, aligned and undistorted for
-itself. Two parts of opposite encodings share one field. The parts' mean b0 volumes are then
-aligned, and every volume is resampled once.
+Each part (the series of one phase encoding) is denoised, unrung, aligned and undistorted
+separately. Two parts of opposite encodings share one field. The mean b0 volumes of all parts are
+then aligned, and every volume is resampled once.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ ALIGNED = (
 )
 
 RESIDUALS = {"noise_record": "noise_residual", "gibbs_record": "gibbs_residual"}
-"""Record of a step to the picture of what it took away."""
+"""Record of a step to the picture of its residual."""
 
 
 def describe(numbers=None):
@@ -47,7 +47,7 @@ def describe(numbers=None):
 
 
 def init_pooled_dwi_wf(*, files, parts, preparation, sizes, threads=1, name="dwi_wf"):
-    """Build the road from several raw diffusion series to one aligned series with its mask.
+    """Build the workflow that makes one aligned series with its mask from several raw series.
 
     Parameters
     ----------
@@ -73,25 +73,27 @@ def init_pooled_dwi_wf(*, files, parts, preparation, sizes, threads=1, name="dwi
     outputnode = Node(IdentityInterface(fields=outputs), "outputnode")
     workflow = Workflow(name)
     workflow.add_nodes([inputnode, outputnode])
-    taken = [_take(files, part, number) for number, part in enumerate(parts, start=1)]
-    roads = []
-    for number, (part, take) in enumerate(zip(parts, taken, strict=True), start=1):
-        size = {key: sum(own[index] for index in part.files) for key, own in sizes.items()}
-        roads.append(init_part_wf(
+    takes = [_take(files, part, number) for number, part in enumerate(parts, start=1)]
+    part_wfs = []
+    for number, (part, take) in enumerate(zip(parts, takes, strict=True), start=1):
+        size = {
+            key: sum(gigabytes[index] for index in part.files) for key, gigabytes in sizes.items()
+        }
+        part_wfs.append(init_part_wf(
             preparation=preparation, metadata=part.metadata, threads=threads,
             name=f"part{number}_wf", **size,
         ))  # fmt: skip
-        given = [(kind, f"inputnode.{kind}") for kind in ("dwi", "bval", "bvec")]
-        workflow.connect([(take, roads[-1], given)])
-    flat = _connect_distortions(workflow, parts, roads, preparation, threads)
+        inputs = [(kind, f"inputnode.{kind}") for kind in ("dwi", "bval", "bvec")]
+        workflow.connect([(take, part_wfs[-1], inputs)])
+    warp_wfs = _connect_distortions(workflow, parts, part_wfs, preparation, threads)
     total_gb = sum(sizes["series_gb"])
-    _connect_pool(workflow, parts, taken, roads, flat, preparation, threads, total_gb)
-    _connect_records(workflow, files, parts, taken, roads, flat)
+    _connect_pool(workflow, parts, takes, part_wfs, warp_wfs, preparation, threads, total_gb)
+    _connect_records(workflow, files, parts, takes, part_wfs, warp_wfs)
     return workflow
 
 
 def init_part_wf(*, preparation, metadata, series_gb, motion_gb, threads, name):
-    """Build the road of one part, up to where its volumes lie.
+    """Build the workflow of one part, up to the estimated positions of its volumes.
 
     Parameters
     ----------
@@ -122,48 +124,52 @@ def init_part_wf(*, preparation, metadata, series_gb, motion_gb, threads, name):
 def _take(files, part, number):
     """Return the node that joins the series of a part."""
     take = Node(TakeSeries(), f"take{number}", mem_gb=0.5)
-    own = {kind: [str(paths[index]) for index in part.files] for kind, paths in files.items()}
-    take.inputs.trait_set(in_files=own["dwi"], bvals=own["bval"], bvecs=own["bvec"])
+    part_files = {
+        kind: [str(paths[index]) for index in part.files] for kind, paths in files.items()
+    }
+    take.inputs.trait_set(
+        in_files=part_files["dwi"], bvals=part_files["bval"], bvecs=part_files["bvec"]
+    )
     return take
 
 
-def _connect_distortions(workflow, parts, roads, preparation, threads):
+def _connect_distortions(workflow, parts, part_wfs, preparation, threads):
     """Wire the corrections of distortion; return the workflow of each part, None without one."""
-    inputnode, flat = workflow.get_node("inputnode"), []
-    for number, (part, road) in enumerate(zip(parts, roads, strict=True), start=1):
+    inputnode, warp_wfs = workflow.get_node("inputnode"), []
+    for number, (part, part_wf) in enumerate(zip(parts, part_wfs, strict=True), start=1):
         name, partner = f"distortion{number}_wf", part.partner
         if not part.corrected:
-            flat.append(None)
+            warp_wfs.append(None)
             continue
         shares = partner is not None and part.distortion.method == "opposite"
         if shares and partner < number - 1:
             wf = init_mirrored_wf(part.distortion, name=name)
-            found = [("opposite_shift", "shift"), ("record", "record")]
-            ends = [(f"outputnode.{field}", f"inputnode.{to}") for field, to in found]
-            workflow.connect([(flat[partner], wf, ends)])
+            fields = [("opposite_shift", "shift"), ("record", "record")]
+            ends = [(f"outputnode.{field}", f"inputnode.{to}") for field, to in fields]
+            workflow.connect([(warp_wfs[partner], wf, ends)])
         else:
             wf = init_correction_wf(
                 part.distortion, preparation=preparation, threads=threads,
                 alone=partner is None, name=name,
             )  # fmt: skip
             if partner is not None:
-                other = [("outputnode.b0", "inputnode.opposite")]
-                workflow.connect([(roads[partner], wf, other)])
+                opposite = [("outputnode.b0", "inputnode.opposite")]
+                workflow.connect([(part_wfs[partner], wf, opposite)])
             if part.distortion.method == "t1w":
                 mask = Node(MaskB0(), f"mask{number}", mem_gb=0.5)
-                workflow.connect([(road, mask, [("outputnode.b0", "in_file")])])
+                workflow.connect([(part_wf, mask, [("outputnode.b0", "in_file")])])
                 workflow.connect([(mask, wf, [("mask_file", "inputnode.mask")])])
                 workflow.connect([(inputnode, wf, [("t1w_brain", "inputnode.t1w_brain")])])
-        workflow.connect([(road, wf, [("outputnode.b0", "inputnode.b0")])])
-        flat.append(wf)
-    return flat
+        workflow.connect([(part_wf, wf, [("outputnode.b0", "inputnode.b0")])])
+        warp_wfs.append(wf)
+    return warp_wfs
 
 
-def _connect_pool(workflow, parts, taken, roads, flat, preparation, threads, total_gb):
+def _connect_pool(workflow, parts, takes, part_wfs, warp_wfs, preparation, threads, total_gb):
     """Wire the alignment of the parts, their resampling and their joining."""
     align = Node(AlignParts(seed=preparation.random_seed, sloppy=preparation.sloppy), "align",
                  mem_gb=1)  # fmt: skip
-    undistorted = [wf or road for wf, road in zip(flat, roads, strict=True)]
+    undistorted = [wf or part_wf for wf, part_wf in zip(warp_wfs, part_wfs, strict=True)]
     _gather(workflow, "b0s", [(wf, "outputnode.b0") for wf in undistorted], align, "b0s")
     mask = Node(MaskB0(), "mask", mem_gb=0.5)
     pool = Node(PoolSeries(), "pool", mem_gb=0.5 + total_gb / 8)
@@ -175,7 +181,8 @@ def _connect_pool(workflow, parts, taken, roads, flat, preparation, threads, tot
             [(align, bias, [("b0", "in_file")]), (mask, bias, [("mask_file", "mask")])]
         )
     resampled = []
-    for number, (take, road, wf) in enumerate(zip(taken, roads, flat, strict=True), start=1):
+    triples = zip(takes, part_wfs, warp_wfs, strict=True)
+    for number, (take, part_wf, wf) in enumerate(triples, start=1):
         resample = Node(
             ResampleSeries(threads=threads),
             f"resample{number}",
@@ -185,7 +192,7 @@ def _connect_pool(workflow, parts, taken, roads, flat, preparation, threads, tot
         moves = [] if uses_eddy(preparation) else [("outputnode.matrices", "matrices")]
         workflow.connect(
             [
-                (road, resample, [("outputnode.in_file", "in_file"), *moves]),
+                (part_wf, resample, [("outputnode.in_file", "in_file"), *moves]),
                 (take, resample, [("bval", "bval")]),
                 (mask, resample, [("mask_file", "mask")]),
                 (align, resample, [(("poses", _pick, number - 1), "pose")]),
@@ -200,29 +207,31 @@ def _connect_pool(workflow, parts, taken, roads, flat, preparation, threads, tot
     gathered = {
         "in_files": [(node, "out_file") for node in resampled],
         "masks": [(node, "mask") for node in resampled],
-        "bvals": [(take, "bval") for take in taken],
-        "bvecs": [(road, "outputnode.bvec") for road in roads],
-        "motions": [(road, "outputnode.motion") for road in roads],
-        "counts": [(take, "counts") for take in taken],
+        "bvals": [(take, "bval") for take in takes],
+        "bvecs": [(part_wf, "outputnode.bvec") for part_wf in part_wfs],
+        "motions": [(part_wf, "outputnode.motion") for part_wf in part_wfs],
+        "counts": [(take, "counts") for take in takes],
     }
     if not uses_eddy(preparation):
-        gathered["matrices"] = [(road, "outputnode.matrices") for road in roads]
+        gathered["matrices"] = [(part_wf, "outputnode.matrices") for part_wf in part_wfs]
     for field, sources in gathered.items():
         _gather(workflow, field, sources, pool, field)
     outputnode = workflow.get_node("outputnode")
-    made = ("dwi", "bval", "bvec", "b0", "b0_brain", "mask", "motion")
-    workflow.connect([(pool, outputnode, [(field, field) for field in made])])
-    if any(flat):
-        corrected = [node for node, wf in zip(resampled, flat, strict=True) if wf is not None]
+    outputs = ("dwi", "bval", "bvec", "b0", "b0_brain", "mask", "motion")
+    workflow.connect([(pool, outputnode, [(field, field) for field in outputs])])
+    if any(warp_wfs):
+        corrected = [node for node, wf in zip(resampled, warp_wfs, strict=True) if wf is not None]
         _gather(workflow, "warps", [(node, "warp") for node in corrected], outputnode, "warps")
-        first = next(road for road, wf in zip(roads, flat, strict=True) if wf is not None)
+        first = next(
+            part_wf for part_wf, wf in zip(part_wfs, warp_wfs, strict=True) if wf is not None
+        )
         workflow.connect([(first, outputnode, [("outputnode.b0", "b0_distorted")])])
 
 
-def _connect_records(workflow, files, parts, taken, roads, flat):
-    """Wire what single steps tell: one record, and pictures of what was taken away."""
+def _connect_records(workflow, files, parts, takes, part_wfs, warp_wfs):
+    """Wire the records of single steps into one record, and the residuals into pictures."""
     outputnode = workflow.get_node("outputnode")
-    told = [
+    descriptions = [
         {
             "series": [Path(files["dwi"][index]).name for index in part.files],
             "phase_encoding": part.metadata.get("PhaseEncodingDirection"),
@@ -231,28 +240,28 @@ def _connect_records(workflow, files, parts, taken, roads, flat):
         }
         for part in parts
     ]
-    records = Node(JoinRecords(parts=told), "records", mem_gb=0.1)
+    records = Node(JoinRecords(parts=descriptions), "records", mem_gb=0.1)
     align, pool = workflow.get_node("align"), workflow.get_node("pool")
     workflow.connect([(align, records, [("record", "aligned")])])
     workflow.connect([(pool, records, [("record", "pooled")])])
     workflow.connect([(records, outputnode, [("record", "pool_record")])])
     steps = []
-    for number, (road, wf) in enumerate(zip(roads, flat, strict=True), start=1):
-        sources = [(road, f"outputnode.{field}") for field in list_records(road)]
+    for number, (part_wf, wf) in enumerate(zip(part_wfs, warp_wfs, strict=True), start=1):
+        sources = [(part_wf, f"outputnode.{field}") for field in list_records(part_wf)]
         sources += [(wf, "outputnode.record")] if wf is not None else []
         if sources:
-            own = Node(Merge(len(sources)), f"steps{number}", run_without_submitting=True)
+            merge = Node(Merge(len(sources)), f"steps{number}", run_without_submitting=True)
             for index, (node, field) in enumerate(sources, start=1):
-                workflow.connect(node, field, own, f"in{index}")
-            steps.append((own, "out"))
+                workflow.connect(node, field, merge, f"in{index}")
+            steps.append((merge, "out"))
     if len(steps) == len(parts):
         _gather(workflow, "steps", steps, records, "steps")
     for record, residual in RESIDUALS.items():
-        if all(record in list_records(road) for road in roads):
+        if all(record in list_records(part_wf) for part_wf in part_wfs):
             join = Node(JoinResiduals(), residual, mem_gb=0.5)
-            own = [(road, f"outputnode.{residual}") for road in roads]
-            _gather(workflow, f"{residual}s", own, join, "in_files")
-            counted = [(take, "bval") for take in taken]
+            merge = [(part_wf, f"outputnode.{residual}") for part_wf in part_wfs]
+            _gather(workflow, f"{residual}s", merge, join, "in_files")
+            counted = [(take, "bval") for take in takes]
             _gather(workflow, f"{residual}_bvals", counted, join, "bvals")
             workflow.connect([(join, outputnode, [("out_file", residual)])])
 

@@ -1,4 +1,4 @@
-"""Check every scan of every participant before any computing, and list every fault at once."""
+"""Check every scan of every participant before any computation, and list all faults at once."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,13 +30,13 @@ from bids_sexclf.volumes import inspect, load, same_grid, turn_axes
 def check_dataset(
     dataset, worklist, processes=1, advance=None, labelled=True, folders=None, preparation=None
 ):
-    """Split a worklist into what can run and what cannot.
+    """Split a worklist into participant-sessions that can run and those that cannot.
 
     Parameters
     ----------
     dataset : bids.BIDSLayout or layout.PlainFolder
     worklist : pandas.DataFrame
-        As `layout.find_scans` gives it.
+        As `layout.find_scans` returns it.
     processes : int
         Files are read by this many processes.
     advance : callable, optional
@@ -51,8 +51,8 @@ def check_dataset(
     Returns
     -------
     ready : pandas.DataFrame
-        Rows without a fault; ``note`` tells what they lack without being left out for it. What is
-        wrong with diffusion data does not cost a sound T1w: the row then has no diffusion data.
+        Rows without a fault; ``note`` lists harmless deficits. A fault of diffusion data does not
+        exclude a sound T1w: the row then has no diffusion data.
     excluded : pandas.DataFrame
         participant_id, session_id, stage, reason: one row per participant-session left out, with
         all its faults.
@@ -74,33 +74,33 @@ def check_dataset(
             checked.append(future.result())
             if advance:
                 advance()
-    known = set(people["participant_id"])
-    found = []
-    for row, seen, (planned, fault) in zip(rows, checked, plans, strict=True):
+    listed_people = set(people["participant_id"])
+    all_faults = []
+    for row, findings, (planned, fault) in zip(rows, checked, plans, strict=True):
         person = row["participant_id"]
-        own = seen.faults + faults.get(person, [])
-        if labelled and person not in known:
-            own.append(NO_ROW)
-        diffusion = seen.diffusion + ([fault] if fault else [])
-        notes = [row["note"], *missing_fields(planned, row), tell_series(planned), *seen.notes]
+        row_faults = findings.faults + faults.get(person, [])
+        if labelled and person not in listed_people:
+            row_faults.append(NO_ROW)
+        diffusion = findings.diffusion + ([fault] if fault else [])
+        notes = [row["note"], *missing_fields(planned, row), tell_series(planned), *findings.notes]
         notes += bad_sidecar_notes(dataset, row)
         if not row["t1w"] and (row["dwi"] or row["maps"]):
             notes.append("no T1w in any session")
-        if diffusion and row["t1w"] and not own:
+        if diffusion and row["t1w"] and not row_faults:
             notes.append(leave_out_diffusion(row, diffusion))
         else:
-            own += diffusion
-        found.append(own)
+            row_faults += diffusion
+        all_faults.append(row_faults)
         row["note"] = "; ".join(filter(None, notes)) or None
-    for first, reason in _copies(rows, [seen.prints for seen in checked]):
-        found[first].append(reason)
+    for first, reason in _copies(rows, [findings.prints for findings in checked]):
+        all_faults[first].append(reason)
     columns = ["participant_id", "session_id", "stage", "reason"]
     excluded = [
-        [row["participant_id"], row["session_id"], "preflight", "; ".join(own)]
-        for row, own in zip(rows, found, strict=True)
-        if own
+        [row["participant_id"], row["session_id"], "preflight", "; ".join(row_faults)]
+        for row, row_faults in zip(rows, all_faults, strict=True)
+        if row_faults
     ]
-    ready = [row for row, own in zip(rows, found, strict=True) if not own]
+    ready = [row for row, row_faults in zip(rows, all_faults, strict=True) if not row_faults]
     return (
         pd.DataFrame(ready, columns=worklist.columns, dtype=object),
         pd.DataFrame(excluded, columns=columns, dtype=object),
@@ -109,14 +109,14 @@ def check_dataset(
 
 @dataclass
 class Findings:
-    """What reading one participant-session's files has shown.
+    """Result of reading the files of one participant-session.
 
     Attributes
     ----------
     faults, diffusion : list of str
-        What is wrong; what is wrong with the diffusion series or maps only.
+        Faults; faults that concern only the diffusion series or maps.
     notes : list of str
-        What was seen, and leaves nothing out.
+        Observations that exclude nothing.
     prints : dict of str to str
         Path of each scan, as the worklist spells it, to the digest of its values.
     """
@@ -128,7 +128,7 @@ class Findings:
 
 
 def check_scans(root, row, folders=None, preparation=None, fieldmaps=()):
-    """List the faults of one participant-session's scans, and of what others have prepared.
+    """List the faults of the scans and of the prepared files of one participant-session.
 
     Parameters
     ----------
@@ -147,43 +147,45 @@ def check_scans(root, row, folders=None, preparation=None, fieldmaps=()):
     Findings
     """
     places = {"raw": root} | (folders or {})
-    preparation, seen = preparation or Preparation(), Findings()
+    preparation, findings = preparation or Preparation(), Findings()
     record = take_over(row, places, preparation.template)
     if not (record.t1w or record.dwi or record.maps):
-        why = f" ({row['note']})" if row.get("note") else ""
-        seen.faults.append(
-            f"no T1w and no diffusion series with a valid BIDS name, needed one of them{why}"
+        detail = f" ({row['note']})" if row.get("note") else ""
+        findings.faults.append(
+            f"no T1w and no diffusion series with a valid BIDS name, needed one of them{detail}"
         )
-        return seen
+        return findings
     shapes = {}
     for kind, ndim in (("t1w", 3), ("dwi", 4), ("maps", 3)):
-        faults = seen.faults if kind == "t1w" else seen.diffusion
+        faults = findings.faults if kind == "t1w" else findings.diffusion
         for uri in paths(row.get(kind)):
             path = locate(uri, places)
             image = inspect(path)
-            own = [*image.faults, *_shape_faults(image.shape, ndim, kind)]
-            seen.notes += orientation_notes(path)
-            own += twin_faults(path, image)
-            faults += [f"{path.name} {fault}" for fault in own]
-            seen.prints[uri], shapes[uri] = image.fingerprint, image.shape
+            image_faults = [*image.faults, *_shape_faults(image.shape, ndim, kind)]
+            findings.notes += orientation_notes(path)
+            image_faults += twin_faults(path, image)
+            faults += [f"{path.name} {fault}" for fault in image_faults]
+            findings.prints[uri], shapes[uri] = image.fingerprint, image.shape
     for kind in ("dwi", "maps"):
-        seen.diffusion += _grid_faults([locate(uri, places) for uri in paths(row.get(kind))])
+        findings.diffusion += _grid_faults([locate(uri, places) for uri in paths(row.get(kind))])
     runs = [shapes[uri] for uri in paths(row.get("dwi"))]
     if runs and all(len(shape) == 4 for shape in runs):
         counts = [shape[3] for shape in runs]
         faults, notes = check_gradient_files(record, counts, preparation.b0_threshold)
-        seen.diffusion += [f"{record.dwi[0].name} {fault}" for fault in faults]
-        seen.notes += [f"{record.dwi[0].name} {note}" for note in notes]
-    seen.faults += _mask_faults(record.t1w_mask, record.t1w)
-    seen.diffusion += _mask_faults(record.dwi_mask, record.dwi)
+        findings.diffusion += [f"{record.dwi[0].name} {fault}" for fault in faults]
+        findings.notes += [f"{record.dwi[0].name} {note}" for note in notes]
+    findings.faults += _mask_faults(record.t1w_mask, record.t1w)
+    findings.diffusion += _mask_faults(record.dwi_mask, record.dwi)
     for path in (record.t1w_to_template, record.template_to_t1w):
-        seen.faults += _transform_faults(path)
-    seen.diffusion += _motion_faults(record) + _space_faults(record) + fieldmap_faults(fieldmaps)
-    return seen
+        findings.faults += _transform_faults(path)
+    findings.diffusion += (
+        _motion_faults(record) + _space_faults(record) + fieldmap_faults(fieldmaps)
+    )
+    return findings
 
 
 def _shape_faults(shape, ndim, kind):
-    """Say whether an image has the dimensions of its kind."""
+    """List the faults of an image's shape, given its kind."""
     count = int(np.prod(shape[3:], dtype=object))
     if kind == "t1w" and len(shape) > 3 and count > 1:
         return [f"holds {count} volumes, needed one; split it (fslsplit, mri_convert --frame) and "
@@ -197,20 +199,20 @@ def _shape_faults(shape, ndim, kind):
 
 
 def _grid_faults(files):
-    """Say which images do not lie on the first one's grid."""
+    """List the images whose grid differs from that of the first one."""
     if len(files) < 2:
         return []
     grids = [_grid(path) for path in files]
     return [
         f"{path.name} lies on another grid than {files[0].name}, needed one; choose one by "
         "--bids-filter-file, or take --dwi-runs first"
-        for path, own in zip(files[1:], grids[1:], strict=True)
-        if own and grids[0] and not same_grid(own, grids[0])
+        for path, grid in zip(files[1:], grids[1:], strict=True)
+        if grid and grids[0] and not same_grid(grid, grids[0])
     ]
 
 
 def _grid(path):
-    """Give shape and affine, or nothing where the image cannot be read (told elsewhere)."""
+    """Return shape and affine, or None where the image cannot be read (reported elsewhere)."""
     import nibabel as nib
 
     try:
@@ -221,18 +223,20 @@ def _grid(path):
 
 
 def _mask_faults(mask, scans):
-    """List the faults of a mask that others have made, on the first of its scans."""
+    """List the faults of a mask of another tool; its grid must be that of the first scan."""
     if mask is None:
         return []
-    seen = inspect(mask)
-    if seen.faults:
-        return [f"{mask.name} {fault}" for fault in seen.faults]
+    inspection = inspect(mask)
+    if inspection.faults:
+        return [f"{mask.name} {fault}" for fault in inspection.faults]
     values, affine = load(mask)
     if values.ndim != 3:
         return [f"{mask.name} has shape {values.shape}, needed 3 dimensions"]
-    held = volume_ml(values > 0, affine)
-    if held < LEAST_BRAIN_ML:
-        return [f"{mask.name} holds {held:.0f} mL, needed a brain of at least {LEAST_BRAIN_ML} mL"]
+    volume = volume_ml(values > 0, affine)
+    if volume < LEAST_BRAIN_ML:
+        return [
+            f"{mask.name} holds {volume:.0f} mL, needed a brain of at least {LEAST_BRAIN_ML} mL"
+        ]
     grid = _grid(scans[0]) if scans else None
     if grid:
         values, affine = turn_axes(values, affine, grid[1])
@@ -245,7 +249,7 @@ def _mask_faults(mask, scans):
 
 
 def _transform_faults(path):
-    """Say whether a transform is a whole HDF5 file: its head tells where it must end."""
+    """Check that a transform is a complete HDF5 file; its header holds the expected size."""
     if path is None:
         return []
     try:
@@ -264,7 +268,7 @@ def _transform_faults(path):
 
 
 def _motion_faults(record):
-    """Say whether the motion that another tool found can be read."""
+    """List the faults of a motion file of another tool."""
     if record.dwi_motion is None:
         return []
     try:
@@ -275,7 +279,7 @@ def _motion_faults(record):
 
 
 def _space_faults(record):
-    """Say whether maps can be brought to the template."""
+    """List the reasons why maps cannot be brought onto the template."""
     if record.maps_space == "T1w" and not record.aligned:
         first = next(iter(record.maps.values()))
         return [
@@ -286,22 +290,22 @@ def _space_faults(record):
 
 
 def _copies(rows, prints):
-    """Find scans that lie under two ids: neither can be trusted."""
-    held = {}
-    for index, own in enumerate(prints):
-        for uri, digest in own.items():
+    """Yield scans that two participants share: neither can be trusted."""
+    places = {}
+    for index, digests in enumerate(prints):
+        for uri, digest in digests.items():
             if digest:
-                held.setdefault(digest, []).append((index, uri))
-    for members in held.values():
+                places.setdefault(digest, []).append((index, uri))
+    for members in places.values():
         people = {rows[index]["participant_id"] for index, _ in members}
         if len(people) < 2:
             continue
         for index, uri in members:
-            others = sorted(people - {rows[index]["participant_id"]})
+            other_people = sorted(people - {rows[index]["participant_id"]})
             yield (
                 index,
                 (
                     f"{Path(uri).name} holds the same values as the scan of "
-                    f"{', '.join(others)}, needed one scan per participant"
+                    f"{', '.join(other_people)}, needed one scan per participant"
                 ),
             )

@@ -1,4 +1,4 @@
-"""Put the template's own images and the atlases beside the participants."""
+"""Write the images of the template and the atlases beside the participants."""
 
 import re
 from pathlib import Path
@@ -13,11 +13,11 @@ ATLAS_MM = 1.0
 """Voxel size at which atlases are kept: region volumes must not depend on the group grid."""
 
 NONE = "none"
-"""What ``morphometry_atlas`` holds where no regions are to be measured."""
+"""Value of ``morphometry_atlas`` for which no regions are measured."""
 
 
 def find_sources(template, run, preparation):
-    """Find the files of which everyone's results are made: the template's, and the atlases'.
+    """Find the files that all results depend on: those of the template and of the atlases.
 
     Parameters
     ----------
@@ -28,21 +28,21 @@ def find_sources(template, run, preparation):
     Returns
     -------
     dict of str to pathlib.Path
-        Name to path. An atlas whose files are not at hand is left out; `write_atlases` refuses it.
+        Name to path. An atlas without files is left out; `write_atlases` refuses it.
     """
     sources = {f"template:{path.name}": path for path in _template_files(template)}
     for name in _asked(preparation):
         try:
-            found = atlases.find_atlas_files(name, folders=run.atlas_folders())
+            files = atlases.find_atlas_files(name, folders=run.atlas_folders())
         except (InputError, ToolError):
             continue
-        for kind, path in zip(("image", "labels"), found, strict=False):
+        for kind, path in zip(("image", "labels"), files, strict=False):
             sources[f"atlas:{layout.atlas_label(name)}:{kind}"] = path.resolve()
     return sources
 
 
 def _template_files(template):
-    """List the files of a template that references and steps are made from."""
+    """List the files of a template that references and steps read."""
     tissues = sorted(template.folder.glob(f"tpl-{template.name}*_label-[GW]M_probseg.nii*"))
     return [template.head, template.brain, template.mask, *tissues]
 
@@ -51,18 +51,18 @@ def _asked(preparation):
     return [name for name in preparation.morphometry_atlas if name != NONE]
 
 
-def _is_current(made, sources, record):
-    """Return whether files are there as they were made, from sources of the same content."""
-    known = read_known(record)
-    now = take_fingerprints([*made, *sources], known)
-    paths = {str(path) for path in (*made, *sources)}
-    return paths == set(known) and all(
-        now.get(path, {}).get("sha256") == known[path].get("sha256") for path in paths
+def _is_current(written, sources, record):
+    """Return whether files are unchanged since they were written from the same sources."""
+    recorded = read_known(record)
+    current = take_fingerprints([*written, *sources], recorded)
+    paths = {str(path) for path in (*written, *sources)}
+    return paths == set(recorded) and all(
+        current.get(path, {}).get("sha256") == recorded[path].get("sha256") for path in paths
     )
 
 
-def _record(made, sources, record):
-    write_json(take_fingerprints([*made, *sources], {}), record)
+def _record(written, sources, record):
+    write_json(take_fingerprints([*written, *sources], {}), record)
 
 
 def write_references(out, template, preparation):
@@ -107,15 +107,15 @@ def write_references(out, template, preparation):
 
 
 def labels_of(image):
-    """Give the path of the label table beside an atlas image."""
+    """Return the path of the label table beside an atlas image."""
     return Path(re.sub(r"\.nii\.gz$", ".tsv", str(image)))
 
 
 def write_atlases(out, template, preparation, folders=()):
     """Write the atlases of the region measures at 1 mm in the template's space.
 
-    They lie beside the participants, as the template does. What is there is kept where its source
-    is the same, so that finished steps stay valid.
+    They lie beside the participants, as the template does. An existing atlas is kept where its
+    source is the same, so that finished steps stay valid.
 
     Parameters
     ----------
@@ -136,19 +136,19 @@ def write_atlases(out, template, preparation, folders=()):
     InputError
         If an atlas is unknown, does not fit the template, or two have one name.
     ToolError
-        If its files are not at hand.
+        If its files are not found.
     """
     paths = []
     for name, label in _name_atlases(preparation).items():
         path = Path(out, layout.atlas_reference(label, template.name, ATLAS_MM)).resolve()
-        made, record = (
+        written, record = (
             (path, labels_of(path)),
             Path(out, "logs", "fingerprints", f"{path.stem}.json"),
         )
         sources = atlases.find_atlas_files(name, folders=folders)
-        if not _is_current(made, sources, record):
+        if not _is_current(written, sources, record):
             _write_atlas(path, name, template, folders)
-            _record(made, sources, record)
+            _record(written, sources, record)
         paths.append(path)
     return paths
 
@@ -171,19 +171,19 @@ def check_atlases(template, preparation, folders=()):
 
 
 def _name_atlases(preparation):
-    """Give the atlases asked for, each with its label in names of files."""
-    asked = _asked(preparation)
-    names = [layout.atlas_label(name) for name in asked]
+    """Return the requested atlases: name to the label in file names."""
+    requested = _asked(preparation)
+    names = [layout.atlas_label(name) for name in requested]
     if len(set(names)) < len(names):
         raise InputError(
-            f"Found --morphometry-atlas {' '.join(asked)}, needed a name for each. Rename the "
+            f"Found --morphometry-atlas {' '.join(requested)}, needed a name for each. Rename the "
             "images, or give each once."
         )
-    return dict(zip(asked, names, strict=True))
+    return dict(zip(requested, names, strict=True))
 
 
 def _read_atlas(name, template, folders):
-    """Read one atlas onto the grid on which it is kept: atlas and grid."""
+    """Read one atlas, resampled to the grid on which it is stored; return atlas and grid."""
     grid = resources.group_grid(template, ATLAS_MM)
     inside = resample(*load(template.mask, ndim=3), grid) > 0.5
     try:
@@ -206,9 +206,9 @@ def _write_atlas(path, name, template, folders):
     counts = np.pad(counts, (0, int(atlas.labels["index"].max()) + 1))
     labels = atlas.labels[["index", "name", "hemisphere"]]
     save(atlas.parcellation.astype(np.int32), grid.affine, path)
-    known = atlases.known_atlases().get(name, {})
+    entry = atlases.known_atlases().get(name, {})
     about = {"Name": name} | {
-        key: known[key] for key in ("Name", "Source", "License") if key in known
+        key: entry[key] for key in ("Name", "Source", "License") if key in entry
     }
     write_json(about, layout.atlas_description(path))
     about |= {"SpatialReference": template.name, "Resolution": f"{ATLAS_MM:g} mm isotropic"}

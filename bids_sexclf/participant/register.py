@@ -1,6 +1,6 @@
-"""Diffusion maps to the group grid in one interpolation, by one of three roads.
+"""Bring diffusion maps onto the group grid in one interpolation, by one of three routes.
 
-``t1w`` leads through the participant's T1w, ``fa`` registers FA to an FA template, ``b0`` registers
+``t1w`` goes through the participant's T1w, ``fa`` registers FA to an FA template, ``b0`` registers
 the mean b=0 volume to the template's brain.
 """
 
@@ -38,15 +38,15 @@ METHODS = {
         "mm voxels by linear interpolation, beside the interpolation that made them."
     ),
 }
-ROADS = ("t1w", "fa", "b0", "aligned", "grid")
+ROUTES = ("t1w", "fa", "b0", "aligned", "grid")
 FA_ENGINES = {
     "ants": "affine and SyN, cross-correlation [@avants2008]",
     "fsl": "FLIRT [@jenkinson2002] and FNIRT [@andersson2007]",
 }
 
 
-def choose_road(record, preparation):
-    """Say how the diffusion maps of a participant reach the group grid.
+def choose_route(record, preparation):
+    """Choose the route by which the diffusion maps of a participant reach the group grid.
 
     Parameters
     ----------
@@ -57,23 +57,23 @@ def choose_road(record, preparation):
     Returns
     -------
     {"t1w", "fa", "b0", "aligned", "grid"}
-        ``aligned``: in the T1w's space already; ``grid``: in the template's space already.
+        ``aligned``: already in the space of the T1w; ``grid``: already in that of the template.
     """
-    asked = preparation["dwi_normalization"]
+    requested = preparation["dwi_normalization"]
     if record.maps_space == "template":
         return "grid"
-    if asked == "fa" and record.dwi:
+    if requested == "fa" and record.dwi:
         return "fa"
     if record.aligned:
         return "aligned"
     if record.t1w:
         return "t1w"
     template = find_fa_template(preparation["template"], preparation["fa_template"])
-    return "fa" if asked == "auto" and template else "b0"
+    return "fa" if requested == "auto" and template else "b0"
 
 
 def check_tools(preparation):
-    """Refuse choices that this machine has no programs or templates for.
+    """Refuse choices whose programs or templates are not installed.
 
     Parameters
     ----------
@@ -82,12 +82,12 @@ def check_tools(preparation):
     Raises
     ------
     ToolError
-        If FSL is asked for and not on the PATH, or FA and no template of it is at hand.
+        If FSL is chosen and not on the PATH, or FA is chosen and there is no FA template.
     """
     if preparation.registration_engine == "fsl":
         check_fsl("flirt", "fnirt", "invwarp", "convertwarp")
-    held = find_fa_template(preparation.template, preparation.fa_template)
-    if preparation.dwi_normalization == "fa" and held is None:
+    fa_template = find_fa_template(preparation.template, preparation.fa_template)
+    if preparation.dwi_normalization == "fa" and fa_template is None:
         raise ToolError(
             f"Found no FA template for {preparation.template} (FSLDIR is "
             f"{os.environ.get('FSLDIR', 'not set')}), needed one for --dwi-normalization fa. Set "
@@ -95,12 +95,12 @@ def check_tools(preparation):
         )
 
 
-def methods(road, preparation):
-    """Write the sentence of a road.
+def methods(route, preparation):
+    """Write the methods sentence of a route.
 
     Parameters
     ----------
-    road : {"t1w", "fa", "b0", "aligned", "grid"}
+    route : {"t1w", "fa", "b0", "aligned", "grid"}
     preparation : dict
         The choices of `settings.Preparation`.
 
@@ -108,17 +108,17 @@ def methods(road, preparation):
     -------
     str
     """
-    how = FA_ENGINES[preparation["registration_engine"]]
-    return METHODS[road].format(how=how, **preparation)
+    engine = FA_ENGINES[preparation["registration_engine"]]
+    return METHODS[route].format(how=engine, **preparation)
 
 
-def init_register_wf(*, road, template, grid_file, preparation, threads=1, name="register_wf"):
-    """Build the road from diffusion maps to the group grid.
+def init_register_wf(*, route, template, grid_file, preparation, threads=1, name="register_wf"):
+    """Build the workflow that brings diffusion maps onto the group grid.
 
     Parameters
     ----------
-    road : {"t1w", "fa", "b0"}
-        As `choose_road` gives it.
+    route : {"t1w", "fa", "b0"}
+        As `choose_route` returns it.
     template : resources.Template
     grid_file : path-like
     preparation : settings.Preparation
@@ -128,7 +128,7 @@ def init_register_wf(*, road, template, grid_file, preparation, threads=1, name=
     Returns
     -------
     nipype.pipeline.engine.Workflow
-        *Inputs*: b0_brain, maps, mask, measured; t1w_brain and t1w_forward where the road leads
+        *Inputs*: b0_brain, maps, mask, measured; t1w_brain and t1w_forward where the route goes
         through the T1w. *Outputs*: maps, mask and covered (on the group grid), transform (dwi to
         T1w, or to the template).
     """
@@ -141,23 +141,23 @@ def init_register_wf(*, road, template, grid_file, preparation, threads=1, name=
     outputnode = Node(
         IdentityInterface(fields=["maps", "mask", "covered", "transform"]), "outputnode"
     )
-    chain = Node(Merge(2 if road == "t1w" else 1), "chain", run_without_submitting=True)
+    chain = Node(Merge(2 if route == "t1w" else 1), "chain", run_without_submitting=True)
     carry = Node(Carry(reference=str(grid_file)), "carry", mem_gb=1)
     carry_mask = Node(Carry(reference=str(grid_file), threshold=True), "carry_mask", mem_gb=1)
     cover = Node(Carry(reference=str(grid_file), threshold=True), "cover", mem_gb=1)
-    shell = _find(road, template, preparation)
+    shell = _find(route, template, preparation)
     find = Node(shell, "find", mem_gb=2, n_procs=threads)
-    found = "transform" if road == "t1w" else "forward"
+    field = "transform" if route == "t1w" else "forward"
     workflow = Workflow(name)
     workflow.connect(
         [
             (
                 inputnode,
                 find,
-                [(("maps", _fa), "in_file") if road == "fa" else ("b0_brain", "in_file")],
+                [(("maps", _fa), "in_file") if route == "fa" else ("b0_brain", "in_file")],
             ),
-            (find, chain, [(found, "in2" if road == "t1w" else "in1")]),
-            (find, outputnode, [(found, "transform")]),
+            (find, chain, [(field, "in2" if route == "t1w" else "in1")]),
+            (find, outputnode, [(field, "transform")]),
             (inputnode, carry, [("maps", "in_files")]),
             (inputnode, carry_mask, [("mask", "in_files")]),
             (chain, carry, [("out", "transforms")]),
@@ -169,18 +169,18 @@ def init_register_wf(*, road, template, grid_file, preparation, threads=1, name=
             (carry_mask, outputnode, [("out_files", "mask")]),
         ]
     )
-    if road == "t1w":
+    if route == "t1w":
         through = [("t1w_brain", "fixed"), ("mask", "mask")]
         workflow.connect([(inputnode, find, through), (inputnode, chain, [("t1w_forward", "in1")])])
     return workflow
 
 
-def _find(road, template, preparation):
-    """Give the interface that finds the transform of a road."""
+def _find(route, template, preparation):
+    """Return the interface that finds the transform of a route."""
     seeds = {"sloppy": preparation.sloppy, "seed": preparation.random_seed}
-    if road == "t1w":
+    if route == "t1w":
         return AlignRigid(seed=preparation.random_seed)
-    if road == "b0":
+    if route == "b0":
         return Normalize(fixed=str(template.brain), **seeds)
     fixed = str(find_fa_template(preparation.template, preparation.fa_template))
     if preparation.registration_engine == "fsl":
@@ -189,7 +189,7 @@ def _find(road, template, preparation):
 
 
 def _fa(paths):
-    """Give the tensor's FA among maps; stands alone, as Nipype carries it to the node as text."""
+    """Return the FA of the tensor; self-contained, since Nipype stores it in the node as text."""
     from pathlib import Path
 
     return next(path for path in paths if Path(path).name.startswith("tensor_FA."))

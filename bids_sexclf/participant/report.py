@@ -1,4 +1,4 @@
-"""One HTML page per participant-session: pictures a person can judge, and what was done."""
+"""Write one HTML page per participant-session: pictures to judge, and the methods."""
 
 import json
 import re
@@ -47,10 +47,10 @@ def methods(provenance, sources, numbers=None):
     provenance : dict
         The choices of `settings.Preparation`.
     sources : dict
-        Kind of scan (``t1w``, ``dwi``, …) to its paths, as the worklist spells them; those it has.
+        Kind of scan (``t1w``, ``dwi``, …) to its paths, as the worklist writes them.
     numbers : dict, optional
-        What the quality file holds: how its distortion was corrected and which road its maps have
-        taken. Without it the text tells what was asked for.
+        The quality file, which holds the correction of distortion and the route that were used.
+        Without it the text describes the chosen ones.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def methods(provenance, sources, numbers=None):
 
 
 def sentences(provenance, sources, numbers=None):
-    """List the parts of the methods paragraph: what others did comes first.
+    """List the sentences of the methods paragraph: first what other tools did.
 
     Parameters
     ----------
@@ -74,12 +74,12 @@ def sentences(provenance, sources, numbers=None):
     """
     record = take_over(sources, None, provenance["template"])
     provenance = summary.what_ran(provenance, numbers)
-    told = given.methods(provenance, record)
-    text = [describe_software(record, provenance, numbers), told.get("taken")]
+    taken_over = given.methods(provenance, record)
+    text = [describe_software(record, provenance, numbers), taken_over.get("taken")]
     if len(record.t1w) > 1:
         text.append(given.RUNS[provenance["t1w_runs"]])
     if record.t1w:
-        text.append(told.get("t1w", anat.methods(provenance)))
+        text.append(taken_over.get("t1w", anat.methods(provenance)))
         text += [native.METHODS.format(**provenance)]
         text.append(morphometry.METHODS.format(priors=morphometry.PRIORS))
         text.append(morphometry.INTRACRANIAL[_origin_of_size(record, provenance, numbers)])
@@ -94,15 +94,15 @@ def sentences(provenance, sources, numbers=None):
             text.append(distortion.METHODS[_correction(numbers) or provenance["distortion"]])
         text.append(maps.methods(provenance))
     if record.dwi or record.maps:
-        road = (numbers or {}).get("dwi_road") or register.choose_road(record, provenance)
-        text.append(register.methods(road, provenance))
+        route = (numbers or {}).get("dwi_route") or register.choose_route(record, provenance)
+        text.append(register.methods(route, provenance))
     return list(filter(None, text))
 
 
 def _origin_of_size(record, provenance, numbers):
-    """Say whether the brain mask gives the intracranial volume itself."""
-    asked = None if record.t1w_mask else provenance["brain_extraction"]
-    engine = (numbers or {}).get("mask_engine", asked)
+    """Describe how the intracranial volume was measured, by the kind of brain mask."""
+    requested = None if record.t1w_mask else provenance["brain_extraction"]
+    engine = (numbers or {}).get("mask_engine", requested)
     return "measured" if engine in INTRACRANIAL else "estimated"
 
 
@@ -125,10 +125,10 @@ def describe_software(record, provenance, numbers=None):
     deforms = record.t1w and not record.t1w_to_template
     greedy = deforms and provenance["registration_engine"] == "ants"
     used = ["ants", *(["greedy"] if greedy else []), *(["dipy"] if record.dwi else [])]
-    found = (numbers or {}).get("Versions")
-    found = found if isinstance(found, dict) else versions()
+    recorded = (numbers or {}).get("Versions")
+    recorded = recorded if isinstance(recorded, dict) else versions()
     named = {
-        name: f" {found[name]}" if found.get(name) else ""
+        name: f" {recorded[name]}" if recorded.get(name) else ""
         for name in ("bids-sexclf", "nipype", "antspyx", "picsl_greedy", "dipy")
     }
     listed = [TOOLS[name] for name in used]
@@ -137,7 +137,7 @@ def describe_software(record, provenance, numbers=None):
 
 
 def _correction(numbers):
-    """Say how distortion was corrected, as the quality file has it; None while it is unknown."""
+    """Return the correction of distortion from the quality file; None while it is unknown."""
     if not numbers:
         return None
     return numbers.get("distortion", {}).get("method", "none")
@@ -157,7 +157,7 @@ def write_report(
     stage="participant",
     verdict=None,
 ):
-    """Write the page of one participant-session, also where a step failed; at least as text.
+    """Write the page of one participant-session, also where a step failed; as text at least.
 
     Parameters
     ----------
@@ -167,17 +167,17 @@ def write_report(
     numbers : dict, optional
         What the quality file holds.
     provenance : dict
-        The choices it was, or should have been, prepared with.
+        The choices of the preparation.
     sources : dict
         Kind of scan to its path in the dataset.
     error, trace : str, optional
-        What went wrong, in a sentence, and where; they come first on the page.
+        The error message and its traceback; they come first on the page.
     note : str, optional
-        What was chosen, left out or found wanting; sentences parted by semicolons.
+        What was chosen or left out, and what is missing; sentences separated by semicolons.
     stage : str
         Where the error was found: ``preflight``, or ``participant`` where a step failed.
     verdict : summary.Verdict, optional
-        By default that of its own numbers, where they are known.
+        By default that of its quality numbers, where they are known.
 
     Returns
     -------
@@ -200,7 +200,7 @@ def write_report(
             verdict = summary.judge_one(out, (participant_id, session_id), numbers)
         drawn = _find_figures(out, participant_id, session_id)
         page = _render(content, drawn, numbers, provenance, verdict)
-    except Exception as fault:  # what went wrong before must be told, whatever goes wrong here
+    except Exception as fault:  # the first error must be reported even if the page fails
         content["fault"] = f"This page could not be drawn: {type(fault).__name__}: {fault}"
         page = _write_plainly(content | {"numbers": numbers})
     path = page_of(out, participant_id, session_id)
@@ -215,17 +215,17 @@ def page_of(out, participant_id, session_id=None):
 
 
 def state_on(path):
-    """Return the state that a page tells, as `summary.Verdict` calls it; None without a page."""
+    """Return the state that a page shows, as in `summary.Verdict`; None without a page."""
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
-            found = re.search(r'<meta name="state" content="([a-z ]+)">', stream.read(2000))
+            match = re.search(r'<meta name="state" content="([a-z ]+)">', stream.read(2000))
     except OSError:
         return None
-    return found[1] if found else None
+    return match[1] if match else None
 
 
 def _render(content, drawn, numbers, provenance, verdict):
-    """Draw a page."""
+    """Render a page as HTML."""
     from jinja2 import Environment
     from markupsafe import Markup
 
@@ -255,10 +255,10 @@ def _render(content, drawn, numbers, provenance, verdict):
 
 
 def _write_plainly(content):
-    """Write what a page would tell as text that needs no drawing."""
-    told = [f"{key}: {value}" for key, value in content.items() if value]
+    """Return the content of a page as plain text in HTML, without pictures."""
+    lines = [f"{key}: {value}" for key, value in content.items() if value]
     head = f'<!DOCTYPE html>\n<meta charset="utf-8">\n<title>{escape(content["name"])}</title>\n'
-    return f"{head}<pre>{escape(chr(10).join(told))}</pre>\n"
+    return f"{head}<pre>{escape(chr(10).join(lines))}</pre>\n"
 
 
 def _sentence(words):
@@ -269,15 +269,15 @@ def _sentence(words):
 def _find_figures(out, participant_id, session_id):
     """Return the pictures that exist: key to path."""
     keys = [key for entries in FIGURES.values() for key in entries]
-    found = {
+    expected = {
         key: f"{participant_id}/figures/{figure_name(participant_id, session_id, key)}"
         for key in keys
     }
-    return {key: path for key, path in found.items() if Path(out, path).exists()}
+    return {key: path for key, path in expected.items() if Path(out, path).exists()}
 
 
 def _place_figures(drawn, skipped):
-    """List by section the pictures that exist, and in words why others do not.
+    """List the pictures of each section, with the reason where a picture does not exist.
 
     Parameters
     ----------

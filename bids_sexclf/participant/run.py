@@ -1,4 +1,4 @@
-"""Run the participant level: prepare everyone a plan names, and account for every participant."""
+"""Run the participant level: prepare everyone in a plan, and report every participant."""
 
 import json
 import resource
@@ -40,8 +40,8 @@ def execute(bids_dir, out, run, preparation, planned, advance=None, tell=None):
     advance : callable, optional
         Called with (steps done, steps in all, words on what runs and how long it will take).
     tell : callable, optional
-        Called with a sentence about what the user should know: another run to wait for, a table
-        or a page that could not be written.
+        Called with a message for the user: another run to wait for, a table or a page that could
+        not be written.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def execute(bids_dir, out, run, preparation, planned, advance=None, tell=None):
 
 
 def _write_dataset(bids_dir, out, run, preparation, planned):
-    """Write what all participants share; give what their workflows are built from."""
+    """Write the files that all participants share; return the inputs of their workflows."""
     folders = {name: planned.places[name] for name in run.folders() if name in planned.places}
     layout.write_description(out, "bids_sexclf: maps on a common grid", {"raw": bids_dir} | folders)
     write_boilerplate(out, planned.worklist, preparation)
@@ -95,7 +95,7 @@ def _write_dataset(bids_dir, out, run, preparation, planned):
 
 
 def _account(out, excluded, planned, preparation, tell, pages=None):
-    """Write ``excluded.tsv``, then pages; what cannot be written is told and stops nothing."""
+    """Write ``excluded.tsv``, then the pages; report what cannot be written, and go on."""
     try:
         write_excluded(out, excluded, planned, tell)
     except Exception as fault:
@@ -106,7 +106,7 @@ def _account(out, excluded, planned, preparation, tell, pages=None):
 
 
 def _write_index(out, tell):
-    """Write the page of all participants; a fault of it is told and stops nothing."""
+    """Write the page of all participants; report a fault of it, and go on."""
     try:
         with hold(Path(out, LOCKS, "index.lock"), "the page of all participants is being written"):
             write_index(out)
@@ -115,9 +115,9 @@ def _write_index(out, tell):
 
 
 def prepare_all(planned, preparation, out, work, prepare, tell, clean=False):
-    """Prepare the participant-sessions that are free, then those that other runs have held.
+    """Prepare the unlocked participant-sessions, then those that other runs have locked.
 
-    While this process waits for another it holds no lock, so no two runs wait for each other.
+    This process holds no lock while it waits for another, so two runs never wait for each other.
 
     Parameters
     ----------
@@ -125,9 +125,9 @@ def prepare_all(planned, preparation, out, work, prepare, tell, clean=False):
     preparation : settings.Preparation
     out, work : pathlib.Path
     prepare : callable
-        Called with rows of the worklist; gives the rows of those that failed.
+        Called with rows of the worklist; returns the rows of those that failed.
     tell : callable
-        Called with a sentence that names the process that is waited for.
+        Called with a message that names the process to wait for.
     clean : bool
         Remove the intermediate files of those that were prepared.
 
@@ -146,24 +146,24 @@ def prepare_all(planned, preparation, out, work, prepare, tell, clean=False):
             failed += new
             if clean:
                 lost = {(row["participant_id"], row["session_id"]) for row in new}
-                done = [r for r in free if (r["participant_id"], r["session_id"]) not in lost]
-                remove_intermediates(work, done)
+                prepared = [r for r in free if (r["participant_id"], r["session_id"]) not in lost]
+                remove_intermediates(work, prepared)
         if busy and not free:
-            lock, what = busy[0][1]
-            with hold(lock, what, tell=tell):
+            lock, description = busy[0][1]
+            with hold(lock, description, tell=tell):
                 pass
         waiting = later + [row for row, _ in busy]
     return failed
 
 
 def _most_locked():
-    """Return how many participant-sessions are locked at once: each takes two open files."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, most // 4) if most != resource.RLIM_INFINITY else 100_000
+    """Return how many participant-sessions can be locked at once: each needs two open files."""
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, limit // 4) if limit != resource.RLIM_INFINITY else 100_000
 
 
 def _unfinished(rows, preparation, places):
-    """List the rows that no other run has finished meanwhile, and those that cannot be judged."""
+    """List the rows that no other run has finished in the meantime; keep unreadable ones."""
     ready, unreadable = [], []
     for row in rows:
         try:
@@ -175,9 +175,9 @@ def _unfinished(rows, preparation, places):
 
 
 def _locks(row, out, work):
-    """Name the locks of a participant-session: of its results, and of its intermediate files.
+    """Return the locks of a participant-session: of its results, and of its intermediate files.
 
-    Two output folders may share a work folder.
+    They are two because two output folders may share a work folder.
     """
     name = layout.name_of(row["participant_id"], row["session_id"])
     folder = folder_of(work, row)
@@ -188,24 +188,24 @@ def _locks(row, out, work):
 
 
 def _claim(stack, rows, out, work):
-    """Take the locks of the rows that are free; give these rows, and the others with their lock."""
+    """Lock the rows that are free; return these rows, and the busy rows with their locks."""
     free, busy = [], []
     for row in rows:
-        with ExitStack() as own:
+        with ExitStack() as locks:
             for lock in _locks(row, out, work):
                 try:
-                    own.enter_context(hold(*lock, wait=False))
+                    locks.enter_context(hold(*lock, wait=False))
                 except BusyError:
                     busy.append((row, lock))
                     break
             else:
                 free.append(row)
-                stack.enter_context(own.pop_all())
+                stack.enter_context(locks.pop_all())
     return free, busy
 
 
 def _clean_finished(work, rows):
-    """Remove the intermediate files of who was finished before, where no run is using them."""
+    """Remove the intermediate files of finished sessions that no other run is using."""
     for row in rows:
         folder = folder_of(work, row)
         if not folder.exists():
@@ -218,7 +218,7 @@ def _clean_finished(work, rows):
 
 
 def _atlases(out, template, run, preparation, planned):
-    """Write the atlases that some participant's T1w needs."""
+    """Write the atlases, if any participant has a T1w."""
     if not any(row["t1w"] for row in planned.ready):
         return []
     return write_atlases(out, template, preparation, run.atlas_folders())
@@ -241,7 +241,7 @@ def rewrite_reports(out, planned, preparation, tell=None):
         How many were written.
     """
     troubles = []
-    _write_pages(out, planned.finished, preparation, troubles.append, every=True)
+    _write_pages(out, planned.finished, preparation, troubles.append, all_pages=True)
     report_failures(out, planned.excluded, planned.worklist, preparation, troubles.append)
     pages = len(planned.finished) + len(planned.excluded) - len(troubles)
     _write_index(out, troubles.append)
@@ -254,8 +254,8 @@ def _who(row):
     return (row["participant_id"], row["session_id"])
 
 
-def _write_pages(out, rows, preparation, tell, every=False):
-    """Write pages of who is prepared again, now that all can be compared; a fault is told.
+def _write_pages(out, rows, preparation, tell, all_pages=False):
+    """Write pages again, now that all participants can be compared; report faults.
 
     Parameters
     ----------
@@ -265,8 +265,8 @@ def _write_pages(out, rows, preparation, tell, every=False):
     preparation : settings.Preparation
     tell : callable
         Called with a sentence for each page that could not be written.
-    every : bool
-        Also those whose page says already that nothing stands out, and where nothing does.
+    all_pages : bool
+        Write also the pages of sessions that passed before and pass now.
     """
     try:
         verdicts = judge_all(out)
@@ -277,7 +277,7 @@ def _write_pages(out, rows, preparation, tell, every=False):
         try:
             verdict = verdicts.get(_who(row))
             states = {verdict.state if verdict else None, state_on(page_of(out, *_who(row)))}
-            if every or (verdict and states != {"passed"}):
+            if all_pages or (verdict and states != {"passed"}):
                 _rewrite_report(out, row, preparation, verdict)
         except Exception as fault:  # of one participant; the others have their pages
             name, reason = layout.name_of(*_who(row)), reason_of_fault(fault)
@@ -312,7 +312,7 @@ def write_boilerplate(out, worklist, preparation):
     str
         The text as Markdown, with a sentence for every step that some participant's scans need.
     """
-    told, provenance = {}, preparation.provenance()
+    texts, provenance = {}, preparation.provenance()
     for row in worklist.to_dict("records"):
-        told |= dict.fromkeys(sentences(provenance, scans_of(row)))
-    return write_citations(" ".join(told), Path(out, "logs"))
+        texts |= dict.fromkeys(sentences(provenance, scans_of(row)))
+    return write_citations(" ".join(texts), Path(out, "logs"))

@@ -1,4 +1,4 @@
-"""What is planned for raw diffusion series before any computing: their parts, their distortion."""
+"""Plan the processing of raw diffusion series: their parts and the correction of distortion."""
 
 import shutil
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ DWI_CELLS = ("dwi", "bval", "bvec")
 
 @dataclass(frozen=True)
 class Part:
-    """The series of one phase encoding: they are joined before any other step.
+    """The series of one phase encoding, which are joined before any other step.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Part:
 
 
 def parts_of(row):
-    """Return the parts that are planned for a row of the worklist; one of all where none are."""
+    """Return the planned parts of a row of the worklist; a single part where none are planned."""
     return row.get("parts") or [Part(files=tuple(range(len(paths(row.get("dwi"))))))]
 
 
@@ -53,7 +53,7 @@ def plan_series(dataset, row, preparation):
     ----------
     dataset : bids.BIDSLayout or layout.PlainFolder
     row : dict
-        Of the worklist. Of several series of one phase encoding the first speaks for all.
+        Of the worklist. The first of several series of one phase encoding counts for all.
     preparation : settings.Preparation
 
     Returns
@@ -64,7 +64,7 @@ def plan_series(dataset, row, preparation):
     Raises
     ------
     InputError
-        If what a method named by the user needs is absent, or a sidecar holds what cannot be used.
+        If an input of the chosen method is absent, or a sidecar holds an unusable value.
     """
     try:
         return _plan_series(dataset, row, preparation)
@@ -87,47 +87,47 @@ def _plan_series(dataset, row, preparation):
     series = paths(row["dwi"])
     if not series or source_of(series[0]) != "raw":
         return {"parts": [], "series_notes": []}
-    every = []
+    sidecars = []
     for path in series:
-        every.append(read_metadata(dataset, path))
-        check_sidecar(path, every[-1], OF_SERIES)
+        sidecars.append(read_metadata(dataset, path))
+        check_sidecar(path, sidecars[-1], OF_SERIES)
     encodings = [
-        (about.get("PhaseEncodingDirection"), about.get("TotalReadoutTime")) for about in every
+        (about.get("PhaseEncodingDirection"), about.get("TotalReadoutTime")) for about in sidecars
     ]
     groups = group_by_encoding(encodings)
-    parts = [Part(tuple(group), every[group[0]]) for group in groups]
+    parts = [Part(tuple(group), sidecars[group[0]]) for group in groups]
     if uses_eddy(preparation):
         for part in parts:
             encoding_row(part.metadata)  # refuses a sidecar that cannot tell it
     if preparation.distortion == "none":
         return {"parts": parts, "series_notes": []}
-    found = [find_fieldmaps(dataset, row | {"dwi": series[part.files[0]]}) for part in parts]
-    partners = _pair(found, [[series[index] for index in part.files] for part in parts])
+    candidates = [find_fieldmaps(dataset, row | {"dwi": series[part.files[0]]}) for part in parts]
+    partners = _pair(candidates, [[series[index] for index in part.files] for part in parts])
     tools = {"t1w": bool(row["t1w"]), "topup": bool(shutil.which("topup"))}
     planned = []
-    for part, own, other in zip(parts, found, partners, strict=True):
-        if other is not None:
-            first = parts[other].files[0]
-            own["inputs"]["opposite"] = {
-                "name": found[other]["name"],
+    for part, fieldmaps, partner in zip(parts, candidates, partners, strict=True):
+        if partner is not None:
+            first = parts[partner].files[0]
+            fieldmaps["inputs"]["opposite"] = {
+                "name": candidates[partner]["name"],
                 "path": str(Path(dataset.root, series[first])),
                 "bval": str(Path(dataset.root, paths(row["bval"])[first])),
-                "direction": found[other]["direction"],
-                "readout": found[other]["readout"],
+                "direction": candidates[partner]["direction"],
+                "readout": candidates[partner]["readout"],
             }
-        chosen = choose(preparation.distortion, own, **tools)
+        chosen = choose(preparation.distortion, fieldmaps, **tools)
         paired = chosen.method in ("topup", "opposite")
-        planned.append(replace(part, distortion=chosen, partner=other if paired else None))
-    notes = dict.fromkeys(note for own in found for note in own["notes"])
+        planned.append(replace(part, distortion=chosen, partner=partner if paired else None))
+    notes = dict.fromkeys(note for fieldmaps in candidates for note in fieldmaps["notes"])
     return {"parts": planned, "series_notes": list(notes)}
 
 
-def _pair(found, names):
-    """Pair parts of opposite phase encodings: each is corrected with the other's b0 volumes.
+def _pair(candidates, names):
+    """Pair parts of opposite phase encodings: the b0 volumes of one correct the other.
 
     Parameters
     ----------
-    found : list of dict
+    candidates : list of dict
         As `find_fieldmaps` returns it, for each part.
     names : list of list of str
         The series of each part.
@@ -135,36 +135,38 @@ def _pair(found, names):
     Returns
     -------
     list of int or None
-        The partner of each part. A part whose B0FieldSource names something else has none.
+        The partner of each part; None also where B0FieldSource names another scan.
     """
-    partners = [None] * len(found)
-    for first, one in enumerate(found):
-        for second in range(first + 1, len(found)):
+    partners = [None] * len(candidates)
+    for first, part in enumerate(candidates):
+        for second in range(first + 1, len(candidates)):
             if partners[first] is None and partners[second] is None:
-                both = ((one, names[second]), (found[second], names[first]))
-                if _are_opposite(one, found[second]) and all(_may_serve(*pair) for pair in both):
+                pairs = ((part, names[second]), (candidates[second], names[first]))
+                if _are_opposite(part, candidates[second]) and all(
+                    _may_serve(*pair) for pair in pairs
+                ):
                     partners[first], partners[second] = second, first
     return partners
 
 
-def _are_opposite(one, other):
-    first, second = one["direction"], other["direction"]
+def _are_opposite(one, second_part):
+    first, second = one["direction"], second_part["direction"]
     return bool(first and second) and first != second and first[0] == second[0]
 
 
-def _may_serve(found, names):
-    """Say whether the sidecar of a part lets some series correct its distortion."""
-    opposite = found["inputs"]["opposite"]
-    return not found["named"] or (
+def _may_serve(candidate, names):
+    """Return whether the sidecar of a part allows these series to correct its distortion."""
+    opposite = candidate["inputs"]["opposite"]
+    return not candidate["named"] or (
         opposite is not None and opposite["name"] in [Path(name).name for name in names]
     )
 
 
 def keep_correctable(dataset, row, preparation):
-    """Leave out what must not be pooled because its distortion cannot be corrected.
+    """Leave out series that must not be pooled because their distortion cannot be corrected.
 
     Scans of two phase encodings show one head in two shapes: unless both are corrected, only the
-    encoding that determines most is kept.
+    encoding with the most information is kept.
 
     Parameters
     ----------
@@ -187,14 +189,16 @@ def keep_correctable(dataset, row, preparation):
     if len(parts) < 2 or all(part.corrected for part in parts):
         return row
     beside = [part for part in parts if part.corrected] if parts[0].corrected else parts[:1]
-    kept = [index for part in beside for index in part.files]
+    kept_indices = [index for part in beside for index in part.files]
     cells = {kind: paths(row[kind]) for kind in DWI_CELLS}
-    left = [Path(name).name for index, name in enumerate(cells["dwi"]) if index not in kept]
+    dropped = [
+        Path(name).name for index, name in enumerate(cells["dwi"]) if index not in kept_indices
+    ]
     cells = {
-        kind: SEVERAL.join(files[index] for index in kept) if files else None
+        kind: SEVERAL.join(files[index] for index in kept_indices) if files else None
         for kind, files in cells.items()
     }
-    note = f"without {', '.join(left)}: another phase encoding, and distortion is not corrected"
+    note = f"without {', '.join(dropped)}: another phase encoding, and distortion is not corrected"
     return row | cells | {"note": "; ".join(filter(None, (row.get("note"), note)))}
 
 
@@ -212,21 +216,21 @@ def read_acquisition(dataset, row):
     dict
         ``acquisition``: ``t1w`` and ``dwi`` to the fields that all scans of the kind share.
     """
-    found = {}
+    fields = {}
     for kind in ("t1w", "dwi"):
         scans = [path for path in paths(row[kind]) if source_of(path) == "raw"]
         if scans and not any(bad_sidecars_of(dataset, path) for path in scans):
-            found[kind] = shared_fields([read_metadata(dataset, path) for path in scans])
-    return {"acquisition": found}
+            fields[kind] = shared_fields([read_metadata(dataset, path) for path in scans])
+    return {"acquisition": fields}
 
 
 def tell_series(planned):
-    """Say in a note how distortion will be corrected, and why.
+    """Return a note about the planned correction of distortion and its reason.
 
     Parameters
     ----------
     planned : dict
-        As `plan_series` gives it.
+        As `plan_series` returns it.
 
     Returns
     -------
@@ -248,7 +252,7 @@ def images_of(planned):
     Parameters
     ----------
     planned : dict
-        As `plan_series` gives it.
+        As `plan_series` returns it.
 
     Returns
     -------

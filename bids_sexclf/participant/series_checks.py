@@ -15,19 +15,19 @@ from bids_sexclf.volumes import inspect, knows_sides, measure_shear
 from bids_sexclf.volumes.orientation import MOST_SHEAR_MM
 
 DWI_FIELDS = ("PhaseEncodingDirection", "TotalReadoutTime")
-"""What distortion correction will ask of a series; its absence is noted, and leaves nobody out."""
+"""Sidecar fields that the correction of distortion needs; missing ones are noted only."""
 
 DIFFUSION = ("dwi", "bval", "bvec", "dwi_mask", "dwi_motion", "maps")
 """Columns of the worklist that hold diffusion data."""
 
 WITHOUT = "prepared without its diffusion data"
-"""How the note of who loses only the diffusion data begins; it is the last part of all notes."""
+"""Start of the note of a session that loses only its diffusion data; the last part of a note."""
 
 UNPLANNED = {"parts": [], "series_notes": []}
 
 
 def plan_or_fault(dataset, row, preparation):
-    """Plan a participant-session's diffusion series; no fault of it stops another's plan.
+    """Plan the diffusion series of a participant-session; return a fault instead of raising.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def plan_or_fault(dataset, row, preparation):
     Returns
     -------
     planned : dict
-        As `plan_series` gives it.
+        As `plan_series` returns it.
     fault : str or None
         Why there is no plan.
     """
@@ -53,12 +53,12 @@ def plan_or_fault(dataset, row, preparation):
 
 
 def missing_fields(planned, row):
-    """Say which sidecar fields a raw series lacks.
+    """List the sidecar fields that a raw series lacks.
 
     Parameters
     ----------
     planned : dict
-        As `plan_series` gives it.
+        As `plan_series` returns it.
     row : dict
         Of the worklist.
 
@@ -75,7 +75,7 @@ def missing_fields(planned, row):
 
 
 def bad_sidecar_notes(dataset, row):
-    """Tell the sidecars of a raw T1w that cannot be read; none of their values is needed."""
+    """List unreadable sidecars of a raw T1w; none of their values is needed."""
     scans = [path for path in paths(row["t1w"]) if source_of(path) == "raw"]
     bad = {}
     for path in scans:
@@ -84,7 +84,7 @@ def bad_sidecar_notes(dataset, row):
 
 
 def leave_out_diffusion(row, faults):
-    """Take the diffusion data out of a row of the worklist.
+    """Remove the diffusion data from a row of the worklist.
 
     Parameters
     ----------
@@ -103,27 +103,27 @@ def leave_out_diffusion(row, faults):
 
 
 def twin_faults(path, image):
-    """Say whether a ``.nii`` beside a ``.nii.gz`` of the same name holds other voxels.
+    """List a ``.nii`` that lies beside a ``.nii.gz`` of the same name and holds other voxels.
 
     Parameters
     ----------
     path : pathlib.Path
-        Of the one that was taken.
+        The file that is used.
     image : volumes.Inspection
-        Of it.
+        Inspection of that file.
 
     Returns
     -------
     list of str
     """
-    other = path.with_name(path.name.removesuffix(".gz"))
-    if other == path or not other.exists() or inspect(other).fingerprint == image.fingerprint:
+    twin = path.with_name(path.name.removesuffix(".gz"))
+    if twin == path or not twin.exists() or inspect(twin).fingerprint == image.fingerprint:
         return []
-    return [f"lies beside {other.name}, which holds other voxels; needed one scan. Remove one"]
+    return [f"lies beside {twin.name}, which holds other voxels; needed one scan. Remove one"]
 
 
 def orientation_notes(path):
-    """Say what a header leaves open about a scan's orientation.
+    """List what the header of a scan does not determine about its orientation.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def orientation_notes(path):
 
 
 def fieldmap_faults(images):
-    """Say what is wrong with the images by which distortion will be corrected.
+    """List the faults of the images that the correction of distortion reads.
 
     Parameters
     ----------
@@ -164,8 +164,8 @@ def fieldmap_faults(images):
     """
     faults = []
     for path in map(Path, images):
-        own = inspect(path).faults
-        faults += [f"{path.name} {fault}, needed for --distortion" for fault in own]
+        faults_of_image = inspect(path).faults
+        faults += [f"{path.name} {fault}, needed for --distortion" for fault in faults_of_image]
     return faults
 
 
@@ -184,7 +184,7 @@ def check_gradient_files(record, counts, b0_threshold):
     Returns
     -------
     faults, notes : list of str
-        Each follows the name of the series.
+        Texts to be written after the name of the series.
     """
     missing = [kind for kind in ("bval", "bvec") if len(getattr(record, kind)) < len(counts)]
     if missing:

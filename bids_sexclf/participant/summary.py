@@ -1,4 +1,4 @@
-"""What the box on top of a participant's page says: verdict, scans, steps, coverage."""
+"""Write the summary box of a participant's page: verdict, scans, steps, coverage."""
 
 import re
 from dataclasses import dataclass, field
@@ -70,12 +70,12 @@ class Verdict:
 
 
 def judge_all(out, table=None):
-    """Return the verdict on every participant-session, by the limits that a study has by default.
+    """Return the verdict on every participant-session, by the default limits of a study.
 
     Parameters
     ----------
     out : path-like
-        Output folder; ``ratings.tsv`` in it is honoured where it can be read.
+        Output folder; its ``ratings.tsv`` is applied where it can be read.
     table : pandas.DataFrame, optional
         As `quality.read_quality` returns it; by default all quality files are read.
 
@@ -88,46 +88,49 @@ def judge_all(out, table=None):
     limits = quality.read_limits()
     try:
         ratings = read_ratings(Path(out, RATINGS))
-    except (ValueError, OSError):  # the page of all participants says what is wrong with the table
+    except (
+        ValueError,
+        OSError,
+    ):  # the page of all participants reports what is wrong with the table
         ratings = {}
     verdicts, odd = quality.judge(table, limits, ratings), quality.flag(table)[0]
-    found = {}
+    judged = {}
     for position, row in enumerate(table.to_dict("records")):
-        said = (verdicts.reasons[position], verdicts.flags[position])
+        sentences = (verdicts.reasons[position], verdicts.flags[position])
         marks = {
             name: quality.mark(row[name], limits[name], name in odd[position]) for name in limits
         }
-        found[row["participant_id"], row["session_id"]] = Verdict(
+        judged[row["participant_id"], row["session_id"]] = Verdict(
             quality.state_of(verdicts.gate[position], verdicts.flags[position]),
-            tuple(filter(None, said)),
+            tuple(filter(None, sentences)),
             {name: mark for name, mark in marks.items() if mark},
         )
-    return found
+    return judged
 
 
-def judge_one(out, who, numbers):
-    """Return the verdict on one participant-session by its own numbers: nothing can stand out.
+def judge_one(out, session_key, numbers):
+    """Return the verdict on one participant-session alone: outliers cannot be found.
 
     Parameters
     ----------
     out : path-like
-    who : tuple of str
+    session_key : tuple of str
         (participant_id, session_id).
     numbers : dict
-        What its quality file holds, or will hold.
+        Content of its quality file.
 
     Returns
     -------
     Verdict
     """
-    table, damaged = quality.tabulate({who: numbers})
-    if who in damaged:
-        return Verdict("refused", (damaged[who],))
-    return judge_all(out, table)[who]
+    table, damaged = quality.tabulate({session_key: numbers})
+    if session_key in damaged:
+        return Verdict("refused", (damaged[session_key],))
+    return judge_all(out, table)[session_key]
 
 
 def summarize(sources, record, provenance, numbers, notes):
-    """Say what was used, corrected, left out and covered.
+    """Describe which scans were used, corrected and left out, and the coverage.
 
     Parameters
     ----------
@@ -152,11 +155,11 @@ def summarize(sources, record, provenance, numbers, notes):
         "Chosen, noted or left out": [*notes, *_list_skipped(record, numbers)],
         "Covered": _list_coverage(numbers),
     }
-    return {heading: each for heading, each in lines.items() if each}
+    return {heading: entries for heading, entries in lines.items() if entries}
 
 
 def split_note(note):
-    """Return the sentences of a note, each once; what stands in brackets stays whole.
+    """Return the sentences of a note, each once; text in brackets is not split.
 
     Examples
     --------
@@ -181,7 +184,7 @@ def what_ran(provenance, numbers):
     provenance : dict
         The choices of `settings.Preparation`.
     numbers : dict or None
-        What the quality file holds. Without it the choices are those asked for.
+        Content of the quality file. Without it the choices are the requested ones.
 
     Returns
     -------
@@ -198,12 +201,14 @@ def what_ran(provenance, numbers):
 def list_missing_models(numbers):
     """Return the models that were not fitted: name, as the settings spell it, to the reason."""
     repaired = _entry(numbers, "repaired")
-    found = {label: _entry(repaired, label).get("left_out") for label in repaired}
-    return {BY_LABEL[label]: why for label, why in found.items() if why and label in BY_LABEL}
+    reasons = {label: _entry(repaired, label).get("left_out") for label in repaired}
+    return {
+        BY_LABEL[label]: reason for label, reason in reasons.items() if reason and label in BY_LABEL
+    }
 
 
 def skipped_pictures(record, numbers):
-    """Say why pictures that a reader may look for are not on the page.
+    """Return the reasons why pictures are missing on the page.
 
     Parameters
     ----------
@@ -218,16 +223,16 @@ def skipped_pictures(record, numbers):
     """
     if not numbers or not record.dwi:
         return {}
-    told = {
-        f"{name}maps": f"{name} maps were not made: {why}"
-        for name, why in list_missing_models(numbers).items()
+    reasons = {
+        f"{name}maps": f"{name} maps were not made: {reason}"
+        for name, reason in list_missing_models(numbers).items()
     }
     denoise = _entry(numbers, "denoise")
     if denoise.get("method") == "none" and denoise.get("reason"):
-        told["denoised"] = f"noise was not removed: {denoise['reason']}"
+        reasons["denoised"] = f"noise was not removed: {denoise['reason']}"
     if not record.dwi_done and not _entry(numbers, "distortion"):
-        told["dwidistortion"] = "distortion was not corrected; the summary says why where it can"
-    return told
+        reasons["dwidistortion"] = "distortion was not corrected; the summary says why where it can"
+    return reasons
 
 
 def _entry(numbers, name):
@@ -262,17 +267,17 @@ def _list_corrected(record, provenance, numbers):
 
 
 def _tell_distortion(numbers):
-    """Say by what distortion was corrected; None where it was not."""
-    told = _entry(numbers, "distortion")
-    method = told.get("method", "none")
+    """Describe the method that corrected the distortion; None where nothing was corrected."""
+    correction = _entry(numbers, "distortion")
+    method = correction.get("method", "none")
     if method == "none":
         return None
     words = DISTORTIONS.get(method, f"distortion, by {method}")
-    return f"{words} ({told['why']})" if told.get("why") else words
+    return f"{words} ({correction['why']})" if correction.get("why") else words
 
 
 def _list_skipped(record, numbers):
-    """List the scans that are not there and the steps that were skipped."""
+    """List the missing scans and the skipped steps."""
     if not numbers:
         return []
     lines = [] if record.t1w else ["no T1w: nothing is known of the anatomy"]
@@ -280,8 +285,10 @@ def _list_skipped(record, numbers):
         return [*lines, "no diffusion series: no maps of diffusion"]
     if not record.dwi:
         return lines
-    told = skipped_pictures(record, numbers)
-    lines += [reason for key, reason in told.items() if key != "dwidistortion"]  # the note has it
+    reasons = skipped_pictures(record, numbers)
+    lines += [
+        reason for key, reason in reasons.items() if key != "dwidistortion"
+    ]  # the note has it
     if "slice_outliers_percent" not in numbers:
         lines.append("slices were not judged: there are too few volumes")
     if "motion_mm" not in numbers:
@@ -290,7 +297,7 @@ def _list_skipped(record, numbers):
 
 
 def _list_coverage(numbers):
-    """List how much of the brain was measured, where the quality file holds it."""
+    """List the coverage of the brain, where the quality file holds it."""
     lines, cut = [], (numbers or {}).get("mask_cut_cm2")
     if cut == 0:
         lines.append("T1w: the brain lies within the image")

@@ -1,6 +1,6 @@
-"""Make synthetic BIDS datasets with a planted truth: for the demo, the tests, power analysis.
+"""Make synthetic BIDS datasets with a planted effect: for the demo, tests and power analysis.
 
-Whole heads drawn from the MNI152 tissue maps, warped, biased and noisy, with
+Heads are made from the MNI152 tissue maps, warped, with bias field and noise, and with
 diffusion scans from known tensors and kurtosis. One region differs between the
-sexes by a chosen effect size; ``derivatives/phantom`` says which, and by how much.
+sexes by a chosen effect size; ``derivatives/phantom`` names the region and the effect.
 """

@@ -1,8 +1,8 @@
-"""How each participant's head differs from the template head, and where a scan cuts it.
+"""Draw each participant's head as a deformed template head, and sample it on a scan grid.
 
 Three frames, all in mm. *Template*: MNI152 world coordinates. *Gantry*: along the axes of
-the scan, origin in the middle of the field of view. *World*: what the NIfTI header says, the
-gantry turned a little, so that scans are slightly oblique.
+the scan, origin in the middle of the field of view. *World*: coordinates of the NIfTI header:
+the gantry rotated slightly, so that scans are oblique.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ POSE_SD_MM, POSE_SD_DEG, OBLIQUE_DEG = 2.0, 2.5, 3.0
 
 @dataclass(frozen=True)
 class Body:
-    """How one participant's head differs from the template.
+    """The difference of one participant's head from the template.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Tissues:
-    """What fills the voxels of one scan; every array has the shape of the scan.
+    """The tissues in the voxels of one scan; every array has the shape of the scan.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Tissues:
 
 
 def draw_body(options, person, head):
-    """Draw the anatomy of a participant, with the brain volume that was asked.
+    """Draw the anatomy of a participant with the requested brain volume.
 
     Parameters
     ----------
@@ -93,21 +93,22 @@ def draw_body(options, person, head):
     Returns
     -------
     Body
-        Twins differ little in anatomy; where the head lies in the scanner is never shared.
+        Twins differ little in anatomy; the head position in the scanner is independent.
     """
-    own, shared = streams(options, person)
+    own_stream, shared_stream = streams(options, person)
     knots = tuple(int(np.ceil(extent / KNOT_MM)) + 4 for extent in FIELD_OF_VIEW_MM)
     sizes = [6, 3 * int(np.prod(knots))]
     alone = not has_twin(options, person)
     proportions, bends = (
-        mix_twins(own.standard_normal(size), shared.standard_normal(size), alone) for size in sizes
+        mix_twins(own_stream.standard_normal(size), shared_stream.standard_normal(size), alone)
+        for size in sizes
     )
     stretch = np.exp(np.diag(0.025 * (proportions[:3] - proportions[:3].mean())))
     stretch = np.where(np.eye(3, dtype=bool), stretch, 0)
     stretch[[0, 0, 1], [1, 2, 2]] = 0.02 * proportions[3:]
-    pose = rotation(POSE_SD_DEG * np.clip(own.standard_normal(3), -2.5, 2.5))
-    shift = POSE_SD_MM * np.clip(own.standard_normal(3), -2.5, 2.5)
-    oblique = rotation(OBLIQUE_DEG * own.uniform(-1, 1, 3))
+    pose = rotation(POSE_SD_DEG * np.clip(own_stream.standard_normal(3), -2.5, 2.5))
+    shift = POSE_SD_MM * np.clip(own_stream.standard_normal(3), -2.5, 2.5)
+    oblique = rotation(OBLIQUE_DEG * own_stream.uniform(-1, 1, 3))
     bends = np.clip(KNOT_SD_MM * bends, -KNOT_MAX_MM, KNOT_MAX_MM).reshape(3, *knots)
     return _with_volume(Body(stretch @ pose.T, shift, pose, oblique, bends), head, person.volume_ml)
 
@@ -118,17 +119,17 @@ def _with_volume(body, head, volume_ml):
     grid, affine = scan_grid(spacing, np.eye(3))
     template_ml = float(head.brain.sum()) * HEAD_MM**3 / 1000
     factor = (template_ml / MEAN_BRAIN_ML) ** (1 / 3)
-    # The displacement does not scale along, so the first guess is corrected by what it gives.
+    # The displacement does not scale, so correct the first guess by the measured volume.
     for _ in range(3):
         scaled = Body(body.form * factor, body.shift, body.pose, body.oblique, body.knots)
         place = template_coordinates(scaled, grid, spacing)
-        found = float(_sample(head.brain, place).sum()) * spacing**3 / 1000
-        factor *= (found / goal) ** (1 / 3)
+        volume = float(_sample(head.brain, place).sum()) * spacing**3 / 1000
+        factor *= (volume / goal) ** (1 / 3)
     return Body(body.form * factor, body.shift, body.pose, body.oblique, body.knots)
 
 
 def rotation(degrees):
-    """Turn about x, y and z, in this order.
+    """Return the rotation about x, y and z, in this order.
 
     Parameters
     ----------
@@ -144,7 +145,7 @@ def rotation(degrees):
 
 
 def scan_grid(voxel_mm, oblique):
-    """Lay the grid of a scan.
+    """Compute the grid of a scan.
 
     Parameters
     ----------
@@ -168,7 +169,7 @@ def scan_grid(voxel_mm, oblique):
 
 
 def gantry_axes(shape, voxel_mm):
-    """Give the gantry coordinates of a grid, one array per axis.
+    """Return the gantry coordinates of a grid, one array per axis.
 
     Parameters
     ----------
@@ -184,7 +185,7 @@ def gantry_axes(shape, voxel_mm):
 
 
 def template_coordinates(body, shape, voxel_mm):
-    """Find which template point each voxel of a scan shows.
+    """Compute the template point of each voxel of a scan.
 
     Parameters
     ----------
@@ -209,7 +210,7 @@ def template_coordinates(body, shape, voxel_mm):
 
 
 def _spline_basis(axis, n_knots):
-    """Evaluate uniform cubic B-splines, centred on the axis; shape (points, n_knots)."""
+    """Return uniform cubic B-splines, centred on the axis; shape (points, n_knots)."""
     knots = np.arange(n_knots) - (n_knots - 1) / 2
     u = abs(axis[:, None] / KNOT_MM - knots)
     near, far = 2 / 3 - u**2 + u**3 / 2, np.clip(2 - u, 0, None) ** 3 / 6

@@ -12,7 +12,7 @@ from bids_sexclf.stopping import stoppable
 
 
 class _Parser(argparse.ArgumentParser):
-    """Leave with the exit code of a usage error."""
+    """A parser that exits with the exit code of a usage error."""
 
     def error(self, message):
         self.print_usage(sys.stderr)
@@ -20,7 +20,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser():
-    """Make a flag of every phantom option.
+    """Make the parser, with one flag per phantom option.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def make_parser():
 
 
 def _rules(entry):
-    """Translate one option into the words of argparse."""
+    """Return the arguments of argparse for one option."""
     rules = {"help": entry.metadata["help"], "default": entry.default, "dest": entry.name}
     if entry.type is bool:
         return rules | {"action": argparse.BooleanOptionalAction}
@@ -64,7 +64,7 @@ def main(argv=None):
     Returns
     -------
     int
-        Exit code: 0, or that of the refusal.
+        Exit code: 0, or that of the error.
     """
     open_streams()
     parser = make_parser()
@@ -82,7 +82,7 @@ def main(argv=None):
 
 
 def _write(out, options, nprocs):
-    """Write the dataset and show progress on stderr."""
+    """Write the dataset, with progress on stderr."""
     from tqdm import tqdm
 
     from bids_sexclf.phantom.dataset import write_dataset

@@ -1,7 +1,7 @@
-"""Write a phantom as a BIDS dataset, its truth beside it. Reads nothing; completes what is there.
+"""Write a phantom as a BIDS dataset with its truth; complete a dataset that was begun.
 
-Scans lie in the root, as from a scanner; ``derivatives/phantom`` holds what a pipeline is not
-told: the planted effect, the true brain masks, and the template that all heads were made from.
+Scans lie in the root, as from a scanner; ``derivatives/phantom`` holds the truth that a pipeline
+must not read: the planted effect, the true brain masks, and the template of all heads.
 """
 
 import json
@@ -80,7 +80,7 @@ def write_dataset(out, options, progress=None, nprocs=1):
 
 
 def _each_participant(out, options, head, people, nprocs):
-    """Write every participant, in this process or in a pool; yield as they are finished."""
+    """Write every participant, in this process or in a pool; yield each when it is finished."""
     if nprocs == 1:
         for person in people:
             yield person, write_participant(out, options, head, person)
@@ -91,8 +91,8 @@ def _each_participant(out, options, head, people, nprocs):
             for person in people
         }
         try:
-            for done in as_completed(waiting):
-                yield waiting[done], done.result()
+            for job in as_completed(waiting):
+                yield waiting[job], job.result()
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             raise
@@ -116,7 +116,7 @@ def write_participant(out, options, head, person):
         Volume of the true brain mask, ml.
     """
     body = anatomy.draw_body(options, person, head)
-    # One stream per scan, so that a scan is the same whichever files exist already.
+    # One random stream per scan, so that a scan does not depend on the files that exist.
     t1w_rng, dwi_rng = population.streams(options, person)[0].spawn(2)
     volume_ml = _write_t1w(out, options, head, person, body, t1w_rng)
     if options.dwi:
@@ -125,7 +125,7 @@ def write_participant(out, options, head, person):
 
 
 def grey_matter_loss(options, age):
-    """Tell how much grey matter age has turned into fluid.
+    """Compute the share of grey matter that is replaced by fluid at an age.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def grey_matter_loss(options, age):
 
 
 def _write_t1w(out, options, head, person, body, rng):
-    """Write true brain mask and T1w scan, images last; return the volume of the mask, ml."""
+    """Write the true brain mask and the T1w scan; return the volume of the mask, ml."""
     shape, affine = anatomy.scan_grid(options.resolution, body.oblique)
     loss = grey_matter_loss(options, person.age)
     tissues = anatomy.scan_tissues(head, body, shape, options.resolution, loss)
@@ -201,11 +201,11 @@ def _write_dwi(out, options, head, person, body, rng):
 
 
 def _draw_motion(options, n_volumes, rng):
-    """Draw the pose of the head in every volume, or None if it lies still."""
+    """Draw the pose of the head in every volume; return None if it does not move."""
     if options.motion == 0:
         return None
     degrees, shifts = options.motion * rng.standard_normal((2, n_volumes, 3))
-    # The first volume is where the T1w scan is.
+    # The first volume has the head position of the T1w scan.
     degrees[0] = shifts[0] = 0
     return [
         (anatomy.rotation(degrees[v]), shifts[v] / options.dwi_resolution) for v in range(n_volumes)
@@ -217,16 +217,16 @@ def _check_folder(out, planted):
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     begun = out / TRUTH / "truth.json"
-    found = "files that are no phantom"
+    content = "files that are no phantom"
     if begun.is_file():
-        before, now = json.loads(begun.read_text()).get("Options", {}), planted["Options"]
-        if before == now:
+        before, asked_options = json.loads(begun.read_text()).get("Options", {}), planted["Options"]
+        if before == asked_options:
             return
-        names = [name for name in now if before.get(name) != now[name]]
-        found = "a phantom made with " + ", ".join(f"{n} {before.get(n)}" for n in names)
-        found += " where this run asks " + ", ".join(str(now[n]) for n in names)
+        names = [name for name in asked_options if before.get(name) != asked_options[name]]
+        content = "a phantom made with " + ", ".join(f"{n} {before.get(n)}" for n in names)
+        content += " where this run asks " + ", ".join(str(asked_options[n]) for n in names)
     raise InputError(
-        f"Found {found} in {out}, needed an empty folder, or a phantom made with the same "
+        f"Found {content} in {out}, needed an empty folder, or a phantom made with the same "
         "options to complete. Choose another folder, or the same options."
     )
 

@@ -1,4 +1,4 @@
-"""Break a finished participant on purpose, as archives and scanners do."""
+"""Damage the files of a participant on purpose, as archives and scanners do."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ FAULTS = {
 
 
 def truncate(path):
-    """Cut the end off a file.
+    """Truncate a file.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def truncate(path):
 
 
 def drop_last(values):
-    """Lose the last b-value.
+    """Remove the last b-value.
 
     Parameters
     ----------

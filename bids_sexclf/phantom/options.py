@@ -15,19 +15,19 @@ MAX_RELATIVE_CHANGE = 0.4
 
 
 def _option(default, text, low=-math.inf, high=math.inf, choices=None):
-    """Declare one option: its default, its help, and what it may be."""
+    """Declare one option: its default, its help, and its allowed values."""
     rules = {"help": text, "low": low, "high": high, "choices": choices}
     return field(default=default, metadata=rules)
 
 
 @dataclass(frozen=True)
 class PhantomOptions:
-    """Choose what a phantom dataset contains.
+    """The choices of a phantom dataset.
 
     Raises
     ------
     InputError
-        With every option that is out of its range or contradicts another.
+        It lists every option that is out of range or contradicts another.
 
     Notes
     -----
@@ -83,7 +83,7 @@ class PhantomOptions:
             )
 
     def _faults(self):
-        """Say which values are not what their field allows."""
+        """List the values that their field does not allow."""
         faults = []
         for entry in fields(self):
             rules, values = entry.metadata, getattr(self, entry.name)
@@ -96,15 +96,15 @@ class PhantomOptions:
         return faults
 
     def _contradictions(self):
-        """Say which values do not go together."""
-        known = {str(row["index"]) for row in list_lobes()} | {row["name"] for row in list_lobes()}
+        """List the values that contradict each other."""
+        lobes = {str(row["index"]) for row in list_lobes()} | {row["name"] for row in list_lobes()}
         change = abs(self.effect_size) * self.regional_sd / 2
         checks = {
             f"effect_region is {self.effect_region!r}, neither an index from 1 to "
             f"{len(list_lobes())} nor one of {', '.join(row['name'] for row in list_lobes())}": str(
                 self.effect_region
             )
-            in known,
+            in lobes,
             f"twins is {self.twins}, more pairs than {self.participants} participants allow": 2
             * self.twins
             <= self.participants,

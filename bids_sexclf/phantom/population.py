@@ -1,6 +1,6 @@
-"""Who the participants of a phantom are: sex, age, site, family, faults, regional values.
+"""Draw the participants of a phantom: sex, age, site, family, faults, regional values.
 
-Participant k depends on the options and on k alone, never on how many there are.
+Participant k depends only on the options and on k, never on the number of participants.
 """
 
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class Person:
     relative: dict
 
     def regional_values(self, quantity):
-        """Give the true value of every lobe.
+        """Return the true value of every lobe.
 
         Parameters
         ----------
@@ -91,8 +91,8 @@ def draw_people(options):
     Returns
     -------
     list of Person
-        Half of each sex, also within sites, as far as numbers allow; ages uniform and
-        matched across the sexes. Twins come first.
+        Half of each sex, also within sites, as far as possible; ages are uniform and
+        matched between the sexes. Twins come first.
     """
     places = _places(options)
     faults = _faults(options)
@@ -102,7 +102,7 @@ def draw_people(options):
 
 
 def streams(options, person):
-    """Open the random streams of one participant.
+    """Return the random streams of one participant.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def streams(options, person):
 
 
 def site_draws(options, site):
-    """Draw what is particular to a site.
+    """Draw the properties of a site.
 
     Parameters
     ----------
@@ -137,12 +137,12 @@ def site_draws(options, site):
     return tuple(np.exp(np.log([1.3, 1.08, 1.5]) * spread))
 
 
-def mix_twins(own, shared, alone):
+def mix_twins(own_draws, shared_draws, alone):
     """Combine a participant's own normal draws with those of the family.
 
     Parameters
     ----------
-    own, shared : array, the same shape
+    own_draws, shared_draws : array, the same shape
         Standard normal draws.
     alone : bool
         True for a participant without a twin.
@@ -152,22 +152,26 @@ def mix_twins(own, shared, alone):
     numpy.ndarray
         Standard normal draws that correlate by `TWIN_SHARE` between twins.
     """
-    mixed = own if alone else np.sqrt(TWIN_SHARE) * shared + np.sqrt(1 - TWIN_SHARE) * own
+    mixed = (
+        own_draws
+        if alone
+        else np.sqrt(TWIN_SHARE) * shared_draws + np.sqrt(1 - TWIN_SHARE) * own_draws
+    )
     return np.clip(mixed, -LIMIT_SD, LIMIT_SD)
 
 
 def has_twin(options, person):
-    """Tell whether a participant belongs to a pair of twins."""
+    """Return whether a participant belongs to a pair of twins."""
     return person.family < options.twins
 
 
 def _stream(options, *key):
-    """Open the random stream of one purpose."""
+    """Return the random stream of one purpose."""
     return np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=key))
 
 
 def _places(options):
-    """Deal out sex, family and block; a block holds as many women as men, at one site."""
+    """Assign sex, family and block; a block holds as many women as men, at one site."""
     families = range(options.twins)
     twins = [("FM"[family % 2], family, family // 2) for family in families for _ in range(2)]
     family, block = options.twins, options.twins // 2
@@ -185,7 +189,7 @@ def _places(options):
 
 
 def _faults(options):
-    """Spread the faults evenly over the participants, one kind after the other."""
+    """Assign the faults evenly to the participants, one kind after the other."""
     kinds = [name for name in FAULTS if options.dwi or name != "bval_count"]
     # The small number keeps e.g. 10 x 0.3 from falling just under 3.
     counts = np.floor(np.arange(options.participants + 1) * options.faulty + 1e-9).astype(int)
@@ -197,19 +201,19 @@ def _faults(options):
 
 def _draw_person(options, order, sex, family, block, fault):
     """Draw one participant."""
-    own, shared = _stream(options, _PEOPLE, order), _stream(options, _FAMILIES, family)
+    own_stream, shared = _stream(options, _PEOPLE, order), _stream(options, _FAMILIES, family)
     alone = family >= options.twins
     sign = 0.5 if sex == "M" else -0.5
-    size_z = mix_twins(own.standard_normal(), shared.standard_normal(), alone)
+    size_z = mix_twins(own_stream.standard_normal(), shared.standard_normal(), alone)
     relative = {}
     for quantity in BASELINE:
-        own_z, shared_z = own.standard_normal(24), shared.standard_normal(24)
+        own_z, shared_z = own_stream.standard_normal(24), shared.standard_normal(24)
         deviation = mix_twins(own_z, shared_z, alone)
         if quantity == options.effect_map:
             deviation[options.effect_lobe["index"] - 1] += sign * options.effect_size
         relative[quantity] = 1 + options.regional_sd * deviation
     base = _stream(options, _FAMILIES, block, 3).uniform(*AGES)
-    nudge = (own if alone else shared).uniform(-1, 1)
+    nudge = (own_stream if alone else shared).uniform(-1, 1)
     volume = MEAN_BRAIN_ML + SD_BRAIN_ML * (size_z + sign * options.brain_size_difference)
     return Person(
         order=order,

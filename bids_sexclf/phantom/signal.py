@@ -1,4 +1,4 @@
-"""What the scanner makes of a head: T1w contrast, diffusion signal, bias, noise.
+"""Simulate the scanner: T1w contrast, diffusion signal, bias, noise.
 
 The diffusion signal of grey and of white matter is that of an axially symmetric tensor with
 one kurtosis in every direction, ``S = S0 exp(-b D(n) + b² D(n)² MK / 6)``. Its kurtosis tensor is
@@ -41,7 +41,7 @@ class Gradients:
     directions: np.ndarray
 
     def fsl_bvecs(self, affine):
-        """Give the directions as FSL and BIDS write them.
+        """Return the directions as FSL and BIDS write them.
 
         Parameters
         ----------
@@ -60,7 +60,7 @@ class Gradients:
 
 
 def make_gradients(shells, directions, b0s):
-    """Spread directions evenly over a half sphere, other ones for every shell.
+    """Make gradients with evenly spread directions, different for every shell.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def make_gradients(shells, directions, b0s):
 
 
 def _half_sphere(n, turn):
-    """Wind n unit vectors up a half sphere along a Fibonacci spiral, turned by a share of 1."""
+    """Return n unit vectors on a half sphere along a Fibonacci spiral, rotated by a share of 1."""
     height = (np.arange(n) + 0.5) / n
     angle = np.pi * (3 - np.sqrt(5)) * (np.arange(n) + turn) + turn * np.pi
     radius = np.sqrt(1 - height**2)
@@ -91,7 +91,7 @@ def _half_sphere(n, turn):
 
 
 def fibre_directions(place):
-    """Tell where white matter points: a smooth field of axes.
+    """Return the directions of white matter: a smooth field of axes.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def fibre_directions(place):
 
 
 def anisotropy_shape(fa):
-    """Turn an FA into the shape of an axially symmetric tensor.
+    """Convert an FA to the shape of an axially symmetric tensor.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def anisotropy_shape(fa):
 
 
 def diffusion_signal(bval, along, fa, md, mk):
-    """Attenuate the signal of a tensor with one kurtosis in every direction.
+    """Compute the signal of a tensor with equal kurtosis in every direction.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def diffusion_signal(bval, along, fa, md, mk):
 
     Notes
     -----
-    The expansion would rise again beyond b = 3 / (D MK); from there on it stays level.
+    The expansion would rise again beyond b = 3 / (D MK); from there on the signal is constant.
     """
     shape = anisotropy_shape(fa)
     diffusivity = md * (1 - shape + 3 * shape * along**2)
@@ -166,7 +166,7 @@ def diffusion_signal(bval, along, fa, md, mk):
 
 
 def t1w_signal(tissues, relative, grey_contrast=1.0):
-    """Draw a T1w scan without bias and noise.
+    """Compute a T1w scan without bias and noise.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def t1w_signal(tissues, relative, grey_contrast=1.0):
 
 
 def dwi_signal(tissues, person, gradients, rotation, poses=None):
-    """Draw a diffusion scan without bias and noise.
+    """Compute a diffusion scan without bias and noise.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ def dwi_signal(tissues, person, gradients, rotation, poses=None):
         zip(gradients.bvals.astype(np.float32), gradients.directions, strict=True)
     ):
         turn, shift = poses[v] if poses is not None else (np.eye(3), None)
-        # A head that turns sees the gradient turned the other way.
+        # In the frame of a rotated head, the gradient is rotated the other way.
         along = (turn.T @ direction).astype(np.float32) @ fibres
         volume = B0["fluid"] * np.exp(-bval * FLUID_MD) * tissues.fluid
         volume += np.exp(-bval * OTHER_MD) * tissues.b0
@@ -228,7 +228,7 @@ def dwi_signal(tissues, person, gradients, rotation, poses=None):
 
 
 def _matter(tissues, person, tissue, inside):
-    """Give amount, FA, MD and MK of one tissue in the voxels that hold brain tissue."""
+    """Return amount, FA, MD and MK of one tissue in the voxels that hold brain tissue."""
     labels = tissues.labels[inside]
     amount = B0[tissue] * getattr(tissues, tissue)[inside]
     return amount, *(
@@ -238,12 +238,12 @@ def _matter(tissues, person, tissue, inside):
 
 
 def _per_voxel(relative, labels):
-    """Look up the value of every voxel's lobe; 1 outside the lobes."""
+    """Return the value of each voxel's lobe; 1 outside the lobes."""
     return np.concatenate([[1.0], relative]).astype(np.float32)[labels]
 
 
 def _move(volume, turn, shift):
-    """Turn a volume about its middle, then shift it by voxels."""
+    """Rotate a volume about its middle, then shift it by voxels."""
     from scipy.ndimage import affine_transform
 
     middle = (np.array(volume.shape) - 1) / 2
@@ -275,7 +275,7 @@ def draw_bias(axes, strength, rng):
 
 
 def add_noise(signal, sd, rng):
-    """Take the magnitude of a signal with complex Gaussian noise: Rician noise.
+    """Add Rician noise: return the magnitude of a signal with complex Gaussian noise.
 
     Parameters
     ----------

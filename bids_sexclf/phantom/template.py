@@ -57,7 +57,7 @@ def make_head():
     affine[:3, 3] = HEAD_ORIGIN_MM
     grey, white, brain = sample_tissues(HEAD_SHAPE, affine)
     materials, cavity = _materials(brain > 0.5)
-    # Half a voxel of blur gives the borders outside the brain partial volume as well.
+    # Smoothing by half a voxel gives the borders outside the brain partial volume too.
     t1w, b0 = (
         gaussian_filter(np.select(list(materials.values()), column, 0).astype(np.float32), 0.5)
         for column in zip(*(INTENSITY[name] for name in materials), strict=True)
@@ -69,7 +69,7 @@ def make_head():
 
 
 def _materials(brain):
-    """Place skull, scalp, face and neck; earlier materials win over later ones.
+    """Make masks of skull, scalp, face and neck; earlier materials override later ones.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def _materials(brain):
 
 
 def _soft_tissue(x, y, z):
-    """Outline face, nose, jaw and neck."""
+    """Return the mask of face, nose, jaw and neck."""
     face = _ellipsoid(x, y - 38, z + 66, (62, 56, 66))
     nose = _ellipsoid(x, y - 92, z + 66, (11, 17, 18))
     chin = _ellipsoid(x, y - 62, z + 112, (34, 30, 22))
@@ -119,7 +119,7 @@ def _soft_tissue(x, y, z):
 
 
 def _air(x, y, z):
-    """Hollow out sinuses, nose, mouth and throat."""
+    """Return the mask of the air in sinuses, nose, mouth and throat."""
     nose = _ellipsoid(abs(x) - 7, y - 62, z + 66, (5, 28, 18))
     antrum = _ellipsoid(abs(x) - 30, y - 56, z + 74, (11, 13, 14))
     frontal = _ellipsoid(abs(x) - 9, y - 84, z + 26, (8, 4, 8))
@@ -128,23 +128,23 @@ def _air(x, y, z):
 
 
 def _jaw(x, y, z):
-    """Bend the lower and the upper jaw bone into arches."""
+    """Return the mask of the lower and the upper jaw bone."""
     arch = (np.hypot(x / 40, (y - 38) / 42) < 1) & (np.hypot(x / 31, (y - 38) / 34) > 1)
     return arch & (y > 25) & (((z < -98) & (z > -118)) | ((z > -92) & (z < -84)))
 
 
 def _ellipsoid(x, y, z, radii):
-    """Tell which points lie in an ellipsoid around the origin."""
+    """Return the points that lie in an ellipsoid around the origin."""
     return (x / radii[0]) ** 2 + (y / radii[1]) ** 2 + (z / radii[2]) ** 2 <= 1
 
 
 def _tube(x, y, radii):
-    """Tell which points lie in an upright elliptic cylinder around the origin."""
+    """Return the points that lie in an upright elliptic cylinder around the origin."""
     return (x / radii[0]) ** 2 + (y / radii[1]) ** 2 <= 1
 
 
 def _smooth(volume):
-    """Round the outline of a bool volume."""
+    """Smooth the outline of a bool volume."""
     from scipy.ndimage import gaussian_filter
 
     return gaussian_filter(volume.astype(np.float32), 2, mode="nearest") > 0.5

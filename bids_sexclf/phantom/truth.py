@@ -1,4 +1,4 @@
-"""What a phantom dataset says about itself: descriptions, participants, template, and the truth."""
+"""Write the description, participants, template and truth of a phantom dataset."""
 
 import dataclasses
 from pathlib import Path
@@ -24,7 +24,7 @@ LICENSE = "As the ICBM152 2009a templates (BIC, McGill), from which the heads ar
 
 
 def describe_truth(options):
-    """Say what a pipeline is not told, and describe the columns of truth.tsv.
+    """Return the truth of a phantom, and the descriptions of the columns of truth.tsv.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def write_truth_table(path, options, people, volumes):
 
 
 def write_descriptions(out, options, people):
-    """Write what makes folders a BIDS dataset, and participants.tsv.
+    """Write the dataset descriptions that BIDS needs, and participants.tsv.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def _participant_columns(options):
 
 
 def _participant_rows(options, people):
-    """Collect what participants.tsv says, without faults."""
+    """Return the rows of participants.tsv, without faults."""
     import pandas as pd
 
     frame = pd.DataFrame(
@@ -152,7 +152,7 @@ def _participant_rows(options, people):
 
 
 def write_template(folder, head):
-    """Write the head that all participants were made from, as TemplateFlow would lay it out.
+    """Write the template head of all participants, with the file names of TemplateFlow.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def write_template(folder, head):
 
 
 def _plain(options):
-    """Give the options as JSON would give them back."""
+    """Return the options as they are when read back from JSON."""
     values = dataclasses.asdict(options)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 

@@ -1,4 +1,4 @@
-"""Hold what a study found against what was planted: ``python -m bids_sexclf.phantom.verdict``."""
+"""Compare a study with the planted effect: ``python -m bids_sexclf.phantom.verdict``."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from bids_sexclf.tables import read_table
 
 
 def verdict(dataset, study):
-    """Say in one line what was found and what was planted.
+    """Return one line that compares the result with the planted effect.
 
     Parameters
     ----------
@@ -39,30 +39,30 @@ def verdict(dataset, study):
     truth = json.loads(path.read_text())
     scores = read_table(Path(study, "scores.tsv"), "scores").query("score == 'auc'")
     regions = read_table(Path(study, "regions.tsv"), "regions")
-    network, which = regions[["model", "map"]].iloc[0]
-    own = regions[(regions["model"] == network) & (regions["map"] == which)]
-    own = own[own["p_fwe"].notna()]
+    network, map_name = regions[["model", "map"]].iloc[0]
+    network_regions = regions[(regions["model"] == network) & (regions["map"] == map_name)]
+    network_regions = network_regions[network_regions["p_fwe"].notna()]
     planted = truth["EffectRegionName"] if truth["EffectSize"] else "none"
-    found = _name_regions(own)
+    leaning = _name_regions(network_regions)
     return (
-        f"AUC of {network}: {_auc(scores, network, which)}; of brain size alone: "
-        f"{_auc(scores, 'brain_size', 'table')}; leans on: {found}; planted: {planted}; "
+        f"AUC of {network}: {_auc(scores, network, map_name)}; of brain size alone: "
+        f"{_auc(scores, 'brain_size', 'table')}; leans on: {leaning}; planted: {planted}; "
         f"report: {Path(study, 'report.html')}"
     )
 
 
 def _name_regions(rows):
-    """Name the strongest region that the network is shown to lean on, and count the others."""
+    """Return the strongest region that the network leans on, and the number of further ones."""
     named = int(is_named(rows).sum())
     if not named:
         return "no region that is shown"
-    others = f" and {named - 1} more" if named > 1 else ""
-    return f"{find_strongest(rows)['name']}{others}"
+    further = f" and {named - 1} more" if named > 1 else ""
+    return f"{find_strongest(rows)['name']}{further}"
 
 
-def _auc(scores, model, which):
-    """Spell a model's AUC with its interval."""
-    rows = scores[(scores["model"] == model) & (scores["map"] == which)]
+def _auc(scores, model, map_name):
+    """Return the AUC of a model with its interval, as text."""
+    rows = scores[(scores["model"] == model) & (scores["map"] == map_name)]
     if rows.empty:
         return "not studied"
     row = rows.iloc[0]

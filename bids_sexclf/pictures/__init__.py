@@ -1,4 +1,4 @@
-"""Draw what a person should look at: slices of volumes, gradients, series.
+"""Draw pictures for visual inspection: slices of volumes, gradients, series.
 
 Arrays in, a matplotlib ``Figure`` out; `save_svg` writes it so that the same
 arrays give the same bytes. Images are embedded as PNG at their own resolution,

@@ -1,4 +1,4 @@
-"""Draw a diffusion series: its gradients on the sphere, and what happened volume by volume."""
+"""Draw a diffusion series: its gradients on the sphere, and its motion by volume."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from bids_sexclf.pictures import COLOURS, GRID, INK, SOFT, WARNING, WIDTH
 
 
 def _colour_volumes(bvals, shells):
-    """Give each volume its shell's colour; b0 is grey."""
+    """Return the colour of each volume: that of its shell; grey for b0."""
     colours = np.array(["#9aa4b2"] * len(bvals), dtype=object)
     for number, (_, members) in enumerate(shells):
         colours[members] = COLOURS[number % len(COLOURS)]
@@ -23,7 +23,7 @@ def draw_gradients(bvals, bvecs, shells):
     bvecs : ndarray, shape (N, 3)
         Unit vectors along the image axes.
     shells : list of (float, ndarray of int)
-        As `diffusion.find_shells` gives them.
+        As `diffusion.find_shells` returns them.
 
     Returns
     -------
@@ -31,8 +31,8 @@ def draw_gradients(bvals, bvecs, shells):
 
     Notes
     -----
-    A direction and its antipode measure the same: on the half of the sphere that is seen, each
-    axis shows once, as a filled point or as the ring of its antipode.
+    A direction and its antipode measure the same: on the visible half of the sphere, each axis
+    appears once, as a filled point or as the ring of its antipode.
     """
     from matplotlib.figure import Figure
 
@@ -58,7 +58,7 @@ def draw_gradients(bvals, bvecs, shells):
 
 
 def nearest_axes(bvecs):
-    """Give the smallest angle between two measured axes.
+    """Return the smallest angle between two measured axes.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ VIEW = (35.0, 25.0)
 
 
 def _turn_to_view(vectors):
-    """Turn vectors so that the third axis points at the reader."""
+    """Rotate vectors so that the third axis points to the viewer."""
     azimuth, elevation = np.radians(VIEW)
     ca, sa, ce, se = np.cos(azimuth), np.sin(azimuth), np.cos(elevation), np.sin(elevation)
     right = [-sa, ca, 0]
@@ -108,8 +108,8 @@ def _draw_sphere(ax, bvecs, colour):
                 va="center")  # fmt: skip
     for sign, face in ((1, colour), (-1, "white")):
         x, y, depth = _turn_to_view(sign * bvecs).T
-        seen = (depth >= 0) & (np.linalg.norm(bvecs, axis=1) > 0.1)
-        ax.scatter(x[seen], y[seen], 26, face, edgecolors=colour, zorder=2)
+        in_front = (depth >= 0) & (np.linalg.norm(bvecs, axis=1) > 0.1)
+        ax.scatter(x[in_front], y[in_front], 26, face, edgecolors=colour, zorder=2)
     ax.set(aspect="equal", xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), xticks=[], yticks=[])
     for spine in ax.spines.values():
         spine.set_visible(False)
@@ -133,7 +133,7 @@ def draw_series(bvals, shells, displacement, residuals, flagged):
 
     Notes
     -----
-    What is unknown for all volumes has no panel.
+    A number that is unknown for all volumes has no panel.
 
     Returns
     -------
@@ -141,9 +141,9 @@ def draw_series(bvals, shells, displacement, residuals, flagged):
     """
     from matplotlib.figure import Figure
 
-    known = {"trace": np.isfinite(displacement).all(), "carpet": np.isfinite(residuals).any()}
+    has_values = {"trace": np.isfinite(displacement).all(), "carpet": np.isfinite(residuals).any()}
     heights = {"strip": 0.28} | {
-        name: height for name, height in {"trace": 1.2, "carpet": 2.4}.items() if known[name]
+        name: height for name, height in {"trace": 1.2, "carpet": 2.4}.items() if has_values[name]
     }
     tall = 1.4 * sum(heights.values()) + 0.3
     figure = Figure(figsize=(WIDTH, tall), layout="constrained")
@@ -169,9 +169,9 @@ def draw_series(bvals, shells, displacement, residuals, flagged):
         )  # fmt: skip
     strip.tick_params(length=0)
     strip.set_title("b-value (s/mm²)")
-    if known["trace"]:
+    if has_values["trace"]:
         _draw_trace(panel["trace"], volumes, displacement)
-    if known["carpet"]:
+    if has_values["carpet"]:
         _draw_carpet(figure, panel["carpet"], residuals, flagged)
     panels[-1].set_xlabel("volume")
     panels[-1].xaxis.get_major_locator().set_params(integer=True)
@@ -196,8 +196,8 @@ def _draw_carpet(figure, ax, residuals, flagged):
     import matplotlib
 
     shown = 100 * residuals
-    known = np.abs(shown[np.isfinite(shown)])
-    reach = float(np.clip(np.percentile(known, 99.5), 10, 60))
+    magnitudes = np.abs(shown[np.isfinite(shown)])
+    reach = float(np.clip(np.percentile(magnitudes, 99.5), 10, 60))
     shades = matplotlib.colormaps["RdBu_r"].with_extremes(bad="#e9edf2")
     image = ax.imshow(
         shown, cmap=shades, vmin=-reach, vmax=reach, aspect="auto", origin="lower",
@@ -205,9 +205,9 @@ def _draw_carpet(figure, ax, residuals, flagged):
     )  # fmt: skip
     rows, columns = np.nonzero(flagged)
     ax.scatter(columns, rows, 34, "none", marker="s", edgecolors=WARNING, linewidths=1.1)
-    told = f"{len(rows)} slices stand out (framed)" if len(rows) else "no slice stands out"
+    summary = f"{len(rows)} slices stand out (framed)" if len(rows) else "no slice stands out"
     ax.set(ylabel="slice")
     ax.yaxis.get_major_locator().set_params(integer=True)
-    ax.set_title(f"Signal beside the tensor's prediction: {told}", color=INK)
+    ax.set_title(f"Signal beside the tensor's prediction: {summary}", color=INK)
     bar = figure.colorbar(image, ax=ax, pad=0.01, fraction=0.03)
     bar.set_label("%")

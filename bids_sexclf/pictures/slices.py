@@ -1,4 +1,4 @@
-"""Draw slices of volumes: outlines, two volumes in turn, maps with their scale."""
+"""Draw slices of volumes: borders, colours, and maps with their scale."""
 
 import numpy as np
 
@@ -12,10 +12,10 @@ GAP = 3
 
 
 class Mosaic:
-    """Lay slices of volumes on one grid side by side, always the same ones.
+    """A layout of slices side by side, the same slices for all volumes of one grid.
 
-    Left is left: the first axis runs from the participant's left to the right,
-    tiles are seen from above, from behind and from the right.
+    Left is left: the first axis runs from the participant's left to the right;
+    tiles show the brain from above, from behind and from the right.
 
     Parameters
     ----------
@@ -33,23 +33,23 @@ class Mosaic:
         import nibabel as nib
 
         self.affine = np.asarray(affine, float)
-        held, turned = self._turn(box)
-        if not held.any():
-            held = np.ones_like(held)
+        inside, turned = self._turn(box)
+        if not inside.any():
+            inside = np.ones_like(inside)
         self.sizes = nib.affines.voxel_sizes(turned)
         margin = np.ceil(6 / self.sizes).astype(int)
-        where = np.argwhere(held)
-        low = np.maximum(where.min(0) - margin, 0)
-        high = np.minimum(where.max(0) + 1 + margin, held.shape)
+        voxels = np.argwhere(inside)
+        low = np.maximum(voxels.min(0) - margin, 0)
+        high = np.minimum(voxels.max(0) + 1 + margin, inside.shape)
         self.box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         self.pixel = float(np.clip(self.sizes.min(), 1.0, 2.0))
         self.rows = []
         for name, axis in AXES:
             if name not in axes:
                 continue
-            first, last = where[:, axis].min(), where[:, axis].max()
+            first, last = voxels[:, axis].min(), voxels[:, axis].max()
             picked = np.linspace(first, last, cuts + 2)[1:-1].round().astype(int)
-            centre = np.array(held.shape) / 2
+            centre = np.array(inside.shape) / 2
             places = []
             for index in picked:
                 centre[axis] = index
@@ -57,7 +57,7 @@ class Mosaic:
             self.rows.append((name, axis, picked, places))
 
     def _turn(self, volume):
-        """Turn a volume to RAS+ axes."""
+        """Reorder a volume to RAS+ axes."""
         import nibabel as nib
 
         kind = np.asarray(volume).dtype
@@ -66,7 +66,7 @@ class Mosaic:
         return np.asarray(turned.dataobj).astype(kind), turned.affine
 
     def lay(self, volume):
-        """Give the tiles of one volume as a picture.
+        """Return the tiles of one volume as a picture.
 
         Parameters
         ----------
@@ -89,27 +89,27 @@ class Mosaic:
             height = row[0].shape[0]
             canvas = np.full((height + GAP, pitch * len(row) - GAP), np.nan, np.float32)
             for column, (tile, place) in enumerate(zip(row, places, strict=True)):
-                left = column * pitch + (pitch - GAP - tile.shape[1]) // 2
+                first_column = column * pitch + (pitch - GAP - tile.shape[1]) // 2
                 canvas[:height, column * pitch : (column + 1) * pitch - GAP] = 0
-                canvas[:height, left : left + tile.shape[1]] = tile
+                canvas[:height, first_column : first_column + tile.shape[1]] = tile
                 corners.append((f"{name} {place:.0f}", column * pitch, top + height))
             rows.append(canvas)
             top += height + GAP
         return np.vstack(rows)[:-GAP], corners
 
     def _tile(self, volume, axis, index):
-        """Cut one slice, its pixels square, its first row on top."""
+        """Return one slice with square pixels, first row on top."""
         from scipy.ndimage import zoom
 
         plane = np.take(volume, index, axis)
-        box = [self.box[other] for other in range(3) if other != axis]
-        sizes = [self.sizes[other] for other in range(3) if other != axis]
+        box = [self.box[image_axis] for image_axis in range(3) if image_axis != axis]
+        sizes = [self.sizes[image_axis] for image_axis in range(3) if image_axis != axis]
         plane = zoom(plane[tuple(box)], [size / self.pixel for size in sizes], order=1)
         return plane.T[::-1]
 
 
 def find_window(volume, mask=None):
-    """Find the display window of a volume without units.
+    """Compute the display window of a volume without units.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def find_window(volume, mask=None):
 
 
 def _figure(picture, extra=0.0):
-    """Make a figure of a picture's shape, with room on its right, and one axis over the picture."""
+    """Make a figure in the shape of a picture, with space on its right, and axes for it."""
     from matplotlib.figure import Figure
 
     wide = (1 - extra) * WIDTH
@@ -153,7 +153,7 @@ def _show(figure, place, picture, window, colours="gray", gid=None):
 
 
 def _write_corners(ax, corners):
-    """Write the place of each slice, and which side is left."""
+    """Write the position of each slice, and mark the left side."""
     for number, (text, x, y) in enumerate(corners):
         ax.text(x + 2, y - 2, text, color="#c9d2de", fontsize=7.5, va="bottom")
         if number == 0:
@@ -232,12 +232,12 @@ BRIGHTEST = 0.75
 
 
 def draw_colours(colours, affine, mask, cuts=7):
-    """Draw slices of the colours that tell the direction of diffusion.
+    """Draw slices of the colour-coded direction of diffusion.
 
     Parameters
     ----------
     colours : ndarray, shape (X, Y, Z, 3)
-        Red, green and blue in [0, 255], as `bids_sexclf.diffusion.colours` gives them.
+        Red, green and blue in [0, 255], as `bids_sexclf.diffusion.colours` returns them.
     affine : ndarray, shape (4, 4)
     mask : ndarray of bool, shape (X, Y, Z)
         Slices are cut to it; outside it is black.
@@ -313,7 +313,7 @@ def draw_maps(maps, affine, mask, cuts=7):
 
 
 def _own_window(values):
-    """Find the shown range of a map that has none."""
+    """Compute the display range of a map without a fixed one."""
     low, high = np.percentile(values[np.isfinite(values)], [1, 99]) if values.size else (0, 1)
     return (min(0.0, float(low)), float(high) if high > low else float(low) + 1)
 
@@ -346,7 +346,7 @@ def _few():
 
 
 def draw_residual(residual, affine, mask, cuts=7):
-    """Draw what a step took away from a series: its size over the volumes, and one volume of it.
+    """Draw the residual of a step of a series.
 
     Parameters
     ----------

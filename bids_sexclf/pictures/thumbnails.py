@@ -34,8 +34,8 @@ def draw_thumbnail(volume, affine, mask):
     volume, sizes = _turn(np.nan_to_num(np.asarray(volume, np.float32)), affine)
     mask, _ = _turn(np.asarray(mask, np.float32), affine)
     inside = mask > 0.5
-    where = np.argwhere(inside) if inside.any() else np.argwhere(np.ones_like(inside))
-    middle = (where.min(0) + where.max(0)) // 2
+    voxels = np.argwhere(inside) if inside.any() else np.argwhere(np.ones_like(inside))
+    middle = (voxels.min(0) + voxels.max(0)) // 2
     top = find_window(volume, inside)[1]
     tiles = [_draw_slice(volume, mask, sizes, axis, middle[axis], top) for axis in (2, 1, 0)]
     height = max(tile.shape[0] for tile in tiles)
@@ -48,7 +48,7 @@ def draw_thumbnail(volume, affine, mask):
 
 
 def _turn(volume, affine):
-    """Turn a volume to RAS+ axes; return it with its voxel sizes in mm."""
+    """Reorder a volume to RAS+ axes; return it with its voxel sizes in mm."""
     import nibabel as nib
 
     turned = nib.as_closest_canonical(nib.Nifti1Image(volume, affine))
@@ -59,7 +59,7 @@ def _draw_slice(volume, mask, sizes, axis, index, top):
     """Draw one slice in grey with the outline of the mask; the first row is on top."""
     from scipy.ndimage import binary_erosion, zoom
 
-    scales = [sizes[other] / PIXEL_MM for other in range(3) if other != axis]
+    scales = [sizes[image_axis] / PIXEL_MM for image_axis in range(3) if image_axis != axis]
     grey = zoom(np.take(volume, index, axis), scales, order=1, grid_mode=True, mode="nearest")
     inside = zoom(np.take(mask, index, axis), scales, order=1, grid_mode=True, mode="nearest") > 0.5
     grey = (255 * np.clip(grey / top, 0, 1)).astype(np.uint8)

@@ -1,1 +1,1 @@
-"""Say what the tables of a study allow to say: words, sentences, methods, and the page."""
+"""Write the report of a study from its tables: findings, claims, methods and the page."""

@@ -1,8 +1,8 @@
-"""Say which regions differ between the sexes, which a model leans on, and what evidence adds.
+"""Claims: regions that differ between the sexes, regions that a model leans on, and added value.
 
-Two claims are kept apart. A region differs where a test without any model says so
-(differences.tsv); a model leans on a region where hiding it costs evidence (regions.tsv). Either
-rests on `p_fwe` alone.
+There are two kinds of claims about regions. A region differs by a test without a model
+(differences.tsv); a model leans on a region if hiding it reduces the evidence (regions.tsv). Both
+use only `p_fwe`.
 """
 
 from bids_sexclf.words import (
@@ -33,7 +33,7 @@ NAMES = {
 
 
 def name_confounds(names):
-    """Name confounds that a table joins by '+'.
+    """Return the names of confounds that a table joins by '+', as text.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def name_confounds(names):
 
 
 def split_blocks(differences):
-    """Part the rows that are adjusted for sites at most from those adjusted for confounds.
+    """Split the rows into those without adjustment (except sites) and those with confounds.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def split_blocks(differences):
 
 
 def judge_regions(differences, regions):
-    """Say of every region of every map whether it differs, and which models lean on it.
+    """Return the verdict on every region of every map: whether it differs, and is used.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ def judge_regions(differences, regions):
     keys = ["map", "atlas", "region", "name", "hemisphere"]
     plain, adjusted = split_blocks(differences)
     table = plain[[*keys, "d", "ci_low", "ci_high", "p_fwe"]]
-    more = adjusted[[*keys, "d", "p_fwe"]]
-    table = table.merge(more, on=keys, how="left", suffixes=("", "_adjusted"))
+    adjusted_columns = adjusted[[*keys, "d", "p_fwe"]]
+    table = table.merge(adjusted_columns, on=keys, how="left", suffixes=("", "_adjusted"))
     testable = regions[regions["p_fwe"].notna()]
     named = testable[testable["p_fwe"] <= CHANCE_P]
     users = {
@@ -110,7 +110,7 @@ def _judge(p, judged, used):
 
 
 def say_differences(differences, level):
-    """Say of each map which regions differ, before and after adjustment.
+    """Return findings on regions that differ, by map, before and after adjustment.
 
     Parameters
     ----------
@@ -123,23 +123,26 @@ def say_differences(differences, level):
     list of Finding
     """
     findings = []
-    for (which, atlas), rows in differences.groupby(["map", "atlas"], sort=False):
+    for (map_name, atlas), rows in differences.groupby(["map", "atlas"], sort=False):
         plain, adjusted = split_blocks(rows)
-        findings.append(_say_map(which, atlas, plain, adjusted, level))
+        findings.append(_say_map(map_name, atlas, plain, adjusted, level))
     return findings
 
 
-def _say_map(which, atlas, plain, adjusted, level):
+def _say_map(map_name, atlas, plain, adjusted, level):
     tested = plain[plain["p_fwe"].notna()]
     if tested.empty:
-        why = plain["reason"].dropna().unique()
+        reasons = plain["reason"].dropna().unique()
         return Finding(
-            "caution", f"No region of {atlas} could be compared on {which}: {'; '.join(why[:2])}."
+            "caution",
+            f"No region of {atlas} could be compared on {map_name}: {'; '.join(reasons[:2])}.",
         )
     sure = tested[tested["p_fwe"] <= CHANCE_P]
-    start = f"{len(sure)} of {len(tested)} regions of {atlas} differ between the sexes on {which}"
+    start = (
+        f"{len(sure)} of {len(tested)} regions of {atlas} differ between the sexes on {map_name}"
+    )
     if sure.empty:
-        start = f"No region of {atlas} is shown to differ between the sexes on {which}"
+        start = f"No region of {atlas} is shown to differ between the sexes on {map_name}"
         nearest = tested.loc[tested["p_fwe"].idxmin()]
         return Finding("plain", f"{start}; the nearest is {_say_region(nearest, level)}.")
     top = sure.sort_values(["p_fwe", "statistic"], ascending=[True, False]).iloc[0]
@@ -162,39 +165,42 @@ def _say_region(row, level):
     return f"{name} ({effect}{equate_p(row['p_fwe'], 'family-wise p')})"
 
 
-def say_added(rows, what):
-    """Say what a model's evidence adds to confounds.
+def say_added(rows, target_noun):
+    """Return findings on what the evidence of a model adds to confounds.
 
     Parameters
     ----------
     rows : pandas.DataFrame
         Of one model and map, of the table ``added``.
-    what : str
+    target_noun : str
         What is told, e.g. ``"sex"``.
 
     Returns
     -------
     list of Finding
     """
-    return [_say_one(row, what) for _, row in rows.iterrows()]
+    return [_say_one(row, target_noun) for _, row in rows.iterrows()]
 
 
-def _say_one(row, what):
+def _say_one(row, target_noun):
     named = name_confounds(row["confounds"])
     tell = "tell" if "+" in row["confounds"] else "tells"
     if row["verdict"] == "adds":
-        return Finding("good", f"It adds to what {named} {tell} of {what} ({equate_p(row['p'])}).")
+        return Finding(
+            "good", f"It adds to what {named} {tell} of {target_noun} ({equate_p(row['p'])})."
+        )
     if row["verdict"] == "not shown to add":
         return Finding(
             "caution",
-            f"It is not shown to add to what {named} {tell} of {what} ({equate_p(row['p'])}).",
+            f"It is not shown to add to what {named} {tell} of {target_noun} "
+            f"({equate_p(row['p'])}).",
         )
-    why = row["reason"] if isinstance(row["reason"], str) else "no test was made"
-    return Finding("caution", f"Whether it adds to {named} cannot be said: {why}.")
+    reason = row["reason"] if isinstance(row["reason"], str) else "no test was made"
+    return Finding("caution", f"Whether it adds to {named} cannot be said: {reason}.")
 
 
 def adds_to_size(added, pairs):
-    """Tell which models add to brain size, corrected over all that are judged.
+    """Return which models add to brain size, corrected over all judged models.
 
     Parameters
     ----------
@@ -205,7 +211,7 @@ def adds_to_size(added, pairs):
     Returns
     -------
     dict
-        Pair to True or False; without those that were not tested.
+        Pair to True or False; models without a test are left out.
     """
     rows = added[(added["confounds"] == "brain_volume_ml") & added["p"].notna()]
     p = {(row["model"], row["map"]): row["p"] for _, row in rows.iterrows()}
@@ -213,7 +219,7 @@ def adds_to_size(added, pairs):
 
 
 def correct(p_values):
-    """Tell which of several tests stand after Holm's correction.
+    """Return which of several tests are significant after Holm's correction.
 
     Parameters
     ----------

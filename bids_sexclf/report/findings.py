@@ -1,4 +1,4 @@
-"""Say in plain sentences what the tables of any study allow to say, and no more."""
+"""Findings of a study in plain sentences, for any target."""
 
 from bids_sexclf.cohort.resemblance import say_relatives
 from bids_sexclf.words import (
@@ -23,8 +23,8 @@ COVARIATES = {
 }
 
 
-def safely(function, *given):
-    """Make a sentence; where that fails, say so: one sentence must not cost the whole report.
+def safely(function, *arguments):
+    """Make a finding; if that fails, return a finding that says so, and keep the report.
 
     Parameters
     ----------
@@ -38,13 +38,13 @@ def safely(function, *given):
     Finding or None
     """
     try:
-        return function(*given)
-    except Exception as fault:  # nobody can foresee every odd table
+        return function(*arguments)
+    except Exception as fault:  # a table may be wrong in any way
         return _say_failed(fault)
 
 
-def safely_all(function, *given):
-    """Make sentences, as `safely` makes one.
+def safely_all(function, *arguments):
+    """Make several findings, as `safely` makes one.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def safely_all(function, *given):
     -------
     list of Finding
     """
-    found = safely(function, *given)
-    return [found] if isinstance(found, Finding) else found
+    finding = safely(function, *arguments)
+    return [finding] if isinstance(finding, Finding) else finding
 
 
 def _say_failed(fault):
@@ -70,7 +70,7 @@ def _say_failed(fault):
 
 
 def list_judged(scores, study):
-    """List the models and maps that are judged, which are not baselines.
+    """List the models and maps that are not baselines.
 
     Parameters
     ----------
@@ -80,14 +80,14 @@ def list_judged(scores, study):
     Returns
     -------
     list of (str, str)
-        In their first order.
+        In order of first appearance.
     """
-    found = dict.fromkeys(zip(scores["model"], scores["map"], strict=True))
-    return [pair for pair in found if pair[0] in study.models]
+    pairs = dict.fromkeys(zip(scores["model"], scores["map"], strict=True))
+    return [pair for pair in pairs if pair[0] in study.models]
 
 
-def lay_out(headline, tables, checks, networks, more=None):
-    """Put the sentences of the box on top in their order.
+def lay_out(headline, tables, checks, networks, extra=None):
+    """Arrange the findings of the summary box.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def lay_out(headline, tables, checks, networks, more=None):
         Of leakage.
     networks : dict
         Model and map to its list of Finding.
-    more : Finding, optional
+    extra : Finding, optional
         What else there is to say of the whole study.
 
     Returns
@@ -112,16 +112,16 @@ def lay_out(headline, tables, checks, networks, more=None):
         headline = Finding("alarm", "Leakage is likely: trust no score until it is found.")
     people = safely(say_participants, tables["cohort"], tables["excluded"])
     related = safely(_say_related, tables["cohort"], tables["resemblance"])
-    whole = (people, safely(say_unused, tables["splits"]), related, more, *checks)
+    whole = (people, safely(say_unused, tables["splits"]), related, extra, *checks)
     return {
         "headline": headline,
         "study": [finding for finding in whole if finding],
-        "networks": {name_pair(*pair): found for pair, found in networks.items()},
+        "networks": {name_pair(*pair): findings for pair, findings in networks.items()},
     }
 
 
 def take(tables, pair, names):
-    """Choose the rows of one model and map.
+    """Return the rows of one model and map.
 
     Parameters
     ----------
@@ -144,20 +144,20 @@ def take(tables, pair, names):
     }
 
 
-def say_shuffled(score, which, level, checks=1):
-    """Say whether a model that can know nothing scores chance, as it should.
+def say_shuffled(score, map_name, level, checks=1):
+    """Return the finding on a model of shuffled labels, which should score chance.
 
     Parameters
     ----------
     score : pandas.Series or None
         Of the model trained on shuffled labels, a row of scores (AUC, or the mean error in years);
         None where there is none.
-    which : str
+    map_name : str
         The map it read.
     level : float
         Level of the intervals, in (0, 1).
     checks : int
-        Checks of this kind in the study, over which the false alarms are shared.
+        Number of such checks in the study, for the correction of their level.
 
     Returns
     -------
@@ -166,7 +166,8 @@ def say_shuffled(score, which, level, checks=1):
     if score is None or score["p"] != score["p"]:
         return Finding(
             "caution",
-            f"Leakage was not checked for {which}: no score of a model trained on shuffled labels.",
+            f"Leakage was not checked for {map_name}: no score of a model trained on shuffled "
+            "labels.",
         )
     title = "AUC" if score["score"] == "auc" else "mean error in years"
     numbers = (
@@ -176,36 +177,36 @@ def say_shuffled(score, which, level, checks=1):
     if score["p"] >= CHANCE_P / checks:
         return Finding(
             "good",
-            f"Trained on shuffled labels, a model of {which} scores chance, as it should "
+            f"Trained on shuffled labels, a model of {map_name} scores chance, as it should "
             f"({numbers}).",
         )
     if score["p"] >= ALARM_P / checks:
         return Finding(
             "caution",
-            f"Trained on shuffled labels, a model of {which} scores higher than luck makes it in "
-            f"{100 * (1 - CHANCE_P):g} of 100 sound studies ({numbers}). Run again with another "
+            f"Trained on shuffled labels, a model of {map_name} scores higher than luck makes it "
+            f"in {100 * (1 - CHANCE_P):g} of 100 sound studies ({numbers}). Run again with another "
             "random_seed: if it stays so, something about the test participants reaches the "
             "training.",
         )
     return Finding(
         "alarm",
-        f"Leakage is likely: a model of {which} trained on shuffled labels scores above chance "
+        f"Leakage is likely: a model of {map_name} trained on shuffled labels scores above chance "
         f"({numbers}). Shuffled labels cannot be learned, so something about the test participants "
         "reaches the training. Trust no score here until it is found. (By luck alone this "
         f"warning comes in at most {100 * ALARM_P:g} of 100 sound studies.)",
     )
 
 
-def say_confounds(rows, who, what):
-    """Say what the evidence, or the error, of a network goes with among people alike.
+def say_confounds(rows, group, measure):
+    """Return the finding on associations of evidence, or error, with confounds.
 
     Parameters
     ----------
     rows : pandas.DataFrame
         Its rows of confounds.
-    who : str
+    group : str
         Among whom it was asked.
-    what : str
+    measure : str
         Of the network.
 
     Returns
@@ -216,26 +217,26 @@ def say_confounds(rows, who, what):
     rows = rows[(rows["within"] == "both") & rows["p"].notna()]
     if rows.empty:
         return None
-    told = [
+    associations = [
         f"{COVARIATES.get(row['covariate'], row['covariate'])} "
         f"(rho{GLUE}={GLUE}{say_number(row['rho'])}, {equate_p(row['p'])})"
         for _, row in rows.sort_values("p").iterrows()
         if row["p"] < CHANCE_P
     ]
-    if told:
+    if associations:
         return Finding(
             "caution",
-            f"Among {who}, its {what} goes with {', '.join(told)}: part of what it uses may be "
-            "that.",
+            f"Among {group}, its {measure} goes with {', '.join(associations)}: part of what it "
+            "uses may be that.",
         )
     names = [COVARIATES.get(name, name) for name in rows["covariate"]]
     return Finding(
-        "plain", f"Among {who}, its {what} is not shown to go with {' or '.join(names)}."
+        "plain", f"Among {group}, its {measure} is not shown to go with {' or '.join(names)}."
     )
 
 
 def say_coverage(splits, predictions, pair):
-    """Say where participants that should have been tested were not.
+    """Return the finding on participants that were not tested.
 
     Parameters
     ----------
@@ -246,13 +247,13 @@ def say_coverage(splits, predictions, pair):
     Returns
     -------
     Finding or None
-        None where everyone was tested.
+        None where all were tested.
     """
     keys = ["repeat", "fold", "participant_id"]
     planned = splits.loc[splits["part"] == "test", keys].drop_duplicates()
     rows = predictions[(predictions["model"] == pair[0]) & (predictions["map"] == pair[1])]
-    done = rows.loc[rows["part"] == "test", keys].drop_duplicates()
-    missing = len(planned) - len(planned.merge(done, on=keys))
+    tested = rows.loc[rows["part"] == "test", keys].drop_duplicates()
+    missing = len(planned) - len(planned.merge(tested, on=keys))
     if not missing:
         return None
     return Finding(
@@ -263,7 +264,7 @@ def say_coverage(splits, predictions, pair):
 
 
 def say_participants(cohort, excluded):
-    """Say who was studied and how many were left out.
+    """Return the finding on the participants, and the number left out.
 
     Parameters
     ----------
@@ -282,26 +283,28 @@ def say_participants(cohort, excluded):
     if len(people):
         text += _say_ages(people["age_years"])
     out = excluded["participant_id"].nunique()
-    left = f"{out} left out, each with its reason below" if out else "no one left out"
-    return Finding("plain", f"{text}; {left}.")
+    ending = f"{out} left out, each with its reason below" if out else "no one left out"
+    return Finding("plain", f"{text}; {ending}.")
 
 
 def _say_ages(ages):
-    """Say between which ages participants are, and of how many it is unknown."""
-    known = ages.dropna()
-    unknown = len(ages) - len(known)
-    text = f", {known.min():.0f} to {known.max():.0f} years old" if len(known) else ""
+    """Return text on the age range of participants, and the number of unknown ages."""
+    known_ages = ages.dropna()
+    unknown = len(ages) - len(known_ages)
+    text = (
+        f", {known_ages.min():.0f} to {known_ages.max():.0f} years old" if len(known_ages) else ""
+    )
     return text + (f", age in years unknown of {unknown}" if unknown else "")
 
 
 def _say_related(cohort, resemblance):
-    """Say that participants may be related; or nothing."""
-    told = say_relatives(cohort, resemblance)
-    return Finding("caution", told) if told else None
+    """Return the finding on participants that may be related, or None."""
+    sentence = say_relatives(cohort, resemblance)
+    return Finding("caution", sentence) if sentence else None
 
 
 def say_unused(splits):
-    """Say how many took no part in a fold.
+    """Return the finding on participants that were not used in a fold.
 
     Parameters
     ----------
@@ -310,7 +313,7 @@ def say_unused(splits):
     Returns
     -------
     Finding or None
-        None where everyone took part in every fold.
+        None where all were used in every fold.
     """
     unused = (splits["part"] == "unused").groupby([splits["repeat"], splits["fold"]]).sum()
     if not unused.any():
@@ -326,7 +329,7 @@ def say_unused(splits):
 
 
 def say_beyond_size(start, hits, comparisons):
-    """Go on from what models tell to whether brain size alone tells it too.
+    """Return the finding on whether brain size alone explains the scores.
 
     Parameters
     ----------
@@ -352,7 +355,7 @@ def say_beyond_size(start, hits, comparisons):
 
 
 def verdicts_against(comparisons, baseline):
-    """Give the verdict of each model and map held against a baseline.
+    """Return the verdict on each model and map compared with a baseline.
 
     Parameters
     ----------

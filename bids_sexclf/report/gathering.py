@@ -1,4 +1,4 @@
-"""Gather the sentences of the report: each stands on the tables, and speaks as the target does."""
+"""Gather the findings of the report from the tables, in the words of the target."""
 
 from bids_sexclf import targets
 from bids_sexclf.report import claims
@@ -18,7 +18,7 @@ CONFOUNDS = ("brain_size", "age_only", "site_only", "motion_only")
 
 
 def gather(tables, study):
-    """Gather the sentences of the box on top, in their order.
+    """Gather the findings of the summary box, in order.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def gather(tables, study):
 
 
 def correct(above, scores, target):
-    """Say which models know more than nothing, corrected over all that are judged.
+    """Return which models are better than chance, corrected over all judged models.
 
     Parameters
     ----------
@@ -61,18 +61,18 @@ def correct(above, scores, target):
     Returns
     -------
     dict
-        The same keys; for a quantity the same values, since comparisons judge it.
+        The same keys; for a quantity the same values, which comparisons have given.
     """
     if not target.is_classes:
         return above
-    known = [pair for pair in above if above[pair] is not None]
-    p_values = {pair: select_scores(scores, pair)["p"].get(target.main_score) for pair in known}
+    judged = [pair for pair in above if above[pair] is not None]
+    p_values = {pair: select_scores(scores, pair)["p"].get(target.main_score) for pair in judged}
     stands = claims.correct({pair: p for pair, p in p_values.items() if p is not None and p == p})
     return {pair: above[pair] and stands.get(pair, False) for pair in above}
 
 
 def select_scores(scores, pair):
-    """Select the scores of a model and map over the test participants.
+    """Return the scores of a model and map over the test participants.
 
     Parameters
     ----------
@@ -83,14 +83,14 @@ def select_scores(scores, pair):
     Returns
     -------
     pandas.DataFrame
-        By the name of the score.
+        Indexed by the name of the score.
     """
     rows = scores[(scores["model"] == pair[0]) & (scores["map"] == pair[1])]
     return rows[rows["part"] == "test"].drop_duplicates("score").set_index("score", drop=False)
 
 
 def judge(pair, tables, target):
-    """Say whether a model knows more than nothing.
+    """Return whether a model is better than chance.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def judge(pair, tables, target):
     Returns
     -------
     bool or None
-        None where the tables cannot tell.
+        None where the tables do not show it.
     """
     scores = select_scores(tables["scores"], pair)
     rows = say.take(tables, pair, ["comparisons"])["comparisons"]
@@ -112,7 +112,7 @@ def judge(pair, tables, target):
 
 
 def _check_shuffled(scores, study, target):
-    """Say of each model of shuffled labels whether it scores chance."""
+    """Return the findings on all models of shuffled labels."""
     pairs = dict.fromkeys(zip(scores["model"], scores["map"], strict=True))
     pairs, level = [pair for pair in pairs if pair[0] == "shuffled"], study.interval_level
     if not pairs:
@@ -130,7 +130,7 @@ def _check_shuffled(scores, study, target):
 
 
 def say_headline(above, tables, target):
-    """Say in one sentence what the whole study shows.
+    """Return the headline of the study.
 
     Parameters
     ----------
@@ -154,20 +154,22 @@ def say_headline(above, tables, target):
 
 
 def _say_adds(start, hits, adds):
-    """Go on from what models tell to whether they add to brain size."""
-    asked = [pair for pair in hits if pair in adds]
-    if not asked:
+    """Return the finding on whether models add to brain size."""
+    tested = [pair for pair in hits if pair in adds]
+    if not tested:
         return Finding("caution", f"{start}; whether that adds to brain size could not be tested.")
-    some, size = sum(bool(adds[pair]) for pair in asked), "what brain size alone tells"
-    if not some:
+    n_adding, size = sum(bool(adds[pair]) for pair in tested), "what brain size alone tells"
+    if not n_adding:
         return Finding("caution", f"{start}, but not shown to add to {size}.")
-    if some == len(hits):
-        return Finding("good", f"{start}, and {'add' if some > 1 else 'adds'} to {size}.")
-    return Finding("plain", f"{start}; {some} of them {'add' if some > 1 else 'adds'} to {size}.")
+    if n_adding == len(hits):
+        return Finding("good", f"{start}, and {'add' if n_adding > 1 else 'adds'} to {size}.")
+    return Finding(
+        "plain", f"{start}; {n_adding} of them {'add' if n_adding > 1 else 'adds'} to {size}."
+    )
 
 
 def say_model(pair, above, tables, study):
-    """Say everything about one model and map.
+    """Return all findings on one model and map.
 
     Parameters
     ----------
@@ -196,7 +198,7 @@ def say_model(pair, above, tables, study):
         compared = compared[~compared["baseline"].isin(CONFOUNDS)]
     if not silent:
         if target.is_classes:
-            sentences += claims.say_added(rows["added"], target.what)
+            sentences += claims.say_added(rows["added"], target.noun)
         sentences += [target.say_against(row, study) for _, row in compared.iterrows()]
         sentences.append(target.say_more(scores, level))
         confounds = rows["confounds"]
@@ -212,7 +214,7 @@ def say_model(pair, above, tables, study):
 
 
 def say_brain_size(scores, added, study):
-    """Say what brain size alone tells, where no model is shown to add to it.
+    """Return the finding on brain size alone, if no model is shown to add to it.
 
     Parameters
     ----------
@@ -222,7 +224,7 @@ def say_brain_size(scores, added, study):
     Returns
     -------
     Finding or None
-        None where brain size is no better than chance, or a model adds to it.
+        None where brain size is not better than chance, or a model adds to it.
     """
     target = targets.find(study.target)
     rows = select_scores(scores, ("brain_size", "table"))
@@ -234,7 +236,7 @@ def say_brain_size(scores, added, study):
 
 
 def say_regions(rows, level, target):
-    """Say which regions a model leans on, or what the published rule would have named.
+    """Return the finding on regions that a model leans on.
 
     Parameters
     ----------
@@ -258,34 +260,35 @@ def say_regions(rows, level, target):
         f"effect size {say_number(top['effect_size'])}, "
         f"{equate_p(top['p_fwe'], 'family-wise p')})"
     )
-    where = f"{n} regions of {top['atlas']} ({_say_how(top)})"
+    region_set = f"{n} regions of {top['atlas']} ({_say_how(top)})"
     if named:
-        text = f"It leans on {named} of {where}. The strongest is {strongest}."
+        text = f"It leans on {named} of {region_set}. The strongest is {strongest}."
         return Finding("good", text)
     return Finding(
         "plain",
-        f"It is not shown to lean on any of {where}. The nearest is {strongest}.",
+        f"It is not shown to lean on any of {region_set}. The nearest is {strongest}.",
     )
 
 
 def _say_how(row):
-    """Say by which method and fill regions were hidden."""
+    """Return text on the method and fill by which regions were hidden."""
     filled = f", filled with {row['fill']}" if isinstance(row["fill"], str) else ""
     return f"{row['method']}{filled}".replace("_", " ")
 
 
 def _say_without_claim(rows):
-    """Say what rows show that carry no claim: the published rule, and other fills and methods."""
+    """Return the finding on rows that make no claim: published rule, other fills and methods."""
     first = rows.iloc[0]
-    where = f"{len(rows)} regions of {first['atlas']}"
+    region_set = f"{len(rows)} regions of {first['atlas']}"
     if first["fill"] != "white_matter_mean":
         return Finding(
-            "plain", f"No claim rests on {_say_how(first)} ({where}): its numbers are in the table."
+            "plain",
+            f"No claim rests on {_say_how(first)} ({region_set}): its numbers are in the table.",
         )
     named = int((rows["p_wilcoxon"] < LEVEL).sum())
     return Finding(
         "plain",
         f"Published rule (mean white matter put in, Wilcoxon test, no correction): it names "
-        f"{named} of {where}, where {say_number(LEVEL * len(rows), 1)} are expected by chance "
+        f"{named} of {region_set}, where {say_number(LEVEL * len(rows), 1)} are expected by chance "
         "alone. No claim rests on it, since this fill looks like no region but white matter.",
     )

@@ -1,4 +1,4 @@
-"""Say how a study was done: methods paragraph, settings, software."""
+"""Write the methods of a study: paragraph, settings, software."""
 
 from pathlib import Path
 
@@ -98,14 +98,14 @@ NETWORKS = {
 
 
 def _say_model(study, name):
-    """Name a model with what the study chooses for it alone, and where it comes from."""
+    """Return the name of a model with its own choices and its source."""
     design, options, _ = study.variant(name)
-    own = {key: value for key, value in study.variants.get(name, {}).items() if key != "design"}
-    told = ([design] if design != name else []) + [
-        f"{key.replace('_', ' ')} {value}" for key, value in own.items()
+    choices = {key: value for key, value in study.variants.get(name, {}).items() if key != "design"}
+    details = ([design] if design != name else []) + [
+        f"{key.replace('_', ' ')} {value}" for key, value in choices.items()
     ]
     cited = f" {NETWORKS[design]}" if design in NETWORKS else ""
-    return f"{name} ({', '.join(told)}){cited}" if told else f"{name}{cited}"
+    return f"{name} ({', '.join(details)}){cited}" if details else f"{name}{cited}"
 
 
 OPTIMIZERS = {"adam": "Adam", "adamw": "Adam", "sgd": "stochastic gradient descent"}
@@ -113,19 +113,19 @@ WATCHED = {"loss": "validation loss", "auc": "validation AUC", "mae": "validatio
 
 
 def _say_training(study, models):
-    """Say how networks were trained where a model has no choices of its own."""
+    """Describe the training of networks without choices of their own."""
     if not {study.variant(name)[0] for name in models} & {*NETWORKS, "shuffled"}:
         return
     decay = "decoupled weight decay" if study.optimizer == "adamw" else "L2 penalty"
     gathered = f" gathered over {study.accumulate} passes" if study.accumulate > 1 else ""
-    told = (
+    text = (
         f"Networks were trained with {OPTIMIZERS[study.optimizer]} (step size "
         f"{study.learning_rate:g}, {decay} {study.weight_decay:g}, "
         f"{study.batch_size * study.accumulate} participants per step{gathered}) for at most "
         f"{study.epochs} epochs, until the {WATCHED[study.choose_by]} had not improved for "
         f"{study.patience}."
     )
-    told += targets.find(study.target).how_trained
+    text += targets.find(study.target).how_trained
     changed = [
         name for name in type(study).model_fields if name.startswith("augment_") or name == "crop"
     ]
@@ -135,8 +135,8 @@ def _say_training(study, models):
         if getattr(study, name)
     ]
     if changed:
-        told += f" Training volumes were changed at random ({', '.join(changed)})."
-    yield told
+        text += f" Training volumes were changed at random ({', '.join(changed)})."
+    yield text
 
 
 CLASSICAL = {
@@ -159,13 +159,15 @@ CLASSICAL = {
 
 
 def _say_classical(study):
-    """Say which models are no networks, and where their settings come from."""
+    """Describe the models that are not networks, and the origin of their settings."""
     target = targets.find(study.target)
-    known = {name: text.format(what=target.what) for name, text in CLASSICAL[target.kind].items()}
+    descriptions = {
+        name: text.format(what=target.noun) for name, text in CLASSICAL[target.kind].items()
+    }
     designs = dict.fromkeys(study.variant(name)[0] for name in study.models)
-    named = [known[design] for design in designs if design in known]
+    named = [descriptions[design] for design in designs if design in descriptions]
     if named:
-        tables = (set(designs) & set(known)) - {"svm_rbf"}
+        tables = (set(designs) & set(descriptions)) - {"svm_rbf"}
         source = Path(study.features).name
         yield (
             f"Models that are no networks: {'; '.join(named)}. Settings that were not given were "
@@ -180,7 +182,7 @@ def _say_classical(study):
 
 
 def _say_differences(study):
-    """Say how regions were compared between the sexes without a model."""
+    """Describe the test of regional differences between the sexes."""
     return (
         f"Which regions of the atlas {study.atlas} differ between the sexes was asked without a "
         "model: voxels were standardised over people, and the resemblance of all pairs of people "
@@ -199,28 +201,28 @@ def _say_differences(study):
 
 
 def _say_added(target):
-    """Say how it was asked what evidence adds to confounds."""
+    """Describe the test of what evidence adds to confounds."""
     return (
         "Whether the evidence of a model adds to what brain size, age, motion and site tell of "
-        f"{target.what} was asked by an efficient score test [@boos1992]: evidence on people whom "
-        f"the model had not seen, less what these tell of it, against {target.what}, less what "
-        f"they tell of {target.what} in a logistic regression; headlines count "
+        f"{target.noun} was asked by an efficient score test [@boos1992]: evidence on people whom "
+        f"the model had not seen, less what these tell of it, against {target.noun}, less what "
+        f"they tell of {target.noun} in a logistic regression; headlines count "
         "models after Holm's correction [@holm1979]."
     )
 
 
 def _say_association(study):
-    """Say how it was asked what else models may have used."""
-    what, within, beside = targets.find(study.target).describe_association()
+    """Describe the test of association with confounds."""
+    measure, within, beside = targets.find(study.target).describe_association()
     return (
-        f"What else the {what} goes with was asked within each {within} by Spearman's "
+        f"What else the {measure} goes with was asked within each {within} by Spearman's "
         f"correlation and {study.permutations} flips of the signs of what each family adds to it "
         f"[@hemerik2020]{beside}."
     )
 
 
 def _say_split(study):
-    """Say how participants were dealt into parts."""
+    """Describe the assignment of participants to parts."""
     if study.split == "kfold":
         times = "" if study.repeats == 1 else f", {study.repeats} times over"
         deal = f"dealt into {study.n_folds} folds{times}"
@@ -247,13 +249,13 @@ def _say_split(study):
 
 
 def _say_balance(study):
-    """Say what parts were balanced over."""
+    """Describe the variables over which parts were balanced."""
     balanced = targets.find(study.target).balanced_by
     return balanced + (f" and {study.age_bands} bands of age" if study.age_bands > 1 else "")
 
 
 def _say_confounds(study):
-    """Say which confounds were taken out of maps and features."""
+    """Describe the confounds that were removed from maps and features."""
     if study.residualize:
         names = ", ".join(name.replace("_", " ") for name in study.residualize)
         yield (
@@ -268,7 +270,7 @@ def _say_confounds(study):
 
 
 def _say_match(study):
-    """Say how the sexes were matched."""
+    """Describe the matching of the sexes."""
     if study.match == "none":
         return ""
     return (
@@ -278,7 +280,7 @@ def _say_match(study):
 
 
 def list_settings(study):
-    """List every choice, what it means, and whether it differs from the default.
+    """List every setting with its meaning, and whether it differs from the default.
 
     Parameters
     ----------
@@ -304,7 +306,7 @@ def list_settings(study):
 
 
 def list_versions():
-    """List the software that this report was written with.
+    """List the versions of the software that wrote this report.
 
     Returns
     -------
@@ -313,5 +315,5 @@ def list_versions():
     """
     import platform
 
-    held = versions(SOFTWARE)
-    return {"Python": platform.python_version()} | {n: held.get(n, "n/a") for n in SOFTWARE}
+    installed = versions(SOFTWARE)
+    return {"Python": platform.python_version()} | {n: installed.get(n, "n/a") for n in SOFTWARE}

@@ -1,4 +1,4 @@
-"""Lay out the page of a study's report: sentences, figures, tables, and how the study was done."""
+"""Write the page of a study's report: findings, figures, tables and methods."""
 
 from importlib import resources
 
@@ -43,15 +43,15 @@ MOST_TEXT = 600
 
 
 def describe_methods(study, tables):
-    """Write the methods paragraph, or why there is none."""
+    """Return the methods paragraph, or the reason why it cannot be written."""
     try:
         return methods.write_methods(study, tables["predictions"]["model"])
-    except Exception as fault:  # nobody can foresee every study
+    except Exception as fault:  # a study may be wrong in any way
         return f"The methods could not be put into words ({type(fault).__name__})."
 
 
 def trace_curves(predictions, level):
-    """Trace ROC and calibration curves of the test participants.
+    """Compute ROC and calibration curves of the test participants.
 
     Parameters
     ----------
@@ -71,19 +71,19 @@ def trace_curves(predictions, level):
 
     parts = {"roc": [], "calibration": []}
     tested = predictions[predictions["part"] == "test"]
-    for (model, which), rows in tested.groupby(["model", "map"], sort=False):
+    for (model, map_name), rows in tested.groupby(["model", "map"], sort=False):
         fold = rows.groupby(["repeat", "fold"]).ngroup().to_numpy()
-        # A repeat tests everyone again: one repeat, so that n counts people.
+        # A repeat tests everyone again: use one repeat, so that n counts people.
         once = rows[rows["repeat"] == rows["repeat"].min()]
         target, logit = once["target"].to_numpy(), once["evidence"].to_numpy(float)
         bins = max(2, min(10, len(once) // 10))
         try:
             fpr, tpr = roc_curve(rows["target"].to_numpy(), rows["evidence"].to_numpy(float), fold)
             calibration = calibration_curve(target, logit, bins, level)
-        except (ValueError, ArithmeticError):  # one model without a curve costs no other its own
+        except (ValueError, ArithmeticError):  # a model without a curve must not prevent the others
             continue
         for name, columns in (("roc", {"fpr": fpr, "tpr": tpr}), ("calibration", calibration)):
-            parts[name].append(pd.DataFrame({"model": model, "map": which} | columns))
+            parts[name].append(pd.DataFrame({"model": model, "map": map_name} | columns))
     columns = {
         "roc": ["model", "map", "fpr", "tpr"],
         "calibration": ["model", "map", "predicted", "observed", "low", "high", "n"],
@@ -95,7 +95,7 @@ def trace_curves(predictions, level):
 
 
 def make_page(tables, study, drawn, faults=None):
-    """Make the whole HTML page, which loads nothing from elsewhere.
+    """Return the HTML page, which needs no other file.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def make_page(tables, study, drawn, faults=None):
     import jinja2
     from markupsafe import Markup
 
-    told = describe_methods(study, tables)
+    methods_text = describe_methods(study, tables)
     template = (resources.files("bids_sexclf") / "data" / "report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=shown
@@ -126,14 +126,14 @@ def make_page(tables, study, drawn, faults=None):
         regions=len(tables["regions"]) > 0,
         findings=gathering.gather(tables, study),
         sections=_lay_out(tables, drawn, targets.find(study.target), faults or {}),
-        methods=Markup(to_html(told)),  # noqa: S704
+        methods=Markup(to_html(methods_text)),  # noqa: S704
         settings=methods.list_settings(study),
         versions=methods.list_versions(),
     )
 
 
 def _lay_out(tables, drawn, target, faults=None):
-    """Put figures and tables under the headings they belong to."""
+    """Sort figures and tables under their headings."""
     from markupsafe import Markup
 
     sections, words = {}, target.words
@@ -153,7 +153,7 @@ def _lay_out(tables, drawn, target, faults=None):
 
 
 def _make_table(name, tables, target):
-    """Turn a table into the words of its HTML."""
+    """Return the content of a table for its HTML."""
     frame = count_folds(tables) if name == "folds" else tables[name]
     if name == "quality":
         frame = frame[frame["outlier"] == "yes"]
@@ -164,13 +164,13 @@ def _make_table(name, tables, target):
     if name in SORTED:
         frame = frame.sort_values(SORTED[name], kind="stable")
     header = [(column, columns.get(column, {})) for column in frame.columns]
-    # Text that is the same in every row is said once, which leaves width for what differs.
-    same = {
+    # Text that is equal in all rows is shown once, which saves width.
+    constant = {
         column: format_cell(frame[column].iloc[0], column, entry)
         for column, entry in header[:-1]
         if len(frame) > 1 and not _is_number(entry) and frame[column].nunique(dropna=False) == 1
     }
-    header = [(column, entry) for column, entry in header if column not in same]
+    header = [(column, entry) for column, entry in header if column not in constant]
     cells = frame[[column for column, _ in header]].head(MOST_ROWS).itertuples(index=False)
     rows = [
         [
@@ -185,7 +185,7 @@ def _make_table(name, tables, target):
         "header": header,
         "rows": rows,
         "total": len(frame),
-        "same": same,
+        "same": constant,
         "meanings": columns,
         "numeric": [_is_number(entry) for _, entry in header],
     }
@@ -196,7 +196,7 @@ def _is_number(entry):
 
 
 def format_cell(value, column, entry):
-    """Write one value of a table for a reader.
+    """Format one value of a table.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Every choice, in frozen, validated records.
+"""All choices of the user, in frozen, validated records.
 
-``Run`` says how to run and never changes a number; ``Preparation`` and ``Study`` hold every choice
-that may. A flag of the command line, a key of a TOML file, its help and its entry in the provenance
-are all made from one field here.
+``Run`` holds choices of execution, which never change a number; ``Preparation`` and ``Study`` hold
+all others. Each field defines a flag of the command line, a key of the TOML file, its help text
+and its entry in the provenance.
 """
 
 from bids_sexclf.settings.people import People

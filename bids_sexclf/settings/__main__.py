@@ -1,4 +1,4 @@
-"""Write every choice as a page of Markdown: what ``docs/settings.md`` holds."""
+"""Write ``docs/settings.md``: all choices as a page of Markdown."""
 
 import json
 import sys
@@ -8,32 +8,32 @@ from bids_sexclf.settings.records import say_allowed
 
 
 def describe():
-    """Write every choice as a page of Markdown: what ``docs/settings.md`` holds.
+    """Return the page ``docs/settings.md``: all choices as Markdown.
 
     Returns
     -------
     str
     """
     lines = [
-        "# Every choice",
+        "# Settings",
         "",
-        "Made by `python -m bids_sexclf.settings`. Each choice is a flag (`--n-folds 5`), and a",
-        "key of a study or configuration file (`n_folds = 5`). Flags win over the configuration",
-        "file, and that over the study.",
+        "Written by `python -m bids_sexclf.settings`. Each choice is a flag (`--n-folds 5`), and a",
+        "key of a study or configuration file (`n_folds = 5`). A flag overrides the configuration",
+        "file, and the configuration file overrides the study.",
     ]
     shared = {*RECIPE, *People.model_fields}
-    own = {name: field for name, field in Study.model_fields.items() if name not in shared}
+    study_fields = {name: field for name, field in Study.model_fields.items() if name not in shared}
     preparation = Preparation.model_fields.items()
     preparation = {name: field for name, field in preparation if name not in People.model_fields}
     for record, fields in (
         (Run, Run.model_fields),
         (People, People.model_fields),
         (Preparation, preparation),
-        (Study, own),
+        (Study, study_fields),
         (Recipe, Recipe.model_fields),
     ):
         title = record.__doc__.split(":")[0]
-        lines += ["", f"## {title}", "", "| choice | default | may be | what it does |"]
+        lines += ["", f"## {title}", "", "| choice | default | allowed values | meaning |"]
         lines += ["|---|---|---|---|"]
         schemas = record.model_json_schema()["properties"]
         for name, field in fields.items():

@@ -1,4 +1,4 @@
-"""From files and flags to records, and back to a text that tells choices apart."""
+"""Read records from files and flags, and compute a fingerprint of choices."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ LONGEST = 60
 
 
 def build(record, values, source):
-    """Make a record, or say everything that is wrong with the values.
+    """Make a record from values; raise one error with all faults.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def build(record, values, source):
 
 
 def build_all(values, source):
-    """Make several records, or say everything that is wrong with the values of all of them.
+    """Make several records from values; raise one error with the faults of all.
 
     Parameters
     ----------
@@ -67,9 +67,9 @@ def build_all(values, source):
     InputError
         With every fault; unknown names list those that exist.
     """
-    made, lines, hints, unknown = {}, [], [], []
-    for record, own in values.items():
-        made[record], faults = find_faults(record, own)
+    records, lines, hints, unknown = {}, [], [], []
+    for record, record_values in values.items():
+        records[record], faults = find_faults(record, record_values)
         for fault in faults:
             lines.append(fault.line)
             if fault.unknown:
@@ -77,19 +77,19 @@ def build_all(values, source):
             elif fault.known:
                 hints.append(suggest([fault.typed], fault.known))
     if lines:
-        known = list(dict.fromkeys(name for record in values for name in record.model_fields))
-        names = f"Needed values for: {', '.join(known)}. " if unknown else ""
-        hints = "".join(dict.fromkeys([*hints, suggest(unknown, known)]))
+        known_names = list(dict.fromkeys(name for record in values for name in record.model_fields))
+        names = f"Needed values for: {', '.join(known_names)}. " if unknown else ""
+        hints = "".join(dict.fromkeys([*hints, suggest(unknown, known_names)]))
         raise InputError(
             f"Found settings in {source} that cannot be used: {'; '.join(dict.fromkeys(lines))}. "
             f"{names}Correct them and run again; docs/settings.md lists what each may be.{hints}"
         )
-    return made
+    return records
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with one value: in words, and what its name or value may have meant."""
+    """The fault of one value: its description, the typed text and the valid ones."""
 
     line: str
     typed: str = ""
@@ -98,7 +98,7 @@ class Fault:
 
 
 def find_faults(record, values):
-    """Make a record, or list everything that is wrong with the values.
+    """Make a record from values, or list all faults of the values.
 
     Parameters
     ----------
@@ -118,26 +118,26 @@ def find_faults(record, values):
 
 
 def _name_fault(entry, schemas):
-    """Say what is wrong with one value: its key, what was found, what was needed."""
-    if not entry["loc"]:  # choices that do not go together
+    """Describe the fault of one value: its key, what was found, what was needed."""
+    if not entry["loc"]:  # choices that contradict each other
         return Fault(entry["msg"].removeprefix("Value error, "))
     name, *places = entry["loc"]
     if entry["type"] == "extra_forbidden":
         return Fault(f"{name}: there is no such setting", str(name), unknown=True)
     key = f"{name}{''.join(f'[{place}]' for place in places)}"
     if entry["type"] == "value_error":
-        told = entry["msg"].removeprefix("Value error, ")
+        message = entry["msg"].removeprefix("Value error, ")
         shown = "" if isinstance(entry["input"], dict) else f"found {_show(entry['input'])}, "
-        return Fault(f"{key}: {shown}{told}")
+        return Fault(f"{key}: {shown}{message}")
     allowed = say_allowed(schemas[name], bool(places))
     options = entry.get("ctx", {}).get("expected", "") if entry["type"] == "literal_error" else ""
-    known = tuple(option.strip("'") for option in options.replace(" or ", ", ").split(", "))
+    options_known = tuple(option.strip("'") for option in options.replace(" or ", ", ").split(", "))
     line = f"{key}: found {_show(entry['input'])}, needed {allowed}"
-    return Fault(line, str(entry["input"]), known) if options else Fault(line)
+    return Fault(line, str(entry["input"]), options_known) if options else Fault(line)
 
 
 def _show(value):
-    """Write a value as TOML does, cut where it is long."""
+    """Return a value as TOML text, shortened if it is long."""
     try:
         text = json.dumps(value, default=str, ensure_ascii=False)
     except ValueError:
@@ -159,30 +159,30 @@ def read_toml(path):
     Raises
     ------
     InputError
-        If it is absent, no file, cannot be read, is no TOML, or is too large for settings.
+        If it is absent, not a file, unreadable, not TOML, or too large for settings.
     """
     path = Path(path)
     try:
-        found = _what_is(path)
-        if not found:
+        problem = _what_is(path)
+        if not problem:
             with path.open("rb") as file:
-                held = file.read(LARGEST + 1)
-            if len(held) <= LARGEST:
-                return tomllib.loads(held.decode("utf-8-sig"))
-            found = f"which holds more than {LARGEST // 1000} kB"
+                content = file.read(LARGEST + 1)
+            if len(content) <= LARGEST:
+                return tomllib.loads(content.decode("utf-8-sig"))
+            problem = f"which holds more than {LARGEST // 1000} kB"
     except UnicodeDecodeError as fault:
-        found = f"which is not text in UTF-8 (byte {fault.start})"
+        problem = f"which is not text in UTF-8 (byte {fault.start})"
     except RecursionError:
-        found = "whose lists or tables lie too deep in each other"
-    except (OSError, ValueError) as fault:  # also what is no TOML
-        found = f"which cannot be read ({str(fault)[:200]})"
+        problem = "whose lists or tables lie too deep in each other"
+    except (OSError, ValueError) as fault:  # also invalid TOML
+        problem = f"which cannot be read ({str(fault)[:200]})"
     raise InputError(
-        f"Found {path}, {found}; needed a TOML file of settings. Correct its path or its syntax."
+        f"Found {path}, {problem}; needed a TOML file of settings. Correct its path or its syntax."
     )
 
 
 def _what_is(path):
-    """Say what stands at a path where it is no file; empty where it is one."""
+    """Describe a path that is not a file; return an empty text for a file."""
     if path.is_dir():
         return "which is a folder"
     if not path.exists():
@@ -201,7 +201,7 @@ def find_study(name):
     Returns
     -------
     dict
-        Its values, with ``name`` set from the file where it is not given.
+        Its values; ``name`` is that of the file by default.
 
     Raises
     ------
@@ -220,7 +220,7 @@ def find_study(name):
 
 
 def fingerprint(values):
-    """Shorten choices to a text that differs when they differ.
+    """Compute a short digest of choices.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What every set of choices is: a frozen, validated record whose fields make flags and keys."""
+"""Base of all choices: a frozen, validated record whose fields define flags and keys."""
 
 from pathlib import Path
 from typing import Annotated, get_args, get_origin
@@ -31,14 +31,14 @@ def choice(default, description, *flags, minimum=None, maximum=None, once=False)
 
 
 class Record(BaseModel):
-    """A frozen set of choices that refuses what it does not know, and what is of another type."""
+    """A frozen set of choices that refuses unknown names and values of a wrong type."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
     def _from_file(cls, value, info):
-        """Make of text and lists what TOML has no type for: paths and tuples."""
+        """Convert text and lists to types that TOML lacks: paths and tuples."""
         kind = plain_type(cls.model_fields[info.field_name].annotation)
         letters = "" if get_origin(kind) is dict else _letters(value)  # JSON may have lines
         if any(ord(letter) < 32 or ord(letter) == 127 for letter in letters):
@@ -55,12 +55,12 @@ class Record(BaseModel):
         if cls.model_fields[info.field_name].json_schema_extra["once"] and value:
             twice = [entry for place, entry in enumerate(value) if entry in value[:place]]
             if twice:
-                told = ", ".join(map(str, dict.fromkeys(twice)))
-                raise ValueError(f"needed each entry once, {told} stands there again")
+                repeated = ", ".join(map(str, dict.fromkeys(twice)))
+                raise ValueError(f"needed each entry once, {repeated} stands there again")
         return value
 
     def provenance(self, names=None):
-        """Give the choices as plain JSON values.
+        """Return the choices as plain JSON values.
 
         Parameters
         ----------
@@ -105,7 +105,7 @@ def plain_type(annotation):
 
 
 def read_word(annotation, word):
-    """Read one word of the command line as a field's type; what is no number stays text.
+    """Convert one word of the command line to the type of a field, or leave it as text.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def read_word(annotation, word):
 
 
 def say_allowed(schema, entry=False):
-    """Say in words what a field may be.
+    """Describe the allowed values of a field.
 
     Parameters
     ----------

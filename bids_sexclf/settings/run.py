@@ -1,4 +1,4 @@
-"""How to run."""
+"""Choices of execution."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ DERIVATIVES = json.loads((Path(__file__).parents[1] / "data" / "derivatives.json
 
 
 class Run(Record):
-    """How to run: nothing here may change a number, but for the last bits by ``omp_nthreads``."""
+    """Execution: no choice changes a number, except ``omp_nthreads`` the last bits."""
 
     participant_label: list[str] | None = choice(
         None, "Participants to run, with or without 'sub-'; all by default.", "--participant_label"
@@ -24,37 +24,39 @@ class Run(Record):
     )
     bids_filter_file: Path | None = choice(
         None,
-        "JSON of BIDS entities that choose among several scans, e.g. "
-        '{"t1w": {"reconstruction": "norm"}, "dwi": {"direction": "AP"}}; also t1w_mask, dwi_mask '
-        "and maps, for what others have prepared.",
+        'JSON of BIDS entities that select scans, e.g. {"t1w": {"reconstruction": "norm"}, '
+        '"dwi": {"direction": "AP"}}; also t1w_mask, dwi_mask and maps, for derivatives of '
+        "other tools.",
     )
     allow_unlabelled: bool = choice(
         False, "Also prepare participants whose sex or age is unknown, e.g. to predict them."
     )
-    bids_database_dir: Path | None = choice(None, "Folder that keeps pybids' index between runs.")
+    bids_database_dir: Path | None = choice(
+        None, "Folder that stores the index of pybids between runs."
+    )
     skip_bids_validation: bool = choice(False, "Also index files whose names are not valid BIDS.")
     work_dir: Path | None = choice(
         None, "Folder for intermediate files; needed to resume. OUTPUT_DIR/work by default.", "-w"
     )
     clean_workdir: bool = choice(
         False,
-        "Remove the intermediate files of each participant-session of this run that is finished; "
-        "everything else in the work folder stays.",
+        "Remove the intermediate files of each participant-session that this run has "
+        "finished; keep all other files of the work folder.",
     )
     nprocs: int | None = choice(
         None, "Processes; all processors by default.", "--n-procs", minimum=1, maximum=4096
     )
     omp_nthreads: int = choice(
         1,
-        "Threads per process. Maps are the same at any count (ANTs always runs with one). Networks "
-        "differ in their last bits: a study is fitted and attributed with one count, which is "
-        "noted.",
+        "Threads per process. Maps do not depend on it (ANTs always runs with one thread). "
+        "Networks differ in the last bits: one study is fitted and attributed with one count, "
+        "which is recorded.",
         minimum=1,
         maximum=1024,
     )
     mem: float | None = choice(
         None,
-        "Memory to plan for, GB; 90 % of what is free by default.",
+        "Memory that the run may use, GB; 90 % of the free memory by default.",
         "--mem-gb",
         minimum=0.5,
         maximum=1_000_000,
@@ -62,33 +64,35 @@ class Run(Record):
     use_plugin: Path | None = choice(None, "Nipype plugin file (YAML: plugin, plugin_args).")
     devices: int = choice(
         1,
-        "Graphics cards of each machine that train one network together (processes, where there "
-        "is none); jobs then run one after the other.",
+        "Graphics cards of each machine that train one network together (processes, if there "
+        "is no card); jobs then run one after the other.",
         minimum=1,
         maximum=1024,
     )
     num_nodes: int | None = choice(
         None,
-        "Machines that train one network together, where this command is started once per device "
-        "on each of them by srun, torchrun or hand (docs/networks.md); they must see the same "
-        "folders. Without it one command starts all processes, on its own machine.",
+        "Machines that train one network together. Start this command once per device on each "
+        "machine, by srun, torchrun or hand (docs/networks.md); all machines need the same "
+        "folders. Without it, one command starts all processes on its own machine.",
         minimum=1,
         maximum=100_000,
     )
     dask_scheduler: str | None = choice(
         None,
-        "Address of a Dask scheduler (tcp://...), whose workers fit and attribute; they must see "
-        "the same folders.",
+        "Address of a Dask scheduler (tcp://...); its workers run the stages fit and "
+        "attribute, and need the same folders.",
     )
     dry_run: bool = choice(False, "List what would run, and stop.")
     config_file: Path | None = choice(None, "TOML file with any of these choices.")
-    reports_only: bool = choice(False, "Write the reports again from what is there.")
-    boilerplate_only: bool = choice(False, "Write the methods text, and nothing else.")
-    verbose: int = choice(0, "Say more; twice for everything.", "-v", minimum=0, maximum=100)
-    first: str | None = choice(None, "First group stage to run, again if it has run before.")
+    reports_only: bool = choice(False, "Write the reports again from existing results.")
+    boilerplate_only: bool = choice(False, "Write the methods text only.")
+    verbose: int = choice(0, "Print more messages; twice prints all.", "-v", minimum=0, maximum=100)
+    first: str | None = choice(
+        None, "First group stage to run; it is repeated if it has run before."
+    )
     last: str | None = choice(None, "Last group stage to run.")
     folds: list[Annotated[int, Field(ge=1, le=10_000)]] | None = choice(
-        None, "Only these folds, counted from 1, of the fit and attribute stages.", once=True
+        None, "Run only these folds, counted from 1, in the stages fit and attribute.", once=True
     )
     derivatives: list[str] | None = choice(
         None,
@@ -99,39 +103,39 @@ class Run(Record):
         "names.",
     )
     atlas_dir: Path | None = choice(
-        None, "Folder that holds atlas images and their label tables, beside the known places."
+        None, "Folder with atlas images and their label tables; it is searched first."
     )
 
     @field_validator("folds")
     @classmethod
-    def _some(cls, given):
-        if given is not None and not given:
+    def _some(cls, labels):
+        if labels is not None and not labels:
             raise ValueError("needed at least one fold")
-        return given
+        return labels
 
     @field_validator("derivatives")
     @classmethod
-    def _named(cls, given):
-        seen = set()
-        for entry in given or []:
+    def _named(cls, entries):
+        names_seen = set()
+        for entry in entries or []:
             name, _, path = entry.partition("=")
             if name not in DERIVATIVES or not path:
-                known = ", ".join(f"{name}=PATH" for name in DERIVATIVES)
-                raise ValueError(f"{entry} is none of {known}.{suggest([name], DERIVATIVES)}")
-            if name in seen:
+                choices = ", ".join(f"{name}=PATH" for name in DERIVATIVES)
+                raise ValueError(f"{entry} is none of {choices}.{suggest([name], DERIVATIVES)}")
+            if name in names_seen:
                 raise ValueError(f"{name} is given twice, needed one folder for each name")
-            seen.add(name)
-        return given
+            names_seen.add(name)
+        return entries
 
     @field_validator("dask_scheduler")
     @classmethod
-    def _one_way_over_machines(cls, given, info):
-        if given is not None and info.data.get("num_nodes") is not None:
+    def _one_way_over_machines(cls, scheduler, info):
+        if scheduler is not None and info.data.get("num_nodes") is not None:
             raise ValueError("one job per worker goes not with num_nodes, one job over all")
-        return given
+        return scheduler
 
     def folders(self):
-        """Give what ``--derivatives`` named: name to path, in the order given.
+        """Return the folders of ``--derivatives``: name to path, in the order of the user.
 
         Returns
         -------
@@ -141,9 +145,9 @@ class Run(Record):
         return {name: Path(path).expanduser() for name, path in named}
 
     def atlas_folders(self):
-        """List the folders where atlases are looked for first."""
+        """List the folders that are searched first for atlases."""
         return [self.atlas_dir] if self.atlas_dir else []
 
     def derivatives_of(self, name):
-        """Give the path that ``--derivatives NAME=PATH`` named, or None."""
+        """Return the path of ``--derivatives NAME=PATH``, or None."""
         return self.folders().get(name)

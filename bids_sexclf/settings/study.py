@@ -1,4 +1,4 @@
-"""How maps become claims."""
+"""Choices of the group level: a study."""
 
 import json
 import re
@@ -19,51 +19,54 @@ RECIPE = tuple(Recipe.model_fields)
 
 
 class Study(Recipe, People):
-    """How maps become claims: every choice of the group level that may change a number."""
+    """Group level: all choices that can change a number."""
 
-    name: str = choice("default", "Name of the study; its files lie under study-NAME.")
+    name: str = choice("default", "Name of the study; its files are in study-NAME.")
     target: str = choice(
         "sex",
-        "What is learnt from a brain: an entry of the catalogue of targets. sex, in logits for "
-        "male; or age, in years, by one output that is standardised by the training part.",
+        "What models learn: an entry of the catalogue of targets. sex, as logits for male; or "
+        "age, in years, by one output that is standardised by the training part.",
     )
     maps: list[str] = choice(
         ["T1w"],
-        "Maps to study; one network is fitted per map. FA+MD is read together, as two channels.",
+        "Maps to study; one network is fitted per map. FA+MD are read together, as two channels.",
     )
     voxel_size: float = choice(
-        4.0, "Voxel size the networks see, mm; at least that of the maps.", minimum=0.5, maximum=12
+        4.0,
+        "Voxel size of the input of networks, mm; at least that of the maps.",
+        minimum=0.5,
+        maximum=12,
     )
     models: list[str] = choice(
         ["cnn3"], "Networks and classifiers: entries of the model catalogue, or variants."
     )
     baselines: list[str] = choice(
         ["brain_size", "age_only", "site_only", "motion_only", "shuffled"],
-        "Models that every score stands beside; median_age for age_only where the target is age. "
-        "Unless they are asked for, site_only is left out of cohorts of one site, and it, "
-        "motion_only and age_only where anybody's is unknown.",
+        "Models that every score is compared with; median_age replaces age_only if the target "
+        "is age. By default, site_only is left out of cohorts of one site, and site_only, "
+        "motion_only and age_only are left out if the value of anybody is unknown.",
     )
     variants: dict[str, dict[str, Any]] = choice(
         {},
-        "Entries of the model catalogue under names of their own, with options and training "
-        "choices of their own: in TOML a table [variants.bagnet9] with design = "
-        '"bagnet", receptive_field = 9, epochs = 100; as a flag JSON.',
+        "Models with options and training choices of their own, under their own name: in TOML "
+        'a table [variants.bagnet9] with design = "bagnet", receptive_field = 9, epochs = '
+        "100; as a flag JSON.",
     )
     features: str = choice(
         "morphometry",
-        "What classifiers of features read: morphometry, region_means, or the path of a TSV with "
-        "participant_id and columns of numbers.",
+        "Input of classifiers of features: morphometry, region_means, or the path of a TSV "
+        "with participant_id and columns of numbers.",
     )
     residualize: list[Literal["age", "brain_size", "site", "motion"]] = choice(
         [],
-        "Confounds whose linear effect, learnt in each training part, is taken out of each voxel "
-        "of volumes and out of each feature.",
+        "Confounds whose linear effect, estimated in each training part, is removed from each "
+        "voxel of volumes and from each feature.",
         once=True,
     )
     harmonize: Literal["none", "combat"] = choice(
         "none",
-        "Whether location and scale of each site, learnt in each training part by ComBat, are "
-        "taken out of each voxel of volumes and out of each feature.",
+        "Whether location and scale of each site, estimated in each training part by ComBat, "
+        "are removed from each voxel of volumes and from each feature.",
     )
     quality_limits: list[str] = choice(
         [],
@@ -73,16 +76,17 @@ class Study(Recipe, People):
     )
     quality_outliers: float | None = choice(
         None,
-        "Leave out also who lies farther than so many robust standard deviations from the median "
-        "of a quality number, in its bad direction; by default such people are only flagged.",
+        "Also leave out participants farther than this many robust standard deviations from "
+        "the median of a quality number, in its bad direction; by default they are only "
+        "flagged.",
         minimum=3.5,
         maximum=1000,
     )
     ratings: Path | None = choice(
         None,
-        "TSV of a person's verdicts: participant_id, session_id, verdict (use, unsure, exclude), "
-        "comment. They count before every number. ratings.tsv of the output folder by default; "
-        "index.html there writes it.",
+        "TSV with the verdicts of a person: participant_id, session_id, verdict (use, unsure, "
+        "exclude), comment. They override every number. By default ratings.tsv of the output "
+        "folder, which index.html there writes.",
     )
     split: Literal["kfold", "fixed", "site", "file"] = choice(
         "kfold",
@@ -95,8 +99,8 @@ class Study(Recipe, People):
     )
     match: Literal["none", "brain_size"] = choice(
         "none",
-        "Keep only women and men who can be paired by brain volume within match_caliper, in every "
-        "part; the others are unused.",
+        "Keep only women and men who can be paired by brain volume within match_caliper, in "
+        "every part; other participants are unused.",
     )
     match_caliper: float = choice(
         10.0, "Largest difference of brain volume within a pair, mL.", minimum=0.1, maximum=1000
@@ -107,33 +111,34 @@ class Study(Recipe, People):
     )
     validation_fraction: float = choice(
         0.15,
-        "Share of the participants outside the test part (not of all) that choose when to stop: of "
-        "100 with 20 tested, 0.15 is 12.",
+        "Share of the participants outside the test part (not of all) for validation, which "
+        "decides when training stops: of 100 with 20 tested, 0.15 is 12.",
         minimum=0.05,
         maximum=0.5,
     )
     test_fraction: float = choice(
         0.2,
-        "Share of all participants that is tested where the split is fixed.",
+        "Share of all participants in the test part of a fixed split.",
         minimum=0.05,
         maximum=0.5,
     )
     parts: list[Annotated[int, Field(ge=2, le=10_000_000)]] | None = choice(
         None,
-        "Participants of a fixed split: how many to train on, to validate on and to test, instead "
-        "of test_fraction and validation_fraction. Others are unused; families stay whole.",
+        "Number of participants of a fixed split in training, validation and test, instead of "
+        "test_fraction and validation_fraction. Others are unused; families stay whole.",
     )
     age_bands: int = choice(
         3,
-        "Age bands within each sex that splits are balanced over; unknown ages are one more band.",
+        "Number of age bands within each sex over which splits are balanced; unknown ages are "
+        "one more band.",
         minimum=1,
         maximum=100,
     )
     bootstraps: int = choice(
-        2000, "Resamples behind every interval.", minimum=100, maximum=1_000_000
+        2000, "Number of resamples for every interval.", minimum=100, maximum=1_000_000
     )
     permutations: int = choice(
-        2000, "Permutations behind every null.", minimum=100, maximum=1_000_000
+        2000, "Number of permutations for every test.", minimum=100, maximum=1_000_000
     )
     interval_level: float = choice(0.95, "Level of the intervals.", minimum=0.5, maximum=0.999)
     attributions: list[str] = choice(
@@ -141,10 +146,10 @@ class Study(Recipe, People):
     )
     fills: list[str] = choice(
         ["donors"],
-        "What replaces a hidden region: entries of the catalogue of fills. donors puts in the same "
-        "region of unrelated women and men tested in the same fold, and alone carries the claim "
-        "that a model leans on a region; white_matter_mean is the published rule; region_mean, "
-        "blur and zero are for comparison.",
+        "What replaces a hidden region: entries of the catalogue of fills. donors inserts the "
+        "same region of unrelated women and men tested in the same fold; only donors supports "
+        "the claim that a model leans on a region. white_matter_mean is the published rule; "
+        "region_mean, blur and zero are for comparison.",
         once=True,
     )
     attribution_options: dict[str, dict[str, Any]] = choice(
@@ -181,33 +186,33 @@ class Study(Recipe, People):
 
     @field_validator("maps")
     @classmethod
-    def _whole_names(cls, given):
-        if not given or any(not part for name in given for part in name.split("+")):
+    def _whole_names(cls, names):
+        if not names or any(not part for name in names for part in name.split("+")):
             raise ValueError("needs names of maps, those read together joined by +")
-        return given
+        return names
 
     @field_validator("parts")
     @classmethod
-    def _three_parts(cls, given):
-        if given is not None and len(given) != 3:
+    def _three_parts(cls, parts):
+        if parts is not None and len(parts) != 3:
             raise ValueError("needed three numbers: train, validation, test")
-        return given
+        return parts
 
     @field_validator("variants", "attribution_options", mode="before")
     @classmethod
-    def _json(cls, given):
-        if not isinstance(given, str):
-            return given
+    def _json(cls, text):
+        if not isinstance(text, str):
+            return text
         try:
-            return json.loads(given)
+            return json.loads(text)
         except (ValueError, RecursionError) as fault:
             raise ValueError(f"needed JSON ({fault})") from fault
 
     @field_validator("variants")
     @classmethod
-    def _usable(cls, given):
+    def _usable(cls, variants):
         faults = []
-        for name, table in given.items():
+        for name, table in variants.items():
             if not re.fullmatch("[A-Za-z0-9_]*[A-Za-z0-9][A-Za-z0-9_]*", name):
                 faults.append(f"{name!r} needs letters, digits and _ only")
             if not isinstance(table.get("design", name), str):
@@ -216,7 +221,7 @@ class Study(Recipe, People):
             faults += [f"{name}.{fault.line}" for fault in wrong]
         if faults:
             raise ValueError("; ".join(faults))
-        return given
+        return variants
 
     @model_validator(mode="after")
     def _baselines_of_the_target(self):
@@ -237,24 +242,24 @@ class Study(Recipe, People):
         goal = targets.find(self.target)
         for name in (None, *self.variants):
             recipe = self if name is None else self.variant(name)[2]
-            where = "" if name is None else f" in the variant {name!r}"
+            place = "" if name is None else f" in the variant {name!r}"
             if recipe.loss != "auto" and recipe.loss not in goal.losses:
                 needed = " or ".join(goal.losses)
-                faults.append(f"target {self.target} needs loss {needed}{where}")
+                faults.append(f"target {self.target} needs loss {needed}{place}")
             if recipe.choose_by not in ("loss", goal.main_score):
                 needed = f"loss or {goal.main_score}"
-                faults.append(f"target {self.target} needs choose_by {needed}{where}")
+                faults.append(f"target {self.target} needs choose_by {needed}{place}")
         if faults:
             raise ValueError("; ".join(faults))
         return self
 
     @property
     def single_maps(self):
-        """The maps that must be there, each once: ``FA+MD`` asks for FA and MD."""
+        """The required maps, each once: ``FA+MD`` needs FA and MD."""
         return list(dict.fromkeys(part for name in self.maps for part in name.split("+")))
 
     def variant(self, name):
-        """Say what stands behind the name of a model.
+        """Resolve the name of a model to its design, options and training choices.
 
         Parameters
         ----------
@@ -266,9 +271,9 @@ class Study(Recipe, People):
         design : str
             Entry of the model catalogue; the name itself where there is no such variant.
         options : dict
-            What the entry shall take beside the study.
+            Options of the entry.
         study : Study
-            With the training choices that this variant makes.
+            The study with the training choices of this variant.
 
         Examples
         --------
@@ -278,16 +283,16 @@ class Study(Recipe, People):
         ('vit', {'depth': 2}, 3, 30)
         """
         table = self.variants.get(name, {})
-        own = _chosen(table)
-        recipe = Recipe(**own)
-        options = {key: table[key] for key in table if key != "design" and key not in own}
+        choices = _chosen(table)
+        recipe = Recipe(**choices)
+        options = {key: table[key] for key in table if key != "design" and key not in choices}
         return (
             table.get("design", name),
             options,
-            self.model_copy(update={key: getattr(recipe, key) for key in own}),
+            self.model_copy(update={key: getattr(recipe, key) for key in choices}),
         )
 
 
 def _chosen(table):
-    """Give the training choices among the keys of a variant."""
+    """Return the training choices among the keys of a variant."""
     return {key: table[key] for key in table if key in Recipe.model_fields}

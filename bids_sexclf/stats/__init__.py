@@ -1,6 +1,6 @@
-"""Turn arrays into numbers: scores, intervals, regional tests and corrections.
+"""Statistics: scores, intervals, regional tests and corrections for multiple tests.
 
-Nothing in this room reads or writes a file, and every random draw comes from a
-seed that is an argument. Where participants are related, ``group`` names their
-family, and families are drawn, exchanged and flipped as whole blocks.
+No module here reads or writes a file, and every random draw has a seed that is
+an argument. The argument ``group`` holds the families of participants: families
+are resampled, exchanged and flipped as whole blocks.
 """

@@ -1,4 +1,4 @@
-"""Read an interval, and the p-value that agrees with it, from bootstrap draws."""
+"""Compute an interval, and the p-value that agrees with it, from bootstrap draws."""
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -12,7 +12,7 @@ UNDEFINED = 0.05
 
 
 def acceleration(left_out, stratum):
-    """Give how fast the standard error changes with the estimate, from leave-one-out values.
+    """Compute the acceleration (change of the standard error with the estimate) by the jackknife.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def acceleration(left_out, stratum):
     Returns
     -------
     float
-        0 where it cannot be told.
+        0 where it is undefined.
     """
     cubes = squares = 0.0
     for s in np.unique(stratum):
@@ -37,14 +37,14 @@ def acceleration(left_out, stratum):
 
 
 def _below(draws, value):
-    """Give the share of draws below a value, a tie counting half, never quite 0 or 1."""
+    """Return the share of draws below a value; ties count half; never exactly 0 or 1."""
     margin = 1e-12 * max(abs(value), np.abs(draws).max())
     share = (np.mean(draws < value - margin) + np.mean(draws <= value + margin)) / 2
     return np.clip(share, 0.5 / draws.size, 1 - 0.5 / draws.size)
 
 
 def interval(draws, estimate, speed, level, factor=1.0):
-    """Give the bias-corrected and accelerated interval (BCa).
+    """Compute the bias-corrected and accelerated interval (BCa).
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def interval(draws, estimate, speed, level, factor=1.0):
     -------
     low, high : float
         Both ``nan`` if the estimate or more than one draw in twenty is undefined, or if
-        all draws are equal: data that never vary do not show how they might.
+        all draws are equal: constant data do not show their variability.
 
     References
     ----------
@@ -75,7 +75,7 @@ def interval(draws, estimate, speed, level, factor=1.0):
     if np.ptp(defined) <= 1e-12 * np.abs(defined).max():
         return np.nan, np.nan
     bias = ndtri(_below(defined, estimate))
-    # What doubles a variance by adding a like part divides the skewness by the same root.
+    # A variance doubled by an independent equal part divides the skewness by the root of two.
     root = np.sqrt(factor)
     shifted = bias + root * ndtri([(1 - level) / 2, (1 + level) / 2])
     slowed = np.maximum(1 - speed / root * shifted, SLOWEST)
@@ -84,7 +84,7 @@ def interval(draws, estimate, speed, level, factor=1.0):
 
 
 def p_of_zero(draws, estimate, speed, factor=1.0):
-    """Give the two-sided p-value of zero: 1 - level of the interval that just touches zero.
+    """Compute the two-sided p-value of zero: 1 - level of the interval whose end is zero.
 
     Parameters
     ----------
@@ -94,9 +94,9 @@ def p_of_zero(draws, estimate, speed, factor=1.0):
     Returns
     -------
     float
-        In [1 / (n + 1), 1]; 1 if all draws are zero, ``nan`` where there is no interval. But for
-        the grain of single draws it is smaller than 1 - level where the interval of that level
-        leaves zero out.
+        In [1 / (n + 1), 1]; 1 if all draws are zero, ``nan`` where there is no interval. Apart
+        from the resolution of single draws, p is smaller than 1 - level if and only if the
+        interval of that level excludes zero.
     """
     defined = draws[np.isfinite(draws)]
     if not np.isfinite(estimate) or defined.size < (1 - UNDEFINED) * draws.size:
@@ -111,7 +111,7 @@ def p_of_zero(draws, estimate, speed, factor=1.0):
 
 
 def _tails(draws):
-    """Give deviate, value and slope at the begin of the lower and of the upper tail, or None."""
+    """Return deviate, value and slope at the start of the lower and the upper tail, or None."""
     shares = np.array([1, 4]) * FEW / draws.size
     if shares[1] >= 0.5:
         return None
@@ -124,7 +124,7 @@ def _tails(draws):
 
 
 def _value_at(draws, z):
-    """Give the value at a normal deviate: a quantile, or beyond the last few draws a line."""
+    """Return the value at a normal deviate: a quantile, or a line beyond the last few draws."""
     tails = _tails(draws)
     if tails and np.isfinite(z):
         (low, first, rise), (high, last, fall) = tails
@@ -136,7 +136,7 @@ def _value_at(draws, z):
 
 
 def _deviate_of(draws, value):
-    """Give the normal deviate of a value, as ``_value_at`` has it; a tie counts half."""
+    """Return the normal deviate of a value, the inverse of ``_value_at``; ties count half."""
     tails = _tails(draws)
     if tails:
         (low, first, rise), (high, last, fall) = tails

@@ -1,4 +1,4 @@
-"""Return targets, logits and labels that statistics can use, or refuse them."""
+"""Check targets, logits and labels before statistics use them."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ MISSING = ("", "n/a", "N/A", "nan", "NaN", "None", "<NA>", "NaT")
 
 
 def check_draws(n, level=0.95):
-    """Return the number of draws and the level, or refuse them.
+    """Check the number of draws and the level, and return them.
 
     Parameters
     ----------
@@ -35,18 +35,18 @@ def check_draws(n, level=0.95):
     return int(n), float(level)
 
 
-def _floats(values, what):
-    """Return an array of floats, or refuse what cannot be one."""
+def _floats(values, noun):
+    """Convert values to an array of floats, or raise InputError."""
     try:
         return np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"Found {what} that are not numbers ({error}), needed floats: read the column as float."
+            f"Found {noun} that are not numbers ({error}), needed floats: read the column as float."
         ) from error
 
 
 def check_finite(values):
-    """Return a table of participants as floats, or refuse it.
+    """Check that a table of participants is finite, and return it as floats.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def check_finite(values):
     Raises
     ------
     InputError
-        If the shape is another, empty, or any value is not a finite number.
+        If the shape is wrong or empty, or any value is not a finite number.
     """
     values = _floats(values, "values")
     if values.ndim not in (1, 2) or values.size == 0:
@@ -76,8 +76,8 @@ def check_finite(values):
     return values
 
 
-def check_labels(label, n, what):
-    """Turn the labels of rows into numbers, or refuse them.
+def check_labels(label, n, noun):
+    """Convert the labels of rows to integer codes.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def check_labels(label, n, what):
         Numbers or strings that say which fold, family or participant a row belongs to.
     n : int
         Number of rows needed.
-    what : str
+    noun : str
         What the labels name; used in the message.
 
     Returns
@@ -106,22 +106,22 @@ def check_labels(label, n, what):
     label = np.asarray(label)
     if label.shape != (n,):
         raise InputError(
-            f"Found {what} labels of shape {label.shape}, needed one per row, shape ({n},): "
-            f"take {what} and logit from the same table."
+            f"Found {noun} labels of shape {label.shape}, needed one per row, shape ({n},): "
+            f"take {noun} and logit from the same table."
         )
     if label.dtype.kind not in "iub":
         label = label.astype(str)
         missing = np.flatnonzero(np.isin(label, MISSING))
         if missing.size:
             raise InputError(
-                f"Found {missing.size} rows without a {what} (first at row {missing[0]}), needed "
-                f"a {what} for every row: where it is unknown give each participant one of its own."
+                f"Found {missing.size} rows without a {noun} (first at row {missing[0]}), needed "
+                f"a {noun} for every row: where it is unknown give each participant one of its own."
             )
     return np.unique(label, return_inverse=True)[1]
 
 
 def check_evidence(target, logit, fold=None):
-    """Return targets, logits and folds that a score can use, or refuse them all at once.
+    """Check targets, logits and folds together, and return them for a score.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def check_evidence(target, logit, fold=None):
     logit : array_like of float, shape (n,)
         Evidence for the positive class, in logits.
     fold : array_like, shape (n,), optional
-        Which model gave the logit: numbers or strings.
+        The model that computed the logit: numbers or strings.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def check_evidence(target, logit, fold=None):
             f"Found target of shape {target.shape} and logit of shape {logit.shape}, needed two "
             "equal shapes (n,) with n > 0: give one row per prediction."
         )
-    # Text has no comparison with numbers; as objects it is other than both.
+    # Text cannot be compared with numbers; as objects, it differs from both.
     target = target.astype(object) if target.dtype.kind in "US" else target
     positive = np.equal(target, 1)
     strange, infinite = (

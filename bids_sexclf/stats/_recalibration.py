@@ -1,4 +1,4 @@
-"""Regress a target on a logit so that the answer is finite even when classes are separated."""
+"""Logistic regression of a target on a logit that is finite even when classes are separated."""
 
 import numpy as np
 from scipy.special import expit
@@ -8,7 +8,7 @@ TOLERANCE = 1e-9
 
 
 def _penalised(target, design, beta):
-    """Give the log-likelihood with Jeffreys' prior, and the scoring step that raises it."""
+    """Return the log-likelihood with Jeffreys' prior, and the scoring step that increases it."""
     eta = design @ beta
     p = expit(eta)
     weight = p * (1 - p)
@@ -20,13 +20,13 @@ def _penalised(target, design, beta):
     leverage = weight * ((design @ inverse) * design).sum(axis=1)
     gradient = design.T @ (target - p + leverage * (0.5 - p))
     value = np.sum(target * eta - np.logaddexp(0, eta)) + log_determinant / 2
-    # The prior acts as leverage / 2 successes and failures more: they steady the step.
+    # The prior acts like leverage / 2 additional successes and failures, which stabilise the step.
     steadied = (design.T * (weight * (1 + leverage))) @ design
     return value, np.linalg.solve(steadied, gradient)
 
 
 def _climb(target, design, beta, value, step):
-    """Halve a step that overshoots until the likelihood does not fall; None if it always does."""
+    """Halve a step until the likelihood does not decrease; return None if it always does."""
     step = step * min(1.0, 5 / max(np.abs(step).max(), 1.0))
     for _ in range(30):
         reached, following = _penalised(target, design, beta + step)
@@ -37,7 +37,7 @@ def _climb(target, design, beta, value, step):
 
 
 def firth(target, design):
-    """Fit a logistic regression with Jeffreys' prior, which is finite for separated classes too.
+    """Fit a logistic regression with Jeffreys' prior, which is finite also for separated classes.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def firth(target, design):
     Returns
     -------
     numpy.ndarray of float, shape (k,) or None
-        None if nothing converges.
+        None if the fit does not converge.
 
     References
     ----------
@@ -78,7 +78,7 @@ def recalibrate(target, logit):
     Returns
     -------
     intercept, slope : float
-        Both ``nan`` if a class is absent, all logits are equal, or nothing converges.
+        Both ``nan`` if a class is absent, all logits are equal, or the fit does not converge.
 
     References
     ----------
@@ -87,7 +87,7 @@ def recalibrate(target, logit):
     centre, spread = logit.mean(), logit.std()
     if spread == 0 or target.all() or not target.any():
         return np.nan, np.nan
-    # Jeffreys' prior does not see the scale, so the standard scores cost nothing but help.
+    # Jeffreys' prior does not depend on the scale, so standardising is free and helps convergence.
     design = np.column_stack([np.ones(logit.size), (logit - centre) / spread])
     beta = firth(target, design)
     if beta is None:

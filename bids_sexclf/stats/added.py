@@ -1,4 +1,4 @@
-"""Test whether evidence of a model says more about sex than confounds do: a score test."""
+"""Test whether the evidence of a model adds information on sex beyond confounds: a score test."""
 
 import numpy as np
 from scipy.special import expit, ndtr
@@ -14,18 +14,18 @@ LEAST_INFORMATION = 1.0
 
 
 def adds(target, evidence, confounds, *, fold=None, group=None, participant=None, factor=1.0):
-    """Test whether evidence adds to what confounds tell of sex.
+    """Test whether evidence adds information on sex beyond confounds.
 
     Parameters
     ----------
     target : array_like, shape (rows,)
         1 for the positive class, 0 for the other.
     evidence : array_like of float, shape (rows,)
-        Of people whom the model has not learnt from; positive for the positive class.
+        Of people outside the training data; positive for the positive class.
     confounds : array_like of float, shape (rows, k)
         Columns of a linear model, such as :func:`bids_sexclf.stats.design.spline_columns` makes.
     fold : array_like, shape (rows,), optional
-        Which model gave the evidence, which is standardised for each.
+        The model that computed the evidence, which is standardised within each fold.
     group, participant : array_like, shape (rows,), optional
         Families; participants, whose rows are averaged.
     factor : float
@@ -44,11 +44,12 @@ def adds(target, evidence, confounds, *, fold=None, group=None, participant=None
 
     Notes
     -----
-    With p the probability that a logistic regression on the confounds gives, and e the evidence
-    less what confounds tell of it (weighed by p (1 - p)), the sum of (target - p) e has an expected
-    value of zero where the evidence adds nothing: the efficient score. It is divided by its
-    standard deviation, the root of the sum of p (1 - p) e², or in families of several of the
-    squared sums of their members [1]_. How much confounds and sex go together does not matter.
+    Let p be the probability by a logistic regression on the confounds, and e the residual of the
+    evidence on the confounds, weighted by p (1 - p). The efficient score, the sum of
+    (target - p) e, has an expected value of zero where the evidence adds nothing. It is divided by
+    its standard deviation: the root of the sum of p (1 - p) e², or for families of several members
+    of the squared sums over each family [1]_. The association of confounds with sex does not
+    matter.
 
     References
     ----------
@@ -85,11 +86,11 @@ def _score(target, evidence, confounds, family, factor):
         return unknown | {"reason": "the confounds alone tell the sex of nearly everyone"}
     root = np.sqrt(weight)
     slope = np.linalg.lstsq(basis * root[:, None], evidence * root, rcond=1e-10)[0]
-    rest = evidence - basis @ slope
+    residual_evidence = evidence - basis @ slope
     _, family, size = np.unique(family, return_inverse=True, return_counts=True)
-    score = np.bincount(family, weights=(target - p) * rest)
-    expected = np.bincount(family, weights=weight * rest**2)
-    # The squares of families' sums lack what the fitted p took out of them.
+    score = np.bincount(family, weights=(target - p) * residual_evidence)
+    expected = np.bincount(family, weights=weight * residual_evidence**2)
+    # Correct the squared sums of families for the variance removed by the fit of p.
     lacking = size.size / max(size.size - basis.shape[1], 1)
     variance = np.sum(np.where(size == 1, expected, lacking * score**2))
     if not variance > 1e-9 * max(1e-30, np.sum(weight * evidence**2)):

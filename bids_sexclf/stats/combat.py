@@ -1,4 +1,4 @@
-"""ComBat: take location and scale of sites out of each voxel or feature, learnt row by row.
+"""ComBat: remove location and scale of sites from each voxel or feature, estimated row by row.
 
 References
 ----------
@@ -19,10 +19,10 @@ STEPS, CLOSE = 1000, 1e-4
 
 
 def learn_sites(rows, site, n_sites):
-    """Learn the location and scale of each site, shrunk towards what all features of it share.
+    """Estimate the location and scale of each site, shrunk towards their mean over features.
 
-    Memory holds a few arrays per site, however many participants there are. Nothing but the
-    sites is known here: no target, and no other confound.
+    Memory holds a few arrays per site, for any number of participants. Only the sites are used:
+    neither the target nor another confound.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ def learn_sites(rows, site, n_sites):
     Returns
     -------
     gain, shift : ndarray of float32, shape (n_sites, *S)
-        A value `y` of site `s` becomes ``gain[s] * y + shift[s]``: of the mean and the standard
-        deviation that all sites share. 1 and 0 where a voxel does not vary within sites.
+        A value `y` of site `s` becomes ``gain[s] * y + shift[s]``, with the common mean and
+        standard deviation of all sites. 1 and 0 where a voxel does not vary within sites.
 
     Raises
     ------
@@ -69,17 +69,17 @@ def learn_sites(rows, site, n_sites):
 
 
 def _moments(rows, site, counts):
-    """Give the mean of each site and its sum of squared deviations, shape (n_sites, *S)."""
+    """Return the mean of each site and its sum of squared deviations, shape (n_sites, *S)."""
     first = np.asarray(rows[0], dtype=np.float64)
     total = np.zeros((len(counts), *first.shape))
     squares = np.zeros_like(total)
     for index, number in enumerate(site):
-        # Deviations from one row are small against rounding, and 0 where nothing varies.
+        # Deviations from one row reduce rounding errors, and are 0 where nothing varies.
         deviation = np.asarray(rows[index], dtype=np.float64) - first
         total[number] += deviation
         squares[number] += deviation**2
-    many = counts.reshape(-1, *[1] * first.ndim)
-    return first + total / many, np.maximum(squares - total**2 / many, 0)
+    divisor = counts.reshape(-1, *[1] * first.ndim)
+    return first + total / divisor, np.maximum(squares - total**2 / divisor, 0)
 
 
 def shrink(location, scale, count):

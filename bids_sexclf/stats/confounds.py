@@ -1,4 +1,4 @@
-"""Say how much of a score something simpler than the network explains."""
+"""Measure how much of a score simpler explanations, such as brain size, account for."""
 
 import numpy as np
 
@@ -10,13 +10,13 @@ from bids_sexclf.stats.resampling import arrange, block_sums, class_strata, repl
 from bids_sexclf.stats.scores import auc
 
 
-def _check_beside(values, n, what):
-    """Return a column of finite numbers, one per row, or refuse it."""
+def _check_beside(values, n, noun):
+    """Check a column of finite numbers, one per row, and return it."""
     values = check_finite(values)
     if values.shape != (n,):
         raise InputError(
-            f"Found {what} of shape {values.shape}, needed one number per row, shape ({n},): "
-            f"take {what} and logit from the same table."
+            f"Found {noun} of shape {values.shape}, needed one number per row, shape ({n},): "
+            f"take {noun} and logit from the same table."
         )
     return values
 
@@ -27,44 +27,44 @@ def _centred_ranks(values, cell):
 
     ranks = np.empty(values.size)
     for c in np.unique(cell):
-        here = cell == c
-        ranks[here] = (rankdata(values[here]) - (here.sum() + 1) / 2) / here.sum()
+        in_cell = cell == c
+        ranks[in_cell] = (rankdata(values[in_cell]) - (in_cell.sum() + 1) / 2) / in_cell.sum()
     return ranks
 
 
 def _taken_out(beside, cell, target):
-    """Give columns that span what goes with `beside` within each sex, and the cells' means."""
+    """Return columns that span the effect of `beside` within each sex, and the means of cells."""
     cells = cell[:, None] == np.unique(cell)
-    # Ranks within a small cell lose how far apart its people are; those within the sex know.
+    # Ranks within a small cell lose the distances between people; ranks within the sex keep them.
     ranks = [_centred_ranks(beside, one) for one in (cell, target)]
     slopes = [rank * sex for rank in ranks for sex in (target, ~target)]
     return np.column_stack([cells, *slopes])
 
 
-def _association(left, right, nuisance, group, n, seed):
-    """Correlate what nuisance columns leave of two, and test by flipping families' products."""
-    unknown = {"rho": np.nan, "p": np.nan, "n": left.size}
-    if left.size < 3:
+def _association(first, second, nuisance, group, n, seed):
+    """Compute the partial correlation of two columns, and test it by sign flips of families."""
+    unknown = {"rho": np.nan, "p": np.nan, "n": first.size}
+    if first.size < 3:
         return unknown
     basis, size, _ = np.linalg.svd(nuisance, full_matrices=False)
     basis = basis[:, size > 1e-9 * size.max(initial=0)]
-    pair = [column - basis @ (basis.T @ column) for column in (left, right)]
+    pair = [column - basis @ (basis.T @ column) for column in (first, second)]
     lengths = [np.sqrt(np.sum(column**2)) for column in pair]
-    if min(lengths) < 1e-9 or left.size - basis.shape[1] < 2:
+    if min(lengths) < 1e-9 or first.size - basis.shape[1] < 2:
         return unknown
-    left, right = (column / length for column, length in zip(pair, lengths, strict=True))
-    _, total = block_sums(np.column_stack([left * right, right[:, None] * basis]), group)
+    first, second = (column / length for column, length in zip(pair, lengths, strict=True))
+    _, total = block_sums(np.column_stack([first * second, second[:, None] * basis]), group)
     flips = sign_flips(total, n, seed)
     rho = next(flips)[0, 0]
     reached = 0
     for flipped in flips:
-        # Flipped, a column leans on the basis again: what that takes from its spread.
+        # A flipped column is no longer orthogonal to the basis: correct its standard deviation.
         spread = np.sqrt(np.clip(1 - np.sum(flipped[:, 1:] ** 2, axis=1), 1e-9, None))
         reached += np.sum(np.abs(flipped[:, 0]) / spread >= abs(rho) - 1e-9)
     return {
         "rho": float(np.clip(rho, -1, 1)),
         "p": float((1 + reached) / (n + 1)),
-        "n": left.size,
+        "n": first.size,
     }
 
 
@@ -73,8 +73,8 @@ def partial_association(
 ):
     """Correlate logits with a covariate, such as brain volume, within each sex.
 
-    A network that has learned nothing but head size gives larger logits to larger heads
-    of *either* sex; differences between the sexes cannot make this correlation.
+    A network that has learned only head size gives larger logits to larger heads of
+    *either* sex; differences between the sexes cannot cause this correlation.
 
     Parameters
     ----------
@@ -111,13 +111,12 @@ def partial_association(
     -----
     The p-value flips the signs of each family's sum of rank products, which are symmetric
     about zero when ranks are independent; it is close to exact, not exact. A covariate that
-    truly belongs to a sex difference correlates too: this shows association, not cause. It speaks
-    of the models as they were fitted, which by chance may have learnt what goes with the covariate.
+    is part of a true sex difference correlates too: this shows association, not cause. It holds for
+    the fitted models, which may by chance have learnt something associated with the covariate.
 
     The effect of `beside` is linear in its ranks within the fold and sex and in its ranks within
-    the sex, with slopes of each sex's own; together they follow courses that bend. What is taken
-    out makes the products depend on each other, so that each flipped sum is divided by its own
-    standard deviation [2]_.
+    the sex, with a slope for each sex; together they can fit a curved effect. Removing it makes the
+    products dependent, so each flipped sum is divided by its own standard deviation [2]_.
 
     References
     ----------
@@ -129,19 +128,26 @@ def partial_association(
     covariate = _check_beside(covariate, logit.size, "covariate")
     group = None if group is None else check_labels(group, logit.size, "group")
     cell = target if fold is None else 2 * fold + target
-    left, right = _centred_ranks(logit, cell), _centred_ranks(covariate, cell)
+    logit_ranks, covariate_ranks = _centred_ranks(logit, cell), _centred_ranks(covariate, cell)
     nuisance, order = np.empty((logit.size, 0)), np.arange(logit.size)
     if beside is not None:
         beside = _check_beside(beside, logit.size, "beside")
         nuisance = _taken_out(beside, cell, target)
-        order = np.lexsort((beside, right, left, cell))  # sums shall not depend on how rows came
+        order = np.lexsort(
+            (beside, covariate_ranks, logit_ranks, cell)
+        )  # sums must not depend on the order of rows
     parts = {"negative": ~target, "positive": target, "pooled": np.full(target.size, True)}
     rows = {name: order[part[order]] for name, part in parts.items()}
     return {
         name: _association(
-            left[own], right[own], nuisance[own], None if group is None else group[own], n, seed
+            logit_ranks[in_group],
+            covariate_ranks[in_group],
+            nuisance[in_group],
+            None if group is None else group[in_group],
+            n,
+            seed,
         )
-        for name, own in rows.items()
+        for name, in_group in rows.items()
     }
 
 
@@ -189,10 +195,11 @@ def explained_by(
 
     Notes
     -----
-    ``explained`` is absence of evidence, not evidence of absence: in a small sample everything
-    is explained. Report the interval beside it. Under cross-validation the factor makes that
-    likelier: it is right where neither model knows anything, and too large where both do. The
-    interval is as in :func:`bids_sexclf.stats.resampling.bootstrap`, and ``nan`` in the same cases.
+    ``explained`` is absence of evidence, not evidence of absence: in a small sample everything is
+    explained. Report the interval beside it. Under cross-validation the factor makes this more
+    likely: it is correct where neither model is better than chance, and too large where both are.
+    The interval is as in :func:`bids_sexclf.stats.resampling.bootstrap`, and ``nan`` in the same
+    cases.
 
     References
     ----------

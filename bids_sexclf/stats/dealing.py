@@ -1,4 +1,4 @@
-"""Deal people into parts: families whole, sexes first, then ages."""
+"""Assign people to parts: keep families whole, balance the sexes first, then ages."""
 
 import numpy as np
 
@@ -7,10 +7,10 @@ MOST_KINDS = 200
 
 
 def deal(groups, sex, band, sizes, seed, full=None):
-    """Deal people into parts of given sizes.
+    """Assign people to parts of given sizes.
 
     A part gets its share of each sex, and within each sex its share of each age band, as far as
-    whole groups allow. Chance alone says which of two groups with the same people is dealt where.
+    whole groups allow. Groups of the same composition are assigned at random.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def deal(groups, sex, band, sizes, seed, full=None):
     wanted = _share_out(sizes, deck.people @ deck.of_sex, full, rng)
     held = _place(deck, wanted, full, rng)
     _improve(deck, wanted, full, held)
-    # Which groups of a kind a part gets is drawn.
+    # Draw at random which groups of a kind a part gets.
     order = np.lexsort([rng.random(len(deck.kind)), deck.kind])
     part = np.empty(len(order), dtype=int)
     part[order] = np.repeat(np.tile(np.arange(len(sizes)), len(held)), held.ravel())
@@ -61,7 +61,7 @@ def deal(groups, sex, band, sizes, seed, full=None):
 
 
 def count_full_parts(groups, sex):
-    """Count how many parts that hold both sexes whole groups can fill at most.
+    """Compute the largest number of parts with both sexes that whole groups can fill.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def count_full_parts(groups, sex):
     Returns
     -------
     int
-        Groups of both sexes, and pairs of a group of women with one of men.
+        Number of groups with both sexes, plus pairs of a group of women and a group of men.
 
     Examples
     --------
@@ -80,13 +80,13 @@ def count_full_parts(groups, sex):
     deck = _Deck(groups, sex, np.zeros(len(sex), dtype=int))
     if len(deck.of_sex.T) < 2:
         return 0
-    both = (deck.kinds > 0).all(axis=1)
-    alone = [int(deck.number[(deck.kinds[:, other] == 0)].sum()) for other in (1, 0)]
-    return int(deck.number[both].sum()) + min(alone)
+    of_both_sexes = (deck.kinds > 0).all(axis=1)
+    alone = [int(deck.number[(deck.kinds[:, absent_sex] == 0)].sum()) for absent_sex in (1, 0)]
+    return int(deck.number[of_both_sexes].sum()) + min(alone)
 
 
 class _Deck:
-    """What is dealt: groups, counted by kind.
+    """The groups to assign, counted by kind.
 
     Attributes
     ----------
@@ -119,13 +119,13 @@ class _Deck:
 
 
 def _share_out(sizes, people, full, rng):
-    """Say how many of each sex each part should hold: whole numbers, shape (k, sexes)."""
+    """Return the number of each sex that each part should hold: integers, shape (k, sexes)."""
     if len(people) == 1:
         return sizes[:, None]
     ideal = people[0] * sizes / sizes.sum()
     low, high = full.astype(int), sizes - full
     first = np.clip(np.floor(ideal).astype(int), low, high)
-    # Of two parts that lack as much, the larger one is served first: then both sexes come out even.
+    # Of two parts that lack equally many, the larger comes first, so that both sexes are balanced.
     order = np.lexsort([rng.random(len(sizes)), sizes])
     while (missing := people[0] - first.sum()) != 0:
         step = int(np.sign(missing))
@@ -138,42 +138,42 @@ def _share_out(sizes, people, full, rng):
 
 
 def _strata_shares(deck, wanted):
-    """Say how many of each stratum each part should hold: shape (k, strata)."""
+    """Return the number of each stratum that each part should hold, shape (k, strata)."""
     of_sex = deck.people @ deck.of_sex
     return (wanted / of_sex) @ deck.of_sex.T * deck.people
 
 
 def _place(deck, wanted, full, rng):
-    """Place every group: how many of each kind each part holds, shape (kinds, k)."""
-    held = np.zeros((len(deck.kinds), len(wanted)), dtype=int)
+    """Assign every group; return the number of each kind in each part, shape (kinds, k)."""
+    counts = np.zeros((len(deck.kinds), len(wanted)), dtype=int)
     sizes = wanted.sum(axis=1)
     parts = rng.permutation(np.flatnonzero(full))
     parts = parts[np.argsort(sizes[parts], kind="stable")]
     for part, kinds in zip(parts, _anchors(deck, len(parts)), strict=False):
-        np.add.at(held, (kinds, part), 1)
+        np.add.at(counts, (kinds, part), 1)
     share = sizes / sizes.sum()
-    spare = deck.number - held.sum(axis=1)
-    # Whoever anchors a part counts for it.
-    bulk = np.maximum(np.floor(deck.number[:, None] * share).astype(int) - held, 0)
+    spare = deck.number - counts.sum(axis=1)
+    # The anchor groups of a part count towards its share.
+    bulk = np.maximum(np.floor(deck.number[:, None] * share).astype(int) - counts, 0)
     bulk[bulk.sum(axis=1) > spare] = 0
-    held += bulk
-    rest = np.repeat(np.arange(len(held)), deck.number - held.sum(axis=1))
+    counts += bulk
+    remaining = np.repeat(np.arange(len(counts)), deck.number - counts.sum(axis=1))
     size = deck.kinds.sum(axis=1)
-    rest = rest[np.lexsort([rng.random(len(rest)), -size[rest]])]
-    # Sexes weigh more than bands; the square of what is missing is seen in relation to the share.
+    remaining = remaining[np.lexsort([rng.random(len(remaining)), -size[remaining]])]
+    # Sexes have more weight than bands; the squared deficit is relative to the share.
     strata = _strata_shares(deck, wanted)
     target = np.hstack([wanted, strata])
     weight = np.hstack([10 / np.maximum(wanted, 1), 1 / np.maximum(strata, 0.5)])
     features = np.hstack([deck.kinds @ deck.of_sex, deck.kinds])
-    missing = target - held.T @ features
-    for kind in rest:
+    missing = target - counts.T @ features
+    for kind in remaining:
         unit = features[kind]
         cost = (weight * unit * (unit - 2 * missing)).sum(axis=1)
         lowest = np.flatnonzero(cost <= cost.min() + 1e-9)
         part = lowest[0] if len(lowest) == 1 else rng.choice(lowest)
-        held[kind, part] += 1
+        counts[kind, part] += 1
         missing[part] -= unit
-    return held
+    return counts
 
 
 def _anchors(deck, count):
@@ -187,22 +187,24 @@ def _anchors(deck, count):
     def listed(chosen):
         return np.repeat(np.flatnonzero(chosen), several[chosen])[:count]
 
-    alone = [listed(people[:, other] == 0) for other in (1, 0)]
+    alone = [listed(people[:, absent_sex] == 0) for absent_sex in (1, 0)]
     sets = [list(pair) for pair in zip(*alone, strict=False)]
     sets += [[kind] for kind in listed((people > 0).all(axis=1))]
     return sorted(sets, key=lambda kinds: (size[kinds].sum(), len(kinds), kinds))[:count]
 
 
-def _improve(deck, wanted, full, held):
-    """Move and exchange groups between parts while this brings parts closer to their shares.
+def _improve(deck, wanted, full, counts):
+    """Move and exchange groups between parts while this improves the balance.
 
-    ``held`` is changed in place. A part that must hold both sexes never loses one.
+    ``counts`` is changed in place. A part that must hold both sexes never loses one.
     """
-    kinds = np.vstack([np.zeros_like(deck.kinds[:1]), deck.kinds[:MOST_KINDS]])  # nobody, first
+    kinds = np.vstack(
+        [np.zeros_like(deck.kinds[:1]), deck.kinds[:MOST_KINDS]]
+    )  # the first entry stands for no group
     used = len(kinds) - 1
 
     def weighed(strata):
-        """Weigh sexes and size far above bands."""
+        """Return features in which sexes and size have much more weight than age bands."""
         of_sex = strata @ deck.of_sex
         return np.hstack([100 * of_sex, 70 * of_sex.sum(axis=1, keepdims=True), strata])
 
@@ -210,8 +212,8 @@ def _improve(deck, wanted, full, held):
     goal = np.hstack(
         [100 * wanted, 70 * wanted.sum(axis=1, keepdims=True), _strata_shares(deck, wanted)]
     )
-    off = held.T @ weighed(deck.kinds) - goal
-    of_sex = held.T @ (deck.kinds @ deck.of_sex)
+    off = counts.T @ weighed(deck.kinds) - goal
+    of_sex = counts.T @ (deck.kinds @ deck.of_sex)
     sexes = kinds @ deck.of_sex
     change = sexes[:, None] - sexes[None]  # what the first part loses, shape (kinds, kinds, sexes)
     square = ((features[:, None] - features[None]) ** 2).sum(axis=2)
@@ -219,8 +221,8 @@ def _improve(deck, wanted, full, held):
     still = 0
     while still < len(pairs):
         for i, j in pairs:
-            there = [np.append(True, held[:used, part] > 0) for part in (i, j)]
-            allowed = there[0][:, None] & there[1]
+            available = [np.append(True, counts[:used, part] > 0) for part in (i, j)]
+            allowed = available[0][:, None] & available[1]
             if full[i]:
                 allowed &= (change <= of_sex[i] - 1).all(axis=2)
             if full[j]:
@@ -236,8 +238,8 @@ def _improve(deck, wanted, full, held):
             still = 0
             for kind, source, target in ((a, i, j), (b, j, i)):
                 if kind:
-                    held[kind - 1, source] -= 1
-                    held[kind - 1, target] += 1
+                    counts[kind - 1, source] -= 1
+                    counts[kind - 1, target] += 1
             off[i] -= features[a] - features[b]
             off[j] += features[a] - features[b]
             of_sex[i] -= sexes[a] - sexes[b]

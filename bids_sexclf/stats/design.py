@@ -1,4 +1,4 @@
-"""Write confounds as columns of a linear model: numbers as linear splines, sites as 0 and 1."""
+"""Columns of a linear model for confounds: linear splines for numbers, 0 and 1 for sites."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ ONE_KNOT, TWO_KNOTS = 50, 100
 
 
 def spline_columns(values):
-    """Write a number as a linear spline, so that a model may follow a bent course.
+    """Return a number as a linear spline, so that a linear model can fit a curved effect.
 
     Parameters
     ----------
@@ -19,9 +19,9 @@ def spline_columns(values):
     Returns
     -------
     numpy.ndarray of float, shape (n, k)
-        The standardised number, and its part above each knot. Knots lie at the median from 50
-        people on, at both terciles from 100 people on. Without columns where the number does not
-        vary; without knots where it has fewer than six different values.
+        The standardised number, and its part above each knot. There is a knot at the median from
+        50 people on, and knots at both terciles from 100 people on. No columns where the number
+        does not vary; no knots where it has fewer than six different values.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def spline_columns(values):
 
 
 def dummy_columns(labels):
-    """Write labels as columns of 0 and 1, one for each label.
+    """Return labels as columns of 0 and 1, one for each label.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def dummy_columns(labels):
 
 
 def orthonormal(columns):
-    """Find an orthonormal basis of what columns span.
+    """Compute an orthonormal basis of the span of columns.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def orthonormal(columns):
     Returns
     -------
     numpy.ndarray of float, shape (n, rank)
-        Without columns that depend on the others.
+        The rank is smaller than k where columns depend on each other.
     """
     if not columns.shape[1]:
         return columns

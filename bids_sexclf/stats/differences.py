@@ -1,8 +1,8 @@
-"""Test region by region whether the two sexes differ in its voxels; no model is fitted.
+"""Test region by region whether the voxels differ between the sexes, without a trained model.
 
 Where a region differs, people of one sex resemble each other more than people of different sexes.
-The statistic sums the resemblance of all pairs of people of different families, those of one sex
-counted positive; sexes dealt anew say how large it becomes by chance.
+The statistic sums the similarity of all pairs of people of different families: positive for pairs
+of one sex, negative for others. Permuted sexes give its distribution under the null.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ CONSTANT = "no voxel of the region varies among these people beyond sites and co
 
 
 class _Voxels:
-    """Resemblances of all pairs of people, kept as the voxels they are summed over.
+    """Similarities of all pairs of people, stored as the voxels over which they are summed.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class _Voxels:
 
 
 class _Kernel:
-    """The same, kept as a matrix of people by people: smaller where there are many voxels.
+    """The same as a matrix of people by people, which is smaller if there are many voxels.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class _Kernel:
 
 
 def _class_means(table, classes):
-    """Average rows within classes, and give each person the mean of its class."""
+    """Return the mean of its class for each person."""
     sums = np.zeros((classes.max() + 1, table.shape[1]), dtype=table.dtype)
     np.add.at(sums, classes, table)
     return (sums / np.bincount(classes)[:, None].astype(table.dtype))[classes]
@@ -102,14 +102,14 @@ class _Form:
         self.squares = self.labels**2
         self.people = np.arange(family.size)
         mean = np.bincount(family, weights=leverage) / np.bincount(family)
-        # What is taken out of everyone makes people of different families resemble each other less.
-        # Products within families, weighed by this, bring the expected sum back to zero.
+        # Removing common effects makes people of different families less similar.
+        # Products within families with this weight bring the expected sum back to zero.
         self.own = (1 / (1 - mean))[family].astype(dtype)
         self.first, self.second = _pairs(family)
         self.products = 2 * self.labels[:, self.first] * self.labels[:, self.second]
 
     def sums(self, resemblance):
-        """Sum the resemblance of all pairs of different families, shape (deals,)."""
+        """Sum the similarity of all pairs of different families, shape (deals,)."""
         alone = resemblance.entries(self.people, self.people) * self.own
         whole = resemblance.forms(self.labels) - self.squares @ alone
         if self.first.size:
@@ -128,15 +128,17 @@ class _Form:
 def _pairs(family):
     """List the pairs of different people of one family."""
     members = [np.flatnonzero(family == f) for f in np.flatnonzero(np.bincount(family) > 1)]
-    pairs = [(i, j) for own in members for k, i in enumerate(own) for j in own[k + 1 :]]
+    pairs = [
+        (i, j) for relatives in members for k, i in enumerate(relatives) for j in relatives[k + 1 :]
+    ]
     table = np.array(pairs, dtype=int).reshape(-1, 2)
     return table[:, 0], table[:, 1]
 
 
 class Regions:
-    """Test region after region against one set of deals, and correct for all of them at the end.
+    """Test regions one by one against the same permutations, and correct over all at the end.
 
-    One region is in memory at a time; of each only its sums are kept.
+    One region is in memory at a time; only its sums are kept.
 
     Parameters
     ----------
@@ -165,7 +167,7 @@ class Regions:
         self.statistic, self.chance, self.voxels, self.reasons = [], [], [], []
 
     def add(self, measures):
-        """Test one region.
+        """Add one region, and compute its statistics.
 
         Parameters
         ----------
@@ -175,7 +177,7 @@ class Regions:
         Returns
         -------
         int
-            Voxels that count.
+            Number of voxels used.
         """
         standard, reason = standardise(measures, self.deals, self.dtype)
         people, voxels = standard.shape
@@ -190,7 +192,7 @@ class Regions:
         self.reasons.append(None)
         self.statistic.append(float(self.observed.sums(alike)[0]) / norm)
         if not self.deals.exact:
-            # Residuals get the spread back that errors had before confounds were taken out.
+            # Rescale residuals to the variance of the errors before confounds were removed.
             alike = alike.respread(self.scale, self.deals.classes)
         self.chance.append(self.null.sums(alike) / self.dtype(norm))
         return voxels
@@ -201,11 +203,10 @@ class Regions:
         Returns
         -------
         dict
-            ``statistic`` (without unit; about 0 where sexes do not differ), ``p`` (of the region
-            alone), ``p_fwe`` (chance that any region at all does as well where none of those left
-            differs: Westfall and Young's step-down of the maximum), ``n_voxels``, and ``reason``
-            (None, or why there is no number); each of shape (regions,). Regions that could not be
-            tested have ``nan``.
+            ``statistic`` (without unit; about 0 where sexes do not differ), ``p`` (uncorrected),
+            ``p_fwe`` (corrected over all regions by the step-down maximum of Westfall and Young),
+            ``n_voxels``, and ``reason`` (None, or why there is no number); each of shape
+            (regions,). Regions that could not be tested have ``nan``.
         """
         statistic = np.array(self.statistic, dtype=float)
         tested = np.isfinite(statistic)
@@ -223,7 +224,7 @@ class Regions:
 
 
 def standardise(measures, deals, dtype=np.float64):
-    """Take classes and confounds out of each voxel, and scale it by its spread over people.
+    """Remove classes and confounds from each voxel, and scale it to unit variance over people.
 
     Parameters
     ----------
@@ -236,12 +237,12 @@ def standardise(measures, deals, dtype=np.float64):
     -------
     standard : numpy.ndarray of float, shape (people, kept voxels)
     reason : str or None
-        Why no voxel is left.
+        Why no voxel can be used.
 
     Raises
     ------
     InputError
-        If there is not one row per person.
+        If the number of rows differs from the number of people.
     """
     measures = np.asarray(measures)
     if measures.ndim != 2 or len(measures) != deals.sex.size:
@@ -251,23 +252,23 @@ def standardise(measures, deals, dtype=np.float64):
         )
     if not measures.shape[1]:
         return np.empty(measures.shape), NO_VOXEL
-    known = np.isfinite(measures).all(axis=0)
-    if not known.any():
+    is_known = np.isfinite(measures).all(axis=0)
+    if not is_known.any():
         return np.empty((len(measures), 0)), NO_VALUE
-    measures = measures if known.all() else measures[:, known]
+    measures = measures if is_known.all() else measures[:, is_known]
     # Deviations from one person keep constant voxels at exactly 0.
-    rest = np.subtract(measures, measures[0], dtype=np.promote_types(measures.dtype, dtype))
-    rest = deals.residuals(rest.astype(dtype, copy=False))
-    spread = np.sqrt(np.einsum("ij,ij->j", rest, rest) / len(rest))
+    residuals = np.subtract(measures, measures[0], dtype=np.promote_types(measures.dtype, dtype))
+    residuals = deals.residuals(residuals.astype(dtype, copy=False))
+    spread = np.sqrt(np.einsum("ij,ij->j", residuals, residuals) / len(residuals))
     varies = spread > FLAT * np.maximum(np.abs(measures).max(axis=0), np.finfo(np.float32).tiny)
     if not varies.any():
         return np.empty((len(measures), 0)), CONSTANT
-    rest = rest if varies.all() else rest[:, varies]
-    return rest / spread[varies].astype(dtype), None
+    residuals = residuals if varies.all() else residuals[:, varies]
+    return residuals / spread[varies].astype(dtype), None
 
 
 def step_down(statistic, chance, slack=None):
-    """Correct statistics of several tests by the maximum of those not yet passed.
+    """Compute step-down corrected p-values of several tests by their maximum.
 
     Parameters
     ----------
@@ -282,10 +283,10 @@ def step_down(statistic, chance, slack=None):
     Returns
     -------
     p : numpy.ndarray of float, shape (tests,)
-        Of each test alone, in [1 / (deals + 1), 1].
+        Uncorrected, in [1 / (deals + 1), 1].
     p_fwe : numpy.ndarray of float, shape (tests,)
-        Family-wise error is controlled in the strong sense. Never below p, nor falling where the
-        statistic does.
+        It controls the family-wise error in the strong sense. It is never below p, and never
+        smaller for a smaller statistic.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Say how large the difference between the two sexes is, in standard deviations, with intervals."""
+"""Effect sizes of the difference between the sexes, in standard deviations, with intervals."""
 
 import numpy as np
 
@@ -31,14 +31,15 @@ def cohens_d(measures, sex, confounds=None, stratum=None, group=None, level=0.95
     Returns
     -------
     d, low, high : numpy.ndarray of float, shape (k,)
-        Coefficient of sex in a linear model with sites and confounds, over the residual standard
-        deviation of that model; positive where those with 1 have more. ``nan`` where a measure is
-        unknown in anyone, does not vary, or where sites and confounds tell the sex.
+        Coefficient of sex in a linear model with sites and confounds, divided by the residual
+        standard deviation of that model; positive where people with sex 1 have larger values.
+        ``nan`` where a measure is unknown for anyone or does not vary, or where sites and
+        confounds determine the sex.
 
     Raises
     ------
     InputError
-        If there is not one row per person.
+        If the number of rows differs from the number of people.
 
     Notes
     -----
@@ -69,25 +70,25 @@ def cohens_d(measures, sex, confounds=None, stratum=None, group=None, level=0.95
         columns = np.column_stack([columns, confounds])
     bounds = np.full((3, measures.shape[1]), np.nan)
     basis = orthonormal(columns)
-    left = sex - basis @ (basis.T @ sex)
-    if left @ left < 1e-6 * sex.size or sex.size - basis.shape[1] < 3:
+    residual_sex = sex - basis @ (basis.T @ sex)
+    if residual_sex @ residual_sex < 1e-6 * sex.size or sex.size - basis.shape[1] < 3:
         return tuple(bounds)
-    design = np.column_stack([left / np.sqrt(left @ left), basis])
+    design = np.column_stack([residual_sex / np.sqrt(residual_sex @ residual_sex), basis])
     centred = measures - measures[:1]
     centred = centred - centred.mean(axis=0)
     spread = np.sqrt(np.mean(centred**2, axis=0))
     largest = np.abs(np.nan_to_num(measures)).max(axis=0)
     good = np.flatnonzero(np.isfinite(spread) & (spread > 1e-9 * np.maximum(largest, 1e-300)))
     for start in range(0, good.size, PORTION):
-        some = good[start : start + PORTION]
-        whole, without = _differences(centred[:, some] / spread[some], sex, design, family)
-        bounds[:, some] = _interval(whole, without, design.shape[1], level)
+        portion = good[start : start + PORTION]
+        whole, without = _differences(centred[:, portion] / spread[portion], sex, design, family)
+        bounds[:, portion] = _interval(whole, without, design.shape[1], level)
     return tuple(bounds)
 
 
 def _differences(measures, sex, design, family):
-    """Compute d of everyone, shape (k,), and without each family, shape (families, k)."""
-    # Sex itself stands in the model of each part; what confounds leave of it differs by part.
+    """Compute d of all people, shape (k,), and without each family, shape (families, k)."""
+    # The model of each part contains sex itself; its residual on confounds differs by part.
     design = np.column_stack([sex - sex.mean(), design[:, 1:]])
     count, width = family.max() + 1, design.shape[1]
     squares = np.zeros((count, width, width))
@@ -98,18 +99,18 @@ def _differences(measures, sex, design, family):
     np.add.at(powers, family, measures**2)
     people = np.bincount(family)
     whole = _ratio(*(one.sum(axis=0)[None] for one in (squares, products, powers)), people.sum())
-    rest = [one.sum(axis=0) - one for one in (squares, products, powers)]
-    return whole[0], _ratio(*rest, people.sum() - people)
+    sums_without = [one.sum(axis=0) - one for one in (squares, products, powers)]
+    return whole[0], _ratio(*sums_without, people.sum() - people)
 
 
 def _ratio(squares, products, powers, people):
     """Divide the coefficient of sex by the residual standard deviation, for many parts at once."""
     inverse = np.linalg.pinv(squares, rcond=1e-10, hermitian=True)
     coefficients = inverse @ products
-    rest = powers - np.sum(products * coefficients, axis=1)
+    residual_squares = powers - np.sum(products * coefficients, axis=1)
     rank = np.linalg.matrix_rank(squares, tol=1e-10 * np.abs(squares).max(), hermitian=True)
     freedom = np.maximum(np.atleast_1d(people) - rank, 1)
-    variance = rest / freedom[:, None]
+    variance = residual_squares / freedom[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(variance > 1e-12, coefficients[:, 0] / np.sqrt(variance), np.nan)
 

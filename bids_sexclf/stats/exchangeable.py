@@ -1,7 +1,7 @@
-"""Deal the sexes anew among people who may stand in for each other: within sites, families whole.
+"""Permute the sexes among exchangeable people: within sites, families as whole blocks.
 
-What is dealt is the sex of each person, less what classes of exchangeable people and confounds
-tell of it. Without confounds the test is exact; with confounds it is that of Freedman and Lane.
+Permuted is the residual of each person's sex on classes of exchangeable people and confounds.
+Without confounds the test is exact; with confounds it is the test of Freedman and Lane.
 """
 
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ LEAST_LEFT = 1e-6
 
 @dataclass(frozen=True)
 class Deals:
-    """Sexes as they are and as they were dealt, and what is taken out of every measure.
+    """The observed sexes, their permutations, and the nuisance basis of every measure.
 
     Attributes
     ----------
     sex : numpy.ndarray of float, shape (n,)
-        1 for one sex, 0 for the other, less what `basis` tells of it.
+        Residual on `basis` of 1 for one sex and 0 for the other.
     dealt : numpy.ndarray of float, shape (deals, n)
-        The same numbers, dealt anew.
+        The same numbers, permuted.
     basis : numpy.ndarray of float, shape (n, q)
         Orthonormal; spans classes of exchangeable people and confounds.
     classes, family : numpy.ndarray of int, shape (n,)
     leverage : numpy.ndarray of float, shape (n,)
-        How much of a person's own measure `basis` takes out, in [0, 1).
+        Share of a person's own measure that the fit of `basis` removes, in [0, 1).
     exact : bool
-        Whether dealing changes nothing of `basis`, as where there are no confounds.
+        Whether permutations leave `basis` unchanged, which is so without confounds.
     """
 
     sex: np.ndarray
@@ -46,13 +46,13 @@ class Deals:
     exact: bool
 
     def residuals(self, measures):
-        """Take classes and confounds out of measures, shape (n, k)."""
+        """Return the residuals of measures on classes and confounds, shape (n, k)."""
         basis = self.basis.astype(measures.dtype)
         return measures - basis @ (basis.T @ measures)
 
 
 def exchange_classes(sex, stratum=None, group=None):
-    """Sort people into classes whose families may take each other's sexes.
+    """Sort people into classes whose families can exchange their sexes.
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ def exchange_classes(sex, stratum=None, group=None):
     Returns
     -------
     classes : numpy.ndarray of int, shape (n,)
-        One for families of one site, one size and one number of people of their rarer sex: twins of
-        one sex, who may resemble each other more, are exchanged with twins of one sex only.
+        Equal for families of the same site, size and number of people of their rarer sex: twins
+        of one sex, who may resemble each other more, are exchanged only with such twins.
     family : numpy.ndarray of int, shape (n,)
 
     Examples
@@ -79,16 +79,18 @@ def exchange_classes(sex, stratum=None, group=None):
     family = np.arange(sex.size) if group is None else check_labels(group, sex.size, "group")
     site = np.zeros(sex.size, int) if stratum is None else check_labels(stratum, sex.size, "site")
     count = family.max() + 1
-    size, ones = np.bincount(family), np.bincount(family, weights=sex).astype(int)
+    size, n_ones = np.bincount(family), np.bincount(family, weights=sex).astype(int)
     low, high = np.full(count, sex.size), np.full(count, -1)
     np.minimum.at(low, family, site)
     np.maximum.at(high, family, site)
-    kinds = np.column_stack([np.where(low == high, low, -1), size, np.minimum(ones, size - ones)])
+    kinds = np.column_stack(
+        [np.where(low == high, low, -1), size, np.minimum(n_ones, size - n_ones)]
+    )
     return np.unique(kinds, axis=0, return_inverse=True)[1].ravel()[family], family
 
 
 def join_families(family, pairs):
-    """Join the families of people who resemble each other like relatives.
+    """Join the families of people who are as similar as relatives.
 
     Parameters
     ----------
@@ -118,7 +120,7 @@ def join_families(family, pairs):
 
 
 def find_obstacle(sex, confounds=None, stratum=None, group=None):
-    """Say why the sexes of some people cannot be compared; None where they can.
+    """Return the reason why the sexes of some people cannot be compared, or None.
 
     Parameters
     ----------
@@ -132,9 +134,9 @@ def find_obstacle(sex, confounds=None, stratum=None, group=None):
     sex = np.asarray(sex, dtype=int)
     if sex.size < LEAST_PEOPLE:
         return f"{sex.size} people, needed at least {LEAST_PEOPLE}"
-    ones = int(sex.sum())
-    if min(ones, sex.size - ones) < 2:
-        return f"{min(ones, sex.size - ones)} people of one sex, needed at least 2 of each"
+    n_ones = int(sex.sum())
+    if min(n_ones, sex.size - n_ones) < 2:
+        return f"{min(n_ones, sex.size - n_ones)} people of one sex, needed at least 2 of each"
     classes, _ = exchange_classes(sex, stratum, group)
     centred = sex - (np.bincount(classes, weights=sex) / np.bincount(classes))[classes]
     if not np.any(np.abs(centred) > 1e-9):
@@ -142,8 +144,8 @@ def find_obstacle(sex, confounds=None, stratum=None, group=None):
     basis = _basis(classes, confounds)
     if sex.size - basis.shape[1] < LEAST_PEOPLE - 1:
         return f"{sex.size} people are too few for {basis.shape[1]} columns of sites and confounds"
-    left = sex - basis @ (basis.T @ sex)
-    if left @ left < LEAST_LEFT * sex.size:
+    residual_sex = sex - basis @ (basis.T @ sex)
+    if residual_sex @ residual_sex < LEAST_LEFT * sex.size:
         return "sites and confounds tell the sex of everyone"
     return None
 
@@ -156,7 +158,7 @@ def _basis(classes, confounds):
 
 
 def deal_sexes(sex, confounds=None, stratum=None, group=None, n=1999, seed=0):
-    """Deal sexes within classes of exchangeable families, less what confounds tell of them.
+    """Permute the residuals of the sexes on confounds within classes of exchangeable families.
 
     Parameters
     ----------
@@ -165,13 +167,13 @@ def deal_sexes(sex, confounds=None, stratum=None, group=None, n=1999, seed=0):
     confounds : array_like of float, shape (n people, k), optional
         Columns of a linear model, such as :func:`bids_sexclf.stats.design.spline_columns` makes.
     stratum : array_like, shape (n people,), optional
-        Sites; nobody takes the sex of a person of another site.
+        Sites; sexes are exchanged only within a site.
     group : array_like, shape (n people,), optional
-        Families; one takes the sexes of another of its site and kind, in a random order within.
+        Families; a family gets the sexes of another of its site and kind, in random order.
     n : int
-        Number of deals.
+        Number of permutations.
     seed : int
-        Equal seeds give equal deals for people in equal order.
+        Equal seeds give equal permutations for people in equal order.
 
     Returns
     -------
@@ -179,9 +181,9 @@ def deal_sexes(sex, confounds=None, stratum=None, group=None, n=1999, seed=0):
 
     Notes
     -----
-    Freedman and Lane take confounds out of the measures, permute what is left, add the confounds
-    back, and fit sex and confounds again. What is added falls out of that fit, and permuting
-    people's remains is permuting the sexes that are left of confounds [1]_ [2]_.
+    Freedman and Lane remove confounds from the measures, permute the residuals, add the confounds
+    back, and fit sex and confounds again. The added part cancels in this fit, and permuting the
+    residuals of measures is equivalent to permuting the residuals of the sexes [1]_ [2]_.
 
     References
     ----------
@@ -194,9 +196,9 @@ def deal_sexes(sex, confounds=None, stratum=None, group=None, n=1999, seed=0):
     classes, family = exchange_classes(sex, stratum, group)
     basis = _basis(classes, confounds)
     exact = basis.shape[1] == classes.max() + 1
-    left = sex - basis @ (basis.T @ sex)
-    deal = exchange(left, classes, np.arange(sex.size), family)
+    residual_sex = sex - basis @ (basis.T @ sex)
+    deal = exchange(residual_sex, classes, np.arange(sex.size), family)
     rng = np.random.default_rng(seed)
     dealt = np.array([deal(rng) for _ in range(n)])
     leverage = np.minimum(np.sum(basis**2, axis=1), 1 - 1e-9)
-    return Deals(left, dealt, basis, classes, family, leverage, exact)
+    return Deals(residual_sex, dealt, basis, classes, family, leverage, exact)

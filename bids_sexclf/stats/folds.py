@@ -1,4 +1,4 @@
-"""Say how much less sure models of several folds are than models that share nobody."""
+"""The variance of cross-validated scores relative to that of independent test data."""
 
 import numpy as np
 
@@ -6,15 +6,15 @@ from bids_sexclf.errors import InputError
 
 
 def variance_factor(learnt, tested):
-    """Give the factor by which cross-validation raises the variance of what participants tell.
+    """Compute the factor by which cross-validation increases the variance of a score.
 
-    Where one model has learnt from A and is tested on B, what it scores varies with B alone, and
-    resampling B says how much. Under cross-validation another model has learnt from B and is
-    tested on A: if A and B happen to resemble each other, both score well, and both errors go in
-    one direction. Where there is no effect a score is, to second order, a sum over pairs of
-    participants of what j as a teacher does for i when tested, and for most learners what j does
-    for i is what i does for j. A pair that counts both ways then has twice the weight, and four
-    times the variance, of a pair that counts one way, of which resampling the tested sees half.
+    A model trained on A and tested on B has a score that varies with B only, and resampling B
+    estimates this variance. Under cross-validation, another model is trained on B and tested on A.
+    If A and B are similar by chance, both scores are high: their errors are correlated. Without an
+    effect, a score is, to second order, a sum over pairs (i, j) of the influence of training
+    participant j on test participant i, and for most models this influence is symmetric. A pair
+    that counts in both directions has twice the weight, and so four times the variance, of a pair
+    that counts in one direction. Resampling test participants captures half of it.
 
     Parameters
     ----------
@@ -25,22 +25,22 @@ def variance_factor(learnt, tested):
     Returns
     -------
     float
-        In [1, 2]: 1 where nobody who is tested teaches a model that tests a teacher, as in one
-        split; 2 for complete k-fold, repeated k-fold and leave-one-site-out.
+        In [1, 2]: 1 where no pair of participants counts in both directions, as in a single split;
+        2 for complete k-fold, repeated k-fold and leave-one-site-out.
 
     Raises
     ------
     InputError
-        If shapes differ, or a fold has no teacher or nobody to test.
+        If shapes differ, or a fold has no training or no test participant.
 
     Notes
     -----
-    The factor is right for what is found by chance, and so for tests of no effect. With an effect
-    it is too large for most scores, and for differences between models, which need not vary
-    together; and too small for two: the mean drop of a region that truly matters, and the lean of
-    errors of age, where a participant moves the number as a teacher and as a tested one. It does
-    not hold for scores that move with the level of logits (``scores.OF_LEVEL``), nor for models
-    whose training labels were dealt anew in each fold.
+    The factor is correct under the null, and so for tests of no effect. With an effect it is too
+    large for most scores, and for differences between models, whose errors need not be
+    correlated. It is too small in two cases: the mean drop of a region with an effect, and the
+    slope of age errors, where a participant has influence both in training and in testing. It does
+    not hold for scores that depend on the level of logits (``scores.OF_LEVEL``), nor for models
+    whose training labels are permuted separately in each fold.
 
     References
     ----------
@@ -64,7 +64,7 @@ def variance_factor(learnt, tested):
             "one shape (folds, participants) with somebody of either in each fold. Take both from "
             "splits.tsv."
         )
-    # Weight of a pair: in how many folds j has taught the model that i is tested by.
+    # Weight of a pair: number of folds in which j is in training and i in the test.
     both_ways = np.sum((tested @ learnt.T) * (learnt @ tested.T))
     one_way = np.sum((tested @ tested.T) * (learnt @ learnt.T))
     return float(1 + both_ways / one_way)

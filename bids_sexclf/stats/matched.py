@@ -1,4 +1,4 @@
-"""Compute how well evidence tells women from men who are paired by a confound."""
+"""Compute the AUC among women and men who are paired by a confound."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ FEWEST = 4
 
 
 def standardise_within(evidence, fold, participant):
-    """Standardise evidence in each fold, and average it over the rows of each participant.
+    """Standardise evidence within each fold, and average it over the rows of each participant.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def standardise_within(evidence, fold, participant):
     Returns
     -------
     numpy.ndarray of float, shape (participants,)
-        Evidence of different folds on one scale; 0 where a fold says the same of everyone.
+        Evidence of different folds on one scale; 0 where all evidence of a fold is equal.
     """
     count = np.bincount(fold)
     centred = evidence - (np.bincount(fold, weights=evidence) / count)[fold]
@@ -47,20 +47,20 @@ def matched_auc(
     seed=0,
     factor=1.0,
 ):
-    """Compute the AUC among women and men paired ever more closely by a confound.
+    """Compute the AUC among women and men paired by a confound, for several calipers.
 
     Parameters
     ----------
     target : array_like, shape (rows,)
         1 for the positive class, 0 for the other.
     evidence, confound : array_like of float, shape (rows,)
-        Of people whom the model has not learnt from; the confound in any unit.
+        Of people outside the training data; the confound in any unit.
     calipers : sequence of float
-        Largest differences within a pair, in the confound's unit; ``inf`` pairs as many as there
-        can be.
+        Largest differences within a pair, in the unit of the confound; ``inf`` makes as many pairs
+        as possible.
     fold, participant : array_like, shape (rows,)
     n, level, seed, factor
-        As for :func:`bids_sexclf.stats.resampling.bootstrap`; pairs are drawn whole.
+        As for :func:`bids_sexclf.stats.resampling.bootstrap`; whole pairs are resampled.
 
     Returns
     -------
@@ -76,8 +76,8 @@ def matched_auc(
 
     Notes
     -----
-    The model is not fitted again: where its evidence rests on the confound alone, the AUC falls to
-    0.5 as pairs become closer.
+    The model is not fitted again: if its evidence depends only on the confound, the AUC falls to
+    0.5 as the caliper becomes smaller.
     """
     n, level = check_draws(n, level)
     target, evidence, fold = check_evidence(target, evidence, fold)
@@ -92,20 +92,20 @@ def matched_auc(
     scores, label = standardise_within(evidence, fold, unit), target[first]
     values = np.bincount(unit, weights=confound) / np.bincount(unit)
     men, women = np.flatnonzero(label), np.flatnonzero(~label)
-    found = []
+    entries = []
     for caliper in calipers:
         reach = caliper if np.isfinite(caliper) else np.ptp(values) + 1
         pairs = match_pairs(values[men], values[women], reach)
         rows = np.stack([men[pairs[:, 0]], women[pairs[:, 1]]], axis=1)
         apart = values[rows[:, 0]] - values[rows[:, 1]]
-        made = {"caliper": float(caliper), "pairs": len(rows)}
-        made["difference"] = float(apart.mean()) if len(rows) else np.nan
-        found.append(made | _score(label, scores, rows, n, level, seed, factor))
-    return found
+        entry = {"caliper": float(caliper), "pairs": len(rows)}
+        entry["difference"] = float(apart.mean()) if len(rows) else np.nan
+        entries.append(entry | _score(label, scores, rows, n, level, seed, factor))
+    return entries
 
 
 def _score(label, scores, pairs, n, level, seed, factor):
-    """Score the members of pairs, and draw pairs anew for the interval."""
+    """Compute the AUC of the members of pairs, and its interval by resampling pairs."""
     if len(pairs) < FEWEST:
         return {"auc": np.nan, "low": np.nan, "high": np.nan}
     rows, block = pairs.ravel(), np.repeat(np.arange(len(pairs)), 2)

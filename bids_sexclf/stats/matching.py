@@ -6,9 +6,10 @@ from bids_sexclf.errors import InputError
 
 
 def match_pairs(first, second, caliper):
-    """Pair members of two groups whose numbers lie within a caliper.
+    """Pair members of two groups whose numbers differ by at most a caliper.
 
-    As many pairs as there can be; among those, the pairs whose differences have the smallest sum.
+    The number of pairs is the largest possible; among such pairings, the sum of differences is
+    the smallest.
 
     Parameters
     ----------
@@ -21,7 +22,7 @@ def match_pairs(first, second, caliper):
     Returns
     -------
     ndarray of int, shape (k, 2)
-        Places in `first` and `second`, ascending in `first`; k <= min(n, m).
+        Indices in `first` and `second`, ascending in `first`; k <= min(n, m).
 
     Raises
     ------
@@ -30,7 +31,7 @@ def match_pairs(first, second, caliper):
 
     Notes
     -----
-    Where one group lies above the other as a whole, pairs differ in that direction too, by at most
+    If one group has larger numbers than the other, pairs differ in that direction too, by at most
     the caliper.
 
     Examples
@@ -49,8 +50,8 @@ def match_pairs(first, second, caliper):
         )
     apart = np.abs(first[:, None] - second)
     near = apart <= caliper
-    # One pair more is worth any sum of differences.
+    # One more pair outweighs any sum of differences.
     cost = np.where(near, apart, (min(apart.shape) + 1) * caliper)
     rows, columns = linear_sum_assignment(cost)
-    kept = near[rows, columns]
-    return np.stack([rows[kept], columns[kept]], axis=1)
+    within = near[rows, columns]
+    return np.stack([rows[within], columns[within]], axis=1)

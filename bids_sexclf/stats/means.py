@@ -1,4 +1,4 @@
-"""Estimate how sure a mean over participants is, families kept whole."""
+"""Estimate the interval of a mean over participants; families are resampled whole."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from bids_sexclf.stats.resampling import block_counts
 
 
 def mean_interval(values, group=None, *, target=None, n=2000, level=0.95, seed=0, factor=1.0):
-    """Estimate the interval in which a mean over participants lies.
+    """Estimate the interval of a mean over participants.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ def mean_interval(values, group=None, *, target=None, n=2000, level=0.95, seed=0
     Returns
     -------
     low, high : float, or numpy.ndarray of shape (columns,)
-        In the unit of the values; bias-corrected and accelerated. A column without any
-        spread gives its value twice; with a single participant or family both are ``nan``.
+        In the unit of the values; bias-corrected and accelerated. A constant column gives
+        its value twice; with a single participant or family both are ``nan``.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def mean_interval(values, group=None, *, target=None, n=2000, level=0.95, seed=0
 
 
 def _class_sums(table, block, classes):
-    """Sum members and values of each family by class, in an order that does not depend on rows.
+    """Sum members and values of each family by class; rows may have any order.
 
     Returns
     -------

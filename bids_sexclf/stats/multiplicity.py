@@ -1,4 +1,4 @@
-"""Correct many p-values, so that what is called a finding rarely is none."""
+"""Correct p-values for multiple tests."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from bids_sexclf.errors import InputError
 
 
 def check_p(p):
-    """Return p-values as floats, or refuse them.
+    """Check p-values, and return them as floats.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ def check_p(p):
     Raises
     ------
     InputError
-        If the shape is another, or a value is missing or outside [0, 1].
+        If the shape is wrong, or a value is missing or outside [0, 1].
     """
     p = np.asarray(p, dtype=float)
     if p.ndim != 1:
@@ -37,7 +37,7 @@ def check_p(p):
 
 
 def holm(p):
-    """Correct p-values so that any false finding at all is as rare as one test's would be.
+    """Correct p-values by Holm's method, which controls the family-wise error.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def holm(p):
     Returns
     -------
     numpy.ndarray of float, shape (tests,)
-        In [0, 1], in the order given. Rejecting those below alpha keeps the family-wise
-        error below alpha, however the tests depend on each other.
+        In [0, 1], in the same order. Rejecting those below alpha keeps the family-wise
+        error below alpha, for any dependence of the tests.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def holm(p):
 
 
 def benjamini_hochberg(p):
-    """Correct p-values so that only a small share of the findings is expected to be false.
+    """Correct p-values by Benjamini and Hochberg, which controls the false discovery rate.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ def benjamini_hochberg(p):
     Returns
     -------
     numpy.ndarray of float, shape (tests,)
-        In [0, 1], in the order given. Rejecting those below q keeps the false discovery
-        rate below q for tests that are independent or depend positively on each other.
+        In [0, 1], in the same order. Rejecting those below q keeps the false discovery
+        rate below q for independent or positively dependent tests.
 
     Raises
     ------

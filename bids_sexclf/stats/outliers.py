@@ -1,4 +1,4 @@
-"""Values that stand out from the others of a cohort."""
+"""Find robust outliers among the values of a cohort."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ FEWEST = 5
 
 
 def find_outliers(values, bad="both", limit=LIMIT):
-    """Say which values stand out in the direction that is bad.
+    """Find the values that are outliers in the bad direction.
 
     Parameters
     ----------
@@ -26,8 +26,8 @@ def find_outliers(values, bad="both", limit=LIMIT):
     outlier : ndarray of bool, shape (n,)
         All False with fewer than five known values.
     distance : ndarray, shape (n,)
-        Signed distance from the median in robust standard deviations; not a number where unknown,
-        0 where all are equal.
+        Signed distance from the median in robust standard deviations; NaN where unknown, 0 where
+        all values are equal.
 
     References
     ----------
@@ -40,7 +40,7 @@ def find_outliers(values, bad="both", limit=LIMIT):
     """
     values = np.asarray(values, float)
     middle, spread = _middle_and_spread(values)
-    # Where all are equal the numerator is 0, and the divisor does not matter.
+    # Where all values are equal the numerator is 0, and the divisor does not matter.
     distance = (values - middle) / (spread or 1.0)
     if np.isfinite(values).sum() < FEWEST:
         return np.zeros(values.shape, bool), distance
@@ -49,7 +49,7 @@ def find_outliers(values, bad="both", limit=LIMIT):
 
 
 def find_band(values, limit=LIMIT):
-    """Give the lowest and the highest value that does not stand out.
+    """Return the lowest and the highest value that is not an outlier.
 
     Parameters
     ----------
@@ -70,9 +70,9 @@ def find_band(values, limit=LIMIT):
 
 
 def _middle_and_spread(values):
-    """Give the median and the robust standard deviation of the known values."""
-    known = values[np.isfinite(values)]
-    if not known.size:
+    """Return the median and the robust standard deviation of the known values."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
         return np.nan, np.nan
-    off = known - np.median(known)
-    return np.median(known), 1.4826 * np.median(np.abs(off)) or 1.2533 * np.mean(np.abs(off))
+    off = finite - np.median(finite)
+    return np.median(finite), 1.4826 * np.median(np.abs(off)) or 1.2533 * np.mean(np.abs(off))

@@ -13,16 +13,16 @@ def region_means(volume, parcellation, indices):
     volume : ndarray, shape (X, Y, Z)
         Zero and what is not finite mean "no value": off a skeleton, outside a participant's brain.
     parcellation : ndarray of int, shape (X, Y, Z)
-        0 outside every region. Compared voxel by voxel: both must lie on one grid.
+        0 outside every region; on the grid of the volume.
     indices : array-like of int, shape (R,)
-        Regions asked for, from 1.
+        Requested regions, from 1.
 
     Returns
     -------
     means : ndarray, shape (R,)
         In the map's units; NaN where no voxel of the region has a value.
     counts : ndarray of int, shape (R,)
-        Voxels averaged.
+        Number of voxels averaged.
 
     Raises
     ------
@@ -40,8 +40,8 @@ def region_means(volume, parcellation, indices):
             "grid. Carry the atlas to the map's grid."
         )
     indices = np.asarray(indices, dtype=int)
-    kept = (parcellation > 0) & np.isfinite(volume) & (volume != 0)
-    regions, values = parcellation[kept].astype(int), volume[kept].astype(float)
+    has_value = (parcellation > 0) & np.isfinite(volume) & (volume != 0)
+    regions, values = parcellation[has_value].astype(int), volume[has_value].astype(float)
     size = 1 + max([*indices.tolist(), 0, *([int(regions.max())] if regions.size else [])])
     counts = np.bincount(regions, minlength=size)[indices]
     totals = np.bincount(regions, weights=values, minlength=size)[indices]
@@ -49,7 +49,7 @@ def region_means(volume, parcellation, indices):
 
 
 def pool(means, counts, groups):
-    """Average several regions as if they were one.
+    """Compute the mean over groups of regions, as if each group were one region.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def pool(means, counts, groups):
     Returns
     -------
     means : ndarray, shape (G,)
-        Every voxel weighs the same; NaN where no member has a value.
+        Every voxel has the same weight; NaN where no member has a value.
     counts : ndarray of int, shape (G,)
 
     Examples

@@ -1,10 +1,11 @@
 """Test, per region, whether hiding it lowers the probability of the correct class.
 
-A drop is P(correct | whole) - P(correct | hidden); positive means that the region spoke for the
-correct class. All tests are one-sided, towards positive drops.
+A drop is P(correct | whole) - P(correct | hidden); a positive drop means that the region supported
+the correct class. All tests are one-sided, towards positive drops.
 
-The claim that a model leans on a region rests on :func:`signflip_max` alone. The Wilcoxon test is
-kept since it is the published rule; it tests no mean, knows no families and no correction.
+The claim that a model leans on a region uses only :func:`signflip_max`. The Wilcoxon test is
+reported because it is the published rule; it does not test a mean, and ignores families and
+multiple tests.
 """
 
 import numpy as np
@@ -15,7 +16,7 @@ from bids_sexclf.stats.resampling import block_sums
 
 
 def check_drop(drop):
-    """Return drops as floats, or refuse them.
+    """Check drops, and return them as floats.
 
     Parameters
     ----------
@@ -28,7 +29,7 @@ def check_drop(drop):
     Raises
     ------
     InputError
-        If the shape is another, empty, or any drop is not finite.
+        If the shape is wrong or empty, or any drop is not finite.
     """
     drop = check_finite(drop)
     if drop.ndim != 2:
@@ -40,7 +41,7 @@ def check_drop(drop):
 
 
 def _signed_ranks(column):
-    """Give the rank sums of positive and of negative values; zeros are ranked, then left out."""
+    """Return the rank sums of positive and negative values; zeros are ranked but not summed."""
     from scipy.stats import rankdata
 
     rank = rankdata(np.abs(column))
@@ -72,11 +73,11 @@ def wilcoxon_drop(drop, factor=1.0):
 
     Notes
     -----
-    Zeros are treated after Pratt: they take part in the ranking, so that few tiny drops
-    among many zeros do not pass for large ones, and then leave. The test takes participants
-    as independent and drops as symmetric about zero under the null; with families use
-    :func:`signflip_max`. Drops of cross-validated models depend on each other across folds:
-    the normal deviate of p is divided by the root of ``factor``.
+    Zeros are treated after Pratt: they are ranked, so that few tiny drops among many zeros do not
+    look large, and are then removed. The test assumes independent participants and drops that are
+    symmetric about zero under the null; with families use :func:`signflip_max`. Drops of
+    cross-validated models are dependent across folds: the normal deviate of p is divided by the
+    root of ``factor``.
 
     References
     ----------
@@ -88,7 +89,7 @@ def wilcoxon_drop(drop, factor=1.0):
 
     drop = check_drop(drop)
     effect_size, p = np.zeros(drop.shape[1]), np.ones(drop.shape[1])
-    # One region at a time: a zero in one must not change how p is computed in another.
+    # One region at a time: a zero in one must not change the method for another.
     for r in np.flatnonzero(drop.any(axis=0)):
         above, below = _signed_ranks(drop[:, r])
         effect_size[r] = (above - below) / (above + below)
@@ -103,9 +104,9 @@ LEVEL = 0.05
 
 
 def is_named(rows):
-    """Tell which regions a model is shown to lean on.
+    """Return which regions a model is shown to lean on.
 
-    Report, figures, terminal and demo ask here.
+    Report, figures, terminal and demo use this function.
 
     Parameters
     ----------
@@ -115,13 +116,13 @@ def is_named(rows):
     Returns
     -------
     pandas.Series of bool
-        False also where method and fill carry no claim.
+        False also where method and fill make no claim.
     """
     return rows["p_fwe"] <= LEVEL
 
 
 def find_strongest(rows):
-    """Find the region whose hiding costs most among those that are named.
+    """Find the region with the largest drop among those that the model leans on.
 
     Parameters
     ----------
@@ -132,9 +133,8 @@ def find_strongest(rows):
     Returns
     -------
     pandas.Series
-        Of those that are named the one of the largest mean drop; where none is, the nearest:
-        that of the smallest family-wise p, then of the largest drop and effect. Among equals the
-        first.
+        The named region with the largest mean drop. If no region is named, the one with the
+        smallest family-wise p, then the largest drop and effect. Of equal ones, the first.
     """
     sure = rows[is_named(rows)]
     if len(sure):
@@ -144,7 +144,7 @@ def find_strongest(rows):
 
 
 def sign_flips(total, n, seed):
-    """Sum blocks, as observed and with their signs flipped at random.
+    """Yield sums of blocks, as observed and with randomly flipped signs.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def sign_flips(total, n, seed):
 
 
 def weigh_alike(target):
-    """Weigh participants so that both classes count alike, however many there are of each.
+    """Compute weights of participants such that both classes count equally.
 
     Parameters
     ----------
@@ -178,12 +178,12 @@ def weigh_alike(target):
     Returns
     -------
     numpy.ndarray of float, shape (participants,)
-        n / (2 n_class): they average 1.
+        n / (2 n_class); their mean is 1.
 
     Raises
     ------
     InputError
-        If there is only one class: then nothing weighs alike.
+        If there is only one class.
 
     Examples
     --------
@@ -201,10 +201,11 @@ def weigh_alike(target):
 
 
 def signflip(drop, group=None, n=5000, seed=0, factor=1.0, weight=None):
-    """Test every region by flipped signs, alone and against the largest statistic of all.
+    """Test every region by sign flips, uncorrected and by the maximum statistic.
 
-    Under the null the summed drops of a family are as likely positive as negative, so flipping
-    them changes nothing. Each flip keeps the largest studentised sum over the regions.
+    Under the null, the summed drops of a family are positive or negative with equal probability,
+    so that flips do not change their distribution. The largest studentised sum over regions of
+    each flip gives the corrected p-value.
 
     Parameters
     ----------
@@ -224,8 +225,8 @@ def signflip(drop, group=None, n=5000, seed=0, factor=1.0, weight=None):
     Returns
     -------
     p, p_fwe : numpy.ndarray of float, each of shape (regions,)
-        In [1 / (n + 1), 1]. ``p`` judges the region alone; ``p_fwe`` is the chance that any
-        region at all does as well under the null. A region whose drops are all zero has 1.
+        In [1 / (n + 1), 1]. ``p`` is uncorrected; ``p_fwe`` is corrected over all regions. A
+        region whose drops are all zero has 1.
 
     Raises
     ------
@@ -260,7 +261,7 @@ def signflip(drop, group=None, n=5000, seed=0, factor=1.0, weight=None):
     alone = np.zeros(drop.shape[1])
     largest = []
     for flipped in flips:
-        # Equal sums may differ in their last bits.
+        # Equal sums may differ in the last bits.
         alone += (np.sqrt(factor) * flipped >= observed - 1e-9).sum(axis=0)
         largest.append(flipped.max(axis=1))
     reached = np.sqrt(factor) * np.concatenate(largest)[:, None] >= observed - 1e-9
@@ -268,7 +269,7 @@ def signflip(drop, group=None, n=5000, seed=0, factor=1.0, weight=None):
 
 
 def signflip_max(drop, group=None, n=5000, seed=0, factor=1.0, weight=None):
-    """Test all regions at once against the largest statistic that flipped signs give.
+    """Test all regions by sign flips, corrected by the maximum statistic.
 
     Parameters
     ----------

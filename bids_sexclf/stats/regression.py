@@ -1,7 +1,7 @@
-"""Say how well ages are told: errors, what they explain, and how they lean.
+"""Scores of predicted ages: errors, explained variance and bias.
 
-Every score is a function ``score(target, prediction, fold=None) -> float`` of ages in years. A
-score that the data cannot tell is ``nan``.
+Every score is a function ``score(target, prediction, fold=None) -> float`` of ages in years. An
+undefined score is ``nan``.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ WITHOUT_NULL = ("age_bias",)
 
 
 def mae(target, prediction, fold=None):
-    """Give the mean absolute error, years.
+    """Compute the mean absolute error, years.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def mae(target, prediction, fold=None):
 
 
 def r2(target, prediction, fold=None):
-    """Give the share of the variance of age that predictions explain.
+    """Compute the share of the variance of age that predictions explain.
 
     Parameters
     ----------
@@ -52,7 +52,8 @@ def r2(target, prediction, fold=None):
     Returns
     -------
     float
-        1 for perfect answers, 0 for the mean age, negative for worse; ``nan`` for one age.
+        1 for perfect predictions, 0 for the mean age, negative for worse; ``nan`` if all ages are
+        equal.
 
     Examples
     --------
@@ -66,7 +67,7 @@ def r2(target, prediction, fold=None):
 
 
 def age_bias(target, prediction, fold=None):
-    """Give how the error leans with age: the slope of prediction minus age on age.
+    """Compute the age bias: the slope of prediction minus age on age.
 
     Parameters
     ----------
@@ -76,8 +77,8 @@ def age_bias(target, prediction, fold=None):
     Returns
     -------
     float
-        Years per year. 0: no lean. Negative, as usual: the young are taken for older and the old
-        for younger; -1 for the same answer to everyone. ``nan`` for one age.
+        Years per year; 0 means no bias. A negative slope is usual: young people are predicted too
+        old and old people too young; -1 for equal predictions. ``nan`` if all ages are equal.
 
     References
     ----------
@@ -94,8 +95,8 @@ def age_bias(target, prediction, fold=None):
     return float(centred @ np.subtract(prediction, target) / spread) if spread > 0 else np.nan
 
 
-def arrange(target, prediction, fold=None, group=None, *others):
-    """Check ages and put their rows in an order that does not depend on how they came.
+def arrange(target, prediction, fold=None, group=None, *further):
+    """Check ages, and sort rows, so that results do not depend on their order.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def arrange(target, prediction, fold=None, group=None, *others):
     InputError
         If values are not finite, or shapes differ.
     """
-    columns = [check_finite(one) for one in (target, prediction, *others)]
+    columns = [check_finite(one) for one in (target, prediction, *further)]
     n = columns[0].size
     if any(one.shape != (n,) for one in columns):
         raise InputError(
@@ -127,14 +128,14 @@ def arrange(target, prediction, fold=None, group=None, *others):
     block = np.arange(n) if group is None else check_labels(group, n, "group")
     order = np.lexsort((block, *columns[1:], columns[0], fold))
     block = np.arange(n) if group is None else block[order]
-    target, prediction, *others = (one[order] for one in columns)
-    return target, prediction, fold[order], block, *others
+    target, prediction, *further = (one[order] for one in columns)
+    return target, prediction, fold[order], block, *further
 
 
 def bootstrap(
     score, target, prediction, fold=None, group=None, n=2000, level=0.95, seed=0, factor=1.0
 ):
-    """Give the interval within which another draw of participants would move a score.
+    """Compute the bootstrap interval of a score over participants.
 
     Parameters
     ----------
@@ -153,7 +154,7 @@ def bootstrap(
     Returns
     -------
     low, high : float
-        Bias-corrected and accelerated; ``nan`` where there is no interval to be had.
+        Bias-corrected and accelerated; ``nan`` where the interval is undefined.
     """
     n, level = check_draws(n, level)
     target, prediction, _, block = arrange(target, prediction, fold, group)
@@ -167,12 +168,14 @@ def bootstrap(
     return _bca.interval(draws, of(np.arange(target.size)), speed, level, factor)
 
 
-def compare(target, prediction, other, group=None, n=2000, level=0.95, seed=0, factor=1.0):
+def compare(
+    target, prediction, other_prediction, group=None, n=2000, level=0.95, seed=0, factor=1.0
+):
     """Compare the mean absolute errors of two models on the same participants.
 
     Parameters
     ----------
-    target, prediction, other : array_like of float, shape (n,)
+    target, prediction, other_prediction : array_like of float, shape (n,)
         Years.
     group, n, level, seed, factor
         As for ``bootstrap``.
@@ -180,12 +183,14 @@ def compare(target, prediction, other, group=None, n=2000, level=0.95, seed=0, f
     Returns
     -------
     dict
-        ``difference`` (negative where the first model errs less), ``low``, ``high``, ``p`` (two
-        sided); in years.
+        ``difference`` (negative where the first model has the smaller error), ``low``, ``high``
+        (years), and ``p`` (two-sided).
     """
     n, level = check_draws(n, level)
-    target, prediction, _, block, other = arrange(target, prediction, None, group, other)
-    gain = np.abs(prediction - target) - np.abs(other - target)
+    target, prediction, _, block, other_prediction = arrange(
+        target, prediction, None, group, other_prediction
+    )
+    gain = np.abs(prediction - target) - np.abs(other_prediction - target)
     stratum = np.zeros(block.max() + 1, int)
     draws, left_out = replicates(lambda rows: gain[rows].mean(), block, stratum, n, seed)
     speed, value = _bca.acceleration(left_out, stratum), float(gain.mean())
@@ -195,9 +200,9 @@ def compare(target, prediction, other, group=None, n=2000, level=0.95, seed=0, f
 
 
 def permutation(score, target, prediction, fold, group, participant, n=1000, seed=0, factor=1.0):
-    """Say how often a score as good as this one comes from ages dealt at random.
+    """Compute the permutation p-value of a score.
 
-    Ages are exchanged between participants of a fold, families as wholes.
+    Ages are exchanged between participants of a fold; families are exchanged as whole blocks.
 
     Parameters
     ----------
@@ -216,7 +221,7 @@ def permutation(score, target, prediction, fold, group, participant, n=1000, see
     -------
     null_mean : float
     p : float
-        In [1 / (n + 1), 1]; ``nan`` where the score is.
+        In [1 / (n + 1), 1]; ``nan`` if the score is.
 
     References
     ----------

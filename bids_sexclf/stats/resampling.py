@@ -1,4 +1,4 @@
-"""Draw participants anew, or exchange their labels, to say how sure a number is."""
+"""Bootstrap and permutation: resample participants, or exchange their labels."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from bids_sexclf.stats.scores import SHARES
 
 
 def block_counts(stratum, n, seed):
-    """Draw how often each block is taken, with replacement and within strata.
+    """Draw how often each block is in a resample, with replacement and within strata.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def block_counts(stratum, n, seed):
     Returns
     -------
     numpy.ndarray of int, shape (n, blocks)
-        Copies of each block; every resample has as many blocks of a stratum as there are.
+        Copies of each block; every resample has as many blocks of a stratum as the data.
     """
     stratum = np.asarray(stratum)
     rng = np.random.default_rng(seed)
@@ -35,7 +35,7 @@ def block_counts(stratum, n, seed):
 
 
 def block_sums(table, group=None):
-    """Sum the rows of each family, in an order that does not depend on how rows came.
+    """Sum the rows of each family; the result does not depend on the order of rows.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def block_sums(table, group=None):
 
 
 def class_strata(target, block):
-    """Sort blocks into those of one class, those of the other, and those of both.
+    """Return the stratum of each block: one class, the other class, or both.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def class_strata(target, block):
     Returns
     -------
     numpy.ndarray of int, shape (blocks,)
-        Drawing within these strata keeps every class that was there.
+        Resampling within these strata keeps every class in the resample.
     """
     positive, members = np.bincount(block, weights=target), np.bincount(block)
     return np.where(positive == 0, 0, np.where(positive == members, 1, 2))
@@ -103,8 +103,8 @@ def replicates(statistic, block, stratum, n, seed):
     return draws, left_out
 
 
-def arrange(target, logit, fold=None, group=None, *others):
-    """Check evidence and put its rows in an order that does not depend on how they came.
+def arrange(target, logit, fold=None, group=None, *further):
+    """Check evidence, and sort rows, so that results do not depend on their order.
 
     Parameters
     ----------
@@ -118,24 +118,24 @@ def arrange(target, logit, fold=None, group=None, *others):
     Returns
     -------
     target, logit, fold, block, *others : numpy.ndarray, shape (n,)
-        ``fold`` stays None if it was; ``block`` holds codes 0, 1, ...
+        ``fold`` remains None if it was; ``block`` holds codes 0, 1, ...
     """
     target, logit, fold = check_evidence(target, logit, fold)
     block = None if group is None else check_labels(group, logit.size, "group")
-    keys = [key for key in (block, *others, logit, target, fold) if key is not None]
+    keys = [key for key in (block, *further, logit, target, fold) if key is not None]
     order = np.lexsort(keys)
     fold = None if fold is None else fold[order]
     block = np.arange(order.size) if block is None else block[order]
-    return target[order], logit[order], fold, block, *(other[order] for other in others)
+    return target[order], logit[order], fold, block, *(column[order] for column in further)
 
 
 def bootstrap(score, target, logit, fold=None, group=None, n=2000, level=0.95, seed=0, factor=1.0):
-    """Give the interval within which another draw of participants would move a score.
+    """Compute the bootstrap interval of a score over participants.
 
-    Participants are drawn with replacement within their class, so that both classes
-    stay; families are drawn whole, within those of one class, of the other, and of both.
-    The interval is bias-corrected and accelerated, since a score near its end has a skewed
-    distribution that a plain percentile interval misses.
+    Participants are resampled with replacement within their class; families are resampled whole,
+    within strata of one class, of the other, and of both. The interval is bias-corrected and
+    accelerated, since a score near its limit has a skewed distribution, for which a percentile
+    interval is wrong.
 
     Parameters
     ----------
@@ -158,11 +158,10 @@ def bootstrap(score, target, logit, fold=None, group=None, n=2000, level=0.95, s
     Returns
     -------
     low, high : float
-        Both ``nan`` if there is no interval to be had: the score is undefined, or is so in
-        more than one resample in twenty, or is the same in all of them. A share without a
-        single error (or hit) has the exact binomial bound for as many trials as the rarer class
-        has participants or families, whatever the factor: wider than needed, never the certainty
-        of [1, 1].
+        Both ``nan`` if the interval is undefined: the score is undefined, or is so in more than
+        one resample in twenty, or is equal in all of them. A share of 0 or 1 has the exact
+        binomial bound for as many trials as the rarer class has participants or families, for any
+        factor: this is conservative, and never [1, 1].
 
     Raises
     ------
@@ -171,9 +170,9 @@ def bootstrap(score, target, logit, fold=None, group=None, n=2000, level=0.95, s
 
     Notes
     -----
-    The models stay as they were fitted: with a factor of 1 the interval holds what another test
-    sample would change. That of cross-validation adds that participants tested by one model have
-    taught another. What another training seed would change is never in it.
+    The models are not fitted again: with a factor of 1 the interval covers the variation of the
+    test sample. The factor of cross-validation adds the dependence between folds, in which test
+    participants of one model train another. The variation by the training seed is not covered.
 
     References
     ----------
@@ -199,14 +198,14 @@ def bootstrap(score, target, logit, fold=None, group=None, n=2000, level=0.95, s
 
 
 def _exact_bounds(value, target, block, level):
-    """Bound a share of 0 or 1 after Clopper and Pearson (1934), doi:10.1093/biomet/26.4.404."""
+    """Return the Clopper-Pearson interval of a share of 0 or 1, doi:10.1093/biomet/26.4.404."""
     fewest = min(np.unique(block[label == target]).size for label in (0, 1))
     reach = ((1 - level) / 2) ** (1 / fewest)
     return (reach, 1.0) if value else (0.0, 1 - reach)
 
 
 def _check_units(target, unit, block):
-    """Refuse participants with two labels or in two families."""
+    """Raise InputError for participants with two labels or in two families."""
     first = np.unique(unit, return_index=True)[1]
     torn = np.sum(block != block[first][unit])
     two = np.sum(target != target[first][unit])
@@ -219,7 +218,7 @@ def _check_units(target, unit, block):
 
 
 def exchange(target, fold, unit, block):
-    """Prepare a function of a generator that deals the participants' labels anew.
+    """Return a function of a random generator that permutes the labels of participants.
 
     Parameters
     ----------
@@ -231,8 +230,8 @@ def exchange(target, fold, unit, block):
     Returns
     -------
     callable
-        Gives values of the same kind and shape; a family takes those of another of its fold and
-        size.
+        Returns values of the same kind and shape; a family gets those of another family of its
+        fold and size.
     """
     _, first = np.unique(unit, return_index=True)
     lowest, highest = np.full(unit.size, unit.size), np.full(unit.size, -1)
@@ -265,12 +264,12 @@ def permutation(
     participant=None,
     factor=1.0,
 ):
-    """Say how often a score as good as this one comes from labels dealt at random.
+    """Compute the permutation p-value of a score.
 
-    Labels are exchanged between the participants of a fold. With families, a whole family
-    takes the labels of another of the same fold and size, in a random order within, so
-    that sisters may stay sisters; a family that lies in several folds (repeats) is
-    exchanged with others of its size that do. Where nothing can be exchanged, p is 1.
+    Labels are exchanged between the participants of a fold. A whole family gets the labels of
+    another family of the same fold and size, in random order within the family. A family in
+    several folds (repeats) is exchanged with families of its size in the same folds. Where nothing
+    can be exchanged, p is 1.
 
     Parameters
     ----------
@@ -297,8 +296,9 @@ def permutation(
         Mean score of the permuted labels.
     p : float
         (1 + number of permutations at least as good) / (n + 1), in [1 / (n + 1), 1]; uniform
-        under the null. With a factor, as good as the score brought nearer to their mean, and
-        then uniform only as far as the factor is right. Both are ``nan`` if the score is.
+        under the null. With a factor, the score is first moved towards the mean of the permuted
+        scores; p is then uniform as far as the factor is correct. Both are ``nan`` if the score
+        is.
 
     Raises
     ------
@@ -307,10 +307,10 @@ def permutation(
 
     Notes
     -----
-    The members of a family are taken as exchangeable. The models are not fitted again, so
-    scores of dealt labels spread less than scores of cross-validated models without an effect do:
-    the score's distance from their mean is divided by the root of ``factor``. The shuffled-label
-    model, which is fitted, stands in the report as a check of the whole pipeline.
+    The members of a family are assumed exchangeable. The models are not fitted again, so permuted
+    scores vary less than scores of cross-validated models without an effect: the distance of the
+    score from their mean is divided by the root of ``factor``. The model of shuffled labels, which
+    is fitted, is reported as a check of the whole pipeline.
 
     References
     ----------
@@ -336,7 +336,7 @@ def permutation(
 
 
 def reached(null, observed, factor=1.0):
-    """Give the p-value of a score among scores of the null.
+    """Compute the p-value of a score, given scores under the null.
 
     Parameters
     ----------
@@ -353,6 +353,6 @@ def reached(null, observed, factor=1.0):
     """
     middle = np.nanmean(null)
     observed = middle + (observed - middle) / np.sqrt(factor)
-    # Equal scores may differ in their last bit.
+    # Equal scores may differ in the last bit.
     worse = np.sum(null < observed - 1e-12 * max(1.0, abs(observed)))
     return float((1 + null.size - worse) / (null.size + 1))

@@ -1,4 +1,4 @@
-"""Find pairs that resemble each other more than strangers do."""
+"""Find pairs of people who are more similar than unrelated people."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ FEWEST = 12
 
 
 def close_pairs(values):
-    """Find pairs that stand out from everybody's resemblance, and from each one's next most alike.
+    """Find pairs with an outlying similarity, among all pairs and among those of each member.
 
     Parameters
     ----------
@@ -24,17 +24,17 @@ def close_pairs(values):
     pairs : ndarray of int, shape (k, 2)
         Rows, the smaller first; ascending.
     correlation : ndarray, shape (k,)
-        Of their deviations from the mean of all, in [-1, 1].
+        Correlation of their deviations from the mean of all, in [-1, 1].
     limit : float
-        Correlation that pairs must exceed; ``nan`` with fewer than twelve rows, of which no pair
-        is called close.
+        Correlation that pairs must exceed; ``nan`` with fewer than twelve rows, among which no
+        pair is close.
 
     Notes
     -----
     The limit is the median of all pairs' Fisher-transformed correlations plus as many robust
-    standard deviations as one of a hundred sets of strangers would reach once. Brains are not
-    normal (the old resemble the old), so a pair must also stand out from the others that its
-    members resemble most. Pairs that are not found may be related all the same.
+    standard deviations as one of a hundred unrelated sets would exceed. Brains are not normally
+    distributed (old people resemble each other), so a pair must also be an outlier among the pairs
+    of each member. Pairs that are not found may still be related.
     """
     n = len(values)
     if n < FEWEST:
@@ -47,10 +47,10 @@ def close_pairs(values):
     limit = middle + spread * _deviates(n)
     near = [_outstanding(values, row, limit, spread) for row in range(n)]
     pairs = [
-        (row, other)
+        (row, neighbour)
         for row in range(n)
-        for other in near[row]
-        if row < other and row in near[other]
+        for neighbour in near[row]
+        if row < neighbour and row in near[neighbour]
     ]
     pairs = np.array(sorted(pairs), dtype=int).reshape(-1, 2)
     correlation = (values[pairs[:, 0]] * values[pairs[:, 1]]).sum(1)
@@ -68,18 +68,18 @@ def _fisher(correlations):
 
 
 def _middle(values):
-    """Give median and robust standard deviation of the transformed correlations of all pairs.
+    """Return median and robust standard deviation of the transformed correlations of all pairs.
 
-    Of large cohorts a regular choice of rows speaks for all.
+    In large cohorts, a regular sample of rows is used.
     """
-    some = values[:: -(-len(values) // 2000)]
-    found = _fisher((some @ some.T)[np.triu_indices(len(some), 1)])
-    middle = np.median(found)
-    return middle, 1.4826 * np.median(np.abs(found - middle))
+    sample = values[:: -(-len(values) // 2000)]
+    correlations = _fisher((sample @ sample.T)[np.triu_indices(len(sample), 1)])
+    middle = np.median(correlations)
+    return middle, 1.4826 * np.median(np.abs(correlations - middle))
 
 
 def _outstanding(values, row, limit, spread):
-    """Give the rows that stand out from the others most like this one."""
+    """Return the rows that are outliers among those most similar to this one."""
     alike = _fisher(values @ values[row])
     alike[row] = -np.inf
     order = np.argsort(-alike, kind="stable")[:CROWD]
@@ -87,4 +87,4 @@ def _outstanding(values, row, limit, spread):
     last = int(np.argmax(falls))
     if falls[last] < GAP * spread:
         return set()
-    return {int(other) for other in order[: last + 1] if alike[other] > limit}
+    return {int(candidate) for candidate in order[: last + 1] if alike[candidate] > limit}

@@ -1,4 +1,4 @@
-"""What confounds do to each voxel or feature: a linear model, learnt row by row."""
+"""The linear effect of confounds on each voxel or feature, estimated row by row."""
 
 import numpy as np
 
@@ -6,9 +6,9 @@ from bids_sexclf.errors import InputError
 
 
 def learn_effects(rows, design):
-    """Learn the linear effect of confounds on each voxel or feature.
+    """Estimate the linear effect of confounds on each voxel or feature.
 
-    Memory holds one array per confound, however many participants there are.
+    Memory holds one array per confound, for any number of participants.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def learn_effects(rows, design):
     -------
     effects : ndarray of float32, shape (k, *S)
         Change per standard deviation of a confound; 0 where a confound does not vary, and the
-        smallest effects that fit equally well where confounds depend on each other.
+        minimum-norm solution where confounds are linearly dependent.
     centre, spread : ndarray of float64, shape (k,)
         Mean and standard deviation of each confound (1 where it does not vary).
 
@@ -32,7 +32,7 @@ def learn_effects(rows, design):
 
     Notes
     -----
-    The target is not in the model: what the confounds share with it is taken out, too.
+    The target is not in the model: variance shared by confounds and target is removed too.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def learn_effects(rows, design):
     weights = np.linalg.pinv((design - centre) / spread, rcond=1e-10)
     first, effects = np.asarray(rows[0], dtype=np.float64), 0.0
     for index in range(n):
-        # Deviations from one row keep voxels that never vary at exactly 0.
+        # Deviations from one row keep constant voxels at exactly 0.
         deviation = np.asarray(rows[index], dtype=np.float64) - first
         effects = effects + np.multiply.outer(weights[:, index], deviation)
     return np.asarray(effects, dtype=np.float32), centre, spread

@@ -1,9 +1,9 @@
-"""Say how well logits tell the two classes apart, and how honest they are.
+"""Scores of logits for two classes: discrimination and calibration.
 
 Every score is a function ``score(target, logit, fold=None) -> float``. ``target``
 is 1 for the positive class and 0 for the other, a positive logit predicts the
 positive class, and the probability of the positive class is ``expit(logit)``.
-A score that the data cannot tell is ``nan``, never a convenient number.
+An undefined score is ``nan``.
 """
 
 import numpy as np
@@ -44,7 +44,7 @@ WITHOUT_INTERVAL = ("calibration_error",)
 
 
 def _concordance(target, logit, fold):
-    """Count, per fold, concordant pairs (a tie counts half) and all pairs of unlike class."""
+    """Count concordant pairs (ties count half) and all pairs of different class, per fold."""
     fold = np.zeros(target.size, dtype=int) if fold is None else fold
     order = np.lexsort((logit, fold))
     target, logit, fold = target[order], logit[order], fold[order]
@@ -60,13 +60,12 @@ def _concordance(target, logit, fold):
 
 
 def auc(target, logit, fold=None):
-    """Give the share of pairs, one of each class, that the logits put in the right order.
+    """Compute the AUC: the share of pairs, one of each class, in the right order.
 
-    Only pairs *within* a fold are compared, and the pairs of all folds are pooled:
-    the logits of two folds come from two models and are not on one scale, so the
-    order of a pair across folds says as much about the models as about the
-    participants. A tie counts half. With ``fold=None`` one model gave all logits,
-    and all pairs are compared.
+    Only pairs *within* a fold are compared, and the pairs of all folds are pooled: the logits of
+    two folds come from two models and have different scales, so the order of a pair across folds
+    depends on the models as much as on the participants. A tie counts half. With ``fold=None`` one
+    model computed all logits, and all pairs are compared.
 
     Parameters
     ----------
@@ -94,12 +93,12 @@ def auc(target, logit, fold=None):
 
 
 def _share(hit, of):
-    """Give the share of true entries, ``nan`` if there is none to count."""
+    """Return the share of true entries among some, ``nan`` if there are none."""
     return float(np.mean(hit[of])) if of.any() else np.nan
 
 
 def accuracy(target, logit, fold=None):
-    """Give the share of participants whose class is predicted.
+    """Compute the share of participants whose class is predicted correctly.
 
     Parameters
     ----------
@@ -109,15 +108,15 @@ def accuracy(target, logit, fold=None):
     Returns
     -------
     float
-        In [0, 1]. Under the null it is not 0.5 but what the rates give: a constant
-        answer earns the share of the larger class.
+        In [0, 1]. Under the null it is not 0.5 but depends on the class rates: a constant
+        prediction has the share of the larger class.
     """
     target, logit, _ = check_evidence(target, logit, fold)
     return float(np.mean((logit > 0) == target))
 
 
 def balanced_accuracy(target, logit, fold=None):
-    """Give the mean of the two classes' shares of right answers.
+    """Compute the mean over classes of the share of correct predictions.
 
     Parameters
     ----------
@@ -135,7 +134,7 @@ def balanced_accuracy(target, logit, fold=None):
 
 
 def precision(target, logit, fold=None):
-    """Give the share of positive predictions that are right.
+    """Compute the share of positive predictions that are correct.
 
     Parameters
     ----------
@@ -146,14 +145,14 @@ def precision(target, logit, fold=None):
     -------
     float
         In [0, 1]; the share of the positive class is expected under the null.
-        ``nan`` if nothing is predicted positive.
+        ``nan`` if no prediction is positive.
     """
     target, logit, _ = check_evidence(target, logit, fold)
     return _share(target, logit > 0)
 
 
 def recall(target, logit, fold=None):
-    """Give the share of the positive class that is predicted positive.
+    """Compute the share of the positive class that is predicted positive.
 
     Parameters
     ----------
@@ -164,14 +163,14 @@ def recall(target, logit, fold=None):
     -------
     float
         In [0, 1]; under the null the share of positive predictions is expected, which
-        may be anything: not to be read alone. ``nan`` if the positive class is absent.
+        may have any value: do not read it alone. ``nan`` if the positive class is absent.
     """
     target, logit, _ = check_evidence(target, logit, fold)
     return _share(logit > 0, target)
 
 
 def brier(target, logit, fold=None):
-    """Give the mean squared distance of probabilities from what was true.
+    """Compute the Brier score: the mean squared error of probabilities.
 
     Parameters
     ----------
@@ -194,14 +193,14 @@ def brier(target, logit, fold=None):
 
 
 def _bin(logit, bins):
-    """Put each logit in one of ``bins`` bins of equal count, equal logits always together."""
+    """Assign each logit to one of ``bins`` bins of equal count; equal logits share a bin."""
     _, inverse, count = np.unique(logit, return_inverse=True, return_counts=True)
     middle = (np.cumsum(count) - count / 2) / logit.size
     return np.floor(middle * bins).astype(int)[inverse]
 
 
 def calibration_curve(target, logit, bins=10, level=0.95):
-    """Compare what was predicted with what was observed, in bins of equal count.
+    """Compute predicted and observed rates in bins of equal count.
 
     Parameters
     ----------
@@ -226,7 +225,7 @@ def calibration_curve(target, logit, bins=10, level=0.95):
 
     Notes
     -----
-    The interval takes participants as independent; with families it is too narrow.
+    The interval assumes independent participants; with families it is too narrow.
 
     References
     ----------
@@ -238,9 +237,9 @@ def calibration_curve(target, logit, bins=10, level=0.95):
             f"Found bins={bins} and level={level}, needed bins >= 1 and 0 < level < 1: "
             "ask for ten bins and a level of 0.95."
         )
-    kept, code, n = np.unique(_bin(logit, int(bins)), return_inverse=True, return_counts=True)
-    predicted = np.bincount(code, weights=expit(logit), minlength=kept.size) / n
-    observed = np.bincount(code, weights=target, minlength=kept.size) / n
+    used_bins, code, n = np.unique(_bin(logit, int(bins)), return_inverse=True, return_counts=True)
+    predicted = np.bincount(code, weights=expit(logit), minlength=used_bins.size) / n
+    observed = np.bincount(code, weights=target, minlength=used_bins.size) / n
     z = ndtri((1 + level) / 2)
     centre = (observed + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(observed * (1 - observed) / n + (z / (2 * n)) ** 2) / (1 + z**2 / n)
@@ -249,7 +248,7 @@ def calibration_curve(target, logit, bins=10, level=0.95):
 
 
 def calibration_error(target, logit, fold=None, bins=10):
-    """Give the mean distance between predicted and observed rates over bins of equal count.
+    """Compute the mean distance between predicted and observed rates over bins of equal count.
 
     Parameters
     ----------
@@ -261,11 +260,10 @@ def calibration_error(target, logit, fold=None, bins=10):
     Returns
     -------
     float
-        In [0, 1]; small is good. Sampling alone makes it positive, of the order of
-        sqrt(bins / n), so 0 is not what a calibrated model is expected to earn: compare
-        models with equal n only, and print no bootstrap interval, which would hold the bias
-        twice. A constant logit at the base rate earns 0 without
-        telling the classes apart at all.
+        In [0, 1]; small is good. Sampling makes it positive, of the order of sqrt(bins / n),
+        also for a calibrated model: compare only models with equal n, and report no bootstrap
+        interval, which would contain the bias twice. A constant logit at the base rate has 0
+        without any discrimination.
 
     References
     ----------
@@ -278,7 +276,7 @@ def calibration_error(target, logit, fold=None, bins=10):
 
 
 def calibration_slope(target, logit, fold=None):
-    """Give the factor by which logits would have to be stretched to be honest.
+    """Compute the calibration slope: the factor that would calibrate the logits.
 
     Parameters
     ----------
@@ -288,16 +286,16 @@ def calibration_slope(target, logit, fold=None):
     Returns
     -------
     float
-        Any real number. 1 is calibrated, below 1 overconfident, above 1 too timid, and
+        Any real number. 1 is calibrated, below 1 overconfident, above 1 underconfident, and
         0 is expected under the null. ``nan`` if a class is absent, all logits are equal,
         or the fit does not converge.
 
     Notes
     -----
-    Logistic regression of the target on the logit with Jeffreys' prior, so that the
-    slope stays finite when the classes are separated; it is then a lower bound in
-    spirit, not a measurement. The prior does not depend on the scale of the logits:
-    logits twice as large give half the slope. Its pull is of the order of 1 / n.
+    Logistic regression of the target on the logit with Jeffreys' prior, so that the slope is
+    finite when the classes are separated; it then is a kind of lower bound. The prior does not
+    depend on the scale of the logits: logits twice as large give half the slope. The effect of
+    the prior is of the order of 1 / n.
 
     References
     ----------
@@ -310,7 +308,7 @@ def calibration_slope(target, logit, fold=None):
 
 
 def calibration_intercept(target, logit, fold=None):
-    """Give the shift, in logits, that recalibrated logits would need besides the slope.
+    """Compute the calibration intercept: the shift of logits beside the slope.
 
     Parameters
     ----------
@@ -326,14 +324,14 @@ def calibration_intercept(target, logit, fold=None):
 
     Notes
     -----
-    The intercept of the regression that gives the slope, not the one at slope 1.
+    The intercept of the regression that estimates the slope, not the one with slope 1.
     """
     target, logit, _ = check_evidence(target, logit, fold)
     return recalibrate(target, logit)[0]
 
 
 def _fold_roc(target, logit):
-    """Give false and true positive rates of one fold, from (0, 0) to (1, 1)."""
+    """Return false and true positive rates of one fold, from (0, 0) to (1, 1)."""
     order = np.argsort(-logit)
     target, logit = target[order], logit[order]
     last = np.r_[logit[1:] != logit[:-1], True]
@@ -342,7 +340,7 @@ def _fold_roc(target, logit):
 
 
 def _levels(fpr, tpr, at):
-    """Give the lower and the upper end of a curve at each of the abscissae ``at``."""
+    """Return the lower and the upper end of a curve at each of the abscissae ``at``."""
     first = np.searchsorted(fpr, at, side="left")
     last = np.searchsorted(fpr, at, side="right") - 1
     before = np.maximum(first - 1, 0)
@@ -353,12 +351,11 @@ def _levels(fpr, tpr, at):
 
 
 def roc_curve(target, logit, fold=None):
-    """Draw true against false positive rates, so that the area below is :func:`auc`.
+    """Compute the ROC curve, whose area is :func:`auc`.
 
-    Each fold has a curve of its own, since its logits have a scale of their own. The
-    curves are averaged at equal false positive rate, each weighted by its pairs, which
-    are the weights that pooling pairs gives; the area of the average by the trapezoid
-    rule therefore equals ``auc(target, logit, fold)``.
+    Each fold has its own curve, since its logits have their own scale. The curves are averaged at
+    equal false positive rate, weighted by the number of pairs in each fold; the area of the
+    average by the trapezoid rule therefore equals ``auc(target, logit, fold)``.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Deal labels that teach nothing: a model that learns them must be at chance when tested on them.
+"""Shuffle labels, as a check for leakage: a model trained on them must score at chance.
 
-They are dealt once, before any model learns, and people are tested on the labels dealt to them. So
-a model that meets a tested person, or a copy, in training knows the label it will be judged by.
+Labels are shuffled once, before training, and test participants keep their shuffled labels. So a
+model that sees a test participant, or a copy, in training scores above chance.
 """
 
 import numpy as np
@@ -24,15 +24,15 @@ def shuffle_sexes(sex, cell, group, seed):
     cell : array_like, shape (n,)
         Parts that are tested as a whole, such as folds.
     group : array_like of str, shape (n,)
-        Families, with people who resemble each other like relatives: all members keep their sex,
-        or none does, in whatever cells they lie.
+        Families, with people who are as similar as relatives: either all members keep their sex,
+        or none, in all cells.
     seed : int
 
     Returns
     -------
     numpy.ndarray of int, shape (n,)
-        Goes with the true sex in no cell, as far as numbers are even and families allow. It does
-        not depend on the order of rows.
+        Uncorrelated with the true sex in every cell, as far as even numbers and families allow. It
+        does not depend on the order of rows.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def shuffle_sexes(sex, cell, group, seed):
 
 
 def shuffle_ages(age, cell, group, seed):
-    """Exchange ages between the families of each cell, so that they go with the true ones least.
+    """Exchange ages between the families of each cell, with the least correlation to true ages.
 
     Parameters
     ----------
@@ -60,13 +60,13 @@ def shuffle_ages(age, cell, group, seed):
     Returns
     -------
     numpy.ndarray of float, shape (n,)
-        Of many deals the one whose ages go least with the true ages within cells. A plain deal goes
-        with the truth a little, and where age is easy to learn, a model learns that little.
+        Of many permutations, the one least correlated with the true ages within cells. A random
+        permutation correlates slightly, and a model could learn this where age is easy to learn.
     """
     age = np.asarray(age, dtype=float)
     code = check_labels(cell, age.size, "fold")
     family = check_labels(np.asarray(group, dtype=str), age.size, "group")
-    # The order of rows must not matter.
+    # The result must not depend on the order of rows.
     order = np.lexsort((age, family, code))
     back = np.argsort(order)
     shuffled = exchange(age[order], code[order], np.arange(age.size), family[order])

@@ -1,8 +1,8 @@
-"""Catalogue of targets, what is learnt from a brain: one per file, its name is what a user types.
+"""Catalogue of targets: one file per target, whose name the user types.
 
-An entry gives ``TARGET``: a `TwoClasses` or a `Quantity`. It says which column of the cohort is
-learnt, how it is coded, by which loss and score, what an attribution tests, and in which words the
-report speaks of it. No other room asks which target a study has.
+An entry defines ``TARGET``: a `TwoClasses` or a `Quantity`. It holds the column of the cohort that
+is learnt, its coding, loss and scores, the effect that an attribution tests, and the words of the
+report. No other package depends on which target a study has.
 """
 
 from bids_sexclf import catalogue

@@ -1,4 +1,4 @@
-"""What every target says: its column, how it is learnt, scored and spoken of."""
+"""Base of all targets: column, coding, loss, scores and words."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from bids_sexclf.errors import InputError
 
 @dataclass(frozen=True)
 class Target(ABC):
-    """What is learnt from a brain.
+    """The target of a study: the quantity or class that models learn.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Target(ABC):
         Heading of the report.
     topic : str
         What the report is about, within a sentence.
-    what : str
+    noun : str
         The target within a sentence, e.g. ``"sex"``.
     limits : tuple of (str, str)
         What a result does not show: a name and a sentence.
@@ -37,7 +37,7 @@ class Target(ABC):
     column: str
     title: str
     topic: str
-    what: str
+    noun: str
     limits: tuple = ()
     baselines: dict = field(default_factory=dict)
     by_region: bool = False
@@ -71,11 +71,11 @@ class Target(ABC):
 
     @property
     def is_classes(self):
-        """Whether it is one of two classes, and not a quantity."""
+        """Whether the target has two classes and is not a quantity."""
         return self.kind == "classes"
 
     def has(self, table):
-        """Say whether a table of the report has a meaning for this target."""
+        """Return whether a table of the report applies to this target."""
         if table in ("claims", "differences"):
             return self.by_region
         return table not in ("added", "matching") or self.is_classes
@@ -86,7 +86,7 @@ class Target(ABC):
         Raises
         ------
         InputError
-            If its length does not fit, or if no one is there.
+            If its length is wrong, or there are no participants.
         """
         target = np.asarray(target)
         if target.shape != (n_participants,) or n_participants == 0:
@@ -97,7 +97,7 @@ class Target(ABC):
         return target
 
     def decode(self, cells):
-        """Return the values of the column from the cells of participants.tsv; None if unknown."""
+        """Convert cells of participants.tsv to values of the column; None if unknown."""
         return cells.where(cells.notna(), None)
 
     def find_unknown(self, people):
@@ -113,10 +113,10 @@ class Target(ABC):
             Participant to the reason.
         """
         unknown = people.loc[people[self.column].isna(), "participant_id"]
-        return {person: f"{self.what} is unknown, needed {self.needed}" for person in unknown}
+        return {person: f"{self.noun} is unknown, needed {self.needed}" for person in unknown}
 
     def strata(self, people):
-        """Return what parts are balanced over, beside age.
+        """Return the strata over which parts are balanced, beside age.
 
         Parameters
         ----------
@@ -129,25 +129,25 @@ class Target(ABC):
         return people["sex"]
 
     def weighed(self, cohort):
-        """Return 0 or 1 for each row: of two kinds of people, who weigh alike in tests."""
+        """Return the kind (0 or 1) of each row; both kinds have equal weight in tests."""
         return (cohort["sex"] == "male").to_numpy().astype(int)
 
-    # What follows differs between classes and quantities.
+    # The following methods differ between classes and quantities.
 
     @property
     @abstractmethod
     def needed(self):
-        """What the column must hold, within a sentence."""
+        """Required content of the column, as part of a sentence."""
 
     @property
     @abstractmethod
     def words(self):
-        """Words that headings, titles and captions hold as ``{name}``."""
+        """Words that replace ``{name}`` in headings, titles and captions."""
 
     @property
     @abstractmethod
     def full_part(self):
-        """What each part must hold, within a sentence."""
+        """Required content of each part, as part of a sentence."""
 
     @abstractmethod
     def code(self, cohort):
@@ -159,15 +159,15 @@ class Target(ABC):
 
     @abstractmethod
     def scale(self, target):
-        """Return what to subtract from the target and what to divide it by, from training."""
+        """Return the shift and the divisor that standardise the target, from training data."""
 
     @abstractmethod
-    def weigh(self, target, how):
-        """Return the weights of target 0 and of target 1, or 1 and 1."""
+    def weigh(self, target, weighting):
+        """Return the weights of participants with target 0 and with target 1."""
 
     @abstractmethod
     def check_varied(self, target):
-        """Refuse a training part from which nothing can be told apart."""
+        """Raise InputError for a training part in which the target does not vary."""
 
     @abstractmethod
     def score(self, answer, target):
@@ -175,19 +175,19 @@ class Target(ABC):
 
     @abstractmethod
     def find_fault(self, values):
-        """Say why the values of a part cannot be trained on or scored; None where they can."""
+        """Return the reason why the values of a part cannot be used, or None."""
 
     @abstractmethod
     def sign(self, target):
-        """Return 1 or -1: how evidence speaks for the truth of each participant."""
+        """Return 1 or -1: the sign of evidence that supports the truth of each participant."""
 
     @abstractmethod
     def effect(self, target, evidence, hidden):
-        """Return how much worse the answer becomes when something is hidden, shape (n,)."""
+        """Compute how much worse predictions become when a region is hidden, shape (n,)."""
 
 
 def name_folds(rows):
-    """Name the fold of each row of predictions, one label per repeat and fold."""
+    """Return the fold of each row of predictions: one label per repeat and fold."""
     return (rows["repeat"].astype(str) + "/" + rows["fold"].astype(str)).to_numpy()
 
 

@@ -1,4 +1,4 @@
-"""Say in plain sentences how well models tell two classes apart, and no more."""
+"""Findings on models of two classes, in plain sentences."""
 
 from bids_sexclf.words import (
     BASELINES,
@@ -19,35 +19,35 @@ class ClassSentences:
 
     @property
     def alike(self):
-        """Among whom it is asked what evidence goes with."""
-        return f"people of one {self.what}"
+        """People among whom associations of evidence are tested, as text."""
+        return f"people of one {self.noun}"
 
     @property
     def shuffled(self):
-        """Name the control whose labels are dealt at random."""
+        """Name of the control model of shuffled labels."""
         return "a network trained on shuffled labels"
 
     @property
     def tested(self):
-        """What is tested of a region, within a sentence."""
+        """The tested effect of a region, as part of a sentence."""
         return f"the fall of the probability of {self.correct}"
 
     @property
     def short_effect(self):
-        """What a region is shown by, on the axis of a figure."""
+        """The effect of a region, as the label of an axis."""
         return f"fall of P({self.correct.removeprefix('the ')})"
 
     @property
     def how_trained(self):
-        """Sentence on the training; nothing for classes."""
+        """Sentence on the training; empty for classes."""
         return ""
 
     def describe_association(self):
-        """Say beside what associations were asked: what, and what else was done."""
-        return "evidence", f"{self.what} and fold", ""
+        """Return the words of the methods on associations: measure, cells, adjustment."""
+        return "evidence", f"{self.noun} and fold", ""
 
     def is_above(self, score, compared):
-        """Say whether a model is better than chance.
+        """Return whether a model is better than chance.
 
         Parameters
         ----------
@@ -59,7 +59,7 @@ class ClassSentences:
         Returns
         -------
         bool or None
-            None where the tables cannot tell.
+            None where the tables do not show it.
         """
         if (compared["verdict"] == "chance").any():
             return False
@@ -68,7 +68,7 @@ class ClassSentences:
         return bool(score["p"] < CHANCE_P)
 
     def say_hits(self, above):
-        """Say in one sentence how many models tell the classes apart.
+        """Return a sentence on the number of models that are better than chance.
 
         Parameters
         ----------
@@ -78,7 +78,7 @@ class ClassSentences:
         Returns
         -------
         Finding or str
-            The beginning of a sentence where there are some, which goes on with brain size.
+            The beginning of a sentence, to be continued on brain size, if there are any.
         """
         if not above:
             return Finding("caution", "No model was fitted: no model can be judged.")
@@ -86,11 +86,11 @@ class ClassSentences:
         if not hits:
             none = "The network is not" if total == 1 else f"None of {total} models is"
             return Finding("caution", f"{none} shown to tell {self.pair}.")
-        some = "The network" if total == 1 else f"{hits} of {total} models"
-        return f"{some} {'tells' if hits == 1 else 'tell'} {self.pair} better than chance"
+        subject = "The network" if total == 1 else f"{hits} of {total} models"
+        return f"{subject} {'tells' if hits == 1 else 'tell'} {self.pair} better than chance"
 
     def say_scores(self, scores, above, level):
-        """Say whether a model tells the classes apart.
+        """Return the finding on whether a model is better than chance.
 
         Parameters
         ----------
@@ -125,11 +125,11 @@ class ClassSentences:
         )
 
     def say_more(self, scores, level):
-        """Say what else scores show: nothing for classes."""
+        """Return further findings on scores: None for classes."""
         return None
 
     def say_against(self, row, study):
-        """Say how a model does against a baseline.
+        """Return the finding on a model compared with a baseline.
 
         Parameters
         ----------
@@ -158,11 +158,11 @@ class ClassSentences:
                 f"It is not shown to beat {baseline}, which can know nothing ({numbers}): do not "
                 "rely on its score.",
             )
-        what = "does worse than" if row["verdict"] == "below" else "is not shown to do better than"
-        return Finding("caution", f"It {what} {baseline} ({numbers}).")
+        verb = "does worse than" if row["verdict"] == "below" else "is not shown to do better than"
+        return Finding("caution", f"It {verb} {baseline} ({numbers}).")
 
     def say_brain_size(self, score, study):
-        """Say what brain size alone tells, where no model is shown to add to it.
+        """Return the finding on brain size alone, if no model is shown to add to it.
 
         Parameters
         ----------
@@ -182,13 +182,13 @@ class ClassSentences:
         )
 
     def say_effect(self, mean):
-        """Say what hiding a region does to the answer, as the end of a sentence."""
+        """Describe the effect of hiding a region, as the end of a sentence."""
         change = "lowers" if mean >= 0 else "raises"
         return f"{change} the probability of {self.correct} by {say_number(abs(mean), 3)}"
 
 
 def advise_on_size(study):
-    """Say which study would tell more where brain size may explain a score.
+    """Return advice on a further study, where brain size may explain a score.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from bids_sexclf.texts import count_noun
 
 
 def balance(target, classes=("female", "male")):
-    """Weigh participants so that both classes count alike.
+    """Compute weights of the classes such that both count equally.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def balance(target, classes=("female", "male")):
     Raises
     ------
     InputError
-        If only one class is there.
+        If there is only one class.
 
     Examples
     --------
@@ -85,24 +85,24 @@ class TwoClasses(ClassSentences, Target):
 
     @property
     def needed(self):
-        """What the column must hold."""
+        """Required content of the column."""
         return " or ".join(self.classes)
 
     @property
     def balanced_by(self):
-        """What parts are balanced over, beside age."""
-        return self.what
+        """Variable over which parts are balanced, beside age."""
+        return self.noun
 
     @property
     def full_part(self):
-        """What each part must hold, within a sentence."""
+        """Required content of each part, as part of a sentence."""
         return self.both
 
     @property
     def words(self):
-        """Words that captions and headings of figures hold."""
+        """Words that captions and headings of figures contain."""
         return {
-            "what": self.what,
+            "what": self.noun,
             "differ": f"{self.apart} differ",
             "alike": self.alike,
             "alike_error": self.alike_error,
@@ -117,7 +117,7 @@ class TwoClasses(ClassSentences, Target):
         }
 
     def decode(self, cells):
-        """Return the class of each cell; None where it is unknown or no class."""
+        """Return the class of each cell; None where it is unknown or not a class."""
         spellings = {name.casefold(): name for name in self.classes} | (self.spellings or {})
         return cells.map(lambda cell: spellings.get(str(cell).strip().casefold()))
 
@@ -126,7 +126,7 @@ class TwoClasses(ClassSentences, Target):
         return (cohort[self.column] == self.classes[1]).to_numpy().astype(int)
 
     def weighed(self, cohort):
-        """Return the class of each row: both classes weigh alike in tests."""
+        """Return the class of each row: both classes have equal weight in tests."""
         return self.code(cohort)
 
     @property
@@ -136,7 +136,7 @@ class TwoClasses(ClassSentences, Target):
 
     @property
     def weigh_alike(self):
-        """Who weighs alike where regions are tested."""
+        """Groups of equal weight where regions are tested, as text."""
         return self.both
 
     def check(self, target, n_participants):
@@ -145,13 +145,13 @@ class TwoClasses(ClassSentences, Target):
         Raises
         ------
         InputError
-            If its length or its values do not fit, or if no one is there.
+            If its length or its values are wrong, or there are no participants.
         """
         target = self.check_shape(target, n_participants)
         if not np.isin(target, (0, 1)).all():
-            others = sorted(set(target[~np.isin(target, (0, 1))].tolist()))[:5]
+            invalid = sorted(set(target[~np.isin(target, (0, 1))].tolist()))[:5]
             raise InputError(
-                f"Found target values {others}, needed 1 for {self.classes[1]} and 0 for "
+                f"Found target values {invalid}, needed 1 for {self.classes[1]} and 0 for "
                 f"{self.classes[0]}. Check the {self.column} column of cohort.tsv."
             )
         return target.astype(np.int64)
@@ -160,13 +160,13 @@ class TwoClasses(ClassSentences, Target):
         """Return 0 and 1: a class is not scaled."""
         return 0.0, 1.0
 
-    def weigh(self, target, how):
-        """Return the weights of both classes; 1 and 1 where ``how`` is ``"none"``."""
+    def weigh(self, target, weighting):
+        """Return the weights of both classes; 1 and 1 where ``weighting`` is ``"none"``."""
         weights = balance(target, self.classes)
-        return weights if how == "balanced" else (1.0, 1.0)
+        return weights if weighting == "balanced" else (1.0, 1.0)
 
     def check_varied(self, target):
-        """Refuse a training part of one class."""
+        """Raise InputError for a training part of one class."""
         balance(target, self.classes)
 
     def score(self, answer, target):
@@ -182,7 +182,7 @@ class TwoClasses(ClassSentences, Target):
         return people[self.column]
 
     def find_fault(self, values):
-        """Say why the values of a part cannot be trained on or scored; None where they can."""
+        """Return the reason why the values of a part cannot be used, or None."""
         if values.nunique() < 2:
             return f"only {values.iloc[0]} participants"
         return (
@@ -190,18 +190,18 @@ class TwoClasses(ClassSentences, Target):
         )
 
     def sign(self, target):
-        """Return 1 where evidence above zero speaks for the truth, else -1."""
+        """Return 1 where positive evidence supports the truth, else -1."""
         return np.where(np.asarray(target) == 1, 1.0, -1.0)
 
     def effect(self, target, evidence, hidden):
-        """Return the fall of the probability of the correct class, in [-1, 1]."""
+        """Compute the drop of the probability of the correct class, in [-1, 1]."""
         from scipy.special import expit
 
         sign = self.sign(target)
         return expit(sign * evidence) - expit(sign * hidden)
 
     def arrays_of(self, rows):
-        """Turn rows of predictions into the arrays that ``stats`` takes.
+        """Convert rows of predictions to the arguments of ``stats``.
 
         Parameters
         ----------
@@ -222,7 +222,7 @@ class TwoClasses(ClassSentences, Target):
         }
 
     def score_table(self, key, rows, study, factor):
-        """Score one model on one map: estimate, interval, permutation p.
+        """Compute the scores of one model on one map: estimate, interval, permutation p.
 
         Parameters
         ----------
@@ -295,8 +295,8 @@ class TwoClasses(ClassSentences, Target):
         """
         from bids_sexclf.stats import confounds, resampling, scores
 
-        both = join_baseline(rows, baseline_rows)
-        arrays = self.arrays_of(both)
+        joined = join_baseline(rows, baseline_rows)
+        arrays = self.arrays_of(joined)
         options = {
             "fold": arrays["fold"],
             "group": arrays["group"],
@@ -307,17 +307,17 @@ class TwoClasses(ClassSentences, Target):
         }
         target, logit = arrays["target"], arrays["logit"]
         difference = confounds.explained_by(
-            target, logit, both["evidence_baseline"].to_numpy(float), **options
+            target, logit, joined["evidence_baseline"].to_numpy(float), **options
         )
         low, _ = resampling.bootstrap(scores.auc, target, logit, **options)
-        people = both["participant_id"].nunique()
+        people = joined["participant_id"].nunique()
         numbers = (difference[name] for name in ("difference", "low", "high", "p"))
         verdict = self.verdict(difference, low, scores.auc(target, logit, arrays["fold"]))
         return [(*key, baseline, "auc", people, *numbers, factor, verdict)]
 
     @staticmethod
     def verdict(difference, low, auc):
-        """Say what a comparison's interval allows to say.
+        """Return the verdict of a comparison, from its interval.
 
         Parameters
         ----------
@@ -334,7 +334,7 @@ class TwoClasses(ClassSentences, Target):
         """
         if np.isnan(difference["difference"]):
             return None
-        # A score without spread has no interval: it is then judged by itself.
+        # A score that does not vary has no interval: then judge the score itself.
         if (auc if np.isnan(low) else low) <= 0.5:
             return "chance"
         lower, upper = (
@@ -344,7 +344,7 @@ class TwoClasses(ClassSentences, Target):
         return "above" if lower > 0 else "below" if upper < 0 else "not above"
 
     def associate(self, key, rows, study, covariates):
-        """Look for association of a model's evidence with covariates, within each class.
+        """Test the association of a model's evidence with covariates, within each class.
 
         Parameters
         ----------
@@ -364,21 +364,21 @@ class TwoClasses(ClassSentences, Target):
 
         table = []
         for name in covariates:
-            known = rows.dropna(subset=[name])
-            counts = known.groupby("target")["participant_id"].nunique()
+            known_rows = rows.dropna(subset=[name])
+            counts = known_rows.groupby("target")["participant_id"].nunique()
             if counts.reindex([0, 1]).fillna(0).min() < 4:
                 continue
-            arrays = self.arrays_of(known)
+            arrays = self.arrays_of(known_rows)
             result = confounds.partial_association(
                 arrays["logit"],
                 arrays["target"],
-                known[name].to_numpy(float),
+                known_rows[name].to_numpy(float),
                 group=arrays["group"],
                 fold=arrays["fold"],
                 n=study.permutations,
                 seed=study.random_seed,
             )
-            people = [*counts.reindex([0, 1]), known["participant_id"].nunique()]
+            people = [*counts.reindex([0, 1]), known_rows["participant_id"].nunique()]
             parts = ("negative", "positive", "pooled")
             for within, part, n in zip((*self.classes, "both"), parts, people, strict=True):
                 table.append((*key, name, within, n, result[part]["rho"], result[part]["p"]))

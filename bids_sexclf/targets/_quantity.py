@@ -48,36 +48,36 @@ class Quantity(QuantitySentences, Target):
 
     @property
     def main_title(self):
-        """Name of the main score for readers."""
+        """Title of the main score."""
         return f"error in {self.unit}"
 
     @property
     def needed(self):
-        """What the column must hold."""
+        """Required content of the column."""
         return self.unit
 
     @property
     def full_part(self):
-        """What each part must hold, within a sentence."""
+        """Required content of each part, as part of a sentence."""
         return f"{self.fewest} people or more"
 
     @property
     def words(self):
-        """Words that captions and headings of figures hold."""
+        """Words that captions and headings of figures contain."""
         return {
-            "what": self.what,
-            "differ": f"{self.what} shows",
+            "what": self.noun,
+            "differ": f"{self.noun} shows",
             "alike": self.alike,
             "alike_error": self.alike_error,
             "effect": self.tested.removeprefix("the "),
             "tested": "How much the absolute error rises",
-            "correct": f"the true {self.what}",
+            "correct": f"the true {self.noun}",
             "short_effect": self.short_effect,
             "unit": self.unit,
         }
 
     def decode(self, cells):
-        """Return the number of each cell; nan where it is unknown or no number."""
+        """Return the number of each cell; nan where it is unknown or not a number."""
         import pandas as pd
 
         return pd.to_numeric(cells, errors="coerce")
@@ -92,7 +92,7 @@ class Quantity(QuantitySentences, Target):
         Raises
         ------
         InputError
-            If its length or its values do not fit, or if no one is there.
+            If its length or its values are wrong, or there are no participants.
         """
         target = self.check_shape(target, n_participants).astype(np.float64)
         bad = ~np.isfinite(target) | (target < self.lowest)
@@ -111,7 +111,7 @@ class Quantity(QuantitySentences, Target):
         Raises
         ------
         InputError
-            If all values are the same.
+            If all values are equal.
         """
         if np.ptp(target) == 0:
             raise InputError(
@@ -121,12 +121,12 @@ class Quantity(QuantitySentences, Target):
             )
         return float(target.mean()), float(target.std())
 
-    def weigh(self, target, how):
-        """Return 1 and 1: everyone weighs alike."""
+    def weigh(self, target, weighting):
+        """Return 1 and 1: all participants have equal weight."""
         return 1.0, 1.0
 
     def check_varied(self, target):
-        """Refuse a training part in which everyone has the same value."""
+        """Raise InputError for a training part in which all values are equal."""
         self.scale(target)
 
     def score(self, answer, target):
@@ -134,22 +134,22 @@ class Quantity(QuantitySentences, Target):
         return float(np.abs(answer - target).mean())
 
     def find_fault(self, values):
-        """Say why the values of a part cannot be trained on or scored; None where they can."""
+        """Return the reason why the values of a part cannot be used, or None."""
         return (
             None if len(values) >= self.fewest else f"only {count_noun(len(values), 'participant')}"
         )
 
     def sign(self, target):
-        """Return 1 for everyone: values speak for more of the quantity, whoever is asked."""
+        """Return 1 for everyone: positive values always mean more of the quantity."""
         return np.ones(len(target))
 
     def effect(self, target, evidence, hidden):
-        """Return the rise of the absolute error, in the unit of the target."""
+        """Compute the increase of the absolute error, in the unit of the target."""
         target = np.asarray(target, float)
         return np.abs(hidden - target) - np.abs(evidence - target)
 
     def arrays_of(self, rows):
-        """Turn rows of predictions into the arrays that ``stats.regression`` takes.
+        """Convert rows of predictions to the arguments of ``stats.regression``.
 
         Parameters
         ----------
@@ -169,7 +169,7 @@ class Quantity(QuantitySentences, Target):
         }
 
     def score_table(self, key, rows, study, factor):
-        """Score one model on one map: estimate, interval, permutation p.
+        """Compute the scores of one model on one map: estimate, interval, permutation p.
 
         Parameters
         ----------
@@ -223,16 +223,16 @@ class Quantity(QuantitySentences, Target):
         Returns
         -------
         list of tuple
-            One row of the ``comparisons`` table; a negative difference speaks for the model.
+            One row of the ``comparisons`` table; a negative difference is better.
         """
         from bids_sexclf.stats import regression
 
-        both = join_baseline(rows, baseline_rows)
-        arrays = self.arrays_of(both)
+        joined = join_baseline(rows, baseline_rows)
+        arrays = self.arrays_of(joined)
         result = regression.compare(
             arrays["target"],
             arrays["prediction"],
-            both["evidence_baseline"].to_numpy(float),
+            joined["evidence_baseline"].to_numpy(float),
             group=arrays["group"],
             n=study.bootstraps,
             level=study.interval_level,
@@ -240,12 +240,12 @@ class Quantity(QuantitySentences, Target):
             factor=factor,
         )
         numbers = (result[name] for name in ("difference", "low", "high", "p"))
-        people = both["participant_id"].nunique()
+        people = joined["participant_id"].nunique()
         return [(*key, baseline, "mae", people, *numbers, factor, self.verdict(result))]
 
     @staticmethod
     def verdict(difference):
-        """Say what the interval of a difference of errors allows to say.
+        """Return the verdict of a difference of errors, from its interval.
 
         Parameters
         ----------
@@ -268,11 +268,11 @@ class Quantity(QuantitySentences, Target):
         return "below" if difference["low"] > 0 else "not above"
 
     def associate(self, key, rows, study, covariates):
-        """Look for association of a model's error with covariates among people alike.
+        """Test the association of a model's error with covariates, given the truth.
 
-        The error (prediction minus truth) leans with the truth, and so do covariates: without the
-        truth taken out of both, every model that shrinks to the mean would seem to go with brain
-        volume. People are compared within their sex.
+        The error (prediction minus truth) correlates with the truth, and so do covariates. If the
+        truth were not removed from both, every model that shrinks to the mean would seem to depend
+        on brain volume. People are compared within their sex.
 
         Parameters
         ----------
@@ -292,22 +292,22 @@ class Quantity(QuantitySentences, Target):
 
         table = []
         for name in (name for name in covariates if name != self.column):
-            known = rows.dropna(subset=[name])
-            counts = known.groupby("sex")["participant_id"].nunique()
+            known_rows = rows.dropna(subset=[name])
+            counts = known_rows.groupby("sex")["participant_id"].nunique()
             if counts.reindex(["female", "male"]).fillna(0).min() < 4:
                 continue
-            arrays = self.arrays_of(known)
+            arrays = self.arrays_of(known_rows)
             result = confounds.partial_association(
                 arrays["prediction"] - arrays["target"],
-                (known["sex"] == "male").to_numpy(int),
-                known[name].to_numpy(float),
+                (known_rows["sex"] == "male").to_numpy(int),
+                known_rows[name].to_numpy(float),
                 group=arrays["group"],
                 fold=arrays["fold"],
                 n=study.permutations,
                 seed=study.random_seed,
                 beside=arrays["target"],
             )
-            people = [counts["female"], counts["male"], known["participant_id"].nunique()]
+            people = [counts["female"], counts["male"], known_rows["participant_id"].nunique()]
             parts = (("female", "negative"), ("male", "positive"), ("both", "pooled"))
             for (within, part), n in zip(parts, people, strict=True):
                 table.append((*key, name, within, n, result[part]["rho"], result[part]["p"]))

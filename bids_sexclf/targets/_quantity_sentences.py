@@ -1,4 +1,4 @@
-"""Say in plain sentences how well models tell a quantity, and no more."""
+"""Findings on models of a quantity, in plain sentences."""
 
 from bids_sexclf.words import BASELINES, GLUE, Finding, equate_p, say_interval, say_number
 
@@ -14,50 +14,50 @@ class QuantitySentences:
 
     @property
     def alike(self):
-        """Among whom it is asked what errors go with."""
-        return f"people of one sex and like {self.what}"
+        """People among whom associations of errors are tested, as text."""
+        return f"people of one sex and like {self.noun}"
 
     @property
     def shuffled(self):
-        """Name the control whose values are dealt at random."""
+        """Name of the control model of shuffled values."""
         return f"a network trained on {self.values} dealt at random"
 
     @property
     def key(self):
-        """What the main score means here."""
+        """Explanation of the main score."""
         return (
-            f"Errors are in {self.unit}, between the {self.what} that is told and the true one; "
-            f"who knows nothing does best by the median {self.what}."
+            f"Errors are in {self.unit}, between the {self.noun} that is told and the true one; "
+            f"who knows nothing does best by the median {self.noun}."
         )
 
     @property
     def tested(self):
-        """What is tested of a region, within a sentence."""
+        """The tested effect of a region, as part of a sentence."""
         return f"the rise of the absolute error in {self.unit}"
 
     @property
     def short_effect(self):
-        """What a region is shown by, on the axis of a figure."""
+        """The effect of a region, as the label of an axis."""
         return f"rise of the error ({self.unit})"
 
     @property
     def how_trained(self):
         """Sentence on the training."""
         return (
-            f" {self.what.capitalize()} was standardised by the training part and told by one "
+            f" {self.noun.capitalize()} was standardised by the training part and told by one "
             f"output, in {self.unit}."
         )
 
     def describe_association(self):
-        """Say beside what associations were asked: what, and what else was done."""
+        """Return the words of the methods on associations: measure, cells, adjustment."""
         beside = (
-            f"; the effect of {self.what}, with which errors lean, was taken out of the ranks of "
+            f"; the effect of {self.noun}, with which errors lean, was taken out of the ranks of "
             "both, and each flipped sum was divided by its own standard deviation [@desantis2025]"
         )
         return "error", "sex and fold", beside
 
     def is_above(self, score, compared):
-        """Say whether a model is better than the median of the training part.
+        """Return whether a model is better than the median of the training part.
 
         Parameters
         ----------
@@ -75,7 +75,7 @@ class QuantitySentences:
         return bool((verdicts == "above").any()) if len(verdicts) else None
 
     def say_hits(self, above):
-        """Say in one sentence how many models do better than the median.
+        """Return a sentence on the number of models that are better than the median.
 
         Parameters
         ----------
@@ -85,23 +85,23 @@ class QuantitySentences:
         Returns
         -------
         Finding or str
-            The beginning of a sentence where there are some, which goes on with brain size.
+            The beginning of a sentence, to be continued on brain size, if there are any.
         """
         if all(verdict is None for verdict in above.values()):
             return Finding(
-                "caution", f"No model of {self.what} was held against the median {self.what}."
+                "caution", f"No model of {self.noun} was held against the median {self.noun}."
             )
         hits = sum(map(bool, above.values()))
         if not hits:
             return Finding(
                 "caution",
-                f"No model is shown to tell {self.what} better than the median {self.what} does.",
+                f"No model is shown to tell {self.noun} better than the median {self.noun} does.",
             )
-        some = "The model tells" if len(above) == 1 else f"{hits} of {len(above)} models tell"
-        return f"{some} {self.what} better than the median {self.what} of the training part does"
+        subject = "The model tells" if len(above) == 1 else f"{hits} of {len(above)} models tell"
+        return f"{subject} {self.noun} better than the median {self.noun} of the training part does"
 
     def say_scores(self, scores, above, level):
-        """Say how far a model is from the truth.
+        """Return the finding on the error of a model.
 
         Parameters
         ----------
@@ -124,11 +124,11 @@ class QuantitySentences:
             f"It errs by {say_number(error['estimate'])} {self.unit} on average "
             f"({say_interval(error, level)}; n{GLUE}={GLUE}{int(error['n'])}, permutation "
             f"{equate_p(error['p'])}) and explains {say_number(explained['estimate'])} of the "
-            f"variance of {self.what} ({say_interval(explained, level)}).",
+            f"variance of {self.noun} ({say_interval(explained, level)}).",
         )
 
     def say_more(self, scores, level):
-        """Say how the error leans with the truth.
+        """Return the finding on the bias of a model.
 
         Parameters
         ----------
@@ -149,14 +149,14 @@ class QuantitySentences:
                 "caution",
                 f"It takes {self.small} for {self.larger} and {self.large} for {self.smaller} than "
                 f"they are ({numbers}): do not read its error as a property of a brain without "
-                f"correcting for {self.what}.",
+                f"correcting for {self.noun}.",
             )
         if row["ci_low"] > 0:
-            return Finding("caution", f"It exaggerates {self.what} at both ends ({numbers}).")
-        return Finding("plain", f"Its error is not shown to lean with {self.what} ({numbers}).")
+            return Finding("caution", f"It exaggerates {self.noun} at both ends ({numbers}).")
+        return Finding("plain", f"Its error is not shown to lean with {self.noun} ({numbers}).")
 
     def say_against(self, row, study):
-        """Say how a model does against a baseline.
+        """Return the finding on a model compared with a baseline.
 
         Parameters
         ----------
@@ -169,7 +169,7 @@ class QuantitySentences:
         Finding
         """
         names = BASELINES | {
-            self.reference: f"the median {self.what} of the training part",
+            self.reference: f"the median {self.noun} of the training part",
             "shuffled": self.shuffled,
         }
         baseline = names.get(row["baseline"], f"the baseline {row['baseline']}")
@@ -188,10 +188,10 @@ class QuantitySentences:
         return Finding(tone, f"{start} {baseline} ({numbers}).")
 
     def say_brain_size(self, score, study):
-        """Say what brain size alone tells: comparisons say it for a quantity."""
+        """Return None: for a quantity, comparisons report brain size."""
         return None
 
     def say_effect(self, mean):
-        """Say what hiding a region does to the answer, as the end of a sentence."""
+        """Describe the effect of hiding a region, as the end of a sentence."""
         change = "raises" if mean >= 0 else "lowers"
         return f"{change} the absolute error by {say_number(abs(mean), 3)} {self.unit}"

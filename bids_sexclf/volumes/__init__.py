@@ -1,9 +1,8 @@
-"""Turn images into arrays and back: no other room does.
+"""Read images as arrays and write arrays as images: all images are handled in this package.
 
-``inspection`` says what is wrong with a file, ``images`` loads and saves it whole, ``series``
-volume by volume or slab by slab; ``grids`` knows where voxels lie and carries volumes from one
-grid to another, ``orientation`` what headers tell of that; ``cohort`` holds the volumes of all
-participants in one array on disk.
+``inspection`` finds faults of a file, ``images`` loads and saves whole images, ``series`` volume by
+volume or slab by slab; ``grids`` compares grids and resamples volumes, ``orientation`` interprets
+headers; ``cohort`` holds the volumes of all participants in one array on disk.
 """
 
 from bids_sexclf.volumes.cohort import Channels, Rows, new_cohort, open_cohort, release

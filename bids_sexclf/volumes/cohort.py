@@ -1,4 +1,4 @@
-"""Keep the volumes of all participants in one array that is mapped from disk."""
+"""Store the volumes of all participants in one array that is mapped from disk."""
 
 import errno
 import math
@@ -18,10 +18,10 @@ NO_RESERVE = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS}
 
 @contextmanager
 def new_cohort(path, shape):
-    """Give a cohort array to write to: participants × X × Y × Z, float32, mapped from disk.
+    """Create a cohort array to write to: participants × X × Y × Z, float32, mapped from disk.
 
-    The file gets its name when the block ends without an error: whoever opens it sees the whole
-    array, and whoever has the one before open keeps that one.
+    The file gets its final name when the block ends without an error, so that a reader never sees
+    an incomplete array. A reader of an older file keeps that one.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def new_cohort(path, shape):
     Raises
     ------
     OSError
-        If there is no room for the array. The room is reserved first: a full disk would otherwise
-        kill the process at a page that cannot be written.
+        If the disk has no space for the array. The space is reserved first: a full disk would
+        otherwise kill the process when it writes a page.
     """
     with whole(path) as part:
         if shutil.disk_usage(part).free < 4 * math.prod(shape):
@@ -50,7 +50,7 @@ def new_cohort(path, shape):
 
 
 def _reserve(part, path):
-    """Reserve room for the whole file; its content stays as it is."""
+    """Reserve disk space for the whole file, without changing its content."""
     if not hasattr(os, "posix_fallocate"):
         return
     with open(part, "r+b") as file:
@@ -93,22 +93,22 @@ def open_cohort(path):
 
 
 def release(array):
-    """Hand the pages of a mapped array back: they stay in the system's cache, not in this process.
+    """Release the memory pages of a mapped array; they stay in the cache of the system.
 
-    Without it the resident memory would grow with every participant that was read once.
+    Otherwise the resident memory would grow with every participant that is read.
 
     Parameters
     ----------
     array : array-like
         Anything but a ``numpy.memmap`` is left alone.
     """
-    held = getattr(array, "_mmap", None)
-    if held is not None and hasattr(mmap, "MADV_DONTNEED"):
-        held.madvise(mmap.MADV_DONTNEED)
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 class Rows:
-    """View some participants of a cohort array; nothing is loaded before it is asked for.
+    """A view of some participants of a cohort array; it loads data only on access.
 
     Parameters
     ----------
@@ -137,10 +137,10 @@ class Rows:
         """Participants and grid: (k, X, Y, Z)."""
         return (len(self), *self.array.shape[1:])
 
-    def __getitem__(self, which):
-        """Load one participant, shape (X, Y, Z), or several, shape (k, X, Y, Z), as float32."""
-        index = self.index[which]
-        # Several rows chosen by number are a copy already, one is a view of the mapped file.
+    def __getitem__(self, participants):
+        """Load one participant, shape (X, Y, Z), or several, shape (k, X, Y, Z), float32."""
+        index = self.index[participants]
+        # Several rows are already a copy; a single row is a view of the mapped file.
         copy = np.array if np.ndim(index) == 0 else np.asarray
         values = copy(self.array[index], dtype=np.float32)
         release(self.array)
@@ -148,7 +148,7 @@ class Rows:
 
 
 class Channels:
-    """View the same participants of several cohort arrays as the channels of one volume.
+    """A view of the same participants in several cohort arrays, as channels of one volume.
 
     Parameters
     ----------
@@ -180,9 +180,9 @@ class Channels:
         return (len(self), len(self.maps), *self.maps[0].shape[1:])
 
     def channel(self, number):
-        """Give the rows of one map."""
+        """Return the rows of one map."""
         return self.maps[number]
 
-    def __getitem__(self, which):
+    def __getitem__(self, participants):
         """Load one participant, shape (c, X, Y, Z), or several, shape (k, c, X, Y, Z)."""
-        return np.stack([rows[which] for rows in self.maps], axis=-4)
+        return np.stack([rows[participants] for rows in self.maps], axis=-4)

@@ -1,4 +1,4 @@
-"""Say where the voxels of a volume lie, compare grids, and carry volumes between them."""
+"""Grids of voxels: compare them, change them, and resample volumes between them."""
 
 from dataclasses import dataclass
 
@@ -59,7 +59,7 @@ def check_same_grid(shape, affine, other_shape, other_affine, names=("one volume
 
 
 def same_grid(first, second, voxels=1e-3):
-    """Say whether two grids are one, up to a share of a voxel at the corners.
+    """Return whether two grids are equal, up to a share of a voxel at the corners.
 
     Parameters
     ----------
@@ -72,11 +72,11 @@ def same_grid(first, second, voxels=1e-3):
     -------
     bool
     """
-    (shape, affine), (other, own) = first, second
-    if tuple(shape[:3]) != tuple(other[:3]):
+    (shape, affine), (second_shape, second_affine) = first, second
+    if tuple(shape[:3]) != tuple(second_shape[:3]):
         return False
     corners = np.array(np.meshgrid(*[[0, size - 1] for size in shape[:3]])).reshape(3, -1)
-    apart = (np.asarray(affine) - own)[:3] @ np.vstack([corners, np.ones(8)])
+    apart = (np.asarray(affine) - second_affine)[:3] @ np.vstack([corners, np.ones(8)])
     return bool(np.abs(apart).max() <= voxels * np.linalg.norm(affine[:3, :3], axis=0).min())
 
 
@@ -122,7 +122,7 @@ def rescale_grid(grid, voxel_size):
     shape = np.ceil(np.asarray(grid.shape[:3]) / ratio - 1e-6).astype(int)
     affine = grid.affine.copy()
     affine[:3, :3] = grid.affine[:3, :3] * ratio
-    # The corner of the field of view stays; voxel centres move by half the change in size.
+    # The corner of the field of view is fixed; voxel centres move by half the change in size.
     affine[:3, 3] += grid.affine[:3, :3] @ ((ratio - 1) / 2)
     return Grid(tuple(int(size) for size in shape), affine)
 
@@ -153,7 +153,7 @@ def crop_grid(grid, mask, margin=1):
 
 
 def resample(array, affine, grid, order=1):
-    """Carry a volume to another grid in the same world space.
+    """Resample a volume to another grid in the same world space.
 
     A coarser grid averages: the volume is smoothed to the new voxel size first.
 
@@ -176,7 +176,7 @@ def resample(array, affine, grid, order=1):
         return array
     old = np.linalg.norm(affine[:3, :3], axis=0)
     if order:
-        # A Gaussian whose full width at half maximum makes up the difference in voxel size.
+        # The full width at half maximum of the Gaussian is the difference in voxel size.
         width = np.sqrt(np.maximum(grid.voxel_size**2 - old**2, 0)) / old
         array = gaussian_filter(array.astype(np.float32), width / 2.3548)
     step = np.linalg.inv(affine) @ grid.affine

@@ -1,4 +1,4 @@
-"""Load images as arrays, and save arrays as images that are whole or absent."""
+"""Load images as arrays, and save arrays as images; incomplete files never remain."""
 
 import numpy as np
 
@@ -10,11 +10,11 @@ from bids_sexclf.volumes.streams import StreamError, open_image
 
 
 def load(path, ndim=None):
-    """Load an image as an array, from a file that is whole.
+    """Load an image as an array, and check that its file is complete.
 
-    A compressed file is read to its end, with its checksums, and may hold nothing behind the last
-    voxel. An uncompressed file must have the size that its header tells; it holds no checksum, so
-    that a voxel changed on the way cannot be seen.
+    A compressed file is read to its end, its checksums are verified, and nothing may follow the
+    last voxel. An uncompressed file must have the size stated in its header; it has no checksum,
+    so a changed voxel is not detected.
 
     Parameters
     ----------
@@ -65,12 +65,14 @@ def _straight(array, affine):
     grid, is_mask = straighten(array.shape, affine), len(np.unique(array[..., :1])) <= 2
     order = 0 if is_mask and len(np.unique(array)) <= 2 else 1
     series = array.reshape(*array.shape[:3], -1)
-    made = [resample(series[..., index], affine, grid, order) for index in range(series.shape[3])]
-    return np.stack(made, axis=-1).reshape(*grid.shape, *array.shape[3:]), grid.affine
+    resampled = [
+        resample(series[..., index], affine, grid, order) for index in range(series.shape[3])
+    ]
+    return np.stack(resampled, axis=-1).reshape(*grid.shape, *array.shape[3:]), grid.affine
 
 
 def unreadable(path, fault):
-    """Word the refusal of an image that cannot be read.
+    """Return the error for an image that cannot be read.
 
     Parameters
     ----------
@@ -89,7 +91,7 @@ def unreadable(path, fault):
 
 
 def save(array, affine, path):
-    """Save an array as a NIfTI image in millimetres that is whole or absent.
+    """Save an array as a NIfTI image in millimetres; an incomplete file never remains.
 
     Parameters
     ----------
@@ -118,7 +120,7 @@ def save(array, affine, path):
 
 
 def save_field(field, affine, path):
-    """Save a displacement field as ANTs reads it, whole or not at all.
+    """Save a displacement field in ANTs format; an incomplete file never remains.
 
     Parameters
     ----------
@@ -137,10 +139,10 @@ def save_field(field, affine, path):
 
 
 def check_written(path):
-    """Return the path of a compressed image if it holds all its header promises.
+    """Check that a compressed image is complete, and return its path.
 
-    Libraries that close a file on a full disk may say nothing. The last four bytes of a gzip
-    file are the length of what it holds, so this reads no voxel.
+    Libraries may not report an error when they close a file on a full disk. The last four bytes of
+    a gzip file are the length of its content, so no voxel needs to be read.
 
     Parameters
     ----------
@@ -166,19 +168,19 @@ def check_written(path):
         needed = int(image.dataobj.offset) + count * image.get_data_dtype().itemsize
         with open(path, "rb") as file:
             file.seek(-4, 2)
-            held = int.from_bytes(file.read(), "little")
+            content_size = int.from_bytes(file.read(), "little")
     except Exception as fault:  # nibabel and gzip raise many kinds on a damaged file
-        needed, held = fault, None
-    if held is None or held != needed % 2**32:
+        needed, content_size = fault, None
+    if content_size is None or content_size != needed % 2**32:
         raise ToolError(
-            f"Found {path} written only in part ({held} of {needed} bytes), needed all of it. "
-            "Make room on its disk and run again."
+            f"Found {path} written only in part ({content_size} of {needed} bytes), needed all of "
+            "it. Make room on its disk and run again."
         )
     return path
 
 
 def read_grid(path):
-    """Read the grid of an image from its header alone.
+    """Read the grid of an image from its header.
 
     Parameters
     ----------
@@ -187,7 +189,7 @@ def read_grid(path):
     Returns
     -------
     Grid
-        Shape and affine of the first three axes, as `load` gives them.
+        Shape and affine of the first three axes, as `load` returns them.
 
     Raises
     ------

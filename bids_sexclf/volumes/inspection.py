@@ -1,4 +1,4 @@
-"""Say what is wrong with an image file before anything is computed from it."""
+"""Find the faults of an image file before anything is computed from it."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MOST_VOLUMES = 100_000
 
 @dataclass(frozen=True)
 class Inspection:
-    """What the whole stream of an image file says.
+    """Result of reading a whole image file.
 
     Attributes
     ----------
@@ -38,12 +38,11 @@ class Inspection:
 
 
 def inspect(path):
-    """Read a NIfTI image to its end and say what is wrong with it.
+    """Read a NIfTI image to its end and list its faults.
 
     Memory does not grow with the file: values are checked in chunks. A compressed file is checked
-    against its own length and checksums, and may hold nothing behind the last voxel. An
-    uncompressed file has no checksum: that it is cut or too long is seen, that a bit of a voxel
-    has changed is not.
+    against its length and checksums, and nothing may follow the last voxel. An uncompressed file
+    has no checksum: a wrong length is detected, a changed voxel is not.
 
     Parameters
     ----------
@@ -76,7 +75,7 @@ def inspect(path):
 
 
 def _shear_faults(shape, affine):
-    """Say whether axes are too far from right angles to be straightened."""
+    """List a fault where axes are too far from right angles to be straightened."""
     try:
         straighten(shape, affine)
     except InputError as fault:
@@ -85,7 +84,7 @@ def _shear_faults(shape, affine):
 
 
 def _check_values(stream):
-    """Read all values of an image: their digest and their faults."""
+    """Read all values of an image; return their digest and their faults."""
     shape, dtype = stream.shape, stream.dtype
     per_volume = int(np.prod(shape[:3], dtype=object)) * dtype.itemsize
     count = int(np.prod(shape[3:], dtype=object))
@@ -123,13 +122,13 @@ def _some(entries):
 
 
 def _one_volume(stream, size, digest):
-    """Read one volume in chunks: lowest, highest, count of non-finite values, bytes read."""
-    low, high, bad, done = np.inf, -np.inf, 0, 0
+    """Read one volume in chunks; return lowest, highest, count of non-finite values, bytes read."""
+    low, high, bad, n_read = np.inf, -np.inf, 0, 0
     buffer = np.empty(min(size, CHUNK - CHUNK % stream.dtype.itemsize), np.uint8)
-    while done < size:
-        block = buffer[: size - done]
+    while n_read < size:
+        block = buffer[: size - n_read]
         read = stream.read_into(block)
-        done += read
+        n_read += read
         digest.update(block[:read])
         values = block[: read - read % stream.dtype.itemsize].view(stream.dtype)
         if stream.dtype.kind == "f":
@@ -140,4 +139,4 @@ def _one_volume(stream, size, digest):
             low, high = min(low, values.min()), max(high, values.max())
         if read < len(block):
             break
-    return low, high, bad, done
+    return low, high, bad, n_read

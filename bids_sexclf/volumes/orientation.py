@@ -1,8 +1,8 @@
-"""Tell what a header says of a scan's orientation: nothing, one clear thing, or sheared axes.
+"""Orientation of a scan in its header: unknown, clear, ambiguous, or with sheared axes.
 
-Programs differ in what they take where a header is silent, or where its two fields (qform, sform)
-contradict each other, and most of them drop shear. What is read here is therefore written again
-with one clear orientation, so that all steps see the same.
+Programs treat a header without orientation differently, and also one whose two fields (qform,
+sform) contradict each other; most of them ignore shear. Scans are therefore written again with one
+clear orientation, so that all steps read the same.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ MOST_GROWTH = 4
 
 
 def knows_sides(path):
-    """Return whether the header of an image tells left from right.
+    """Return whether the header of an image defines left and right.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def knows_sides(path):
     -------
     bool
         False where qform and sform codes are both 0. True where the header cannot be read, which
-        other checks tell.
+        other checks report.
     """
     header = _read_header(path)
     return header is None or _codes(header) != (0, 0)
@@ -81,7 +81,7 @@ def _apart(shape, first, second):
 def straighten(shape, affine):
     """Return the grid without shear that covers an image.
 
-    Its axes are the nearest ones at right angles; voxel sizes stay.
+    Its axes are the nearest ones at right angles; voxel sizes do not change.
 
     Parameters
     ----------
@@ -97,29 +97,29 @@ def straighten(shape, affine):
     Raises
     ------
     InputError
-        If the axes are so far from right angles that no scanner can have made them.
+        If the axes are too far from right angles for a real scan.
     """
     zooms = np.linalg.norm(affine[:3, :3], axis=0)
-    left, _, right = np.linalg.svd(affine[:3, :3] / zooms)
-    axes = left @ right
+    u, _, right = np.linalg.svd(affine[:3, :3] / zooms)
+    axes = u @ right
     corners = np.array(np.meshgrid(*[[0, size - 1] for size in shape[:3]])).reshape(3, -1)
-    # Where the corners lie along the new axes, in voxels.
+    # Positions of the corners along the new axes, in voxels.
     along = (axes.T @ (affine[:3, :3] @ corners + affine[:3, 3:])) / zooms[:, None]
     low, high = along.min(1), along.max(1)
-    made = np.eye(4)
-    made[:3, :3] = axes * zooms
-    made[:3, 3] = axes @ (low * zooms)
+    straight = np.eye(4)
+    straight[:3, :3] = axes * zooms
+    straight[:3, 3] = axes @ (low * zooms)
     size = np.ceil(high - low - 1e-3) + 1
     if not np.prod(size) <= MOST_GROWTH * np.prod(shape[:3], dtype=float):
         raise InputError(
             f"Found image axes that displace a corner by {measure_shear(shape, affine):.3g} mm "
             "against right angles, needed those of a scan. Convert the scan again."
         )
-    return Grid(tuple(int(n) for n in size), made)
+    return Grid(tuple(int(n) for n in size), straight)
 
 
 def measure_shear(shape, affine):
-    """Return how far shear displaces a corner of an image.
+    """Compute how far shear displaces a corner of an image.
 
     Parameters
     ----------
@@ -137,9 +137,9 @@ def measure_shear(shape, affine):
     zooms = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or not zooms.all():
         return float("inf")
-    left, _, right = np.linalg.svd(affine[:3, :3] / zooms)
+    u, _, right = np.linalg.svd(affine[:3, :3] / zooms)
     straight = affine.copy()
-    straight[:3, :3] = left @ right * zooms
+    straight[:3, :3] = u @ right * zooms
     return _apart(tuple(shape[:3]), affine, straight)
 
 
@@ -149,7 +149,7 @@ def is_sheared(shape, affine):
 
 
 def check_straight(shape, affine, path):
-    """Refuse to write an image with sheared axes: a qform cannot hold them.
+    """Raise InputError for sheared axes, which a qform cannot store.
 
     Parameters
     ----------

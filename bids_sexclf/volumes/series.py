@@ -1,4 +1,4 @@
-"""Read and write series of volumes that need not fit into memory: by volume or by slab."""
+"""Read and write series by volume or by slab, since they may not fit into memory."""
 
 import gzip
 import os
@@ -33,7 +33,7 @@ def open_series(path):
     InputError
         If it cannot be read or has other dimensions.
     """
-    # One open file: a compressed one is then read through once, not once per volume.
+    # Keep the file open: a compressed file is then read once, not once per volume.
     image = _open(path, keep_file_open=True)
     if len(image.shape) != 4:
         raise _not_four(path, image.shape)
@@ -41,7 +41,7 @@ def open_series(path):
 
 
 def _open(path, **options):
-    """Open an image by nibabel whose header, and size if it is not compressed, are sound."""
+    """Open an image with nibabel, and check its header, and its size if not compressed."""
     import nibabel as nib
 
     try:
@@ -52,7 +52,7 @@ def _open(path, **options):
 
 
 def volumes(path):
-    """Give the volumes of a series one after the other, float32, shape (X, Y, Z) each.
+    """Yield the volumes of a series one after the other.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ def volumes(path):
     Raises
     ------
     InputError
-        If the series cannot be read, or is damaged. A checksum stands at the very end of a
-        compressed file, so this may come after the last volume.
+        If the series cannot be read, or is damaged. The checksum is at the end of a compressed
+        file, so the error may come after the last volume.
     """
     try:
         with open_image(path) as stream:
@@ -82,7 +82,7 @@ def volumes(path):
 
 
 def _not_four(path, shape):
-    """Word the refusal of an image that is no series."""
+    """Return the error for an image that is not a series."""
     return InputError(
         f"Found {path} with shape {shape}, needed a series of volumes (four dimensions). Choose "
         "another file, or convert the scan again."
@@ -129,7 +129,7 @@ def open_slabs(path, folder):
         if str(path).endswith(".gz"):
             unpacked = Path(folder, f"unpacked-{os.getpid()}.nii")
             _unpack(path, unpacked)
-        # What is mapped counts as memory in use; what is read is gone with its slab.
+        # Mapped pages count as used memory; a slab that was read is freed.
         image = _open(unpacked or path, mmap=False)
         shape = image.shape[:4] + tuple(size for size in image.shape[4:] if size != 1)
         if len(shape) != 4:
@@ -141,7 +141,7 @@ def open_slabs(path, folder):
 
 
 def _unpack(path, target):
-    """Unpack a compressed image, after all of it was checked: damage costs no room on the disk."""
+    """Unpack a compressed image after checking it, so that a damaged file uses no disk space."""
     try:
         with open_image(path) as stream:
             stream.check_all()
@@ -152,12 +152,12 @@ def _unpack(path, target):
 
 
 def series_gb(path):
-    """Give the size of a series as float32, GB, from its header; 0.5 where there is none."""
+    """Return the size of a series as float32, GB, from its header; 0.5 where there is none."""
     import nibabel as nib
 
     try:
         return float(np.prod(nib.load(path).shape, dtype=float) * 4 / 2**30)
-    except Exception:  # a damaged header is met with a clear word when the series is read
+    except Exception:  # a damaged header is reported when the series is read
         return 0.5
 
 
@@ -174,7 +174,7 @@ def make_series(path, shape, affine):
     Returns
     -------
     numpy.memmap, shape `shape`
-        What is assigned to it is in the file.
+        Assignments to it change the file.
     """
     header = _header(shape, affine)
     with open(path, "wb") as stream:
@@ -185,7 +185,7 @@ def make_series(path, shape, affine):
 
 @contextmanager
 def series_writer(path, shape, affine):
-    """Give a function that appends a volume to a new float32 series.
+    """Return a function that appends a volume to a new float32 series.
 
     Parameters
     ----------
@@ -240,5 +240,5 @@ def _header(shape, affine):
     header.set_sform(affine, 1)
     header.set_qform(affine, 1)
     header.set_data_offset(header.single_vox_offset)
-    header.set_slope_inter(1, 0)  # as nibabel saves images; not every program takes a NaN for it
+    header.set_slope_inter(1, 0)  # as nibabel does; not every program accepts NaN here
     return header

@@ -1,8 +1,8 @@
 """Read the bytes of a NIfTI file once, from the first to the last, and check all of them.
 
-A gzip file tells length and checksum of its content at its very end. Readers that stop after the
-last voxel never see them, and take a damaged scan for a whole one. Here every file is read to its
-end, a block at a time, so that memory does not grow with it.
+A gzip file has the length and checksum of its content at its end. Readers that stop after the last
+voxel miss them, and accept damaged scans. Here every file is read to its end in blocks, so that
+memory does not grow with the file.
 """
 
 import os
@@ -30,11 +30,11 @@ LARGEST_RATIO = 1032
 
 
 class StreamError(Exception):
-    """Say in words what is wrong with an image file; the words follow its name."""
+    """The fault of an image file; the message is written after the name of the file."""
 
 
 class ImageStream:
-    """Hold the header of a NIfTI file, and read its voxels in the order of the file.
+    """The header of a NIfTI file, and methods that read its voxels in order.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class ImageStream:
         Returns
         -------
         int
-            How many bytes there were: fewer than asked for only at the end of the file.
+            Number of bytes read: fewer than requested only at the end of the file.
         """
         target, filled = memoryview(target).cast("B"), 0
         while filled < len(target):
@@ -82,14 +82,14 @@ class ImageStream:
         return filled
 
     def _next_block(self):
-        """Return the next block of content, empty at the end of a file that is whole."""
+        """Return the next block of content; empty at the end of a complete file."""
         with _reading():
             return next(self._blocks, b"")
 
     def read(self, size):
         """Return up to `size` bytes, for the small parts of a file."""
-        held = bytearray(size)
-        return bytes(held[: self.read_into(held)])
+        content = bytearray(size)
+        return bytes(content[: self.read_into(content)])
 
     def read_values(self, out):
         """Read the next voxels, scaled as the header says, into a flat array of float32.
@@ -118,7 +118,7 @@ class ImageStream:
                 out[start : start + len(part)] = apply_read_scaling(part, *scaling)
 
     def check_all(self):
-        """Read all voxels without keeping them, and the end.
+        """Read and check all voxels and the end of the file, without keeping them.
 
         Raises
         ------
@@ -134,14 +134,14 @@ class ImageStream:
         self.check_end()
 
     def check_end(self):
-        """Read the rest of the file, which must hold nothing but a checksum.
+        """Read the rest of the file, which must hold only a checksum.
 
         Raises
         ------
         StreamError
-            If there is more content, or the checksum is another.
+            If there is more content, or the checksum is wrong.
         """
-        # One block is enough to know; what follows may be without bound.
+        # One block is enough; the rest may be very long.
         if self._rest or self._next_block():
             raise StreamError("holds more than its header promises, behind the last voxel")
 
@@ -162,7 +162,7 @@ def open_image(path):
     Raises
     ------
     StreamError
-        For whatever is wrong with the file, also while the block reads it.
+        For any fault of the file, also while the block reads it.
     """
     path, packed = Path(path), str(path).lower().endswith(".gz")
     if not str(path).lower().endswith((".nii", ".nii.gz")):
@@ -176,7 +176,7 @@ def open_image(path):
 
 @contextmanager
 def _reading():
-    """Turn what reading raises into words."""
+    """Convert errors of reading to StreamError."""
     try:
         yield
     except EOFError as fault:
@@ -188,7 +188,7 @@ def _reading():
 
 
 def say_kind(dtype):
-    """Say why values of a type cannot be used as a scan."""
+    """Return the reason why values of a type cannot be used as a scan."""
     if dtype.names:
         return "holds colours (RGB), needed one number per voxel; it is a picture made of a scan"
     if dtype.kind == "c":
@@ -197,26 +197,26 @@ def say_kind(dtype):
 
 
 def _file_size(path):
-    """Return the size of a file in bytes; refuse what is no file."""
+    """Return the size of a file in bytes; raise StreamError if it is not a file."""
     if path.is_symlink() and not path.exists():
         raise StreamError(
             f"is a link to {os.readlink(path)}, which is not there; fetch it (datalad get, or "
             "git annex get)"
         )
     about = path.stat()
-    if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for without end
+    if not stat.S_ISREG(about.st_mode):  # reading a pipe could wait for ever
         raise StreamError("is no file")
     return about.st_size
 
 
 def _plain(file):
-    """Give the content of an uncompressed file in blocks."""
+    """Yield the content of an uncompressed file in blocks."""
     while block := file.read(CHUNK):
         yield block
 
 
 def _unpack(file):
-    """Give the content of a gzip file in blocks; zlib checks length and sum of every member."""
+    """Yield the content of a gzip file in blocks; zlib checks length and sum of every member."""
     data, first = file.read(PACKED_CHUNK), True
     while data:
         data += file.read(1) if len(data) == 1 else b""
@@ -240,7 +240,7 @@ def _unpack(file):
 
 
 def _read_header(stream):
-    """Read the header from the beginning of a stream, with the place of the first voxel."""
+    """Read the header at the beginning of a stream, and the offset of the first voxel."""
     import nibabel as nib
 
     start = stream.read(4)
@@ -273,7 +273,7 @@ def _read_header(stream):
 
 
 def _check_size(stream, size, packed):
-    """Compare what the header promises with the size of the file."""
+    """Compare the size in the header with the size of the file."""
     promised = stream.offset + int(np.prod(stream.shape, dtype=object)) * stream.dtype.itemsize
     words = f"its header promises {promised} bytes"
     if promised > LARGEST_GB * 1e9:
@@ -298,7 +298,7 @@ def _read_scaling(header):
 
 
 def _skip_extensions(stream):
-    """Go to the first voxel; refuse extensions whose sizes lead out of their room."""
+    """Skip to the first voxel; raise StreamError for extensions with wrong sizes."""
     room = stream.offset - stream.header.sizeof_hdr
     room_bytes = stream.read(room)
     if len(room_bytes) < room:

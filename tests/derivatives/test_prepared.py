@@ -223,11 +223,11 @@ def test_participants_that_only_others_hold_are_in_the_worklist(tmp_path):
     touch(tmp_path, "sub-2/anat/sub-2_T1w.nii.gz")
     dataset = layout.open_dataset(tmp_path)
     others = [("sub-1", None), ("sub-1", "ses-a"), ("sub-2", None)]
-    rows = layout.find_scans(dataset, others=others)
+    rows = layout.find_scans(dataset, prepared=others)
     assert list(zip(rows["participant_id"], rows["session_id"], strict=True)) == [
         ("sub-1", "ses-a"), ("sub-2", None),
     ]  # fmt: skip
-    assert len(layout.find_scans(dataset, ["sub-1"], others=others)) == 1
+    assert len(layout.find_scans(dataset, ["sub-1"], prepared=others)) == 1
 
 
 def test_only_a_folder_named_so_may_lack_a_dataset_description(tmp_path):

@@ -197,7 +197,7 @@ def cut(path):
 
 
 def build_steps(folder):
-    """Name each step of the road that reads a series or a volume, and what is spoiled for it."""
+    """Name each step of the route that reads a series or a volume, and what is spoiled for it."""
     from bids_sexclf.interfaces import ants, diffusion, distortion, fits, images, pictures
 
     head, mask, dwi = (folder / f"{name}.nii.gz" for name in ("head", "mask", "dwi"))

@@ -248,7 +248,7 @@ class Copy(SimpleInterface):
 
 
 def build(folder):
-    """Build a workflow of two roads: a -> b behind a node that hands on, and c alone."""
+    """Build a workflow of two routes: a -> b behind a node that hands on, and c alone."""
     inner = Workflow("inner_wf")
     given = Node(IdentityInterface(fields=["in_file"]), "inputnode")
     log = str(folder / "log")

@@ -76,7 +76,7 @@ def test_steps_follow_the_scans_at_hand(build):
     assert steps["T1w alone"] < steps["T1w and diffusion"]
 
 
-ROADS = {
+ROUTES = {
     ("T1w and diffusion", "auto", False): "AlignRigid",
     ("T1w and diffusion", "auto", True): "AlignRigid",
     ("T1w and diffusion", "fa", True): "NormalizeFa",
@@ -86,7 +86,7 @@ ROADS = {
 }
 
 
-@pytest.mark.parametrize("kind, asked, at_hand", sorted(ROADS))
+@pytest.mark.parametrize("kind, asked, at_hand", sorted(ROUTES))
 def test_maps_take_the_road_asked_for_or_the_best_there_is(build, kind, asked, at_hand, tmp_path):
     template = tmp_path / "fa.nii.gz"
     template.write_text("")
@@ -94,7 +94,7 @@ def test_maps_take_the_road_asked_for_or_the_best_there_is(build, kind, asked, a
     workflow = build(kind, dwi_normalization=asked, **choices)
     assert mandatory_without_value(workflow) == []
     find = workflow.get_node("register_wf.find").interface
-    assert type(find).__name__ == ROADS[kind, asked, at_hand]
+    assert type(find).__name__ == ROUTES[kind, asked, at_hand]
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -287,8 +287,8 @@ def test_the_part_of_the_other_direction_is_corrected_by_the_same_field(build_gi
     assert not any(name.endswith("average") for name in names if "distortion2" in name)
 
 
-def road(**choices):
-    """Build the diffusion road alone."""
+def route(**choices):
+    """Build the diffusion workflow alone."""
     told = {"PhaseEncodingDirection": "j-", "TotalReadoutTime": 0.05, "PartialFourier": 0.75}
     return init_dwi_wf(
         preparation=Preparation(**choices), metadata=told, distortion_wf=stand_in(), series_gb=2
@@ -308,15 +308,15 @@ def stand_in():
 @pytest.mark.parametrize("gibbs", ["native", "dipy", "none"])
 @pytest.mark.parametrize("engine", ["ants", "fsl"])
 def test_every_choice_of_the_diffusion_road_can_be_built(denoise, gibbs, engine):
-    workflow = road(denoise=denoise, gibbs=gibbs, eddy_engine=engine)
+    workflow = route(denoise=denoise, gibbs=gibbs, eddy_engine=engine)
     steps = set(workflow.list_node_names())
     assert ("denoise" in steps) == (denoise != "none") and ("degibbs" in steps) == (gibbs != "none")
     assert ("eddy" in steps) == (engine == "fsl") and ("estimate" in steps) == (engine == "ants")
-    assert "bias" in steps and "bias" not in road(dwi_bias="none").list_node_names()
+    assert "bias" in steps and "bias" not in route(dwi_bias="none").list_node_names()
 
 
 def test_the_warp_is_found_between_estimate_and_resampling_and_both_meet_once():
-    edges = road()._graph.edges(data=True)
+    edges = route()._graph.edges(data=True)
     held = {(a.name, b.name): [to for _, to in data["connect"]] for a, b, data in edges}
     assert held[("estimate", "distortion_wf")] == ["inputnode.b0"]
     assert held[("distortion_wf", "resample")] == ["warp", "jacobian"]

@@ -103,7 +103,7 @@ def test_the_note_of_the_check_is_on_every_page_and_in_the_worklist(tmp_path):
     preparation = Preparation(template="T")
     record = take_over(checked, {"raw": ""}, "T")
     writer = _writer(
-        checked, record, root=tmp_path, out=tmp_path, preparation=preparation, road="t1w"
+        checked, record, root=tmp_path, out=tmp_path, preparation=preparation, route="t1w"
     )
     assert writer.inputs.note == checked["note"]
     # --reports-only tells what was stored, whatever the worklist of today says.

@@ -1,4 +1,4 @@
-"""Which road diffusion maps take, what is refused before it, and where it leads."""
+"""Which route diffusion maps take, what is refused before it, and where it leads."""
 
 import json
 
@@ -31,27 +31,29 @@ def no_fsl(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
 
 
-def road(has_t1w, **choices):
+def route(has_t1w, **choices):
     record = Record(t1w=("t1w.nii.gz",) * has_t1w, dwi=("dwi.nii.gz",))
-    return register.choose_road(record, Preparation(**choices).provenance())
+    return register.choose_route(record, Preparation(**choices).provenance())
 
 
 def test_fsls_template_is_taken_in_its_own_space_only(fsldir):
-    assert road(False) == "fa" and road(True) == "t1w"
-    assert road(False, template="MNI152NLin2009cAsym") == "b0"
-    assert road(True, dwi_normalization="fa") == "fa"
-    assert road(False, dwi_normalization="t1w") == "b0"
+    assert route(False) == "fa" and route(True) == "t1w"
+    assert route(False, template="MNI152NLin2009cAsym") == "b0"
+    assert route(True, dwi_normalization="fa") == "fa"
+    assert route(False, dwi_normalization="t1w") == "b0"
 
 
 def test_data_that_lie_where_they_belong_are_not_registered_again(no_fsl):
     choices = Preparation().provenance()
     there = Record(t1w=("t1w.nii.gz",), dwi=("dwi.nii.gz",), aligned=True)
-    assert register.choose_road(there, choices) == "aligned"
-    assert register.choose_road(Record(maps={"FA": "fa"}, maps_space="template"), choices) == "grid"
+    assert register.choose_route(there, choices) == "aligned"
+    assert (
+        register.choose_route(Record(maps={"FA": "fa"}, maps_space="template"), choices) == "grid"
+    )
 
 
 def test_without_a_template_nothing_is_promised_that_cannot_be_kept(no_fsl, tmp_path):
-    assert road(False) == "b0"
+    assert route(False) == "b0"
     register.check_tools(Preparation())
     with pytest.raises(ToolError, match="no FA template.*--fa-template"):
         register.check_tools(Preparation(dwi_normalization="fa"))
@@ -114,14 +116,14 @@ def test_a_bent_brain_is_brought_to_the_fa_template_with_all_its_maps(bundles, t
     preparation = Preparation(
         fa_template=folder / "template.nii.gz", dwi_normalization="fa", sloppy=True
     )
-    road = register.init_register_wf(
-        road="fa", template=None, grid_file=folder / "brain.nii.gz", preparation=preparation
+    route = register.init_register_wf(
+        route="fa", template=None, grid_file=folder / "brain.nii.gz", preparation=preparation
     )
-    road.base_dir = str(tmp_path)
+    route.base_dir = str(tmp_path)
     maps = [str(folder / f"tensor_{name}.nii.gz") for name in ("MD", "FA")]
     b0_brain, mask = str(folder / "mask.nii.gz"), str(folder / "mask.nii.gz")
-    road.inputs.inputnode.trait_set(maps=maps, mask=mask, measured=mask, b0_brain=b0_brain)
-    nodes = {node.name: node for node in road.run().nodes()}
+    route.inputs.inputnode.trait_set(maps=maps, mask=mask, measured=mask, b0_brain=b0_brain)
+    nodes = {node.name: node for node in route.run().nodes()}
     md, fa = (load(path)[0] for path in nodes["carry"].result.outputs.out_files)
     core = load(folder / "brain.nii.gz")[0] > 0
     before = np.corrcoef(load(maps[1])[0][core], template[core])[0, 1]
@@ -170,7 +172,7 @@ def test_transforms_are_named_by_what_they_join_and_the_road_is_told(tmp_path, t
         inverse=str(field),
         dwi_transform=str(field if taken == "fa" else tmp_path / "rigid.mat"),
         maps_template=[str(tmp_path / "tensor_FA.nii.gz")],
-        road=taken,
+        route=taken,
     )
     node.run(cwd=str(tmp_path))
     out, space = tmp_path / "out", "MNI152NLin6Asym"
@@ -182,7 +184,7 @@ def test_transforms_are_named_by_what_they_join_and_the_road_is_told(tmp_path, t
     ):
         assert (out / layout.derivative(entry, "sub-01", **more)).exists()
     quality = json.loads((out / layout.derivative("quality", "sub-01")).read_text())
-    assert quality["dwi_road"] == taken
+    assert quality["dwi_route"] == taken
     path = layout.derivative("tensor_template", "sub-01", space=space, res="2", param="fa")
     about = json.loads(layout.sidecar(out / path).read_text())
     assert ("FNIRT" in about["Normalization"]) == (taken == "fa")
