@@ -15,6 +15,7 @@ from bids_sexclf.phantom.options import PhantomOptions
 from bids_sexclf.tables import read_tsv
 from bids_sexclf.volumes import load, save
 
+pytestmark = pytest.mark.slow
 PREPARE = (
     "participant --template Phantom --resolution 6 --sloppy --nprocs 1 --participant-label 001"
 )

@@ -83,8 +83,8 @@ def run_study():
             "n_folds": 3,
             "voxel_size": SIZE,
             "epochs": 10,
-            "bootstraps": 500,
-            "permutations": 500,
+            "bootstraps": 200,
+            "permutations": 200,
             "learning_rate": 1e-3,
             "attribution_options": {"donors": {"per_sex": 1}},
         }

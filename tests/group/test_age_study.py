@@ -12,6 +12,7 @@ from bids_sexclf import targets
 from bids_sexclf.group import base
 from bids_sexclf.report import gathering
 
+pytestmark = pytest.mark.slow
 CLASSICAL = ["svm_rbf", "knn", "ridge", "xgboost"]
 
 

@@ -15,6 +15,8 @@ from bids_sexclf.group._jobs import is_fitted, list_jobs
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.settings import Run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def planted(write_derivatives, run_study, tmp_path_factory):
@@ -27,7 +29,7 @@ def planted(write_derivatives, run_study, tmp_path_factory):
 def sized(write_derivatives, run_study, tmp_path_factory):
     """Run a study in which the sexes differ in brain size and nothing else."""
     root = write_derivatives(tmp_path_factory.mktemp("sized"), size_effect=4.0, seed=1)
-    return run_study(root, epochs=3)
+    return run_study(root, epochs=2)
 
 
 def test_a_planted_effect_is_found_and_placed(planted):
@@ -124,9 +126,9 @@ def test_what_is_finished_may_not_stay_so_once_a_stage_before_it_runs(planted):
 def test_the_same_seed_gives_the_same_tables(write_derivatives, run_study, tmp_path):
     made = []
     for name in ("a", "b"):
-        root = write_derivatives(tmp_path / name, n=16, effect=3.0)
+        root = write_derivatives(tmp_path / name, n=12, effect=3.0)
         made.append(
-            run_study(root, base.STAGES[:-1], n_folds=2, epochs=2, bootstraps=100, permutations=100)
+            run_study(root, base.STAGES[:-1], n_folds=2, epochs=1, bootstraps=100, permutations=100)
         )
     assert digests(made[0]) == digests(made[1])
 

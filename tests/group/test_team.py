@@ -14,6 +14,8 @@ from bids_sexclf import cli
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.training import team
 
+pytestmark = pytest.mark.slow
+
 
 def seat(rank, *numbers):
     """Give a seat; what its module imports would slow each child here."""

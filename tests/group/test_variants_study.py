@@ -14,6 +14,7 @@ from bids_sexclf.group.cohort import array_path
 from bids_sexclf.settings import Run
 from bids_sexclf.volumes import load, save
 
+pytestmark = pytest.mark.slow
 VIT = {
     "design": "vit",
     "patch": [9, 9, 9],

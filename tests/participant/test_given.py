@@ -17,6 +17,7 @@ from bids_sexclf.phantom.dataset import write_dataset
 from bids_sexclf.phantom.options import PhantomOptions
 from bids_sexclf.settings import Preparation, Run
 
+pytestmark = pytest.mark.slow
 BIAS, MASK = "bias field of the T1w", "brain mask of the T1w"
 SERIES = "preprocessing of the diffusion series"
 T1W = "*_space-Phantom_res-6_desc-preproc_T1w.nii.gz"

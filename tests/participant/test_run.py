@@ -20,6 +20,7 @@ from bids_sexclf.phantom.dataset import write_dataset
 from bids_sexclf.phantom.options import PhantomOptions
 from bids_sexclf.tables import read_table
 
+pytestmark = pytest.mark.slow
 PEOPLE = 3
 
 
