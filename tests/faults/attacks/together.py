@@ -34,7 +34,7 @@ def run(folder, count=10, seed=0, parts=("groups", "growing", "participants")):
 
 
 def _groups(outcome, folder, count, seed):
-    """Two group runs of 2 processes and 2 threads in one study; one process alone says what is right."""
+    """Run two group runs of 2 processes and 2 threads in one study; one process alone is right."""
     people.write_study(folder / "alone" / "bids", n=8)
     bids, reference = folder / "alone" / "bids", folder / "alone" / "out"
     alone = people.execute(people.group_command(bids, reference))
