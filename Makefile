@@ -8,7 +8,7 @@ DOCKER ?= docker
 APPTAINER ?= apptainer
 IXI ?= ../ixi
 
-.PHONY: env demo test lint contracts coverage test-docker test-apptainer ixi clean
+.PHONY: env demo test lint types contracts coverage docs test-docker test-apptainer ixi clean
 
 env: $(VENV)/.installed
 
@@ -20,7 +20,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 
 # A synthetic dataset with a planted sex effect, from raw scans to the report.
 demo: env
-	BIN=$(BIN) PARTICIPANTS=$(PARTICIPANTS) docs/demo.sh $(DEMO)
+	BIN=$(BIN) PARTICIPANTS=$(PARTICIPANTS) examples/demo.sh $(DEMO)
 
 test: env
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
@@ -28,9 +28,16 @@ test: env
 coverage: env
 	$(BIN)/python -m pytest --cov --cov-report=term
 
-lint: env contracts
+lint: env contracts types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: env
+	$(BIN)/mypy
+
+# The site in build/site: pages of docs/ and an API reference; a warning is an error.
+docs: env
+	$(BIN)/mkdocs build --strict
 
 contracts: env
 	$(BIN)/lint-imports --config setup.cfg --no-cache
@@ -44,7 +51,7 @@ test-apptainer: env
 
 # 145 real T1w scans (a BIDS folder), unattended; run it again to go on after a stop.
 ixi: env
-	BIN=$(BIN) docs/ixi.sh $(IXI) ixi
+	BIN=$(BIN) examples/ixi.sh $(IXI) ixi
 
 clean:
 	rm -rf $(DEMO) build

@@ -2,11 +2,12 @@
 
 import importlib
 import pkgutil
+from types import ModuleType
 
 from bids_sexclf.errors import InputError, suggest
 
 
-def names(package):
+def names(package: str) -> list[str]:
     """List the public entries of a catalogue.
 
     Parameters
@@ -29,7 +30,7 @@ def names(package):
     return sorted(entry.name for entry in modules if not entry.name.startswith("_"))
 
 
-def find(package, name):
+def find(package: str, name: str) -> ModuleType:
     """Import the entry that a user named.
 
     Parameters

@@ -23,7 +23,7 @@ WRITTEN_UNKNOWN = ("", "n/a", "N/A")
 _WHOLE = re.compile(r"\d+\.0*|\d(\.\d+)?[eE]\+\d+")
 
 
-def strip(text):
+def strip(text: str) -> str:
     r"""Remove blanks of every kind from both ends of a cell.
 
     Examples
@@ -34,7 +34,7 @@ def strip(text):
     return text.strip(BLANKS)
 
 
-def plain_name(text):
+def plain_name(text: str) -> str:
     r"""Convert the name of a column to lower case, with ``_`` between its words.
 
     Examples
@@ -45,7 +45,7 @@ def plain_name(text):
     return re.sub(rf"[{re.escape(BLANKS)}_-]+", "_", strip(text).casefold())
 
 
-def identifier(text):
+def identifier(text: str) -> str:
     """Normalize the name of a participant, a family or a site.
 
     Blanks around it are removed, several blanks inside become one, accented letters are composed,
@@ -79,7 +79,7 @@ def identifier(text):
     return f"{whole}{decimals}{'0' * places}" if 0 <= places < 30 else text
 
 
-def entity(text, prefix):
+def entity(text: str, prefix: str) -> str:
     """Return a BIDS identifier with its prefix: ``01`` and ``sub-01`` become ``sub-01``.
 
     Parameters
@@ -136,7 +136,7 @@ def to_numbers(texts):
     return np.array(numbers, dtype=np.float64)
 
 
-def cut(value, longest=60):
+def cut(value: object, longest: int = 60) -> str:
     """Return a name for a message: on one line, shortened if it is long.
 
     Examples
@@ -149,6 +149,6 @@ def cut(value, longest=60):
     return re.sub(r"[\x00-\x1f\x7f]+", " ", text)
 
 
-def shorten(value, longest=60):
+def shorten(value: object, longest: int = 60) -> str:
     """Return a cell for a message as `cut` does, in quotation marks."""
     return repr(cut(value, longest))

@@ -89,7 +89,7 @@ def _umask():
     return mask
 
 
-def write_json(content, path):
+def write_json(content: object, path: str | os.PathLike) -> None:
     """Write a JSON file; an incomplete file never remains.
 
     Parameters
@@ -101,7 +101,7 @@ def write_json(content, path):
         part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_object(path):
+def read_object(path: str | os.PathLike) -> dict:
     """Read a JSON object; an empty one where the file is missing or damaged."""
     try:
         content = json.loads(Path(path).read_text())
@@ -110,7 +110,7 @@ def read_object(path):
     return content if isinstance(content, dict) else {}
 
 
-def read_small(path, largest=2**30):
+def read_small(path: str | os.PathLike, largest: int = 2**30) -> bytes:
     """Return the bytes of a file that should be small, such as a table or a list of choices.
 
     Parameters
@@ -138,7 +138,7 @@ def read_small(path, largest=2**30):
     return Path(path).read_bytes()
 
 
-def digest_file(path):
+def digest_file(path: str | os.PathLike) -> str:
     """Return the SHA-256 of a file's bytes, hexadecimal; it is read in pieces."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -147,7 +147,7 @@ def digest_file(path):
     return digest.hexdigest()
 
 
-def lies_in(inner, outer):
+def lies_in(inner: str | os.PathLike, outer: str | os.PathLike) -> bool:
     """Return whether a path is a folder or lies below it.
 
     Folders are compared by device and inode, so that links, other spellings and bind mounts of one
@@ -175,7 +175,7 @@ def _is_same(first, second):
         return False
 
 
-def remove_folder(folder, within):
+def remove_folder(folder: str | os.PathLike, within: str | os.PathLike) -> None:
     """Remove a folder of the program. Only this function may remove whole folders.
 
     Parameters

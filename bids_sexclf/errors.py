@@ -4,6 +4,7 @@ A message has three parts: what was found, what was needed, what to do.
 Only ``cli.py`` catches these, prints them and exits.
 """
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 
@@ -70,7 +71,7 @@ REFUSALS = (
 )  # fmt: skip
 
 
-def suggest(unknown, known_names):
+def suggest(unknown: Iterable[str], known_names: Iterable[str]) -> str:
     """Return which names a user may have meant, to stand at the end of a message.
 
     Parameters

@@ -9,7 +9,7 @@ SETTLED_NS = 2_000_000_000
 """Age of a change from which its time is believed, ns: clocks tick coarsely, and may differ."""
 
 
-def fingerprint(path):
+def fingerprint(path: str | os.PathLike) -> dict:
     """Compute the fingerprint of a file.
 
     Parameters
@@ -42,7 +42,7 @@ def fingerprint(path):
     }
 
 
-def is_same(path, recorded):
+def is_same(path: str | os.PathLike, recorded: dict) -> bool:
     """Return whether a file has the content of a fingerprint.
 
     A file of equal size with equal times is the same, and is not read. A file of another size is

@@ -29,7 +29,7 @@ TISSUES = ("grey", "white")
 _MAP_MM = 2
 
 
-def list_lobes():
+def list_lobes() -> list[dict]:
     """List the regions without making an image.
 
     Returns
@@ -55,7 +55,7 @@ def list_lobes():
     ]
 
 
-def make_lobes(shape, affine):
+def make_lobes(shape: tuple[int, ...], affine: np.ndarray) -> tuple[np.ndarray, list[dict]]:
     """Compute the lobes on a grid in MNI152 space.
 
     Parameters
@@ -91,7 +91,7 @@ def make_lobes(shape, affine):
     return labels, table
 
 
-def assign_lobes(grey, white, world):
+def assign_lobes(grey: np.ndarray, white: np.ndarray, world) -> np.ndarray:
     """Return the lobe of every point, from its tissue and position.
 
     Parameters

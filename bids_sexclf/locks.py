@@ -16,13 +16,13 @@ from pathlib import Path
 from bids_sexclf.errors import BusyError
 
 UNSUPPORTED = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
-"""What a file system answers that has no locks."""
+"""Errors of a file system without locks."""
 
-_open_files = set()
+_open_files: set = set()
 """Descriptors of the locks that this process holds."""
 
-_told = set()
-"""Folders whose missing locks were told already."""
+_told: set = set()
+"""Folders without locks that were already reported."""
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Prepare text from users for display on a page, in a figure or on a terminal."""
 
 import re
+from collections.abc import Iterable
 
 UNSEEN = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+"
@@ -8,7 +9,7 @@ UNSEEN = re.compile(
 """Characters that no page and no SVG may hold, or that turn the order of the others."""
 
 
-def clean(text, longest):
+def clean(text: str, longest: int) -> str:
     r"""Remove invisible characters from a text, and shorten it.
 
     Parameters
@@ -30,7 +31,7 @@ def clean(text, longest):
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def count_noun(number, one, several=None):
+def count_noun(number: int, one: str, several: str | None = None) -> str:
     """Return a number with its noun.
 
     Parameters
@@ -53,7 +54,7 @@ def count_noun(number, one, several=None):
     return f"{number} {one if number == 1 else several or f'{one}s'}"
 
 
-def count_sexes(sexes):
+def count_sexes(sexes: Iterable[str]) -> str:
     """Return the numbers of women and men, as text.
 
     Parameters

@@ -5,7 +5,7 @@ import numpy as np
 from bids_sexclf.errors import GridError
 
 
-def fsl_axes(grid):
+def fsl_axes(grid) -> np.ndarray:
     """Return the matrix from voxel indices to FSL's millimetres.
 
     FSL's coordinates start at the first voxel, along the axes of the image; the first axis is
@@ -30,7 +30,7 @@ def fsl_axes(grid):
     return axes
 
 
-def fsl_to_world(matrix, moving, fixed):
+def fsl_to_world(matrix: np.ndarray, moving, fixed) -> np.ndarray:
     """Convert a FLIRT matrix to a matrix between world coordinates.
 
     Parameters
@@ -49,7 +49,7 @@ def fsl_to_world(matrix, moving, fixed):
     return into @ np.asarray(matrix) @ fsl_axes(moving) @ np.linalg.inv(moving.affine)
 
 
-def displacements(points, moving, fixed):
+def displacements(points: np.ndarray, moving, fixed) -> np.ndarray:
     """Convert an absolute FSL warp to the displacements of an ITK (ANTs) field.
 
     Parameters

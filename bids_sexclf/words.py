@@ -1,6 +1,7 @@
 """Format numbers, p-values, intervals and names for the reader; findings with a tone."""
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 CHANCE_P = 0.05
@@ -33,7 +34,7 @@ GLUE = "\u00a0"
 """A space at which no line breaks, so that a number stays with its sign and unit."""
 
 
-def say_number(value, digits=2):
+def say_number(value: float | None, digits: int = 2) -> str:
     """Format a number with a fixed count of decimals and a true minus sign.
 
     Parameters
@@ -59,7 +60,7 @@ def say_number(value, digits=2):
     return text.replace("-", "\u2212", 1) if text.startswith("-") else text
 
 
-def say_p(p):
+def say_p(p: float) -> str:
     """Format a p-value with three decimals.
 
     Parameters
@@ -79,7 +80,7 @@ def say_p(p):
     return "< 0.001" if p < 0.001 else say_number(p, 3)
 
 
-def equate_p(p, name="p"):
+def equate_p(p: float, name: str = "p") -> str:
     """Format a p-value with its name.
 
     Parameters
@@ -97,7 +98,7 @@ def equate_p(p, name="p"):
     return text.replace(" ", GLUE)
 
 
-def say_interval(row, level, digits=2):
+def say_interval(row: Mapping, level: float, digits: int = 2) -> str:
     """Format an interval with its level.
 
     Parameters
@@ -117,7 +118,7 @@ def say_interval(row, level, digits=2):
     return f"{100 * level:g}{GLUE}% interval {low} to {high}"
 
 
-def say_list(words):
+def say_list(words: Iterable[str]) -> str:
     """Join words to a list in a sentence.
 
     Parameters
@@ -137,7 +138,7 @@ def say_list(words):
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def name_pair(model, map_):
+def name_pair(model: str, map_: str) -> str:
     """Return the name of a model and of its map, if it has one.
 
     Parameters
@@ -157,7 +158,7 @@ def name_pair(model, map_):
     return model if map_ == "table" else f"{model} on {map_}"
 
 
-def label_region(name, hemisphere):
+def label_region(name: str, hemisphere: str) -> str:
     """Return the name of a region with its side, which is not repeated.
 
     Parameters

@@ -79,5 +79,13 @@ def test_top_level_holds_what_it_should_and_nothing_else():
     assert top == {
         "benchmarks", "bids_sexclf", "tests", "docs", "Dockerfile", "singularity.def", "setup.cfg",
         "pyproject.toml", "README.md", "Makefile", "CHANGES.md", "LICENSE", "CITATION.cff",
-        "ruff.toml", "CONTRIBUTING.md",
+        "ruff.toml", "CONTRIBUTING.md", "examples", "mkdocs.yml",
     }  # fmt: skip
+
+
+def test_every_package_has_a_page_of_the_reference():
+    packages = {path.parent.name for path in (ROOT / "bids_sexclf").glob("*/__init__.py")}
+    pages = {path.stem for path in (ROOT / "docs" / "api").glob("*.md")}
+    assert pages - {"index", "modules"} == packages
+    listed = (ROOT / "mkdocs.yml").read_text() + (ROOT / "docs" / "api" / "index.md").read_text()
+    assert [name for name in packages if listed.count(f"{name}.md") < 2] == []

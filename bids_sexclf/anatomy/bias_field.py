@@ -1,6 +1,12 @@
-"""Estimate the bias field of a T1w, from white and grey matter that should be equally bright."""
+"""Estimate the bias field of a T1w, from white and grey matter that should be equally bright.
+
+The logarithm of the field is a polynomial, because coils make fields that are smooth over the whole
+brain. A field that follows smaller features takes true differences of a region's white matter for
+bias, and hands them to the grey matter beside it with the sign turned.
+"""
 
 import numpy as np
+from numpy.polynomial.legendre import legvander
 
 from bids_sexclf.volumes import rescale_grid
 
@@ -25,8 +31,21 @@ def sample_lattice(volume, step, shape):
     return affine_transform(volume, step[:3, :3], step[:3, 3], shape, order=1, mode="nearest")
 
 
+LEAST_SHARE = 2.0
+"""Voxels of a tissue that a block must hold to say something of the field."""
+
+LIMIT = 3.0
+"""Residuals of more than so many standard deviations do not count."""
+
+FITS = 10
+"""Reweighted fits of one robust fit."""
+
+PRIOR = 1e-6
+"""How strongly coefficients are drawn to 0, relative to what the data say: for tiny brains."""
+
+
 class BiasField:
-    """The bias field: its smooth logarithm on a lattice of large blocks.
+    """The bias field: its logarithm on a lattice of large blocks.
 
     Parameters
     ----------
@@ -39,53 +58,127 @@ class BiasField:
     Attributes
     ----------
     lattice : ndarray of float32
-        Logarithm of the field, on `grid`, whose voxels are the blocks.
+        Logarithm of the field, on `grid`, whose voxels are the blocks. Blocks outside the brain
+        have the value of the nearest block inside.
     values : ndarray of float32, shape (n,)
         Logarithm of the field at each of the n voxels of the brain.
     """
 
     def __init__(self, inside, grid, recipe):
-        self.inside, self.recipe = inside, recipe
+        from scipy.ndimage import distance_transform_edt
+
+        self.inside = inside
         steps = np.maximum(1, np.round(recipe.block_mm / grid.voxel_size)).astype(int)
         self.grid = rescale_grid(grid, grid.voxel_size * steps)
         places = np.argwhere(inside)
-        self._block = np.ravel_multi_index((places // steps).T, self.grid.shape)
+        blocks = np.ravel_multi_index((places // steps).T, self.grid.shape)
+        used, self._block = np.unique(blocks, return_inverse=True)
+        indices = np.unravel_index(used, self.grid.shape)
+        self._basis = make_basis(np.transpose(indices) * self.grid.voxel_size, recipe.degree)
+        rank = np.full(self.grid.shape, -1)
+        rank[indices] = np.arange(used.size)
+        nearest = distance_transform_edt(
+            rank < 0, self.grid.voxel_size, return_distances=False, return_indices=True
+        )
+        self._nearest = rank[tuple(nearest)]
         self._step = np.linalg.inv(self.grid.affine) @ grid.affine
-        self._width = recipe.field_mm / self.grid.voxel_size
         self.lattice = np.zeros(self.grid.shape, np.float32)
         self.values = np.zeros(len(places), np.float32)
 
-    def refine(self, clean, means, deviations, parts):
-        """Update the field so that each of white and grey matter is equally bright everywhere.
+    def refine(self, clean, means, parts):
+        """Estimate the field anew, so that each of white and grey matter is equally bright.
 
         Parameters
         ----------
         clean : ndarray, shape (n,)
             Signal without the field so far.
-        means, deviations : sequence of float
+        means : sequence of float
             Of the signal of each tissue.
         parts : ndarray, shape (5, n)
             Share of each of `tissues.PARTS`.
         """
-        weights = {1: self.recipe.grey_weight * parts[2], 2: parts[4]}
-        log_signal = np.log(clean)
-        above = below = np.float32(0)
-        for tissue, weight in weights.items():
-            precise = weight * np.float32((means[tissue] / deviations[tissue]) ** 2)
-            above = above + precise * (log_signal - np.float32(np.log(means[tissue])))
-            below = below + precise
-        above, below = (self._smooth(values) for values in (above, below))
-        # Far from all white matter there is no information: the field does not change.
-        self.lattice += (above / (below + 1e-3 * below.max())).astype(np.float32)
+        log_signal = np.log(clean) + self.values
+        tissues = [
+            self._average(log_signal - np.log(means[tissue]), parts[row])
+            for tissue, row in ((1, 2), (2, 4))
+        ]
+        field = self._basis @ fit_both(self._basis, tissues)
+        self.lattice = field.astype(np.float32)[self._nearest]
         values = sample_lattice(self.lattice, self._step, self.inside.shape)[self.inside]
-        # The mean of white matter does not change.
+        # The mean of white matter stays what it was.
         level = np.average(values.astype(float), weights=parts[4])
         self.lattice -= np.float32(level)
         self.values = values - np.float32(level)
 
-    def _smooth(self, values):
-        """Sum values within each block, and smooth the sums."""
-        from scipy.ndimage import gaussian_filter
+    def _average(self, values, share):
+        """Return the weighted mean of each block, and the block's weight."""
+        weight = np.bincount(self._block, share, len(self._basis))
+        total = np.bincount(self._block, share * values, len(self._basis))
+        return total / np.maximum(weight, 1e-6), np.where(weight >= LEAST_SHARE, weight, 0)
 
-        blocks = np.bincount(self._block, values, self.lattice.size).reshape(self.lattice.shape)
-        return gaussian_filter(blocks, self._width, mode="constant", truncate=3)
+
+def make_basis(places, degree):
+    """Return the products of Legendre polynomials up to a total degree.
+
+    Parameters
+    ----------
+    places : ndarray, shape (n, 3)
+        mm.
+    degree : int
+
+    Returns
+    -------
+    ndarray, shape (n, terms)
+        The longest axis of all places goes from -1 to 1; the other axes have the same scale.
+    """
+    low, high = places.min(0), places.max(0)
+    scaled = (places - (low + high) / 2) / max((high - low).max() / 2, 1e-6)
+    x, y, z = (legvander(axis, degree) for axis in scaled.T)
+    orders = np.argwhere(np.indices((degree + 1,) * 3).sum(0) <= degree)
+    return np.stack([x[:, i] * y[:, j] * z[:, k] for i, j, k in orders], axis=1)
+
+
+def fit_both(basis, tissues):
+    """Fit one polynomial to what several tissues say of the field.
+
+    Tissues weigh as their residuals allow, and a block that speaks against the polynomial does not
+    count: true bias raises all tissues of a place alike, a difference of one tissue does not.
+
+    Parameters
+    ----------
+    basis : ndarray, shape (n, terms)
+        Of `make_basis`, at each block.
+    tissues : sequence of (ndarray, ndarray), each of shape (n,)
+        For each tissue mean of the logarithm of its signal, relative to its mean, and weight of
+        each block.
+
+    Returns
+    -------
+    ndarray, shape (terms,)
+
+    References
+    ----------
+    Tukey's biweight by iteratively reweighted least squares: Holland and Welsch 1977,
+    doi:10.1080/03610927708827533.
+    """
+    robust = [np.ones(len(basis)) for _ in tissues]
+    for _ in range(FITS):
+        products, sums = 0.0, 0.0
+        for (values, weights), factor in zip(tissues, robust, strict=True):
+            weighted = basis * (weights * factor)[:, None]
+            products, sums = products + weighted.T @ basis, sums + weighted.T @ values
+        products += PRIOR * np.trace(products) / len(products) * np.eye(len(products))
+        field = basis @ (found := np.linalg.solve(products, sums))
+        robust = [_reweight(values - field, weights) for values, weights in tissues]
+    return found
+
+
+def _reweight(residuals, weights):
+    """Return Tukey's biweights over the variance of the residuals."""
+    distance = np.abs(residuals)
+    order = np.argsort(distance)
+    total = np.cumsum(weights[order])
+    median = distance[order][np.searchsorted(total, total[-1] / 2)]
+    spread = max(median / 0.6745, 1e-4)
+    inner = np.minimum(distance / (LIMIT * spread), 1)
+    return ((1 - inner**2) ** 2 + 1e-3) / spread**2

@@ -55,21 +55,18 @@ class Recipe:
     ----------
     rounds : int
         Of expectation and maximization.
-    field_mm : float
-        Standard deviation of the Gaussian that smooths each round's change of the bias field, mm.
+    degree : int
+        Of the polynomial that is the logarithm of the bias field.
     block_mm : float
         Voxel size of the grid that holds the bias field, mm.
     neighbours : float
         Strength of the Markov random field; 0 leaves neighbours out.
-    grey_weight : float
-        Weight of grey matter for the bias field, where white matter has 1.
     """
 
     rounds: int = 20
-    field_mm: float = 16.0
+    degree: int = 5
     block_mm: float = 6.0
     neighbours: float = 0.35
-    grey_weight: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -166,7 +163,7 @@ def find_tissues(t1w, mask, affine, expected=None, recipe=None):
         parts = _weigh(clean, means, deviations, expected, alike)
         means, deviations = _measure(clean, parts)
         shares = _share(clean, means, parts)
-        field.refine(clean, means, deviations, parts)
+        field.refine(clean, means, parts)
     return Tissues(grid, _fill(shares, inside), means, deviations, field.lattice, field.grid)
 
 

@@ -6,7 +6,7 @@ import time
 
 from bids_sexclf.fingerprints import SETTLED_NS, fingerprint, is_same
 
-_compared = {}
+_compared: dict = {}
 """What the files of this process were compared with: state of the file and digest to the answer."""
 
 

@@ -144,6 +144,12 @@ class GuardedMultiProc(MultiProcPlugin):
         trace = ["Traceback (most recent call last):\n", message + "\n"]
         return {"result": None, "traceback": trace, "taskid": taskid}
 
+    def _task_finished_cb(self, jobid, cached=False):
+        """Tell also that a step was taken from an earlier run."""
+        if cached and self._status_callback:
+            self._status_callback(self.procs[jobid], "cached")
+        super()._task_finished_cb(jobid, cached=cached)
+
     def _report_crash(self, node, result=None):
         """Keep the traceback of a node, even if the disk is too full for its crash file."""
         if result is not None:

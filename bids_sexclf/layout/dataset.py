@@ -246,7 +246,8 @@ class PlainFolder:
     root : path-like
     """
 
-    bad_sidecars, folders = {}, {}
+    bad_sidecars: dict = {}
+    folders: dict = {}
 
     def __init__(self, root):
         self.root = str(Path(root).resolve())

@@ -16,9 +16,6 @@ UNKNOWN = 2.0
 TRUST = 10.0
 """Seconds of measured steps that weigh as much as the table."""
 
-CACHED = 0.05
-"""Share of the predicted seconds below which a step was taken from an earlier run."""
-
 LEAST_LEFT = 0.1
 """Share of the predicted seconds that an overdue step is assumed to need still."""
 
@@ -99,7 +96,7 @@ def describe_step(kind):
     return entry.get("words") or kind.rpartition(".")[2].replace("_", " ")
 
 
-def seconds_left(steps, spans, lost, now, processors):
+def seconds_left(steps, spans, lost, now, processors, cached=frozenset()):
     """Predict how many seconds a run will still take.
 
     Parameters
@@ -114,6 +111,8 @@ def seconds_left(steps, spans, lost, now, processors):
         s, on the same clock.
     processors : int
         How many the run may use.
+    cached : set of str
+        Steps that were taken from an earlier run: they say nothing of the pace of this one.
 
     Returns
     -------
@@ -127,7 +126,7 @@ def seconds_left(steps, spans, lost, now, processors):
     takes on all processors, or as long as the longest chain of dependent steps, whichever is
     longer (Graham's bounds of list scheduling, doi:10.1137/0117039).
     """
-    pace = _Pace(steps, spans, now)
+    pace = _Pace(steps, spans, now, cached)
     work, ends = 0.0, {}
     for name, step in steps.items():
         begun, ended = spans.get(name, (None, None))
@@ -144,12 +143,13 @@ def seconds_left(steps, spans, lost, now, processors):
 class _Pace:
     """Measured over predicted duration of the steps of this run, by kind."""
 
-    def __init__(self, steps, spans, now):
+    def __init__(self, steps, spans, now, cached=frozenset()):
         self.measured, self.foretold = defaultdict(float), defaultdict(float)
         self.counts, self.overall = defaultdict(int), 1.0
-        begun_steps = [(steps[name], *span) for name, span in spans.items() if name in steps]
+        timed = steps.keys() - cached
+        begun_steps = [(steps[name], *span) for name, span in spans.items() if name in timed]
         for step, begun, ended in begun_steps:
-            if ended is not None and ended - begun >= CACHED * step.seconds:
+            if ended is not None:
                 self._count(step, ended - begun)
         self._average()
         for step, begun, ended in begun_steps:  # a step that runs longer than predicted counts too
@@ -185,12 +185,16 @@ class Clock:
 
     def __init__(self, steps, processors):
         self.steps, self.processors = steps, processors
-        self.spans, self.lost = {}, set()
+        self.spans, self.lost, self.cached = {}, set(), set()
         self._told = (float("-inf"), 0.0)
 
     def begin(self, name, now):
         """Note that a step has begun."""
         self.spans.setdefault(name, (now, None))
+
+    def skip(self, name):
+        """Note that a step is taken from an earlier run."""
+        self.cached.add(name)
 
     def end(self, name, now, failed=False):
         """Note that a step has ended."""
@@ -201,7 +205,9 @@ class Clock:
     def left(self, now):
         """Return the seconds left; predict them anew at most every five seconds."""
         if now - self._told[0] > 5:
-            seconds = seconds_left(self.steps, self.spans, self.lost, now, self.processors)
+            seconds = seconds_left(
+                self.steps, self.spans, self.lost, now, self.processors, self.cached
+            )
             self._told = (now, seconds)
         return max(self._told[1] - (now - self._told[0]), 0.0)
 

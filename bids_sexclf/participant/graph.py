@@ -337,6 +337,8 @@ def _progress(clock, advance, ended):
             return
         if status == "start":
             clock.begin(name, now)
+        elif status == "cached":  # and its end follows
+            clock.skip(name)
         else:
             clock.end(name, now, failed=status != "end")
         if status == "end":

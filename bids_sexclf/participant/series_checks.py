@@ -23,7 +23,7 @@ DIFFUSION = ("dwi", "bval", "bvec", "dwi_mask", "dwi_motion", "maps")
 WITHOUT = "prepared without its diffusion data"
 """Start of the note of a session that loses only its diffusion data; the last part of a note."""
 
-UNPLANNED = {"parts": [], "series_notes": []}
+UNPLANNED: dict = {"parts": [], "series_notes": []}
 
 
 def plan_or_fault(dataset, row, preparation):

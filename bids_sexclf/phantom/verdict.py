@@ -1,16 +1,18 @@
-"""Compare a study with the planted effect: ``python -m bids_sexclf.phantom.verdict``."""
+"""Compare what a study found with what was planted: ``python -m bids_sexclf.phantom.verdict``."""
 
 import json
+import math
 import sys
 from pathlib import Path
 
 from bids_sexclf.errors import REFUSALS, InputError
+from bids_sexclf.report.claims import split_blocks
 from bids_sexclf.stats.regional import find_strongest, is_named
 from bids_sexclf.tables import read_table
 
 
 def verdict(dataset, study):
-    """Return one line that compares the result with the planted effect.
+    """Return one line that compares what a study found with what was planted.
 
     Parameters
     ----------
@@ -22,8 +24,9 @@ def verdict(dataset, study):
     Returns
     -------
     str
-        AUC of the network and of brain size alone, the region the network leans on, the planted
-        region, and where the report is.
+        AUC of the network and of brain size alone, the region that differs most between the
+        sexes, the region that the network leans on most, the planted region, and the report's
+        path. A region is named only if its family-wise p is at most .05.
 
     Raises
     ------
@@ -38,36 +41,44 @@ def verdict(dataset, study):
         )
     truth = json.loads(path.read_text())
     scores = read_table(Path(study, "scores.tsv"), "scores").query("score == 'auc'")
-    regions = read_table(Path(study, "regions.tsv"), "regions")
-    network, map_name = regions[["model", "map"]].iloc[0]
-    network_regions = regions[(regions["model"] == network) & (regions["map"] == map_name)]
-    network_regions = network_regions[network_regions["p_fwe"].notna()]
+    differences = split_blocks(read_table(Path(study, "differences.tsv"), "differences"))[0]
+    regions = read_table(Path(study, "regions.tsv"), "regions").query("p_fwe.notna()")
+    network, kind = scores[["model", "map"]].iloc[0]
+    used = regions[(regions["model"] == network) & (regions["map"] == kind)]
+    differing = differences[(differences["map"] == kind) & differences["p_fwe"].notna()]
     planted = truth["EffectRegionName"] if truth["EffectSize"] else "none"
-    leaning = _name_regions(network_regions)
     return (
-        f"AUC of {network}: {_auc(scores, network, map_name)}; of brain size alone: "
-        f"{_auc(scores, 'brain_size', 'table')}; leans on: {leaning}; planted: {planted}; "
+        f"AUC of {network}: {_write_auc(scores, network, kind)}; of brain size alone: "
+        f"{_write_auc(scores, 'brain_size', 'table')}; differs between the sexes: "
+        f"{_name_regions(differing, _find_smallest_p)}; {network} leans on: "
+        f"{_name_regions(used, find_strongest)}; planted: {planted}; "
         f"report: {Path(study, 'report.html')}"
     )
 
 
-def _name_regions(rows):
-    """Return the strongest region that the network leans on, and the number of further ones."""
-    named = int(is_named(rows).sum())
-    if not named:
-        return "no region that is shown"
-    further = f" and {named - 1} more" if named > 1 else ""
-    return f"{find_strongest(rows)['name']}{further}"
+def _find_smallest_p(rows):
+    """Return the row of the smallest family-wise p; among equals that of the largest effect."""
+    return rows.assign(size=-rows["d"].abs()).sort_values(["p_fwe", "size"]).iloc[0]
 
 
-def _auc(scores, model, map_name):
-    """Return the AUC of a model with its interval, as text."""
-    rows = scores[(scores["model"] == model) & (scores["map"] == map_name)]
+def _name_regions(rows, find_first):
+    """Name the first of the regions that a test has shown, and count the others."""
+    count = int(is_named(rows).sum())
+    if not count:
+        return "no region is shown"
+    others = f" and {count - 1} more" if count > 1 else ""
+    return f"{find_first(rows)['name']}{others}"
+
+
+def _write_auc(scores, model, kind):
+    """Write the AUC of a model with its interval."""
+    rows = scores[(scores["model"] == model) & (scores["map"] == kind)]
     if rows.empty:
         return "not studied"
     row = rows.iloc[0]
-    spread = f" [{row.ci_low:.2f}, {row.ci_high:.2f}]" if row.ci_low == row.ci_low else ""
-    return f"{row.estimate:.2f}{spread}"
+    if math.isnan(row.ci_low):
+        return f"{row.estimate:.2f}"
+    return f"{row.estimate:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]"
 
 
 def main(argv=None):

@@ -13,7 +13,7 @@ from bids_sexclf.settings.records import say_allowed
 try:
     import tomllib
 except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
+    import tomli as tomllib  # type: ignore[no-redef]
 
 STUDIES = Path(__file__).parents[1] / "studies"
 

@@ -63,6 +63,24 @@ def test_known_tissues_and_a_known_bias_field_are_found_together(guided):
     np.testing.assert_allclose(found.means / found.means[2], SIGNAL / 100, atol=0.04)
 
 
+def test_white_matter_that_is_brighter_in_one_place_is_not_taken_for_bias():
+    """The grey matter beside it stays as it was, or it would seem to differ instead."""
+    scan, truth, mask, affine, field = make_brain()
+    x, y, z = affine[:3, :3] @ np.indices(scan.shape).reshape(3, -1) + affine[:3, 3:]
+    place = ((x > 8) & (y < -8) & (z > 8)).reshape(scan.shape)
+    white, grey = (place & (truth[tissue] > 0.95) for tissue in (2, 1))
+    brighter = scan * np.where(place, 1 + 0.15 * truth[2], 1).astype(np.float32)
+
+    fields = [
+        log_field(find_tissues(each, mask, affine), Grid(scan.shape, affine))
+        for each in (scan, brighter)
+    ]
+    taken = fields[1] - fields[0]
+    assert white.sum() > 900 and grey.sum() > 900
+    assert 0 < np.mean(taken[white]) < 0.03
+    assert 0 < np.mean(taken[grey]) < 0.03
+
+
 def test_small_voxels_are_fitted_as_large_ones_and_told_apart_at_one_millimetre():
     scan, truth, mask, affine, _ = make_brain((90, 180, 150), (1.25, 0.75, 0.75), bias=0.2)
     coarse, fine = (working_grid(mask, affine, edge) for edge in (1.5, 1.0))

@@ -96,9 +96,23 @@ def test_a_kind_that_is_foretold_to_take_no_time_has_a_pace():
 
 def test_what_an_earlier_run_has_finished_says_nothing_of_the_pace():
     steps, _ = plan(4)
-    cached = {name: (0.0, 0.01) for name, step in steps.items() if step.who == "sub-0"}
-    assert forecast._Pace(steps, cached, 1.0).overall == 1.0
-    assert seconds_left(steps, cached, set(), 1.0, 1) == pytest.approx(3 * 166.0)
+    clock = Clock(steps, 1)
+    for name in (name for name, step in steps.items() if step.who == "sub-0"):
+        clock.begin(name, 0.0)
+        clock.skip(name)
+        clock.end(name, 0.01)
+    assert clock.left(1.0) == pytest.approx(3 * 166.0)
+
+
+def test_short_steps_of_this_run_tell_of_its_pace_however_short():
+    """A small image registers in a fiftieth of what the table says; other steps take as long."""
+    steps, needs = plan(24)
+    spans = simulate(
+        steps, needs, lambda step: step.seconds / (50 if step.kind == "register" else 1), 2
+    )
+    whole = max(ended for _, ended in spans.values())
+    left = seconds_left(steps, seen_at(spans, whole / 2), set(), whole / 2, 2)
+    assert abs(left - whole / 2) < 0.1 * whole
 
 
 def test_steps_behind_a_failure_are_not_awaited():

@@ -113,7 +113,9 @@ def _kill(outcome, folder, command, takes, level, number, draw):
     if left:
         outcome.faults.append(f"{what}: {len(left)} processes live on: {list(left.values())[0]}")
     words = told.read_text(errors="replace")
-    if kind != signal.SIGKILL and code not in (128 + kind, 0, None):
+    # A signal that comes when all is said ends an interpreter that is already leaving.
+    over = code == -kind and words.rpartition("\n")[0].rpartition("\n")[2].startswith("report: ")
+    if kind != signal.SIGKILL and not over and code not in (128 + kind, 0, None):
         outcome.faults.append(f"{what}: exit code {code}, needed {128 + kind}: {words[-200:]}")
     if "Traceback" in words:
         outcome.faults.append(f"{what}: a traceback: {words[words.index('Traceback') :][:600]}")

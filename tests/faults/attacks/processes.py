@@ -48,7 +48,7 @@ def wait_for_worker(child, patience=60):
     return False
 
 
-def survivors(session, patience=3.0):
+def survivors(session, patience=10.0):
     """Give the processes of a session that still run some seconds later, and end them."""
     start = time.monotonic()
     while (found := living(session)) and time.monotonic() - start < patience:

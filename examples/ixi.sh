@@ -1,6 +1,6 @@
 #!/bin/sh
 # Prepare and study the IXI T1w scans on two cores, unattended; resumes where it stopped.
-#   docs/ixi.sh BIDS_FOLDER OUTPUT_FOLDER        TEMPLATEFLOW_HOME holds MNI152NLin6Asym
+#   examples/ixi.sh BIDS_FOLDER OUTPUT_FOLDER        TEMPLATEFLOW_HOME holds MNI152NLin6Asym
 set -eu
 bin=${BIN:+$BIN/}
 here=$(dirname "$0")

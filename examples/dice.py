@@ -1,4 +1,4 @@
-"""Compare masks and tissues with label maps: ``python docs/dice.py OUTPUT LABELS [TISSUES]``.
+"""Compare masks and tissues with label maps: ``python examples/dice.py OUTPUT LABELS [TISSUES]``.
 
 LABELS holds ``sub-*/anat/*_dseg.nii.gz`` on the grids of the scans, in which 0 is background, 1
 cerebrospinal fluid and more is brain. TISSUES is a table (columns index and tissue) that says which

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Write a small synthetic dataset with a planted sex effect, prepare it, study it, say what was found.
-#   docs/demo.sh FOLDER        BIN: folder of the programs; PARTICIPANTS: how many
+#   examples/demo.sh FOLDER        BIN: folder of the programs; PARTICIPANTS: how many
 set -eu
 folder=${1:-demo}
 bin=${BIN:+$BIN/}
