@@ -101,7 +101,7 @@ def test_a_table_of_the_users_is_read_in_any_order_and_gaps_are_counted(stranger
     whole = first.read("predictions").query("model == 'logistic'")["evidence"].to_numpy()
     held = first.read("importances").query("feature == 'right'")
     unknown = ["sub-000", "sub-001", "sub-002"]
-    taught = first.read("splits").query("participant_id in @unknown and part == 'train'")
+    taught = first.read("splits").query(f"participant_id in {unknown} and part == 'train'")
     assert held["n_imputed"].sum() == len(taught) > 0
     assert held["name"].isna().all()
     again = strangers(table.iloc[::-1])

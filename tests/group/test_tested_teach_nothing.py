@@ -42,7 +42,7 @@ def spoil(root):
         numbers.write_text(json.dumps(changed))
     people = read_tsv(root / "participants.tsv").set_index("participant_id")
     people.loc[TESTED, "sex"] = people.loc[TESTED, "sex"].map({"F": "M", "M": "F"})
-    people.loc[TESTED, "age"] = ["21", "35", "52", "77"]
+    people.loc[TESTED, "age"] = [21.0, 35.0, 52.0, 77.0]
     people.reset_index().to_csv(root / "participants.tsv", sep="\t", index=False)
 
 
