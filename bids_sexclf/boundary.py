@@ -14,19 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 
 COUNT = 10_000
-"""Points of the border that are looked at."""
+"""Number of points of the border."""
 
 STEP = 2.0
-"""How far from the border both tissues are looked up, mm."""
+"""Distance from the border at which both tissues are sampled, mm."""
 
 STEEP = 0.01
-"""How much one percent of contrast counts; shallow, so that no point is all or nothing."""
+"""Slope of the cost per percent of contrast; small, so that no single point decides."""
 
 SILENT = 0.97
-"""Cost above which a b0 does not show the border: 1 is what no contrast at all costs."""
+"""Cost above which a b0 does not show the border; 1 is the cost without contrast."""
 
 REACH = 8.0
-"""Furthest that a pose is moved from its start, mm and degrees."""
+"""Largest change of a pose from its start, mm and degrees."""
 
 WAVES = ((3.0, 4.0, 120.0), (2.0, 2.0, 80.0))
 """Levels of the search for a shift: distance from the border (mm), smoothing of the b0 (full width

@@ -15,10 +15,10 @@ UNKNOWN = (
     *("NaN", "nan", "NAN", "None", "none", "NONE", "null", "NULL", "Null"),
     *("-", "--", ".", "?"),
 )
-"""What stands for an unknown value: ``n/a`` in BIDS, the others in R, pandas, SPSS and Excel."""
+"""Codes of unknown values: ``n/a`` in BIDS, the others in R, pandas, SPSS and Excel."""
 
 WRITTEN_UNKNOWN = ("", "n/a", "N/A")
-"""What stands for an unknown value in the tables that this program has written."""
+"""Codes of unknown values in the tables of this program."""
 
 _WHOLE = re.compile(r"\d+\.0*|\d(\.\d+)?[eE]\+\d+")
 

@@ -20,7 +20,7 @@ CITED = re.compile(r"\s*\[(@[\w:-]+(?:;\s*@[\w:-]+)*)\]")
 ESCAPES = {"&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}"}
 
 SIGNS = {"²": "$^2$", "⁻³": "$^{-3}$", "×": r"$\times$", "–": "--", "μ": r"$\mu$"}
-"""What LaTeX calls characters and signs of a sentence."""
+"""LaTeX commands of special characters."""
 
 
 @dataclass(frozen=True)

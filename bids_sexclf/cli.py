@@ -22,6 +22,7 @@ from bids_sexclf.settings import (
     plain_type,
     read_toml,
     read_word,
+    spread_people,
 )
 from bids_sexclf.stopping import stoppable
 from bids_sexclf.texts import clean, count_noun
@@ -131,7 +132,9 @@ def read_settings(arguments):
     InputError
         If a value or a name cannot be used.
     """
-    config = read_toml(arguments["config_file"]) if "config_file" in arguments else {}
+    config = (
+        spread_people(read_toml(arguments["config_file"])) if "config_file" in arguments else {}
+    )
     known_names = {name for record in RECORDS.values() for name in record.model_fields}
     # The study gets the unknown names, so that all faults are reported together.
     unknown = {name: config[name] for name in config if name not in known_names}
@@ -322,7 +325,7 @@ def _print_reasons(verb, rows, limit=None):
 
 
 PLAIN = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}s [{elapsed}{postfix}]"
-"""Shape of a progress line whose notes tell the time left."""
+"""Format of a progress bar whose notes show the time left."""
 
 
 class Bar:

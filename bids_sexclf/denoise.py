@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 
 LEAST_VOLUMES = 10
-"""Volumes below which noise cannot be told from signal: too few eigenvalues are noise alone."""
+"""Least number of volumes for denoising: with fewer, too few eigenvalues are only noise."""
 
 SHIFTS = 50
 """Parts of a voxel by which lines are shifted, to find where ringing is least."""

@@ -15,10 +15,10 @@ from pathlib import Path
 from bids_sexclf.errors import InputError
 
 PART = ".part-"
-"""How the name of a file begins while it is being written."""
+"""Prefix of the name of a file while it is being written."""
 
 FORGOTTEN_S = 86_400
-"""Age from which a part counts as left behind where the file system has no locks, s."""
+"""Age from which an incomplete file may be removed on a file system without locks, s."""
 
 
 @contextmanager
@@ -201,7 +201,7 @@ def remove_folder(folder: str | os.PathLike, within: str | os.PathLike) -> None:
 
 
 SOCKET_ROOM = 60
-"""Longest path in which the sockets of other libraries fit, whose whole names end at 107 bytes."""
+"""Longest path of a folder for sockets of libraries, whose names are limited to 107 bytes."""
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from bids_sexclf.stopping import Stopped
 from bids_sexclf.texts import clean
 
 MOST = 8000
-"""Characters of a message: what a file holds may be a whole book."""
+"""Longest message, characters."""
 
 
 def end_with(fault, arguments, out, verbose=0, program="bids-sexclf"):

@@ -48,10 +48,10 @@ OUR_FAULT = 70
 """Exit code for a fault of the program itself; a file in ``logs`` describes it."""
 
 NO_MEMORY = 71
-"""Exit code where memory has run out."""
+"""Exit code if memory is used up."""
 
 SYSTEM = 74
-"""Exit code where a disk is full, may not be read or written, or does not answer."""
+"""Exit code if a disk is full, not accessible, or does not respond."""
 
 
 class ShortageError(RuntimeError):

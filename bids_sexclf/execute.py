@@ -79,10 +79,10 @@ def die_with_parent(parent):
 
 
 FAILED = "failed"
-"""The last word of a job that failed."""
+"""The message of a failed job."""
 
 post = None
-"""In a worker: where to put messages for the process that started it."""
+"""In a worker: the queue of messages to the process that started it."""
 
 
 def _start_worker(parent, threads, queue):

@@ -71,7 +71,7 @@ SYSTEM_WORDS = {
         "the disk or the network folder. " + AGAIN
     ),
 }  # fmt: skip
-"""What each kind of error of the operating system is called."""
+"""Messages of the kinds of errors of the operating system."""
 
 PIPE_WORDS = (
     "Found that the program which reads this output, or another process of this run, has ended "
@@ -84,12 +84,12 @@ FULL_WORDS = re.compile(
     r"|errno = (?:28|27|122)\b",
     re.I,
 )
-"""How libraries that raise errors of their own call ENOSPC, EDQUOT and EFBIG."""
+"""Texts by which libraries report ENOSPC, EDQUOT and EFBIG in their own errors."""
 
 MEMORY_WORDS = re.compile(r"can't allocate memory|out of memory|Cannot allocate memory", re.I)
 
 POOLS = ("BrokenProcessPool", "ProcessRaisedException", "ProcessExitedException")
-"""What is raised where a worker was killed, as a system does that runs out of memory."""
+"""Errors raised after a worker was killed, as systems do when memory is used up."""
 
 DAMAGED = {
     "JSONDecodeError": "JSON",

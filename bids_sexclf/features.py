@@ -1,4 +1,4 @@
-"""What a classifier of numbers reads: participants × features, with the names kept."""
+"""The input of classifiers of features: participants × features, with names."""
 
 from dataclasses import dataclass
 
@@ -28,6 +28,6 @@ class Features:
         """Participants and features: (n, k)."""
         return self.values.shape
 
-    def __getitem__(self, which):
-        """Give the numbers of one participant, shape (k,), or of several."""
-        return self.values[which]
+    def __getitem__(self, rows):
+        """Return the numbers of one participant, shape (k,), or of several."""
+        return self.values[rows]

@@ -6,7 +6,7 @@ import time
 from bids_sexclf.disk import digest_file
 
 SETTLED_NS = 2_000_000_000
-"""Age of a change from which its time is believed, ns: clocks tick coarsely, and may differ."""
+"""Age of a change from which its time is reliable, ns: clocks are coarse, and may differ."""
 
 
 def fingerprint(path: str | os.PathLike) -> dict:

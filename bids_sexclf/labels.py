@@ -17,7 +17,7 @@ SNAP = re.compile(r'(\d+)\s+\d+\s+\d+\s+\d+\s+[\d.]+\s+\d+\s+\d+\s+"(.*)"')
 """A line of ITK-SNAP: index, red, green, blue, opacity, two switches, name."""
 
 LARGEST_FILE = 10**7
-"""Bytes; more is no table of labels."""
+"""Largest size of a label table, bytes."""
 
 
 def read_labels(path):

@@ -13,10 +13,10 @@ import numpy as np
 from bids_sexclf.errors import GridError
 
 NAME = "Lobes"
-"""What the atlas is called in file names."""
+"""Name of the atlas in file names."""
 
 PURE_WHITE, PURE_GREY = 0.75, 0.5
-"""Share of a tissue from which a point belongs to it; grey matter is thin, and rarely alone."""
+"""Least share of a tissue at a point that belongs to it; grey matter is thin and rarely pure."""
 
 FRONT_MM, BACK_MM, TOP_MM = 0.0, -44.0, 8.0
 """Planes between anterior and middle, middle and posterior (y), inferior and superior (z)."""

@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 
 PATIENCE = 3.0
-"""Seconds until the program is stopped again, should it go on."""
+"""Seconds after which a program that has not stopped is stopped again."""
 
 SIGNALS = {"SIGINT": "Ctrl-C", "SIGTERM": "a scheduler or kill", "SIGHUP": "a closed terminal"}
 

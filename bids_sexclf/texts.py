@@ -6,7 +6,7 @@ from collections.abc import Iterable
 UNSEEN = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+"
 )
-"""Characters that no page and no SVG may hold, or that turn the order of the others."""
+"""Characters that are invalid on a page or in an SVG, or that change the writing direction."""
 
 
 def clean(text: str, longest: int) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 CHANCE_P = 0.05
-"""Below this p-value a result is called more than chance, in words as in the figures."""
+"""Significance level, in sentences and figures."""
 
 BASELINES = {
     "brain_size": "brain size alone",
@@ -31,7 +31,7 @@ class Finding:
 
 
 GLUE = "\u00a0"
-"""A space at which no line breaks, so that a number stays with its sign and unit."""
+"""Non-breaking space between a number and its unit."""
 
 
 def say_number(value: float | None, digits: int = 2) -> str:
@@ -113,7 +113,14 @@ def say_interval(row: Mapping, level: float, digits: int = 2) -> str:
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> say_interval({"ci_low": float("nan"), "ci_high": float("nan")}, 0.95)
+    'no interval can be estimated'
     """
+    if row["ci_low"] != row["ci_low"] and row["ci_high"] != row["ci_high"]:
+        return "no interval can be estimated"
     low, high = say_number(row["ci_low"], digits), say_number(row["ci_high"], digits)
     return f"{100 * level:g}{GLUE}% interval {low} to {high}"
 

@@ -89,3 +89,24 @@ def test_every_package_has_a_page_of_the_reference():
     assert pages - {"index", "modules"} == packages
     listed = (ROOT / "mkdocs.yml").read_text() + (ROOT / "docs" / "api" / "index.md").read_text()
     assert [name for name in packages if listed.count(f"{name}.md") < 2] == []
+
+
+VAGUE = {
+    "told", "found", "given", "held", "own", "some", "other", "others", "which", "what", "there",
+    "whose", "these",
+}  # fmt: skip
+"""Pronoun-like names, which do not say what a variable holds."""
+
+
+def local_names(tree):
+    """Yield the names of the parameters and variables of a file."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
+def test_local_names_say_what_they_hold():
+    names = [name for path in FILES for name in local_names(ast.parse(path.read_text()))]
+    assert sum(name in VAGUE for name in names) <= 0.01 * len(names)

@@ -6,7 +6,7 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.volumes import Grid
 
 SPACE = "ACPC"
-"""What the space is called in file names."""
+"""Name of the space in file names."""
 
 LANDMARKS = np.array([[0.0, 2.6, -5.3], [0.0, -25.5, -2.3], [0.0, 2.6, 55.0]])
 """Anterior commissure, posterior commissure and a point above on the midline, mm (RAS), in

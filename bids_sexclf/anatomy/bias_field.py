@@ -32,10 +32,10 @@ def sample_lattice(volume, step, shape):
 
 
 LEAST_SHARE = 2.0
-"""Voxels of a tissue that a block must hold to say something of the field."""
+"""Voxels of a tissue that a block needs to be used."""
 
 LIMIT = 3.0
-"""Residuals of more than so many standard deviations do not count."""
+"""Residuals beyond this number of standard deviations are ignored."""
 
 FITS = 10
 """Reweighted fits of one robust fit."""

@@ -193,7 +193,7 @@ TREND = 50.0
 would lift the dim scalp to the brain's brightness."""
 
 NECK = 8.0
-"""Radius, mm, of what a bridge from the brain to eyes or face cannot hold."""
+"""Radius, mm, of a ball that does not fit into a bridge from the brain to eyes or face."""
 
 GAP = 4.0
 """Half the width, mm, of gaps in the brain's outline that are closed."""
@@ -203,7 +203,7 @@ DARK = 0.35
 """Share of the brain's signal nearby below which a voxel at the rim of a b0 mask is bone or air."""
 
 PEEL = 6.0
-"""Depth, mm, to which such voxels are taken from the rim: deeper ones are signal that is lost."""
+"""Depth, mm, to which such voxels are removed; deeper dark voxels are lost signal."""
 
 
 def b0_mask(b0, voxel_size):

@@ -23,11 +23,21 @@ COLUMNS = {
     "GausCurv": "gaussian_curvature",
     "FoldInd": "folding_index",
     "CurvInd": "curvature_index",
+    "NVoxels": "n_voxels",
+    "NumVert": "n_vertices",
+    "normMean": "norm_mean",
+    "normStdDev": "norm_sd",
+    "normMin": "norm_min",
+    "normMax": "norm_max",
+    "normRange": "norm_range",
 }
 """FreeSurfer's column to that of the ``morphometry`` table."""
 
 WHOLE = {"mm^3": "volume_mm3", "mm^2": "area_mm2", "mm": "thickness_mm"}
 """Unit of a measure of the whole brain or hemisphere to its column."""
+
+SUBJECT = re.compile(r"(?:sub-)?([a-zA-Z0-9]+)(?:_ses-([a-zA-Z0-9]+)|_(V\d+)_MR)?")
+"""Name of a subject's folder, with its session; the lifespan projects of the HCP tell the visit."""
 
 TOTAL = "eTIV"
 """Name of the estimated total intracranial volume among the measures."""
@@ -39,7 +49,7 @@ def find_stats(folder, participant_id, session_id=None):
     Parameters
     ----------
     folder : path-like
-        SUBJECTS_DIR.
+        SUBJECTS_DIR, or the folder of the HCP pipelines' results (``ID/T1w/ID/stats``).
     participant_id, session_id : str
         ``sub-01``; ``ses-1`` or None.
 
@@ -51,9 +61,46 @@ def find_stats(folder, participant_id, session_id=None):
     """
     names = [participant_id, participant_id.removeprefix("sub-")]
     if session_id:
-        names = [f"{name}_{session_id}" for name in names] + names
+        visit = f"{names[1]}_{session_id.removeprefix('ses-')}_MR"
+        names = [*(f"{name}_{session_id}" for name in names), visit, *names]
     for name in names:
-        candidates = [Path(folder, name, "stats", file) for file in FILES]
+        tables = _list_tables(Path(folder, name))
+        if tables:
+            return tables
+    return []
+
+
+def list_people(folder):
+    """List the participants with tables in a folder of FreeSurfer's subjects.
+
+    Parameters
+    ----------
+    folder : path-like
+        As for `find_stats`.
+
+    Returns
+    -------
+    list of tuple
+        (participant_id, session_id or None); without session only if there is no session.
+    """
+    sessions_of = {}
+    for place in sorted(Path(folder).iterdir()):
+        match = SUBJECT.fullmatch(place.name)
+        if match and not match[1].startswith("fsaverage") and _list_tables(place):
+            session = match[2] or match[3]
+            sessions = sessions_of.setdefault(f"sub-{match[1]}", [])
+            sessions += [f"ses-{session}"] if session else []
+    return [
+        (person, session)
+        for person, sessions_of_person in sessions_of.items()
+        for session in sessions_of_person or [None]
+    ]
+
+
+def _list_tables(subject):
+    """List the tables of a subject's folder, of FreeSurfer or of the HCP pipelines."""
+    for place in (subject, subject / "T1w" / subject.name):
+        candidates = [place / "stats" / file for file in FILES]
         if any(path.is_file() for path in candidates):
             return [path for path in candidates if path.is_file()]
     return []
@@ -125,14 +172,16 @@ def _whole(lines, side):
     rows = []
     for line in lines:
         measure = re.fullmatch(r"# Measure (\w+), (\S+), .*, (\S+), (\S+)", line)
-        if not measure or measure[4] not in WHOLE:
+        column = WHOLE.get(measure[4], COLUMNS.get(measure[2])) if measure else None
+        if column is None:
             continue
         # Tables of a hemisphere repeat measures of the brain; only 'Cortex' is of the hemisphere.
         if side and measure[1] != "Cortex":
             continue
         fields = {"name": measure[2], "hemisphere": side or _side(measure[2])}
-        rows.append(fields | {WHOLE[measure[4]]: to_numbers([measure[3]])[0]})
-    return pd.DataFrame(rows, columns=["name", "hemisphere", *WHOLE.values()])
+        rows.append(fields | {column: to_numbers([measure[3]])[0]})
+    columns = [*WHOLE.values(), COLUMNS["NumVert"]]
+    return pd.DataFrame(rows, columns=["name", "hemisphere", *columns])
 
 
 def _side(name):

@@ -117,13 +117,13 @@ def white_mean(t1w, white):
     if not mean > 0:
         raise InputError(
             f"Found {int(pure.sum())} voxels of pure white matter with mean {mean:g}, needed some "
-            "with signal. Look at the scan and its brain mask: the tissues were not told apart."
+            "with signal. Look at the scan and its brain mask: the tissues were not separated."
         )
     return mean
 
 
 SLAB_MM, SLAB_ML = 10.0, 2.0
-"""Thickness of the slabs that white matter is compared over, and the least white matter in one."""
+"""Thickness of the slabs in which white matter is compared, and the least white matter in one."""
 
 
 def white_gradient(t1w, white, affine):

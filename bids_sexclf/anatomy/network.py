@@ -14,13 +14,13 @@ import numpy as np
 from bids_sexclf.anatomy.brain import largest_part
 
 COARSE, FINE = 128, 256
-"""Voxels along each axis of what the first and the second network look at."""
+"""Voxels along each axis of the input of the first and the second network."""
 
 DARKEST, BRIGHTEST = 0.005, 0.995
 """Quantiles of the whole image between which intensities are kept."""
 
 LEAST_SHARE = 0.02
-"""Share of a slice that is brain from which on the slice counts for the box around the brain."""
+"""Least share of brain in a slice that belongs to the box around the brain."""
 
 MARGIN = 0.1
 """Added to the box on each side, as a share of its length."""

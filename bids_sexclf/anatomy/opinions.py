@@ -13,7 +13,7 @@ from bids_sexclf.anatomy.brain import (
 )
 
 TREND = 50.0
-"""Width, mm (full, at half maximum), of the trend that is taken out before brains are compared."""
+"""Width, mm (full, at half maximum), of the trend that is removed before brains are compared."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ of the image cuts 10 cm2 where only the brainstem leaves it, and 87 cm2 where 20
 are missing."""
 
 LEAST_OPINIONS = 0.85
-"""Overlap of two opinions on one brain from which on they count as one. On heads of all shapes,
-right ones overlapped by 0.91 and more, wrong ones by 0.89 and less, mostly 0.7; the other numbers
-tell the rest."""
+"""Least overlap of two masks of one brain that agree. On heads of all shapes, correct masks
+overlapped by 0.91 and more, wrong ones by 0.89 and less, mostly 0.7; the other numbers decide
+between these."""
 
 LEAST_ALONE = 0.5
-"""Agreement with the template from which on a mask is believed against the other opinion."""
+"""Least agreement with the template of a mask that is accepted although the other one differs."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Evidence:
 
 
 NOTHING = Evidence(0.0, 0.0, 0.0, 0.0, np.inf, 0.0)
-"""Of an empty mask."""
+"""Numbers of an empty mask."""
 
 
 def gather(mask, affine, carried_scan, template, matrix):

@@ -3,29 +3,29 @@
 import numpy as np
 
 DEPTHS = np.arange(-6, 8.01, 0.5)
-"""Where rays across the outline look, mm outward of it. 8 mm is more than a registration has been
-seen to miss, and less than leads through the skull to the scalp and beyond."""
+"""Depths of rays across the outline, mm outwards. 8 mm is more than the largest registration error
+seen so far, and less than the distance to the scalp."""
 
 APART = 3.0
 """Between rays, mm: less than half the width of a gyrus."""
 
 AROUND = 25.0
-"""Radius of the neighbourhood that votes, mm: more than patches of bone that look like tissue,
-since bright marrow lies there behind a table of bone too thin to be seen."""
+"""Radius of the neighbourhood of a decision, mm: more than patches of bone that look like tissue,
+in which bright marrow lies behind a very thin layer of bone."""
 
 TISSUE = 0.8
-"""What is darker than this share of the median signal within the outline nearby may be something
-else than brain: fluid, dura, or marrow behind a thin table of bone."""
+"""Voxels darker than this share of the median signal within the outline nearby may not be brain
+but fluid, dura, or marrow behind a thin layer of bone."""
 
 LEAST = 2.0
-"""Tissue that reaches less far beyond the outline, mm, says nothing: so near good outlines lie."""
+"""Tissue that extends less beyond the outline, mm, is ignored: good outlines are that accurate."""
 
 GAP = 0.75
 """A gap is darker than this share of the tissue before it. Fluid and bone are far darker, but a
 thin skull fills a part of a voxel only."""
 
 SMOOTH = 4.0
-"""Standard deviation, mm, of the Gaussian that joins what neighbourhoods found."""
+"""Standard deviation, mm, of the Gaussian that smooths the results of neighbourhoods."""
 
 
 def cut_level(t1w, distance, inside, voxel_size):

@@ -22,7 +22,7 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.volumes import Grid, crop_grid, resample, rescale_grid
 
 FIT_MM, FINE_MM = 1.5, 1.0
-"""Smallest voxels on which signal and bias field are fitted, and on which tissues are told apart;
+"""Smallest voxels on which signal and bias field are fitted, and on which tissues are estimated;
 mm."""
 
 PARTS = ((0, 0), (0, 1), (1, 1), (1, 2), (2, 2))
@@ -44,7 +44,7 @@ DARKEST = 0.75
 matter would count as fluid."""
 
 LEAST_VOXELS = 200
-"""Fewest voxels of a brain in which three tissues are sought."""
+"""Least number of voxels of a brain for three tissues."""
 
 
 @dataclass(frozen=True)

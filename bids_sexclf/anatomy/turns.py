@@ -8,7 +8,7 @@ from bids_sexclf.anatomy.brain import agreement, overlap
 from bids_sexclf.volumes import turn_axes
 
 STEP = 8.0
-"""Edge of the voxels on which brains are compared, mm: coarse, as only a start is sought."""
+"""Edge of the voxels on which brains are compared, mm: coarse, since only a start is needed."""
 
 
 def list_turns():

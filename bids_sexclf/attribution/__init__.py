@@ -2,16 +2,17 @@
 
 An entry declares
 
-* ``NEEDS``: what it reads of the view, some of ``"evidence"``, ``"gradient"``, ``"parcellation"``
-  and ``"fill"``;
-* ``YIELDS``: ``"regions"`` or ``"voxels"``;
-* ``SCOPE``: ``"participant"``, or ``"group"`` for one answer per fold;
+* ``NEEDS``: what it reads of the view, some of `NEEDS`;
+* ``YIELDS``: ``"regions"``, ``"voxels"``, ``"slices"``, ``"feature_maps"`` or ``"features"``;
+* ``SCOPE``: ``"participant"``, or ``"group"`` where a value says something only beside those of the
+  other participants of the same fold;
 * ``UNIT``: ``"evidence"`` where values are in its unit, signed: positive speaks for male, or for
   older; ``"none"`` where values have no unit;
 * ``EXACT_ON_LINEAR``: True if on a linear model the value of a region, or of a voxel, is what its
   voxels add to the evidence less what the fill would add (without a fill: less what zero would
   add, or voxels times slope);
 * ``EXACT_ZERO``: True if a voxel, or a region, that the model ignores gets exactly 0;
+* ``SIGNED``, only where it is False: values are sizes, and do not tell for whom a place speaks;
 
 and gives ``attribute(rows, view, **options)``, which yields one `Answer` for each participant of
 ``rows``, in their order. It sees a function from volumes to evidence, never a model.
@@ -25,7 +26,46 @@ import numpy as np
 from bids_sexclf import catalogue
 from bids_sexclf.errors import InputError
 
-NEEDS = ("evidence", "gradient", "parcellation", "fill")
+NEEDS = {
+    "evidence": "a model",
+    "classes": "a target of two classes",
+    "gradient": "a model with gradients (a network)",
+    "rectifier": "a network with rectifiers (such as cnn3, resnet10, sfcn or bagnet)",
+    "convolution": "a network with a convolution or a layer of patches",
+    "local": "a network whose evidence is the mean of local ones (bagnet)",
+    "slices": "a network of slices (imagenet2d or slice_resnet18)",
+    "attention": "a transformer (vit)",
+    "features": "a model of a table of features",
+    "parcellation": "an atlas",
+    "fill": "a fill",
+}
+"""What methods may need, in words."""
+OF_MODEL = ("gradient", "rectifier", "convolution", "local", "slices", "attention")
+"""Needs that depend on the model alone."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Features of the training part, and which of them belong together.
+
+    Attributes
+    ----------
+    values : ndarray, shape (n, k)
+        ``nan`` where a number is unknown.
+    groups : tuple of str, length k
+        Features of one group, say those of a region, are asked about together.
+    """
+
+    values: np.ndarray
+    groups: tuple
+
+    @property
+    def middle(self):
+        """Median of each feature, shape (k,); 0 where all are unknown."""
+        known = np.isfinite(self.values).any(axis=0)
+        middle = np.zeros(self.values.shape[1])
+        middle[known] = np.nanmedian(self.values[:, known], axis=0)
+        return middle
 
 
 @dataclass(frozen=True)
@@ -36,7 +76,7 @@ class View:
     ----------
     evidence : callable
         Volumes (k, [C,] X, Y, Z) to evidence (k,); positive speaks for male, or is an age.
-    mask : ndarray of bool, shape (X, Y, Z)
+    mask : ndarray of bool, shape (X, Y, Z), or None
         The brain.
     parcellation : ndarray of int, shape (X, Y, Z), or None
         Atlas indices; 0 is background.
@@ -45,14 +85,24 @@ class View:
     module : torch.nn.Module or None
         The same function as `evidence`, differentiable.
     seed : int
+    near : callable or None
+        ``near(volume)`` gives the same function as `evidence` for volumes that differ from this
+        one in few places: only what is touched is computed anew.
+    classes : bool
+        Whether evidence is a logit, and not a quantity.
+    reference : Table or None
+        Features of the training part, for models of tables; these have no mask.
     """
 
     evidence: Callable
-    mask: np.ndarray
+    mask: np.ndarray | None
     parcellation: np.ndarray | None = None
     fill: Callable | None = None
     module: object = None
     seed: int = 0
+    near: Callable | None = None
+    classes: bool = True
+    reference: object = None
 
 
 @dataclass(frozen=True)
@@ -67,11 +117,13 @@ class Answer:
         One row per replacement; a single row where nothing is replaced. No row where there was
         nothing to put in.
     index : ndarray of int, shape (units,)
-        Atlas index of each unit; empty for voxels.
+        Atlas index of each unit, or its number from 1 where it is no region; empty for voxels.
     sources : tuple of (str or None)
         Whose volume was put in, per draw.
     weights : tuple of float
         Weight of each draw; they sum to 1.
+    names : tuple of str
+        Of units that are no regions.
     """
 
     evidence: float
@@ -79,6 +131,7 @@ class Answer:
     index: np.ndarray
     sources: tuple = (None,)
     weights: tuple = (1.0,)
+    names: tuple = ()
 
 
 def find(name):
@@ -140,17 +193,60 @@ def check_needs(name, view):
     ------
     InputError
     """
-    has = {
-        "gradient": (view.module, "a model with gradients (a network)"),
-        "parcellation": (view.parcellation, "an atlas"),
-        "fill": (view.fill, "a fill"),
-    }
-    lacking = [has[n][1] for n in sorted(find(name).NEEDS) if n in has and has[n][0] is None]
+    has = list_offers(view.module) | {"evidence"}
+    has |= {"classes"} if view.classes else set()
+    given = {"parcellation": view.parcellation, "fill": view.fill, "features": view.reference}
+    has |= {need for need, value in given.items() if value is not None}
+    lacking = [words for need, words in NEEDS.items() if need in find(name).NEEDS - has]
     if lacking:
         raise InputError(
             f"Found no {' and no '.join(lacking)} for the attribution {name!r}, which needs it. "
             "Leave the method out for this model, or give what it needs."
         )
+
+
+def list_offers(module):
+    """List what a network offers to methods.
+
+    Parameters
+    ----------
+    module : torch.nn.Module or None
+        The network, or the evidence made of it.
+
+    Returns
+    -------
+    set of str
+        Some of `OF_MODEL`.
+    """
+    if module is None:
+        return set()
+    from torch import nn
+
+    layers, network = list(module.modules()), getattr(module, "network", module)
+    offers = {
+        "gradient": True,
+        "rectifier": any(isinstance(layer, nn.ReLU) for layer in layers),
+        "convolution": any(isinstance(layer, (nn.Conv2d, nn.Conv3d)) for layer in layers),
+        "local": hasattr(network, "local"),
+        "slices": hasattr(network, "slice_logits"),
+        "attention": hasattr(network, "attention"),
+    }
+    return {need for need, there in offers.items() if there}
+
+
+def is_signed(name):
+    """Tell whether values of a method tell for whom a place speaks.
+
+    Parameters
+    ----------
+    name : str
+        Entry of the catalogue.
+
+    Returns
+    -------
+    bool
+    """
+    return getattr(find(name), "SIGNED", True)
 
 
 def evaluate(evidence, volumes):

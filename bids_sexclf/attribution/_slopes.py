@@ -7,7 +7,7 @@ AT_ONCE = 4
 
 
 def compute_slopes(module, volumes):
-    """Compute by how much evidence changes per unit of each voxel.
+    """Compute the derivative of evidence with respect to each voxel.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ import numpy as np
 from bids_sexclf.attribution import Answer, evaluate
 from bids_sexclf.errors import InputError
 
-NEEDS = {"evidence", "gradient"}
+NEEDS = {"evidence", "gradient", "convolution"}
 YIELDS = "voxels"
 SCOPE = "participant"
 UNIT = "none"

@@ -1,4 +1,4 @@
-"""Follow the evidence from a fill to the volume, and share it out among the voxels.
+"""Integrated gradients: distribute the difference of evidence between a fill and the volume.
 
 References
 ----------

@@ -36,7 +36,7 @@ def attribute(rows, view):
     rows : volumes.Rows or ndarray, shape (n, X, Y, Z), or volumes.Channels
         Raw volumes of the participants; read one by one. A region is replaced in all channels.
     view : attribution.View
-        Evidence, parcellation and fill are read.
+        Evidence, parcellation and fill are read, and ``near`` where there is one.
 
     Yields
     ------
@@ -75,10 +75,11 @@ def attribute(rows, view):
         volume = np.asarray(rows[row], dtype=np.float32)
         whole = float(evaluate(view.evidence, volume[None])[0])
         replacements = view.fill(volume, row)
+        evidence = view.near(volume) if view.near and replacements else view.evidence
         values = np.zeros((len(replacements), len(index)))
         for draw, replacement in enumerate(replacements):
             put_in = _check_replacement(replacement.volume, volume)
-            changed, occluded = _without_each(view.evidence, volume, labels, places, put_in)
+            changed, occluded = _without_each(evidence, volume, labels, places, put_in)
             values[draw, np.searchsorted(index, changed)] = whole - occluded
         yield Answer(
             whole,

@@ -30,7 +30,8 @@ def attribute(rows, view, size=6, stride=3):
     ----------
     rows : volumes.Rows or ndarray, shape (n, [C,] X, Y, Z)
     view : attribution.View
-        Evidence, mask and fill are read. Boxes without a voxel of the mask are left out.
+        Evidence, mask and fill are read, and ``near`` where there is one. Boxes without a voxel of
+        the mask are left out.
     size : int
         Edge of the box, voxels.
     stride : int
@@ -50,6 +51,7 @@ def attribute(rows, view, size=6, stride=3):
         volume = np.asarray(rows[row], dtype=np.float32)
         whole = float(evaluate(view.evidence, volume[None])[0])
         replacements = view.fill(volume, row)
+        evidence = view.near(volume) if view.near and replacements else view.evidence
         values = np.zeros((len(replacements), *volume.shape))
         for draw, replacement in enumerate(replacements):
             put_in = np.asarray(replacement.volume, dtype=np.float32)
@@ -59,7 +61,7 @@ def attribute(rows, view, size=6, stride=3):
                     continue
                 hidden = volume.copy()
                 hidden[place] = put_in[place]
-                lost = whole - evaluate(view.evidence, hidden[None])[0]
+                lost = whole - evaluate(evidence, hidden[None])[0]
                 values[draw][place] += lost / volume[place].size
         yield Answer(
             whole,

@@ -1,4 +1,4 @@
-"""Average the slope of evidence over noisy copies of a volume.
+"""SmoothGrad: average the slope of evidence over noisy copies of a volume.
 
 References
 ----------

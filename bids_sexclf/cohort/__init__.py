@@ -1,1 +1,1 @@
-"""What the group's stages make a cohort of: grids, maps, quality, features, confounds, parts."""
+"""The parts of a cohort: grids, maps, quality, features, confounds, splits."""

@@ -1,7 +1,7 @@
-"""Take confounds out of volumes and features: learnt from the training part, applied to any part.
+"""Remove confounds from volumes and features: estimated in the training part, applied to all parts.
 
-What `residualize` names comes first, then ComBat where `harmonize` asks for it. Neither is ever
-told the target.
+The confounds of `residualize` are removed first, then site effects by ComBat if `harmonize` is set.
+Neither uses the target.
 """
 
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ CARD, ARRAYS = "adjustment.json", "adjustment.safetensors"
 
 @dataclass(frozen=True)
 class Adjustment:
-    """What the training part has taught about confounds.
+    """The effects of confounds, as estimated in the training part.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Adjustment:
     arrays: dict = field(default_factory=dict)
 
     def __call__(self, inputs, people):
-        """Give the inputs without the confounds.
+        """Return the inputs after removal of the confounds.
 
         Parameters
         ----------
@@ -58,7 +58,7 @@ class Adjustment:
         Returns
         -------
         Adjusted or Features
-            The inputs themselves where nothing is taken out.
+            The inputs themselves if nothing is removed.
         """
         if not self.arrays:
             return inputs
@@ -70,7 +70,7 @@ class Adjustment:
         return adjusted
 
     def save(self, folder):
-        """Save the arrays, then the card; remove both where nothing is taken out."""
+        """Save the arrays, then the card; remove both if there is no adjustment."""
         from safetensors.numpy import save_file
 
         folder = Path(folder)
@@ -93,7 +93,7 @@ class Adjustment:
 
     @classmethod
     def load(cls, folder):
-        """Load what ``save`` wrote; one that takes nothing out where there is none.
+        """Load a saved adjustment; return an empty one if there is none.
 
         Raises
         ------
@@ -126,9 +126,9 @@ class Adjustment:
 
 
 class Adjusted:
-    """View rows without their confounds: computed when they are read, never kept.
+    """A view of rows after removal of confounds, computed on each access and not stored.
 
-    It stands where `volumes.Rows` stands; networks, classifiers and attribution see plain rows.
+    It replaces `volumes.Rows`; networks, classifiers and attribution use it like plain rows.
 
     Parameters
     ----------
@@ -147,26 +147,26 @@ class Adjusted:
 
     @property
     def shape(self):
-        """As that of the rows."""
+        """Shape of the rows."""
         return self.rows.shape
 
     def channel(self, number):
-        """View one of several maps that are read together."""
+        """Return a view of one of several maps that are read together."""
         return AdjustedChannel(self, number)
 
-    def __getitem__(self, which):
-        """Give one participant, or several, in the precision of the rows."""
-        if np.ndim(which) == 0:
-            return self._take_out(np.array(self.rows[which]), int(which))
-        which = np.arange(len(self))[which]
-        values = np.array(self.rows[which])
-        for place, row in enumerate(which):
+    def __getitem__(self, participants):
+        """Return one participant, or several, in the precision of the rows."""
+        if np.ndim(participants) == 0:
+            return self._take_out(np.array(self.rows[participants]), int(participants))
+        participants = np.arange(len(self))[participants]
+        values = np.array(self.rows[participants])
+        for place, row in enumerate(participants):
             values[place] = self._take_out(values[place], row)
         return values
 
     def _take_out(self, values, row):
         arrays, kind = self.adjustment.arrays, values.dtype
-        # One after the other, so that no one's numbers depend on who is read along.
+        # One after the other, so that no result depends on other participants in the batch.
         for amount, effect in zip(self.design[row], arrays.get("effects", ()), strict=False):
             values = values - kind.type(amount) * effect
         if self.site is not None:
@@ -175,7 +175,7 @@ class Adjusted:
 
 
 class AdjustedChannel:
-    """View one map of rows that hold several, without its confounds.
+    """A view of one map among several, after removal of confounds.
 
     Parameters
     ----------
@@ -195,13 +195,13 @@ class AdjustedChannel:
         """Participants and grid: (k, X, Y, Z)."""
         return (len(self), *self.rows.shape[2:])
 
-    def __getitem__(self, which):
-        """Give one participant, shape (X, Y, Z), or several, shape (k, X, Y, Z)."""
-        return self.rows[which][..., self.number, :, :, :]
+    def __getitem__(self, participants):
+        """Return one participant, shape (X, Y, Z), or several, shape (k, X, Y, Z)."""
+        return self.rows[participants][..., self.number, :, :, :]
 
 
 def learn(study, inputs, people):
-    """Learn from the training part what confounds do to volumes or features.
+    """Estimate the effects of confounds on volumes or features in the training part.
 
     Parameters
     ----------
@@ -219,18 +219,18 @@ def learn(study, inputs, people):
     Raises
     ------
     InputError
-        If confounds are unknown, or too few participants are there to learn from.
+        If confounds are unknown, or there are too few participants.
     """
     if len(inputs.shape) == 5:
-        # Each map by itself: ComBat lets voxels of one quantity speak for each other.
-        each = [learn(study, inputs.channel(i), people) for i in range(inputs.shape[1])]
-        arrays = {key: np.stack([one.arrays[key] for one in each], 1) for key in each[0].arrays}
-        return replace(each[0], arrays=arrays)
+        # Each map separately: ComBat shares information between voxels of one quantity.
+        by_map = [learn(study, inputs.channel(i), people) for i in range(inputs.shape[1])]
+        arrays = {key: np.stack([one.arrays[key] for one in by_map], 1) for key in by_map[0].arrays}
+        return replace(by_map[0], arrays=arrays)
     needs_sites = study.harmonize != "none" or "site" in study.residualize
     sites = tuple(sorted(people["site"].dropna().unique())) if needs_sites else ()
     if isinstance(inputs, Features):
         inputs = _complete(inputs)
-    made = Adjustment()
+    adjustment = Adjustment()
     if study.residualize:
         confounds = tuple(study.residualize)
         design = _design(people, confounds, sites)
@@ -240,24 +240,26 @@ def learn(study, inputs, people):
         effects, *scale = learn_effects(inputs, np.hstack([design, beside]))
         count = design.shape[1]
         centre, spread = (one[:count] for one in scale)
-        made = Adjustment(confounds, sites, centre, spread, {"effects": effects[:count]})
+        adjustment = Adjustment(confounds, sites, centre, spread, {"effects": effects[:count]})
     if study.harmonize == "combat":
-        gain, shift = learn_sites(made(inputs, people), _codes(people, sites), len(sites))
-        made = replace(made, sites=sites, arrays=made.arrays | {"gain": gain, "shift": shift})
-    return made
+        gain, shift = learn_sites(adjustment(inputs, people), _codes(people, sites), len(sites))
+        adjustment = replace(
+            adjustment, sites=sites, arrays=adjustment.arrays | {"gain": gain, "shift": shift}
+        )
+    return adjustment
 
 
 def _complete(features):
-    """Put the median of the training part where a feature is unknown; 0 where it is of all."""
+    """Replace unknown features by the median of the training part; by 0 if all are unknown."""
     values = features.values.copy()
     for column in values.T:
-        known = np.isfinite(column)
-        column[~known] = np.median(column[known]) if known.any() else 0
+        finite = np.isfinite(column)
+        column[~finite] = np.median(column[finite]) if finite.any() else 0
     return Features(values, features.names)
 
 
 def _design(people, confounds, sites):
-    """Give the columns of confounds, shape (n, k); sites as 0 and 1, without the first."""
+    """Return the columns of confounds, shape (n, k); sites as 0 and 1, without the first."""
     columns = []
     for name in confounds:
         if name == "site":
@@ -269,7 +271,7 @@ def _design(people, confounds, sites):
 
 
 def _codes(people, sites):
-    """Turn sites into numbers, or refuse those that training did not hold."""
+    """Convert sites to numbers; raise InputError for sites that are not in the training part."""
     place = {site: number for number, site in enumerate(sites)}
     strange = people.loc[~people["site"].isin(place), ["participant_id", "site"]]
     if len(strange):
@@ -282,7 +284,7 @@ def _codes(people, sites):
 
 
 def check(study, cohort, splits):
-    """Refuse confounds that cannot be taken out, before the first fit and with every fault.
+    """Refuse confounds that cannot be removed, before the first fit; list all faults.
 
     Parameters
     ----------
@@ -293,9 +295,9 @@ def check(study, cohort, splits):
     ------
     InputError
     """
-    asked = list(study.residualize) + (["site"] if study.harmonize != "none" else [])
+    names = list(study.residualize) + (["site"] if study.harmonize != "none" else [])
     faults = []
-    for name in dict.fromkeys(asked):
+    for name in dict.fromkeys(names):
         unknown = cohort.loc[cohort[COLUMNS[name]].isna(), "participant_id"]
         if len(unknown):
             faults.append(
@@ -305,7 +307,7 @@ def check(study, cohort, splits):
         faults.append(f"{study.target}, which is the target, in residualize")
     if study.harmonize != "none" and "site" in study.residualize:
         faults.append("site in residualize as well as in harmonize")
-    if "site" in asked and not cohort["site"].isna().any():
+    if "site" in names and not cohort["site"].isna().any():
         faults += _site_faults(study, cohort, splits)
     if faults:
         raise InputError(
@@ -316,17 +318,17 @@ def check(study, cohort, splits):
 
 
 def _site_faults(study, cohort, splits):
-    """List sites that cannot be learnt in a training part."""
+    """List sites that cannot be estimated in a training part."""
     sites = cohort.drop_duplicates("participant_id")[["participant_id", "site"]]
-    known = splits[splits["part"] != "unused"].merge(sites, on="participant_id")
+    used = splits[splits["part"] != "unused"].merge(sites, on="participant_id")
     faults = [] if sites["site"].nunique() > 1 else ["one site only"]
-    least = 2 if study.harmonize != "none" else 1
-    for (repeat, fold), rows in known.groupby(["repeat", "fold"]):
+    needed = 2 if study.harmonize != "none" else 1
+    for (repeat, fold), rows in used.groupby(["repeat", "fold"]):
         trained = rows.loc[rows["part"] == "train", "site"].value_counts()
-        few = sorted(set(rows["site"]) - set(trained.index[trained >= least]))
-        if few:
+        small_sites = sorted(set(rows["site"]) - set(trained.index[trained >= needed]))
+        if small_sites:
             faults.append(
-                f"fewer than {least} training participants of {', '.join(few)} in repeat {repeat}, "
-                f"fold {fold}"
+                f"fewer than {needed} training participants of {', '.join(small_sites)} in repeat "
+                f"{repeat}, fold {fold}"
             )
     return faults

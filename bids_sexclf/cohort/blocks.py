@@ -1,4 +1,4 @@
-"""Tell tests who must stay together, and which confounds of whom are known."""
+"""Families and confounds of the participants, for statistical tests."""
 
 import numpy as np
 
@@ -22,8 +22,8 @@ def gather_people(cohort, resemblance):
     -------
     pandas.DataFrame
         Sorted by and indexed by participant_id; ``sex`` (1 male, 0 female), ``site`` (a code; one
-        for all whose site is unknown), ``family`` (those declared, joined where members resemble
-        each other like relatives) and the confounds, averaged over sessions.
+        for all whose site is unknown), ``family`` (declared families, joined if members are as
+        similar as relatives) and the confounds, averaged over sessions.
     """
     people = cohort.groupby("participant_id", sort=True).first()
     numbers = cohort.groupby("participant_id", sort=True)[list(CONFOUNDS)].mean()
@@ -40,7 +40,7 @@ def gather_people(cohort, resemblance):
 
 
 def count_people(rows):
-    """Count the participants of each sex among rows, of which repeats and sessions are several.
+    """Count the participants of each sex among rows, which may repeat participants.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def count_people(rows):
 
 
 def find_known(people, names=CONFOUNDS):
-    """Find the confounds that are known of nearly everyone, and who has all of them.
+    """Find the confounds known for nearly all participants, and the participants who have all.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def find_known(people, names=CONFOUNDS):
     Returns
     -------
     names : list of str
-        Those that are known of nine in ten, and differ between people.
+        Confounds that are known for at least 90 %, and that vary.
     known : numpy.ndarray of bool, shape (people,)
     """
     chosen = [
@@ -80,7 +80,7 @@ def find_known(people, names=CONFOUNDS):
 
 
 def confound_columns(people, names):
-    """Write confounds as columns of a linear model: sites as 0 and 1, numbers as linear splines.
+    """Return confounds as columns of a linear model: sites as 0 and 1, numbers as linear splines.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
-"""Tell statistics how much the folds of a study depend on each other."""
+"""The dependence between the folds of a study, for statistics."""
 
 from bids_sexclf.stats import folds
 
 
 def variance_factor(splits, rows):
-    """Give the factor of the variance of what is found in the folds that rows come from.
+    """Return the variance factor of the folds of some rows.
 
     Parameters
     ----------
@@ -19,6 +19,6 @@ def variance_factor(splits, rows):
         See :func:`bids_sexclf.stats.folds.variance_factor`.
     """
     keys = ["repeat", "fold"]
-    here = splits.merge(rows[keys].drop_duplicates(), on=keys)
-    part = here.pivot(index=keys, columns="participant_id", values="part")
+    tested = splits.merge(rows[keys].drop_duplicates(), on=keys)
+    part = tested.pivot(index=keys, columns="participant_id", values="part")
     return folds.variance_factor(part.isin(["train", "validation"]), part == "test")

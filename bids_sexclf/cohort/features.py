@@ -1,6 +1,7 @@
 """Lay out the table that classifiers of features read: one row per row of the cohort."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from bids_sexclf.tables import NAMELESS, read_table, read_tsv
 
 OWN = ("morphometry", "region_means")
 ABOUT = ["feature", "atlas", "region", "name", "hemisphere", "measure"]
+HCP = "FS_"
+"""Beginning of the names of FreeSurfer's measures in the tables of the HCP."""
+SIDES = {"left": "L", "lh": "L", "l": "L", "right": "R", "rh": "R", "r": "R"}
 TARGETS = ("sex", "gender", "age", "age_years", "age_band", "target")
 """Columns of a given table that would hand the answer over."""
 
@@ -69,7 +73,7 @@ def read_features(study, folder, cohort):
     elif study.features == "region_means":
         wide, about = _region_means(read_table(path, "region_means"))
     else:
-        wide, about = _given(path, study)
+        wide, about = _read_table(path, study)
     keys = [cohort["participant_id"], cohort["session_id"].fillna("n/a")]
     if "session_id" not in wide.index.names:
         keys = keys[:1]
@@ -142,13 +146,35 @@ def _region_means(table):
     return wide[order].rename_axis(columns=None), about
 
 
-def _given(path, study):
+def read_given(study):
+    """Read the table of features that a user made, of everyone in it.
+
+    Parameters
+    ----------
+    study : settings.Study
+        ``features`` is its path.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Participants × features, by participant_id, or by participant_id and session_id (``n/a``
+        where there is none).
+
+    Raises
+    ------
+    InputError
+        If the table is absent, or with everything that is wrong with it.
+    """
+    return _read_table(_check_there(study, Path(study.features)), study)[0]
+
+
+def _read_table(path, study):
     """Read a table that the user made, or say everything that is wrong with it."""
     import pandas as pd
 
     table = read_tsv(path)
     keys = [key for key in ("participant_id", "session_id") if key in table]
-    columns = [column for column in table if column not in keys]
+    columns = _choose_columns(table, keys)
     faults = _column_faults(table, columns, study) + _row_faults(table, keys, path)
     if faults:
         raise InputError(
@@ -157,8 +183,40 @@ def _given(path, study):
         )
     if "session_id" in keys:
         table["session_id"] = table["session_id"].fillna("n/a")
-    about = pd.DataFrame({"feature": columns}).reindex(columns=ABOUT)
+    about = {"feature": columns, "name": columns, "hemisphere": [find_side(c) for c in columns]}
+    about = pd.DataFrame(about).reindex(columns=ABOUT)
     return table.set_index(keys if len(keys) > 1 else "participant_id")[columns], about
+
+
+def _choose_columns(table, keys):
+    """Choose the columns that are features: of the HCP's tables those of FreeSurfer."""
+    columns = [column for column in table if column not in keys]
+    return [column for column in columns if column.startswith(HCP)] or columns
+
+
+def find_side(column):
+    """Tell the hemisphere that the name of a feature speaks of.
+
+    Parameters
+    ----------
+    column : str
+
+    Returns
+    -------
+    str or None
+        ``L`` or ``R``; None where the name tells neither.
+
+    Examples
+    --------
+    >>> [find_side(name) for name in ("Left-Hippocampus", "rh_insula_area", "FS_L_Hippo_Vol")]
+    ['L', 'R', 'L']
+    >>> find_side("CC_Posterior")
+    """
+    words = re.split(r"[^a-z0-9]+", column.casefold())
+    first = words[1:2] if words[0] == "fs" else words[:1]
+    sides = {SIDES[word] for word in words if len(word) > 1 and word in SIDES}
+    sides |= {SIDES[word] for word in (*first, words[-1]) if word in SIDES}
+    return sides.pop() if len(sides) == 1 else None
 
 
 def _column_faults(table, columns, study):

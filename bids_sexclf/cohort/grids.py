@@ -1,4 +1,4 @@
-"""The grid of a study: the template's brain, or for brains in their own size nobody's."""
+"""The grid of a study: that of the template's brain, or a box for brains in their own size."""
 
 from collections import Counter
 
@@ -23,8 +23,8 @@ def find_atlas_files(desk):
     Returns
     -------
     dict of str to pathlib.Path
-        ``image`` and ``labels``; empty where the atlas needs no file, or cannot be found, which
-        is refused where it is read.
+        ``image`` and ``labels``; empty if the atlas needs no file, or is not found, which raises
+        an error when it is read.
     """
     try:
         study = desk.study
@@ -34,32 +34,32 @@ def find_atlas_files(desk):
         return {}
 
 
-def find_common_grids(derivatives, found, maps):
-    """Find the grid that most maps of a kind lie on, and whose maps lie elsewhere.
+def find_common_grids(derivatives, maps_of, maps):
+    """Find the most frequent grid of each map, and the participants with another grid.
 
     Parameters
     ----------
     derivatives : pathlib.Path
-    found : dict
+    maps_of : dict
         (participant_id, session_id) to map name to path.
     maps : list of str
 
     Returns
     -------
     grids : dict of str to volumes.Grid
-        Map name to grid; without maps of which none can be read.
+        Map name to grid; without maps that cannot be read for anyone.
     odd : dict of tuple to str
-        (participant_id, session_id) to what is wrong.
+        (participant_id, session_id) to the fault.
 
     Raises
     ------
     GridError
-        If no grid is that of most.
+        If no grid is shared by most maps.
     """
     grids, odd = {}, {}
     for name in maps:
-        own, counts, examples = {}, Counter(), {}
-        for key, paths in found.items():
+        grid_of, counts, examples = {}, Counter(), {}
+        for key, paths in maps_of.items():
             if name not in paths:
                 continue
             try:
@@ -67,13 +67,13 @@ def find_common_grids(derivatives, found, maps):
             except InputError as fault:
                 odd[key] = " ".join(str(fault).split())[:300]
                 continue
-            own[key] = (grid.shape, tuple(np.asarray(grid.affine).round(2).ravel() + 0.0))
-            counts[own[key]] += 1
-            examples.setdefault(own[key], grid)
+            grid_of[key] = (grid.shape, tuple(np.asarray(grid.affine).round(2).ravel() + 0.0))
+            counts[grid_of[key]] += 1
+            examples.setdefault(grid_of[key], grid)
         if not counts:
             continue
-        common, most = counts.most_common(1)[0]
-        if 2 * most <= sum(counts.values()) and len(counts) > 1:
+        common, highest = counts.most_common(1)[0]
+        if 2 * highest <= sum(counts.values()) and len(counts) > 1:
             shapes = sorted({str(place[0]) for place in counts})
             raise GridError(
                 f"Found {name} maps on {len(counts)} grids (shapes {', '.join(shapes)}), none of "
@@ -81,17 +81,17 @@ def find_common_grids(derivatives, found, maps):
                 "separate folders."
             )
         grids[name] = examples[common]
-        for key, place in own.items():
+        for key, place in grid_of.items():
             if place != common:
                 odd[key] = (
-                    f"{found[key][name]} (shape {place[0]}) lies on another grid, by shape or by "
+                    f"{maps_of[key][name]} (shape {place[0]}) lies on another grid, by shape or by "
                     f"affine, than the {name} maps of most (shape {common[0]}); needed one grid"
                 )
     return grids, odd
 
 
 def write_grid(desk, space, resolution):
-    """Write the study's grid: template brain, mask, white matter and atlas, cut to the brain.
+    """Write the study's grid: template brain, mask, white matter and atlas, cropped to the brain.
 
     Parameters
     ----------
@@ -133,8 +133,8 @@ def write_grid(desk, space, resolution):
 def write_native_grid(desk, grid):
     """Write the study's grid for brains in their own size.
 
-    The mask is the whole box: a mask of anybody's brain would cut, or hint at, the size of the
-    others. No atlas fits brains of several sizes at once, so there is none.
+    The mask is the whole box: a brain mask would cut other brains, or reveal a brain size. No
+    atlas fits brains of different sizes, so there is none.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def write_native_grid(desk, grid):
     Raises
     ------
     InputError
-        If the study asks for attributions, or for finer voxels than the maps have.
+        If the study has attributions, or finer voxels than the maps.
     """
     if desk.study.attributions:
         raise InputError(
@@ -166,7 +166,7 @@ def write_native_grid(desk, grid):
 
 
 def _coarsen(grid, voxel_size):
-    """Give the grid of a study's voxel size; maps are never made finer than they are."""
+    """Return the grid with the voxel size of a study, which is never finer than the maps."""
     if voxel_size < grid.voxel_size.min() - 1e-3:
         raise InputError(
             f"Found voxel_size {voxel_size:g} for maps of {grid.voxel_size.min():g} "

@@ -1,13 +1,56 @@
-"""Gather region measures of the cohort: the participant level's, and FreeSurfer's."""
+"""Gather region measures of the cohort, of the participant level and of FreeSurfer."""
 
 from bids_sexclf import layout
 from bids_sexclf.anatomy import freesurfer
-from bids_sexclf.errors import REFUSALS
+from bids_sexclf.errors import REFUSALS, InputError
 from bids_sexclf.tables import read_table, schema
 
 
+def list_folders(run):
+    """Return the folders that may hold FreeSurfer's tables, by the name of ``--derivatives``.
+
+    Parameters
+    ----------
+    run : settings.Run
+
+    Returns
+    -------
+    dict of str to pathlib.Path
+    """
+    folders = {name: run.derivatives_of(name) for name in ("freesurfer", "hcp")}
+    return {name: folder for name, folder in folders.items() if folder is not None}
+
+
+def list_people(desk):
+    """List everyone of whom FreeSurfer's tables lie on disk.
+
+    Parameters
+    ----------
+    desk : base.Desk
+
+    Returns
+    -------
+    list of tuple
+        (participant_id, session_id or None), each once.
+
+    Raises
+    ------
+    InputError
+        If a folder cannot be read.
+    """
+    keys = {}
+    for name, folder in list_folders(desk.run).items():
+        if not folder.is_dir():
+            raise InputError(
+                f"Found no folder {folder}, needed FreeSurfer's subjects. Correct --derivatives "
+                f"{name}=PATH."
+            )
+        keys |= dict.fromkeys(freesurfer.list_people(folder))
+    return list(keys)
+
+
 def list_stats(desk, people):
-    """List FreeSurfer's tables of everyone.
+    """List FreeSurfer's tables of all participants.
 
     Parameters
     ----------
@@ -17,21 +60,21 @@ def list_stats(desk, people):
 
     Returns
     -------
-    list of pathlib.Path
-        Empty where ``--derivatives freesurfer=PATH`` is not given.
+    dict of str to pathlib.Path
+        ``freesurfer/…`` or ``hcp/…``, below the folder, to file; empty where neither is given.
     """
-    folder = desk.run.derivatives_of("freesurfer")
-    if folder is None:
-        return []
-    return [
-        path
-        for row in people
-        for path in freesurfer.find_stats(folder, row["participant_id"], row["session_id"])
-    ]
+    found = {}
+    for row in people:
+        for name, folder in list_folders(desk.run).items():
+            paths = freesurfer.find_stats(folder, row["participant_id"], row["session_id"])
+            found |= {f"{name}/{path.relative_to(folder).as_posix()}": path for path in paths}
+            if paths:
+                break
+    return found
 
 
 def read_measures(desk, keys):
-    """Read the region measures of everyone prepared.
+    """Read the region measures of all prepared participants.
 
     Parameters
     ----------
@@ -42,22 +85,22 @@ def read_measures(desk, keys):
     Returns
     -------
     measures : dict of tuple to list of pandas.DataFrame
-        (participant_id, session_id) to what the participant level and FreeSurfer have measured.
+        (participant_id, session_id) to the tables of the participant level and of FreeSurfer.
     intracranial : dict of tuple to float or None
         FreeSurfer's intracranial volume, mL; None where it has no table.
     faults : dict of tuple to str
-        (participant_id, session_id) to what is wrong with its files.
+        (participant_id, session_id) to the fault of its files.
     """
-    own = {}
+    paths_of = {}
     for entry in layout.find_derivatives(desk.derivatives, "morphometry"):
         key = (entry["participant_id"], entry["session_id"])
-        own.setdefault(key, []).append(desk.derivatives / entry["path"])
+        paths_of.setdefault(key, []).append(desk.derivatives / entry["path"])
     measures, intracranial, faults = {}, {}, {}
     for key in keys:
         try:
             read = _read_stats(desk, key)
             intracranial[key] = _total(read)
-            tables = [read_table(path, "morphometry") for path in own.get(key, ())]
+            tables = [read_table(path, "morphometry") for path in paths_of.get(key, ())]
             measures[key] = [*tables, *read]
         except (OSError, ValueError, LookupError, TypeError, ArithmeticError, *REFUSALS) as fault:
             faults[key] = " ".join(str(fault).split())[:300]
@@ -67,7 +110,7 @@ def read_measures(desk, keys):
 def _read_stats(desk, key):
     """Read FreeSurfer's tables of one participant-session."""
     row = {"participant_id": key[0], "session_id": key[1]}
-    return [freesurfer.read_stats(path).assign(**row) for path in list_stats(desk, [row])]
+    return [freesurfer.read_stats(path).assign(**row) for path in list_stats(desk, [row]).values()]
 
 
 def _total(read):
@@ -82,7 +125,7 @@ def gather(measures, keys):
     Parameters
     ----------
     measures : dict of tuple to list of pandas.DataFrame
-        As `read_measures` gives it.
+        As `read_measures` returns it.
     keys : iterable of tuple
         (participant_id, session_id) of the cohort.
 

@@ -1,4 +1,4 @@
-"""The table of quality: everybody prepared, who is studied, and who stands out."""
+"""The table of quality: all prepared participants, who is studied, and who is an outlier."""
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,9 @@ from bids_sexclf.texts import count_noun
 
 
 def find_ratings(desk):
-    """Name the file of a person's verdicts: the study's own, or that of an output folder.
+    """Return the path of the ratings: that of the study, or that of an output folder.
 
-    The group level may write elsewhere than the participant level: then the file may lie in
-    either folder.
+    If the two levels write to different folders, the file may be in either folder.
 
     Parameters
     ----------
@@ -25,14 +24,14 @@ def find_ratings(desk):
     Returns
     -------
     pathlib.Path
-        It need not exist.
+        The file need not exist.
     """
     beside = desk.folder.parent / RATINGS
     return desk.study.ratings or (beside if beside.exists() else desk.derivatives / RATINGS)
 
 
 def check_gate(desk):
-    """Refuse limits and verdicts that cannot be read, before anything is computed.
+    """Read limits and ratings, and refuse invalid ones, before anything is computed.
 
     Parameters
     ----------
@@ -49,15 +48,15 @@ def check_gate(desk):
     Raises
     ------
     InputError
-        If there is no such file as ``ratings``, if two output folders hold verdicts, or if limits
-        or verdicts are damaged.
+        If the file ``ratings`` does not exist, two output folders hold ratings, or limits or
+        ratings are damaged.
     """
     _check_file(desk)
     return read_limits(desk.study.quality_limits), read_ratings(find_ratings(desk))
 
 
 def judge_quality(desk, table, sessions=(), people=()):
-    """Decide by quality numbers and a person's verdicts who may be studied.
+    """Decide by quality numbers and ratings which participants are studied.
 
     Parameters
     ----------
@@ -79,8 +78,8 @@ def judge_quality(desk, table, sessions=(), people=()):
     Raises
     ------
     InputError
-        If there is no such file as ``ratings``, if two output folders hold verdicts, or if there
-        is a verdict on nobody.
+        If the file ``ratings`` does not exist, two output folders hold ratings, or a rating names
+        an unknown participant.
     """
     limits, ratings = check_gate(desk)
     keys = list(zip(table["participant_id"], table["session_id"], strict=True))
@@ -95,7 +94,7 @@ def judge_quality(desk, table, sessions=(), people=()):
 
 
 def _check_file(desk):
-    """Refuse verdicts that are not where the study says, or that lie in two places."""
+    """Refuse a missing file of ratings, and ratings in two folders."""
     study = desk.study
     if study.ratings is not None and not study.ratings.exists():
         raise InputError(
@@ -112,26 +111,26 @@ def _check_file(desk):
 
 
 def _check_persons(ratings, sessions, people, path):
-    """Refuse verdicts on nobody: somebody who shall not be studied may be meant."""
-    seen, strange = {person for person, _ in sessions}, []
+    """Refuse ratings of unknown participants, since they may mean somebody else."""
+    prepared, strange = {person for person, _ in sessions}, []
     for key in ratings:
         person, session = key
-        # Of people who are not prepared nobody knows the sessions.
-        any_session = session is None or person not in seen
-        if not (person in seen | people if any_session else key in sessions):
+        # The sessions of people who are not prepared are unknown.
+        any_session = session is None or person not in prepared
+        if not (person in prepared | people if any_session else key in sessions):
             strange.append("_".join(filter(None, key)))
     if strange:
-        more = ", …" if len(strange) > 5 else ""
+        ellipsis = ", …" if len(strange) > 5 else ""
         raise InputError(
             f"Found {count_noun(len(strange), 'verdict')} in {path} on "
             f"{', '.join(map(cut, strange[:5]))}"
-            f"{more}, of whom participants.tsv and the prepared files know nothing; needed the "
+            f"{ellipsis}, of whom participants.tsv and the prepared files know nothing; needed the "
             "ids of participants and sessions as they are there. Correct or remove these rows."
         )
 
 
 def gather_quality(table, verdicts, studied):
-    """Gather the quality numbers of everybody prepared, with what was decided.
+    """Return the quality numbers of all prepared participants, with the decisions.
 
     Parameters
     ----------
@@ -157,7 +156,7 @@ def gather_quality(table, verdicts, studied):
 
 
 def limit_quality(quality):
-    """Return the band outside which each quality number stands out.
+    """Return the band of each quality number outside which values are outliers.
 
     Parameters
     ----------
@@ -170,10 +169,10 @@ def limit_quality(quality):
         number, bad (direction), median, low, high; a row for each number known of two or more.
     """
     rows = []
-    # A study of an earlier version does not have every number of today.
+    # A study of an earlier version may lack newer numbers.
     judged = {name: entry for name, entry in numbers().items() if name in quality}
     for name, entry in judged.items():
-        known = quality[name].dropna().astype(float)
-        if len(known) > 1:
-            rows.append([name, entry["Bad"], float(np.median(known)), *find_band(known)])
+        finite = quality[name].dropna().astype(float)
+        if len(finite) > 1:
+            rows.append([name, entry["Bad"], float(np.median(finite)), *find_band(finite)])
     return pd.DataFrame(rows, columns=["number", "bad", "median", "low", "high"])

@@ -1,4 +1,4 @@
-"""The table of a study's maps averaged over its atlas, on the grid the maps were prepared on."""
+"""The table of region means: maps averaged over the atlas, on the grid of the prepared maps."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ TABLE = "region_means.tsv"
 
 
 class Averager:
-    """Average map after map over the regions of one atlas, and keep the rows.
+    """Averages maps over the regions of one atlas, and collects the rows.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Averager:
     def add(self, participant_id, session_id, name, volume, covered=None):
         """Average one map of one participant-session.
 
-        Regions of which `covered`, a mask of what was measured, holds too little are unknown.
+        Regions with too little coverage (mask `covered`) are unknown.
         """
         indices = self.labels["index"].to_numpy()
         means, counts = region_means(volume, self.parcellation, indices)
@@ -45,16 +45,19 @@ class Averager:
         members = [[place[index] for index in group] for group in self.groups.values()]
         pooled, sizes = pool(means, counts, members)
         _hide(means, counts, inside, whole)
-        sums = [np.array([part[own].sum() for own in members]) for part in (inside, whole)]
+        sums = [
+            np.array([part[region_members].sum() for region_members in members])
+            for part in (inside, whole)
+        ]
         _hide(pooled, sizes, *sums)
         names = [*self.labels["name"], *self.groups]
         regions = [*map(str, indices), *("+".join(map(str, g)) for g in self.groups.values())]
         key = (participant_id, session_id, name, self.name)
-        found = zip(regions, names, [*means, *pooled], [*counts, *sizes], strict=True)
-        self.rows += [(*key, *entry) for entry in found]
+        entries = zip(regions, names, [*means, *pooled], [*counts, *sizes], strict=True)
+        self.rows += [(*key, *entry) for entry in entries]
 
     def write(self, folder):
-        """Write the table of all that was added, with its data dictionary."""
+        """Write the table of all added rows, with its data dictionary."""
         import pandas as pd
 
         columns = ["participant_id", "session_id", "map", "atlas"]
@@ -65,6 +68,6 @@ class Averager:
 
 
 def _hide(means, counts, inside, whole):
-    """Make the means of regions unknown of which too little was measured."""
+    """Set the means of regions with too little coverage to unknown."""
     partial = inside < LEAST_OF_REGION * whole
     means[partial], counts[partial] = np.nan, 0

@@ -1,4 +1,4 @@
-"""Find scans that are the same under two ids, and pairs that resemble each other like relatives."""
+"""Find equal scans under two ids, and pairs of people who are as similar as relatives."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ VOXELS = 4000
 
 
 def find_copies(array, cohort, name):
-    """Find participants whose volumes are the same, bit for bit.
+    """Find participants with identical volumes.
 
     Parameters
     ----------
@@ -28,26 +28,26 @@ def find_copies(array, cohort, name):
     Returns
     -------
     dict of int to str
-        Row to what is wrong. All copies are named: nobody can tell whose scan it is.
+        Row to the fault. All copies are named, since the true owner of the scan is unknown.
     """
-    held = {}
+    rows_by_digest = {}
     for row in range(len(cohort)):
-        held.setdefault(hashlib.sha256(array[row].tobytes()).digest(), []).append(row)
+        rows_by_digest.setdefault(hashlib.sha256(array[row].tobytes()).digest(), []).append(row)
         release(array)
-    found = {}
-    for rows in held.values():
+    faults = {}
+    for rows in rows_by_digest.values():
         people = set(cohort["participant_id"].iloc[rows])
         for row in rows if len(people) > 1 else ():
-            others = sorted(people - {cohort["participant_id"].iloc[row]})
-            found[row] = (
-                f"the {name} map holds the same values as that of {', '.join(others)}, needed one "
+            sharing = sorted(people - {cohort["participant_id"].iloc[row]})
+            faults[row] = (
+                f"the {name} map holds the same values as that of {', '.join(sharing)}, needed one "
                 "scan per participant"
             )
-    return found
+    return faults
 
 
 def write_resemblance(folder, cohort, arrays, inside):
-    """Write the pairs of unrelated participants that resemble each other like relatives.
+    """Write the pairs of participants of different families who are as similar as relatives.
 
     Parameters
     ----------
@@ -60,24 +60,24 @@ def write_resemblance(folder, cohort, arrays, inside):
     """
     import pandas as pd
 
-    rows, where = [], np.flatnonzero(inside)
-    where = where[:: max(1, len(where) // VOXELS)]
+    rows, voxels = [], np.flatnonzero(inside)
+    voxels = voxels[:: max(1, len(voxels) // VOXELS)]
     first = np.flatnonzero(~cohort["participant_id"].duplicated())
     people = cohort.iloc[first].reset_index(drop=True)
     family = people["family_id"].fillna(people["participant_id"])
     site = people["site"].fillna("n/a")
     for name, array in arrays.items():
-        values = np.empty((len(first), len(where)), np.float32)
+        values = np.empty((len(first), len(voxels)), np.float32)
         for place, row in enumerate(first):
-            values[place] = array[row].ravel()[where]
+            values[place] = array[row].ravel()[voxels]
             release(array)
         values -= pd.DataFrame(values).groupby(site).transform("mean").to_numpy(np.float32)
         pairs, correlation, limit = close_pairs(values)
         ids = people["participant_id"].to_numpy()
         rows += [
-            (name, ids[one], ids[other], round(r, 4), round(limit, 4))
-            for (one, other), r in zip(pairs, correlation, strict=True)
-            if family[one] != family[other]
+            (name, ids[first_row], ids[second], round(r, 4), round(limit, 4))
+            for (first_row, second), r in zip(pairs, correlation, strict=True)
+            if family[first_row] != family[second]
         ]
     columns = ["map", "participant_id", "other_id", "correlation", "limit"]
     table = pd.DataFrame(rows, columns=columns)
@@ -85,7 +85,7 @@ def write_resemblance(folder, cohort, arrays, inside):
 
 
 def say_relatives(cohort, table):
-    """Say that participants may be related though no family is declared.
+    """Return a warning that participants may be related although no family is declared.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def say_relatives(cohort, table):
     Returns
     -------
     str or None
-        None where there is no sign of it.
+        None if there is no sign of it.
     """
     signs = []
     if looks_related(cohort):
@@ -121,7 +121,7 @@ def say_relatives(cohort, table):
 
 
 def looks_related(cohort):
-    """Say whether a cohort may hold relatives that nobody declared.
+    """Return whether a cohort may contain undeclared relatives.
 
     Parameters
     ----------

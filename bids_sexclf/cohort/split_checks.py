@@ -10,7 +10,7 @@ PERSON = ["participant_id", "sex", "age_years", "age_band", "site", "brain_volum
 
 
 def find_part_faults(rows, target):
-    """List why the parts of one fold cannot be trained on, validated or scored.
+    """List the reasons why the parts of one fold cannot be used.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def find_part_faults(rows, target):
 
 
 def check_scorable(splits, people, target):
-    """Refuse parts that cannot be trained on, validated or scored.
+    """Refuse parts that cannot be used for training, validation or test.
 
     Parameters
     ----------
@@ -51,19 +51,19 @@ def check_scorable(splits, people, target):
     Raises
     ------
     InputError
-        If a part of any fold holds one class only, or too few people.
+        If a part of any fold has one class only, or too few people.
     """
     goal = targets.find(target)
-    known = splits.merge(people[["participant_id", goal.column]], on="participant_id")
+    joined = splits.merge(people[["participant_id", goal.column]], on="participant_id")
     faults = [
         f"{fault} of repeat {repeat}, fold {fold}"
-        for (repeat, fold), rows in known.groupby(["repeat", "fold"])
+        for (repeat, fold), rows in joined.groupby(["repeat", "fold"])
         for fault in find_part_faults(rows, target)
     ]
     if faults:
-        more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+        further = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise InputError(
-            f"Found {'; '.join(faults[:5])}{more}; needed {goal.full_part} in every part, to "
+            f"Found {'; '.join(faults[:5])}{further}; needed {goal.full_part} in every part, to "
             "train, to choose when to stop, and to score. Lower n_folds, make the small part "
             "larger (validation_fraction, test_fraction, parts), or add participants."
         )
@@ -86,22 +86,22 @@ def check_splits(splits, cohort):
     Raises
     ------
     LeakageError
-        If a participant or a family lies in two parts of a fold, is tested twice within a repeat,
-        or is unknown to the cohort.
+        If a participant or a family is in two parts of a fold, is tested twice within a repeat, or
+        is not in the cohort.
     """
     family = people_of(cohort).set_index("participant_id")["family"]
     faults = []
     strangers = sorted(set(splits["participant_id"]) - set(family.index))
     if strangers:
         faults.append(f"{', '.join(strangers[:5])} not in the cohort")
-    known = splits[splits["participant_id"].isin(family.index)]
-    known = known.assign(family=known["participant_id"].map(family))
-    known = known[known["part"] != "unused"]
-    for key, what in (("participant_id", "participants"), ("family", "families")):
-        parts = known.groupby(["repeat", "fold", key])["part"].nunique()
+    used = splits[splits["participant_id"].isin(family.index)]
+    used = used.assign(family=used["participant_id"].map(family))
+    used = used[used["part"] != "unused"]
+    for key, units in (("participant_id", "participants"), ("family", "families")):
+        parts = used.groupby(["repeat", "fold", key])["part"].nunique()
         shared = parts[parts > 1].index.get_level_values(key).unique()
         if len(shared):
-            faults.append(f"{len(shared)} {what} in two parts of a fold ({shared[0]}, …)")
+            faults.append(f"{len(shared)} {units} in two parts of a fold ({shared[0]}, …)")
     tested = splits[splits["part"] == "test"]
     twice = tested.duplicated(["repeat", "participant_id"])
     if twice.any():
@@ -125,12 +125,12 @@ def people_of(cohort):
     -------
     pandas.DataFrame
         participant_id, sex, age_years, age_band, site, brain_volume_ml and family (the
-        participant's own id where none is known); sorted by participant. What the cohort does not
-        have is unknown. Of several sessions the first one that knows a value tells it.
+        participant's own id if none is known); sorted by participant. Columns that the cohort
+        lacks are unknown. Of several sessions, the first known value is used.
     """
     order = [name for name in ("participant_id", "session_id") if name in cohort]
     people = cohort.sort_values(order).groupby("participant_id", as_index=False).first()
     family = people["family_id"].fillna(people["participant_id"])
-    others = [name for name in {targets.find(name).column for name in targets.names()}]
-    columns = [*PERSON, *sorted(set(others) & set(people) - set(PERSON))]
+    target_columns = [name for name in {targets.find(name).column for name in targets.names()}]
+    columns = [*PERSON, *sorted(set(target_columns) & set(people) - set(PERSON))]
     return people.reindex(columns=columns).assign(family=family.astype(str))

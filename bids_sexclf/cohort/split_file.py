@@ -1,4 +1,4 @@
-"""Read the parts that a user gives in a file, or say everything that is wrong with them."""
+"""Read the parts of a split from a user's file; raise one error with all faults."""
 
 from bids_sexclf import targets
 from bids_sexclf.cells import cut, shorten
@@ -32,8 +32,8 @@ def read_split(path, people, excluded=(), target="sex"):
     Raises
     ------
     InputError
-        With every fault: unknown or missing participants, families in two parts, people tested
-        in two folds of a repeat, parts that cannot be trained on or scored.
+        With all faults: unknown or missing participants, families in two parts, people tested in
+        two folds of a repeat, parts that cannot be used.
     """
     table = read_tsv(path, ("part", "repeat", "fold"))
     missing = [name for name in ("participant_id", "part") if name not in table]
@@ -54,16 +54,16 @@ def read_split(path, people, excluded=(), target="sex"):
     table = table[~table["participant_id"].isin(left_out)][COLUMNS]
     faults = _table_faults(table, people) if len(table) else ["no rows"]
     for (repeat, fold), rows in table.groupby(["repeat", "fold"]):
-        where = (
+        place = (
             ""
             if len(table[["repeat", "fold"]].drop_duplicates()) == 1
             else (f" in repeat {cut(repeat)}, fold {cut(fold)}")
         )
-        faults += [fault + where for fault in _fold_faults(rows, people, target)]
+        faults += [fault + place for fault in _fold_faults(rows, people, target)]
     if faults:
-        more = f"; and {len(faults) - 20} more faults" if len(faults) > 20 else ""
+        further = f"; and {len(faults) - 20} more faults" if len(faults) > 20 else ""
         raise InputError(
-            f"Found {path} with {'; '.join(faults[:20])}{more}. Needed each participant of the "
+            f"Found {path} with {'; '.join(faults[:20])}{further}. Needed each participant of the "
             "cohort once per fold, tested once per repeat, families in one part, and "
             f"{targets.find(target).full_part} in train, validation and test. Correct the "
             "table; who shall not take part is unused."
@@ -72,7 +72,7 @@ def read_split(path, people, excluded=(), target="sex"):
 
 
 def _whole_numbers(texts):
-    """Return a column as whole numbers from 1; as it is where one of them is none."""
+    """Return a column as whole numbers from 1, or unchanged if a value is not one."""
     import pandas as pd
 
     numbers = pd.to_numeric(texts, errors="coerce")
@@ -86,7 +86,7 @@ def _some(names):
 
 
 def _table_faults(table, people):
-    """List what is wrong with the table as a whole."""
+    """List the faults of the whole table."""
     import pandas as pd
 
     faults, nobody = [], int(table["participant_id"].isna().sum())
@@ -95,9 +95,9 @@ def _table_faults(table, people):
     strangers = set(table["participant_id"].dropna()) - set(people["participant_id"])
     if strangers:
         faults.append(f"{len(strangers)} participants not in the cohort ({_some(strangers)})")
-    other = table.loc[~table["part"].isin([*PARTS, "unused"]), "part"].fillna("n/a")
-    if len(other):
-        faults.append(f"parts that do not exist ({_some(other)})")
+    invalid = table.loc[~table["part"].isin([*PARTS, "unused"]), "part"].fillna("n/a")
+    if len(invalid):
+        faults.append(f"parts that do not exist ({_some(invalid)})")
     tested = table[table["part"] == "test"]
     twice = tested[
         tested.duplicated(["repeat", "participant_id"])
@@ -113,7 +113,7 @@ def _table_faults(table, people):
 
 
 def _fold_faults(rows, people, target):
-    """List what is wrong with one fold."""
+    """List the faults of one fold."""
     faults = []
     twice = rows.loc[rows["participant_id"].duplicated(), "participant_id"]
     if len(twice):
@@ -121,8 +121,8 @@ def _fold_faults(rows, people, target):
     absent = set(people["participant_id"]) - set(rows["participant_id"])
     if absent:
         faults.append(f"{len(absent)} participants of the cohort without a part ({_some(absent)})")
-    known = rows.merge(people, on="participant_id")
-    used = known[known["part"].isin(PARTS)]
+    joined = rows.merge(people, on="participant_id")
+    used = joined[joined["part"].isin(PARTS)]
     shared = used.groupby("family")["part"].nunique()
     if (shared > 1).any():
         faults.append(f"families in two parts ({_some(shared[shared > 1].index)})")

@@ -12,16 +12,17 @@ METHODS = ("WLS", "OLS")
 SIGNAL_FLOOR = 1e-3
 """Lowest signal that enters a logarithm, as a fraction of the voxel's b0 signal.
 
-About one grey level of an integer scan, so what lies under it was lost or cut off
-at zero rather than measured. Much lower, and the logarithm of a single zero rules
-the fit; much higher, and true signals of fluid at high b are raised as well.
+It is about one grey level of an integer scan: lower values were lost or cut off
+at zero, not measured. With a much lower floor, the logarithm of a single zero
+dominates the fit; with a much higher one, true signals of fluid at high b are
+raised too.
 """
 
 SHAKY = 1e-2
 """Lowest pivot of a Cholesky decomposition, as a fraction of its diagonal cell, for float32.
 
-What is lost below is the part of a number that tells an unknown from the others: 1e-2 leaves
-five of the seven digits. Voxels with less, mostly fluid, are solved anew in float64.
+Small pivots lose digits: 1e-2 leaves five of the seven digits. Voxels with smaller pivots, mostly
+fluid, are solved again in float64.
 """
 
 

@@ -82,7 +82,7 @@ MAPS = (
     ),
     TENSOR_MAPS[4],
 )
-"""What `fit_kurtosis` computes, one record per map."""
+"""The maps of `fit_kurtosis`, one record per map."""
 
 KURTOSIS_POWERS = np.vstack([TENSOR_POWERS, powers_of(2, 4)])
 """Monomials of the log signal with kurtosis: those of the tensor, and b² MD² W / 6."""

@@ -40,7 +40,7 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.texts import count_noun
 
 N_TURNS = 2
-"""Times that the mean direction is improved; it starts as that of the tensor."""
+"""Number of improvements of the mean direction, which starts as that of the tensor."""
 
 CHUNK_SIZE = 500
 """Voxels fitted at once: each takes more memory than with a linear model."""
@@ -72,7 +72,7 @@ MAPS = (
     ),
     TENSOR_MAPS[4],
 )
-"""What `fit_noddi` computes, one record per map."""
+"""The maps of `fit_noddi`, one record per map."""
 
 
 @alone

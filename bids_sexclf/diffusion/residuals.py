@@ -14,10 +14,10 @@ ROUNDS = 5
 """Fits with new weights."""
 
 FLAG_AT = 5.0
-"""Robust standard deviations from the other volumes of the shell at which a slice stands out."""
+"""Robust standard deviations from the shell beyond which a slice is an outlier."""
 
 LEAST_CHANGE = 0.05
-"""Share of the signal that a slice must at least differ by to stand out."""
+"""Least relative difference of an outlying slice."""
 
 
 def slice_residuals(dwi, bvals, bvecs, mask, b0_threshold=50):

@@ -7,16 +7,16 @@ from bids_sexclf.disk import read_small
 from bids_sexclf.errors import InputError
 
 B0_THRESHOLD = 50.0
-"""Volumes up to this b-value count as b0 where nobody chooses another, s/mm²."""
+"""Largest b-value of a b0 volume by default, s/mm²."""
 
 LOWEST_B, HIGHEST_B = 200, 50_000
-"""Between these lies the largest b-value of every series that a tensor can be fitted to, s/mm²."""
+"""Range of the largest b-value of a series to which a tensor can be fitted, s/mm²."""
 
 UNITS = {"s/m²": 1e-6, "ms/µm²": 1e3}
-"""Units that are met in place of s/mm², with the factor that mends them."""
+"""Other units of b-values that occur, with the factor to s/mm²."""
 
 LARGEST_FILE = 10**7
-"""Bytes; more is no file of gradients."""
+"""Largest size of a file of gradients, bytes."""
 
 
 def read_bvals(path):

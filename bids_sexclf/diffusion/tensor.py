@@ -29,16 +29,16 @@ MAX_DIFFUSIVITY = 1e-2
 """Highest eigenvalue, mm²/s: three times free water at body temperature (3e-3)."""
 
 TENSOR_B_MAX = 1550
-"""Volumes up to this b-value (s/mm²) make the tensor when the choice is left to the fit.
+"""Largest b-value (s/mm²) of the volumes in a tensor fit, by default.
 
-The logarithm of the signal bends with b (kurtosis), and a straight line through higher
-shells reads that bend as slower diffusion: MD falls by about ``b MD MK / 6`` of itself,
+The logarithm of the signal is curved in b (kurtosis), and a straight line through higher
+shells interprets this as slower diffusion: MD decreases by about ``b MD MK / 6`` of itself,
 some 13 % at b = 1000 and 40 % at b = 3000 s/mm² where MD is 0.9e-3 mm²/s and MK 0.9. The
 50 above 1500 is the scatter of b-values that scanners report.
 """
 
 MIN_DIRECTIONS = 15
-"""Diffusion-weighted volumes a scan must have under `TENSOR_B_MAX` to do without the others."""
+"""Diffusion-weighted volumes below `TENSOR_B_MAX` that a scan needs to omit higher ones."""
 
 TENSOR_POWERS = np.vstack([powers_of(0, 0), powers_of(1, 2)])
 """Monomials of the log signal of a tensor: log S0, and -b times its six elements."""
@@ -86,7 +86,7 @@ MAPS = (
         TENSOR_SOURCE,
     ),
 )
-"""What `fit_tensor` computes, one record per map."""
+"""The maps of `fit_tensor`, one record per map."""
 
 
 @alone

@@ -15,8 +15,8 @@ import numpy as np
 from bids_sexclf.errors import InputError
 
 METHODS = ("topup", "opposite", "fieldmap", "t1w", "none")
-"""In the order in which ``auto`` prefers them; it leaves ``t1w`` to be asked for, since what the
-T1w guesses may be further from the truth than what was scanned."""
+"""Methods in the order of preference of ``auto``, which never uses ``t1w``, since its estimate can
+be worse than no correction."""
 
 LPS = np.array([-1.0, -1.0, 1.0])
 

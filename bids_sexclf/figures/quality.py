@@ -1,6 +1,9 @@
 """Show the quality numbers of all prepared participants, and name the outliers."""
 
+import numpy as np
+
 from bids_sexclf.figures._style import COLOURS, INK, MANY, make_panels
+from bids_sexclf.measures import name_measure
 
 SECTION = "Participants"
 ORDER = 15
@@ -9,22 +12,11 @@ CAPTION = (
     "Each point is a participant-session; the line is the median, the band 3.5 robust standard "
     "deviations to either side. Bad would be points beyond the band in the direction of the arrow: "
     "they are named (five per panel at most), listed in quality.tsv with the reason, and left out "
-    "of nothing. Look at their pages before trusting them."
+    "of nothing. Look at their pages before trusting them. A number that is the same for everybody "
+    "is not drawn."
 )
 MOST_NAMES = 5
 FLAGGED = COLOURS[1]
-TITLES = {
-    "brain_volume_ml": "Brain volume (mL)",
-    "registration_agreement": "Agreement with the template",
-    "snr": "Signal-to-noise",
-    "white_gradient_percent": "Bias field left (%)",
-    "grey_white_contrast": "Contrast of grey and white matter",
-    "motion_mm": "Mean motion (mm)",
-    "motion_max_mm": "Largest motion (mm)",
-    "slice_outliers_percent": "Slices that stand out (%)",
-}
-"""Titles of the numbers known best; others go by their name."""
-
 ARROWS = {"high": " → bad", "low": "bad ←", "both": "bad ← → bad"}
 
 
@@ -41,6 +33,8 @@ def draw(tables):
     matplotlib.figure.Figure or None
     """
     quality, limits = tables["quality"], tables["quality_limits"]
+    spread = {number: quality[number].max() - quality[number].min() for number in limits["number"]}
+    limits = limits[limits["number"].map(spread) > 1e-6]
     if limits.empty:
         return None
     figure, axes = make_panels(len(limits), columns=3, height=2.1)
@@ -51,8 +45,6 @@ def draw(tables):
 
 def _draw_strip(ax, rows, limit):
     """Draw all values, the median, the band, and the names of the outliers."""
-    import numpy as np
-
     values = rows[limit.number].to_numpy(float)
     outlier = np.zeros(len(values), bool)
     if limit.bad != "low":
@@ -83,6 +75,6 @@ def _draw_strip(ax, rows, limit):
             textcoords="offset points", ha="right" if leftward else "left", va="center",
             fontsize=8, color=FLAGGED,
         )  # fmt: skip
-    ax.set(ylim=(-0.8, 0.8), yticks=[], title=TITLES.get(limit.number, limit.number))
+    ax.set(ylim=(-0.8, 0.8), yticks=[], title=name_measure(limit.number))
     ax.set_xlabel(ARROWS[limit.bad], fontsize=8, color="#777777")
     ax.spines["left"].set_visible(False)

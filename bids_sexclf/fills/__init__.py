@@ -1,13 +1,13 @@
-"""Catalogue of fills: what replaces a hidden region. One per file, found by the file's name.
+"""Catalogue of fills, which replace a hidden region: one per file, found by the file's name.
 
-An entry gives ``prepare(tested, **options)``, which returns a function
+An entry defines ``prepare(tested, **options)``, which returns a function
 ``fill(volume, row) -> list of Replacement``. ``volume`` is the volume of the participant in that
-row of ``tested.rows``; the voxels of the region are then taken from ``Replacement.volume``. An
-empty list says that nothing can replace a region of this participant; ``LACKING`` of the entry says
-why. ``SAYS`` names what is put in, for the methods text.
+row of ``tested.rows``; the voxels of the region are replaced by those of ``Replacement.volume``. An
+empty list means that nothing can replace a region of this participant; ``LACKING`` of the entry
+gives the reason. ``SAYS`` describes the fill, for the methods text.
 
-``CLAIMS`` is True where regions hidden by this fill look like regions of people, so that a test of
-the drops may carry the claim that a model leans on a region.
+``CLAIMS`` is True if regions hidden by this fill look like regions of people, so that a test of the
+drops can support the claim that a model leans on a region.
 """
 
 import inspect
@@ -21,7 +21,7 @@ from bids_sexclf.errors import InputError, suggest
 
 @dataclass(frozen=True)
 class Replacement:
-    """One volume that the voxels of a hidden region are taken from.
+    """One volume whose voxels replace those of a hidden region.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Tested:
-    """What a fill may see: the people tested in one fold, and the grid they lie on.
+    """The inputs of a fill: the people tested in one fold, and their grid.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ def prepare(name, tested, **options):
 
 
 def check_options(function, name, options):
-    """Refuse options that a function does not have: its keywords with a default.
+    """Refuse options that are not keywords with a default of a function.
 
     Parameters
     ----------
@@ -129,18 +129,18 @@ def check_options(function, name, options):
     InputError
     """
     parameters = inspect.signature(function).parameters.values()
-    known = [one.name for one in parameters if one.default is not one.empty]
-    unknown = sorted(set(options) - set(known))
+    options_known = [one.name for one in parameters if one.default is not one.empty]
+    unknown = sorted(set(options) - set(options_known))
     if unknown:
         raise InputError(
             f"Found {', '.join(unknown)} among the options of {name!r}, needed some of "
-            f"{', '.join(known) or 'none: it takes no options'}. Correct the study."
-            f"{suggest(unknown, known)}"
+            f"{', '.join(options_known) or 'none: it takes no options'}. Correct the study."
+            f"{suggest(unknown, options_known)}"
         )
 
 
 def constant(value, volume, source=None):
-    """Make a replacement of one number per channel.
+    """Return a replacement of one number per channel.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Fill a region with the same region of other tested people: as many women as men.
 
-What is put in looks like a region, so a model answers to the person and not to an unlikely
-picture. Donors are tested in the same fold, belong to another family, and are chosen to be near in
-brain size and age. Each donor serves about as often for women as for men: what is peculiar to one
-donor then cancels out of the mean drop instead of being counted once for each who received it.
+The replacement looks like a region of a person, so the model does not react to an unlikely picture.
+Donors are tested in the same fold, belong to another family, and are similar in brain size and age.
+Each donor serves about as often for women as for men, so that peculiarities of one donor cancel in
+the mean drop.
 """
 
 import numpy as np
@@ -54,7 +54,7 @@ def prepare(tested, per_sex=2):
 
 
 def assign_donors(people, per_sex=2, alike=(), seed=0):
-    """Choose unrelated donors of both sexes for everyone, each donor serving about as often.
+    """Choose unrelated donors of both sexes for everyone; each donor serves about equally often.
 
     Parameters
     ----------
@@ -71,13 +71,13 @@ def assign_donors(people, per_sex=2, alike=(), seed=0):
     Returns
     -------
     list of dict of str to list of int
-        For each row the rows of its female and of its male donors; fewer than `per_sex`, or none,
-        where there are no more unrelated people.
+        For each row, the rows of its female and of its male donors; fewer than `per_sex`, or none,
+        if there are not enough unrelated people.
 
     Notes
     -----
-    Donors are dealt by optimal assignment of the sum of distances, for receivers of each sex
-    apart: nobody serves more often than numbers require.
+    Donors are assigned by the least sum of distances, separately for receivers of each sex; nobody
+    serves more often than necessary.
     """
     order = np.lexsort(
         [people["session_id"].fillna("").to_numpy(str), people["participant_id"].to_numpy(str)]
@@ -91,28 +91,30 @@ def assign_donors(people, per_sex=2, alike=(), seed=0):
             receivers, candidates = (np.flatnonzero(sex == s) for s in (receiver_sex, donor_sex))
             near = distance[np.ix_(receivers, candidates)]
             for _ in range(per_sex):
-                for one, other in _assign(near):
-                    near[one, other] = REFUSED
-                    donors[order[receivers[one]]][donor_sex].append(int(order[candidates[other]]))
+                for receiver, candidate in _assign(near):
+                    near[receiver, candidate] = REFUSED
+                    donors[order[receivers[receiver]]][donor_sex].append(
+                        int(order[candidates[candidate]])
+                    )
     return donors
 
 
 def _distances(people, alike, seed):
-    """Compute how unlike people are; relatives are refused."""
+    """Compute the distances between people; relatives get a prohibitive distance."""
     total = CHANCE * np.random.default_rng(seed).random((len(people), len(people)))
     for column in alike:
         values = people[column].to_numpy(float)
-        known = np.isfinite(values)
-        spread = values[known].std() if known.any() else 0.0
+        finite = np.isfinite(values)
+        spread = values[finite].std() if finite.any() else 0.0
         if spread > 0:
-            standard = np.where(known, (values - values[known].mean()) / spread, 0.0)
+            standard = np.where(finite, (values - values[finite].mean()) / spread, 0.0)
             total += np.abs(standard[:, None] - standard)
     family = people["family"].to_numpy(str)
     return np.where(family[:, None] == family, REFUSED, total)
 
 
 def _assign(distance):
-    """Pair receivers with candidates, each candidate as rarely as numbers allow."""
+    """Pair receivers with candidates; use each candidate as rarely as possible."""
     from scipy.optimize import linear_sum_assignment
 
     n_receivers, n_candidates = distance.shape
@@ -120,5 +122,5 @@ def _assign(distance):
         return []
     times = -(-n_receivers // n_candidates)
     pairs = zip(*linear_sum_assignment(np.tile(distance, times)), strict=True)
-    pairs = [(one, other % n_candidates) for one, other in pairs]
+    pairs = [(one, candidate % n_candidates) for one, candidate in pairs]
     return [pair for pair in dict.fromkeys(pairs) if distance[pair] < REFUSED]

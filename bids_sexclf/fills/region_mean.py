@@ -1,7 +1,7 @@
-"""Fill a region with its mean over all tested people, both sexes alike. It makes no claim.
+"""Fill a region with its mean over all tested people, with equal weight of both sexes.
 
-The pattern within the region and the differences between people are gone; a flat region is still
-unlike that of anybody.
+This removes the pattern within the region and the differences between people; but a flat region
+is unlike that of any person. It makes no claim.
 """
 
 import numpy as np

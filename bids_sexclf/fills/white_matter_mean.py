@@ -1,7 +1,7 @@
 """Fill a region with the mean white matter of the participant: the published rule.
 
-Grey matter never looks like this, so models answer to the unlikely picture: in simulations this
-rule names many regions that hold nothing. It makes no claim.
+Grey matter never looks like this, so models react to the unlikely picture: in simulations this
+rule names many regions without an effect. It makes no claim.
 
 References
 ----------

@@ -1,1 +1,1 @@
-"""How maps become claims: one stage per file, each reads and writes tables."""
+"""The group level: one stage per file; each stage reads and writes tables."""

@@ -1,4 +1,4 @@
-"""Say whether a model's evidence adds to what brain size, age, motion, site or all of them tell."""
+"""Test whether the evidence of a model adds to brain size, age, motion, site, or all of them."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ LEVEL = 0.05
 
 
 def add_rows(key, rows, people, factor):
-    """Test one model on one map against each confound that is known, and all together.
+    """Test one model on one map against each known confound, and against all together.
 
     Parameters
     ----------
@@ -30,7 +30,10 @@ def add_rows(key, rows, people, factor):
     tested = people.loc[people.index.isin(rows["participant_id"])]
     names = find_known(tested)[0] + (["site"] if tested["site"].nunique() > 1 else [])
     sets = [[name] for name in names] + ([names] if len(names) > 1 else [])
-    return [(*key, "+".join(some), *_judge(rows, tested, some, factor), factor) for some in sets]
+    return [
+        (*key, "+".join(confounds), *_judge(rows, tested, confounds, factor), factor)
+        for confounds in sets
+    ]
 
 
 def _judge(rows, people, names, factor):
@@ -39,7 +42,7 @@ def _judge(rows, people, names, factor):
     people = people[people[numbers].notna().all(axis=1)]
     rows = rows[rows["participant_id"].isin(people.index)]
     place = people.index.get_indexer(rows["participant_id"])
-    made = adds(
+    result = adds(
         rows["target"].to_numpy(int),
         rows["evidence"].to_numpy(float),
         confound_columns(people, names)[place],
@@ -49,6 +52,6 @@ def _judge(rows, people, names, factor):
         factor=factor,
     )
     verdict = None
-    if not np.isnan(made["p"]):
-        verdict = "adds" if made["p"] <= LEVEL else "not shown to add"
-    return made["n"], made["z"], made["p"], verdict, made["reason"]
+    if not np.isnan(result["p"]):
+        verdict = "adds" if result["p"] <= LEVEL else "not shown to add"
+    return result["n"], result["z"], result["p"], verdict, result["reason"]

@@ -1,4 +1,4 @@
-"""Deal the targets of the shuffled control, alike in every fold that tests the same people."""
+"""Shuffle the targets of the shuffled control, alike in every fold that tests the same people."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ TABLE = "resemblance.tsv"
 
 
 def deal_targets(target, kind, cohort, resemblance, splits, repeat, seed):
-    """Deal targets that teach nothing about the true ones.
+    """Shuffle targets, so that they contain no information on the true ones.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def deal_targets(target, kind, cohort, resemblance, splits, repeat, seed):
     Returns
     -------
     ndarray, shape (rows,)
-        All sessions of a participant have one target.
+        All sessions of a participant have the same target.
     """
     people = gather_people(cohort, resemblance)
     row = people.index.get_indexer(cohort["participant_id"])
@@ -40,9 +40,11 @@ def deal_targets(target, kind, cohort, resemblance, splits, repeat, seed):
 
 
 def _cells(splits, repeat):
-    """Say in which fold each participant is tested; else in which part it is in the first fold."""
-    own = splits[splits["repeat"] == repeat]
-    tested = own[own["part"] == "test"].drop_duplicates("participant_id")
-    cell = own.drop_duplicates("participant_id").set_index("participant_id")["part"].astype(str)
+    """Return the test fold of each participant, or its part in the first fold."""
+    of_repeat = splits[splits["repeat"] == repeat]
+    tested = of_repeat[of_repeat["part"] == "test"].drop_duplicates("participant_id")
+    cell = (
+        of_repeat.drop_duplicates("participant_id").set_index("participant_id")["part"].astype(str)
+    )
     cell.update("fold " + tested.set_index("participant_id")["fold"].astype(str))
     return cell

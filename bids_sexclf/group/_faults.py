@@ -1,4 +1,4 @@
-"""Tell what failed: each cause once, with all that it struck."""
+"""Report failures: each cause once, with all jobs that it concerns."""
 
 from contextlib import contextmanager
 
@@ -7,15 +7,15 @@ from bids_sexclf.faults import explain
 from bids_sexclf.words import name_pair, say_list
 
 
-def check_results(jobs, results, what):
-    """Return the results of jobs if all went well.
+def check_results(jobs, results, noun):
+    """Return the results of jobs, or raise one error for all failures.
 
     Parameters
     ----------
     jobs : list of Job
     results : list
         One per job; exceptions where jobs failed.
-    what : str
+    noun : str
         What the jobs are, for the message: ``"fits"``.
 
     Returns
@@ -25,16 +25,16 @@ def check_results(jobs, results, what):
     Raises
     ------
     ToolError, InputError, GridError or LeakageError
-        Of the kind that all faults share; a ToolError where they share none of these.
+        The common kind of all faults; a ToolError if they have no common kind.
     RuntimeError
-        If a fault must lie in the program.
+        If a fault is in the program.
     """
     pairs = zip(jobs, results, strict=True)
     struck = [(job, result) for job, result in pairs if isinstance(result, Exception)]
     if not struck:
         return results
     message = (
-        f"Found {len(struck)} of {len(jobs)} {what} failed ({_tell(struck, name_jobs)}); "
+        f"Found {len(struck)} of {len(jobs)} {noun} failed ({_tell(struck, name_jobs)}); "
         "needed all. The others are kept: mend the cause and run again."
     )
     for _, fault in struck:
@@ -44,18 +44,18 @@ def check_results(jobs, results, what):
 
 
 @contextmanager
-def gather_faults(what):
-    """Attempt several things, and refuse all that went wrong at the end.
+def gather_faults(noun):
+    """Attempt several checks, and raise one error for all failures at the end.
 
     Parameters
     ----------
-    what : str
+    noun : str
         What is refused, for the message.
 
     Yields
     ------
     callable
-        Called as ``attempt(name, function, *given)``; a refusal counts against the name.
+        Called as ``attempt(name, function, *arguments)``; an error is recorded under the name.
 
     Raises
     ------
@@ -64,32 +64,32 @@ def gather_faults(what):
     """
     struck = []
 
-    def attempt(name, function, *given):
+    def attempt(name, function, *arguments):
         try:
-            function(*given)
+            function(*arguments)
         except REFUSALS as fault:
             struck.append((name, fault))
 
     yield attempt
     if struck:
         raise shared_kind(fault for _, fault in struck)(
-            f"Found {len(dict(struck))} {what} ({_tell(struck, say_list)}); needed all. Mend the "
+            f"Found {len(dict(struck))} {noun} ({_tell(struck, say_list)}); needed all. Mend the "
             "cause and run again."
         )
 
 
 def _tell(struck, name):
-    """Tell each cause once, behind the names of all that it struck."""
+    """Return each cause once, after the names of all jobs that it concerns."""
     causes = {}
     for one, fault in struck:
-        told = explain(fault)
-        words = told.message if told else f"{type(fault).__name__}: {fault}"
+        explained = explain(fault)
+        words = explained.message if explained else f"{type(fault).__name__}: {fault}"
         causes.setdefault(words, []).append(one)
-    return "; ".join(f"{name(own)}: {cause}" for cause, own in causes.items())
+    return "; ".join(f"{name(places)}: {cause}" for cause, places in causes.items())
 
 
 def shared_kind(faults):
-    """Give the class that faults share among those of the package.
+    """Return the common class of faults among the errors of the package.
 
     Parameters
     ----------
@@ -98,8 +98,8 @@ def shared_kind(faults):
     Returns
     -------
     type
-        One of ``errors.REFUSALS``, also for faults of the system that have the same exit code;
-        ToolError where there is no such.
+        One of ``errors.REFUSALS``, also for faults of the system with the same exit code;
+        ToolError if there is none.
 
     Examples
     --------
@@ -112,12 +112,12 @@ def shared_kind(faults):
     'StorageError'
     """
     explained = [explain(fault) for fault in faults]
-    codes = {told and told.exit_code for told in explained}
+    codes = {explanation and explanation.exit_code for explanation in explained}
     return next((kind for kind in REFUSALS if codes == {kind.exit_code}), ToolError)
 
 
 def name_jobs(jobs):
-    """Name jobs by model, map and folds.
+    """Return the names of jobs: model, map and folds.
 
     Parameters
     ----------
@@ -137,9 +137,11 @@ def name_jobs(jobs):
     folds = {}
     for job in jobs:
         repeat = f" of repeat {job.repeat}" if job.study.repeats > 1 else ""
-        own = folds.setdefault((name_pair(job.model, job.map), repeat), {})
-        own[str(job.fold)] = None  # once, though several attributions of it may have failed
+        fold_numbers = folds.setdefault((name_pair(job.model, job.map), repeat), {})
+        fold_numbers[str(job.fold)] = (
+            None  # once, although several of its attributions may have failed
+        )
     return "; ".join(
-        f"{pair}, fold{'s' if len(own) > 1 else ''} {say_list(own)}{repeat}"
-        for (pair, repeat), own in folds.items()
+        f"{pair}, fold{'s' if len(fold_numbers) > 1 else ''} {say_list(fold_numbers)}{repeat}"
+        for (pair, repeat), fold_numbers in folds.items()
     )

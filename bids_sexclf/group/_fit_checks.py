@@ -1,4 +1,4 @@
-"""What is checked of the models of a study before the first fit."""
+"""Checks of the models of a study before the first fit."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from bids_sexclf.group._inputs import inputs
 
 
 def check_inputs(job, cohort):
-    """Refuse a model that cannot read what it needs, before the first fit.
+    """Refuse a model whose inputs are missing, before the first fit.
 
     Parameters
     ----------
@@ -17,7 +17,7 @@ def check_inputs(job, cohort):
     Raises
     ------
     InputError
-        If columns are unknown for some, with their names, the table of features is no use, or a
+        If columns are unknown for some participants, the table of features is not usable, or a
         network cannot read the grid.
     """
     from bids_sexclf import models as catalogue
@@ -32,7 +32,7 @@ def check_inputs(job, cohort):
 
 
 def check_outside(jobs, splits):
-    """Refuse weights from elsewhere that know participants whom the jobs validate or test.
+    """Refuse weights that were trained on validation or test participants of the jobs.
 
     Parameters
     ----------
@@ -48,6 +48,6 @@ def check_outside(jobs, splits):
     from bids_sexclf.training.outside import check_weights
 
     folds = splits.set_index(["repeat", "fold"]).index
-    own = splits[folds.isin([(job.repeat, job.fold) for job in jobs])]
-    held_out = own.loc[own["part"] != "train", "participant_id"]
+    of_jobs = splits[folds.isin([(job.repeat, job.fold) for job in jobs])]
+    held_out = of_jobs.loc[of_jobs["part"] != "train", "participant_id"]
     check_weights(jobs[0].study.variant(jobs[0].model)[1], held_out)

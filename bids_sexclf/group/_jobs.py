@@ -108,7 +108,8 @@ def answerable(study, cohort):
     list of str
         Without those that are models of the study, which are judged as such. As asked for, where
         ``baselines`` was set; else without ``site_only`` where there is one site, and without it,
-        ``motion_only`` and ``age_only`` where anybody's is unknown.
+        ``motion_only`` and ``age_only`` where anybody's is unknown, and ``brain_size`` where
+        everybody's is.
     """
     others = [name for name in study.baselines if name not in study.models]
     if "baselines" in study.model_fields_set:
@@ -117,6 +118,7 @@ def answerable(study, cohort):
         "site_only": cohort["site"].isna().any() or cohort["site"].nunique() < 2,
         "motion_only": cohort["motion_mm"].isna().any(),
         "age_only": cohort["age_years"].isna().any(),
+        "brain_size": cohort["brain_volume_ml"].isna().all(),
     }
     return [name for name in others if not unknown.get(name, False)]
 

@@ -1,4 +1,4 @@
-"""Say how well a model tells women from men of ever more equal brain size."""
+"""Compute the AUC of a model among women and men paired by brain size."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ CALIPERS = (np.inf, 100.0, 50.0, 25.0, 10.0)
 
 
 def match_rows(key, rows, study, factor):
-    """Compute the AUC of one model on one map among pairs, as the caliper tightens.
+    """Compute the AUC of one model on one map among pairs, for several calipers.
 
     Parameters
     ----------
@@ -24,19 +24,19 @@ def match_rows(key, rows, study, factor):
     Returns
     -------
     list of tuple
-        Rows of the ``matching`` table; none where fewer than four of either sex have a volume.
+        Rows of the ``matching`` table; none if fewer than four of either sex have a volume.
     """
-    known = rows[rows["brain_volume_ml"].notna()]
-    counts = known.groupby("target")["participant_id"].nunique().reindex([0, 1]).fillna(0)
+    with_volume = rows[rows["brain_volume_ml"].notna()]
+    counts = with_volume.groupby("target")["participant_id"].nunique().reindex([0, 1]).fillna(0)
     if counts.min() < 4:
         return []
-    found = matched_auc(
-        known["target"].to_numpy(int),
-        known["evidence"].to_numpy(float),
-        known["brain_volume_ml"].to_numpy(float),
+    entries = matched_auc(
+        with_volume["target"].to_numpy(int),
+        with_volume["evidence"].to_numpy(float),
+        with_volume["brain_volume_ml"].to_numpy(float),
         CALIPERS,
-        fold=(known["repeat"].astype(str) + "/" + known["fold"].astype(str)).to_numpy(),
-        participant=known["participant_id"].to_numpy(str),
+        fold=(with_volume["repeat"].astype(str) + "/" + with_volume["fold"].astype(str)).to_numpy(),
+        participant=with_volume["participant_id"].to_numpy(str),
         n=study.bootstraps,
         level=study.interval_level,
         seed=study.random_seed,
@@ -53,5 +53,5 @@ def match_rows(key, rows, study, factor):
             one["high"],
             factor,
         )
-        for one in found
+        for one in entries
     ]

@@ -1,4 +1,4 @@
-"""Notes of what was read and written, and whether the same files still lie there."""
+"""Notes of the files that a stage has read and written, and the check that they are unchanged."""
 
 import json
 import os
@@ -11,7 +11,7 @@ _compared: dict = {}
 
 
 def take(files):
-    """Take the fingerprints of files.
+    """Compute the fingerprints of files.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def take(files):
     Returns
     -------
     dict of str to dict or None
-        Label to fingerprint; None where there is no file that can be read.
+        Label to fingerprint; None if the file cannot be read.
     """
     return {label: _take(path) for label, path in files.items()}
 
@@ -33,41 +33,41 @@ def _take(path):
         return None
 
 
-def list_changed(files, known):
+def list_changed(files, recorded):
     """List the files that differ from their fingerprints.
 
     Parameters
     ----------
     files : dict of str to path-like
         Label to file.
-    known : dict of str to dict or None
+    recorded : dict of str to dict or None
         As `take` has given it.
 
     Returns
     -------
     list of str
-        Labels of files that are new, are gone, or have another content.
+        Labels of files that are new, missing or changed.
     """
-    both = [label for label in files if label in known]
-    changed = [label for label in both if not _is_same(files[label], known[label])]
-    return [*changed, *(label for label in {**known, **files} if label not in both)]
+    common = [label for label in files if label in recorded]
+    changed = [label for label in common if not _is_same(files[label], recorded[label])]
+    return [*changed, *(label for label in {**recorded, **files} if label not in common)]
 
 
-def _is_same(path, known):
-    """Compare a file with a fingerprint; a file that rests is compared once per process."""
+def _is_same(path, recorded):
+    """Compare a file with a fingerprint; an unchanged file is compared once per process."""
     try:
         state = os.stat(path)
     except OSError:
-        return known is None
-    if not isinstance(known, dict):
-        return known is None and _take(path) is None
+        return recorded is None
+    if not isinstance(recorded, dict):
+        return recorded is None and _take(path) is None
     changed = max(state.st_mtime_ns, state.st_ctime_ns)
-    key = (state.st_dev, state.st_ino, state.st_size, changed, known.get("sha256"))
+    key = (state.st_dev, state.st_ino, state.st_size, changed, recorded.get("sha256"))
     if key not in _compared:
-        same = is_same(path, known)
+        is_equal = is_same(path, recorded)
         if time.time_ns() - changed < SETTLED_NS:
-            return same
-        _compared[key] = same
+            return is_equal
+        _compared[key] = is_equal
     return _compared[key]
 
 
@@ -81,7 +81,7 @@ def read_note(path):
     Returns
     -------
     dict or None
-        None where there is none, or it is damaged: what it was about is then made again.
+        None if it is missing or damaged; its content is then made again.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -97,25 +97,25 @@ def read_fingerprints(note, key):
     Parameters
     ----------
     note : dict or None
-        As `read_note` gives it.
+        As `read_note` returns it.
     key : str
 
     Returns
     -------
     dict of str to dict or None
-        Empty where the note has none.
+        Empty if the note has none.
     """
-    known = (note or {}).get(key)
-    return known if isinstance(known, dict) else {}
+    recorded = (note or {}).get(key)
+    return recorded if isinstance(recorded, dict) else {}
 
 
-def name_some(labels, most=3):
-    """Name a few of many files.
+def name_some(labels, limit=3):
+    """Return the names of a few of many files, and the number of the others.
 
     Parameters
     ----------
     labels : list of str
-    most : int
+    limit : int
 
     Returns
     -------
@@ -126,5 +126,5 @@ def name_some(labels, most=3):
     >>> name_some(["a", "b", "c", "d"])
     'a, b, c and 1 more'
     """
-    more = len(labels) - most
-    return ", ".join(labels[:most]) + (f" and {more} more" if more > 0 else "")
+    n_further = len(labels) - limit
+    return ", ".join(labels[:limit]) + (f" and {n_further} more" if n_further > 0 else "")

@@ -15,7 +15,7 @@ from bids_sexclf.cohort.adjustment import Adjustment
 from bids_sexclf.disk import write_json
 from bids_sexclf.execute import FAILED, processors, run_jobs
 from bids_sexclf.group._faults import check_results, gather_faults, name_jobs
-from bids_sexclf.group._inputs import map_rows, part_rows
+from bids_sexclf.group._inputs import inputs, part_rows
 from bids_sexclf.group._jobs import (
     check_fitted,
     choose_folds,
@@ -24,6 +24,8 @@ from bids_sexclf.group._jobs import (
     working_on,
 )
 from bids_sexclf.group._notes import list_changed, read_note, take
+from bids_sexclf.group._tables import list_alike, view_table
+from bids_sexclf.group._units import UNITS
 from bids_sexclf.group.questions import list_questions
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.tables import read_table, read_tsv, write_table
@@ -37,8 +39,6 @@ CHOICES = ("fills", "attribution_options", "atlas", "atlas_labels", "random_seed
 SETTINGS = ("target", "models", "maps", "attributions", *CHOICES)
 GRID = ("atlas", "white", "mask")
 NOTHING = "the fill has nothing to put in"
-ALIKE = ("brain_volume_ml", "age_years")
-"""Columns of the cohort in which a donor should resemble the participant, but for the target."""
 
 
 def files(desk):
@@ -122,9 +122,12 @@ def finish(desk):
 
 
 def _list_pairs(desk, splits):
-    """List what is asked: every fitted model of volumes, by every method and fill."""
-    jobs, questions = list_jobs(desk, splits, desk.study.models), list_questions(desk.study)
-    return [(job, question) for job in jobs if job.map != "table" for question in questions]
+    """List what is asked: every fitted model, by every method and fill that suits it."""
+    pairs = []
+    for job in list_jobs(desk, splits, desk.study.models):
+        reads = catalogue.entry_of(desk.study, job.model).READS
+        pairs += [(job, question) for question in list_questions(desk.study, reads)]
+    return pairs
 
 
 def _table(job, question):
@@ -183,13 +186,20 @@ def _attribute(job, question, tell):
     cohort = read_table(job.study_folder / "cohort.tsv", "cohort")
     splits = check_splits(read_table(job.study_folder / "splits.tsv", "splits"), cohort)
     rows = part_rows(job, cohort, splits, "test")
-    volumes = Adjustment.load(job.folder)(map_rows(job, cohort, rows), cohort.loc[rows])
+    entry, adjust = catalogue.entry_of(job.study, job.model), Adjustment.load(job.folder)
+    volumes = adjust(inputs(job, entry, cohort, rows), cohort.loc[rows])
     people = describe_people(cohort.loc[rows], targets.find(job.study.target))
-    view = make_view(job, question, volumes, people)
+    if entry.READS == "features":
+        taught = part_rows(job, cohort, splits, "train")
+        known = adjust(inputs(job, entry, cohort, taught), cohort.loc[taught])
+        donors = _options(job.study, question.fill)
+        view = view_table(job, load_model(job), volumes, people, known, donors)
+    else:
+        view = make_view(job, question, volumes, people, load_model(job))
     options = _options(job.study, question.method)
     answers = attribution.attribute(question.method, volumes, view, **options)
     tables, path = [], _table(job, question)
-    with _open_maps(question, path, (len(rows), *view.mask.shape)) as maps:
+    with _open_maps(question, path, (len(rows), *np.shape(view.mask))) as maps:
         for row, answer in enumerate(answers):
             values = tabulate(answer, question, view.parcellation)
             whose = people.iloc[row][["participant_id", "session_id", "target"]]
@@ -198,7 +208,7 @@ def _attribute(job, question, tell):
                 maps[row] = average_draws(answer, view.mask.shape)
             tell((row + 1, len(rows)))
     table = pd.concat(tables, ignore_index=True).assign(
-        **job.keys, method=question.method, fill=question.fill, atlas=question.atlas, unit="region"
+        **job.keys, method=question.method, fill=question.fill, atlas=question.atlas
     )
     write_table(table[_order()], path, "attributions")
     write_json({"mark": made_from} | take(_files(question, path)), path.with_suffix(".mark"))
@@ -260,8 +270,23 @@ def describe_people(cohort, target):
     return cohort.assign(family=family, target=target.code(cohort)).reset_index(drop=True)
 
 
-def make_view(job, question, volumes, people):
-    """Load the fitted model of a job and show it as a function.
+def load_model(job):
+    """Load the fitted model of a job.
+
+    Parameters
+    ----------
+    job : _jobs.Job
+
+    Returns
+    -------
+    Classifier
+    """
+    own = job.study.variant(job.model)[2]
+    return catalogue.entry_of(job.study, job.model).Classifier.load(job.folder, own)
+
+
+def make_view(job, question, volumes, people, model):
+    """Show a fitted model as a function, beside what regions are replaced by.
 
     Parameters
     ----------
@@ -271,6 +296,8 @@ def make_view(job, question, volumes, people):
         Of the tested people.
     people : pandas.DataFrame
         As from `describe_people`.
+    model : Classifier
+        Fitted.
 
     Returns
     -------
@@ -278,20 +305,21 @@ def make_view(job, question, volumes, people):
     """
     grid = {name: load(job.study_folder / "grid" / f"{name}.nii.gz", ndim=3)[0] for name in GRID}
     parcellation, mask = np.rint(grid["atlas"]).astype(int), grid["mask"] > 0
-    own = job.study.variant(job.model)[2]
-    model = catalogue.entry_of(job.study, job.model).Classifier.load(job.folder, own)
     seed, target = job.study.random_seed, targets.find(job.study.target)
     fill = None
     if question.fill is not None:
-        alike = tuple(name for name in ALIKE if name != target.column)
+        alike = list_alike(target)
         tested = fills.Tested(volumes, people, mask, parcellation, grid["white"] > 0, alike, seed)
         fill = fills.prepare(question.fill, tested, **_options(job.study, question.fill))
     module = getattr(model, "module", None)
-    return attribution.View(model.evidence, mask, parcellation, fill, module, seed)
+    near = getattr(model, "near", None)
+    return attribution.View(
+        model.evidence, mask, parcellation, fill, module, seed, near, target.is_classes
+    )
 
 
 def tabulate(answer, question, parcellation):
-    """Write one answer as rows: one for each draw and region.
+    """Write one answer as rows: one for each draw and region, or other unit.
 
     Parameters
     ----------
@@ -303,13 +331,15 @@ def tabulate(answer, question, parcellation):
     Returns
     -------
     pandas.DataFrame
-        ``index``, ``source``, ``weight``, ``evidence``, ``value`` and ``reason``. Where nothing
+        ``unit``, ``index``, ``name``, ``source``, ``weight``, ``evidence``, ``value`` and
+        ``reason``. Where nothing
         could be put in, one row per region without a value.
     """
     import pandas as pd
 
     index, values = answer.index, answer.values
-    if attribution.find(question.method).YIELDS == "voxels":
+    yields = attribution.find(question.method).YIELDS
+    if yields == "voxels":
         index, values = attribution.sum_regions(values, parcellation)
     sources, weights, reason = answer.sources, answer.weights, None
     if not len(values):
@@ -318,7 +348,9 @@ def tabulate(answer, question, parcellation):
     draws = len(values)
     return pd.DataFrame(
         {
+            "unit": UNITS.get(yields, "region"),
             "index": np.tile(index, draws),
+            "name": np.tile(np.array(answer.names or [None] * len(index), dtype=object), draws),
             "source": np.repeat(np.array(sources, dtype=object), len(index)),
             "weight": np.repeat(weights, len(index)),
             "evidence": answer.evidence,

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_sexclf import targets
+from bids_sexclf.cohort.tabular import settle
 from bids_sexclf.disk import PART, remove_parts
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.group import _notes
@@ -75,6 +76,7 @@ class Desk:
         check_lists(study)
         out = Path(out)
         prepared = run.derivatives_of("bids_sexclf") or out
+        study = settle(study, run, prepared)
         writes = team is None or team.leads
         if writes and not (out / "dataset_description.json").exists():
             out.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bids_sexclf import layout, targets
 from bids_sexclf.anatomy.acpc import SPACE as NATIVE
-from bids_sexclf.cohort import exclusions, morphometry
+from bids_sexclf.cohort import exclusions, features, morphometry, tabular
+from bids_sexclf.cohort.brain_size import read_asked
 from bids_sexclf.cohort.coverage import fill_gaps, find_coverage
 from bids_sexclf.cohort.grids import (
     find_atlas_files,
@@ -17,25 +18,28 @@ from bids_sexclf.cohort.grids import (
     write_native_grid,
 )
 from bids_sexclf.cohort.maps import read_map, scale_map
+from bids_sexclf.cohort.members import NUMBERS, check_cohort, make_table
+from bids_sexclf.cohort.people import needs_years, read_people
 from bids_sexclf.cohort.quality import check_gate, find_ratings, gather_quality, judge_quality
 from bids_sexclf.cohort.region_means import TABLE, Averager
 from bids_sexclf.cohort.resemblance import find_copies, write_resemblance
 from bids_sexclf.errors import InputError, suggest
-from bids_sexclf.people import NO_ROW, read_column, read_participants, without_years
-from bids_sexclf.quality import KEYS, numbers, read_quality
+from bids_sexclf.people import list_files
+from bids_sexclf.quality import numbers, read_quality
 from bids_sexclf.tables import write_table
-from bids_sexclf.texts import count_sexes
 from bids_sexclf.volumes import load, new_cohort, open_cohort, release
 
 READS = ()
 WRITES = ("cohort.tsv", "excluded.tsv", "quality.tsv", "morphometry.tsv", "resemblance.tsv")
 ALSO = ("region_means.tsv", "grid/*", "arrays/*.npy")
-PEOPLE, EXCLUDED = ("participants.tsv", "participants.json"), "excluded.tsv"
+EXCLUDED = "excluded.tsv"
 PASSING = (f"prepared/{EXCLUDED}",)
 """What the participant level goes on writing; it says nothing about those who are studied."""
+FEATURES = "features"
+"""The table that tells who is studied where there are no maps."""
 VERDICTS = "ratings"
 """The table of a person's verdicts."""
-YEARS = f"ages in years of {PEOPLE[0]}"
+YEARS = "ages in years of participants.tsv"
 """Names the table of people once more where those without an age in years are left out."""
 SETTINGS = (
     "maps",
@@ -48,30 +52,24 @@ SETTINGS = (
     "quality_limits",
     "quality_outliers",
     "ratings",
+    "brain_size_column",
 )
 ENTRIES = {"T1w": "t1w_template", "T1wAffine": "t1w_affine", "T1wACPC": "t1w_acpc"} | dict.fromkeys(
     ("FA", "MD", "AD", "RD"), "tensor_template"
 )
 ENTRIES |= dict.fromkeys(("MK", "AK", "RK", "KFA"), "kurtosis_template")
 ENTRIES |= dict.fromkeys(("ICVF", "ODI", "ISOVF"), "noddi_template")
-NUMBERS = (
-    "brain_volume_ml",
-    "grey_volume_ml",
-    "white_volume_ml",
-    "csf_volume_ml",
-    "intracranial_volume_ml",
-    "motion_mm",
-    "registration_agreement",
-    "snr",
-)
 
 
 def files(desk):
     """Name what the stage reads outside the study: tables, maps, references and the atlas."""
     people = layout.find_derivatives(desk.derivatives, "quality")
     paths = [entry["path"] for entry in people]
+    if not desk.study.maps:
+        keys = ("participant_id", "session_id")
+        people = [dict(zip(keys, key, strict=True)) for key in morphometry.list_people(desk)]
     paths += [entry["path"] for entry in layout.find_derivatives(desk.derivatives, "morphometry")]
-    found, spaces = find_maps(desk)
+    found, spaces = find_maps(desk) if desk.study.maps else ({}, set())
     paths += [path for maps in found.values() for path in maps.values()]
     for entry in dict.fromkeys(ENTRIES[name] for name in desk.study.single_maps):
         masks = find_coverage(desk.derivatives, entry)
@@ -82,14 +80,16 @@ def files(desk):
             Path(layout.reference(kind, space, resolution)).as_posix()
             for kind in ("brain", "mask", "white")
         ]
-    labels = [*(f"bids/{name}" for name in PEOPLE), f"prepared/{EXCLUDED}", VERDICTS]
-    labels += [f"prepared/{path}" for path in paths]
-    freesurfer = desk.run.derivatives_of("freesurfer")
-    labels += [
-        f"freesurfer/{path.relative_to(freesurfer).as_posix()}"
-        for path in morphometry.list_stats(desk, people)
+    labels = [
+        *(f"bids/{name}" for name in list_files(desk.bids_dir)),
+        f"prepared/{EXCLUDED}",
+        VERDICTS,
     ]
-    if _needs_years(desk.study):
+    labels += [f"prepared/{path}" for path in paths]
+    labels += morphometry.list_stats(desk, people)
+    if not desk.study.maps and desk.study.features not in features.OWN:
+        labels.append(FEATURES)
+    if needs_years(desk.study):
         labels.append(YEARS)
     column = targets.find(desk.study.target).column
     if column not in ("sex", "age_years"):
@@ -103,51 +103,18 @@ def locate(desk, label):
     place, _, path = label.partition("/")
     if label == VERDICTS:
         return find_ratings(desk)
+    if label == FEATURES:
+        return features.source(desk.study, desk.folder)
     if label == YEARS:
-        return desk.bids_dir / PEOPLE[0]
+        return desk.bids_dir / "participants.tsv"
     if place == "atlas":
         return find_atlas_files(desk).get(path, "")
     folder = {
         "bids": desk.bids_dir,
         "prepared": desk.derivatives,
-        "freesurfer": desk.run.derivatives_of("freesurfer"),
+        **morphometry.list_folders(desk.run),
     }.get(place)
     return "" if folder is None else folder / path
-
-
-def add_target(desk, people, faults):
-    """Add the column that a study learns, where it is not one of those that every study reads.
-
-    Parameters
-    ----------
-    desk : base.Desk
-    people : pandas.DataFrame
-        As `people.read_participants` returns it.
-    faults : dict
-        Participant to what is wrong with its row.
-
-    Returns
-    -------
-    people : pandas.DataFrame
-    faults : dict
-
-    Raises
-    ------
-    InputError
-        If participants.tsv has no such column.
-    """
-    goal = targets.find(desk.study.target)
-    if goal.column in people:
-        return people, faults
-    cells = read_column(desk.bids_dir, goal.column)
-    people = people.assign(**{goal.column: goal.decode(people["participant_id"].map(cells))})
-    unknown = goal.find_unknown(people)
-    return people, faults | {key: [*faults.get(key, []), why] for key, why in unknown.items()}
-
-
-def _needs_years(study):
-    """Say whether a study reads ages in years, so that an age band is not enough."""
-    return "age" in study.residualize or targets.find(study.target).column == "age_years"
 
 
 def check(desk):
@@ -169,10 +136,10 @@ def run(desk, advance):
     InputError
         If no participant has every map, only one sex is left, or the atlas does not fit.
     """
-    people, faults = read_participants(desk.bids_dir, coding=desk.study)
-    if _needs_years(desk.study):
-        faults = {person: [why] for person, why in without_years(people).items()} | faults
-    people, faults = add_target(desk, people, faults)
+    if not desk.study.maps:
+        _run_tables(desk, advance)
+        return
+    people, faults = read_people(desk)
     found, spaces = find_maps(desk)
     space, resolution = _one_space(spaces)
     qualities, broken = read_quality(desk.derivatives, dict.fromkeys((*numbers(), *NUMBERS)))
@@ -182,11 +149,15 @@ def run(desk, advance):
     maps = desk.study.single_maps
     grids, odd = find_common_grids(desk.derivatives, found, maps)
     good = {key: paths for key, paths in found.items() if key not in refused}
-    rows, excluded = select(people, faults, good, maps, (broken, unread, odd), desk.derivatives)
+    sizes, lacking = read_asked(desk, found)
+    strange = (broken, unread, odd, lacking)
+    rows, excluded = exclusions.select(people, faults, good, maps, strange, desk.derivatives)
     excluded += [(*key, "quality", reason) for key, reason in refused.items()]
     excluded += exclusions.list_unprepared(people, faults, found, desk.derivatives)
-    cohort = _table(rows, people, qualities, maps)
-    _check_cohort(cohort, excluded, desk)
+    cohort = make_table(rows, people, qualities, maps)
+    if sizes:
+        cohort["brain_volume_ml"] = [sizes[person, session] for person, session, _ in rows]
+    check_cohort(cohort, excluded, desk.study)
     if space == NATIVE:
         grid = write_native_grid(desk, grids[maps[0]])
     else:
@@ -199,7 +170,7 @@ def run(desk, advance):
             for i, why in bad.items()
         ]
         cohort = cohort.drop(index=list(bad)).reset_index(drop=True)
-        _check_cohort(cohort, excluded, desk)
+        check_cohort(cohort, excluded, desk.study)
         averager = _averager(desk, space, resolution)
         write_arrays(desk, cohort, grid, advance, averager)
     exclusions.write_excluded(desk, excluded)
@@ -210,7 +181,8 @@ def run(desk, advance):
             path.unlink(missing_ok=True)
     sessions = cohort["session_id"].where(cohort["session_id"].notna(), None)
     studied = list(zip(cohort["participant_id"], sessions, strict=True))
-    if desk.run.derivatives_of("freesurfer") is not None:  # a cohort has one definition
+    # A cohort has one definition of it.
+    if desk.run.derivatives_of("freesurfer") or any(intracranial.values()):
         cohort["intracranial_volume_ml"] = [intracranial[key] for key in studied]
     measured = morphometry.gather(measures, studied)
     write_table(measured, desk.folder / "morphometry.tsv", "morphometry")
@@ -218,6 +190,18 @@ def run(desk, advance):
     quality = gather_quality(qualities, verdicts, set(studied))
     write_table(quality, desk.folder / "quality.tsv", "quality")
     write_table(cohort, desk.folder / "cohort.tsv", "cohort")
+
+
+def _run_tables(desk, advance):
+    """Gather the cohort of a study of tables alone; remove what a study of maps has left."""
+    tables, excluded = tabular.gather(desk)
+    for pattern in ALSO:
+        for path in desk.folder.glob(pattern):
+            path.unlink()
+    exclusions.write_excluded(desk, excluded)
+    for name, table in tables.items():
+        write_table(table, desk.folder / f"{name}.tsv", name)
+    advance(1, 1)
 
 
 def _compare(desk, cohort):
@@ -264,7 +248,8 @@ def find_maps(desk):
     if not found:
         raise InputError(
             f"Found no prepared participant in {desk.derivatives}, needed sub-*/*_quality.json. "
-            "Run the participant level first, or give its output by --derivatives bids_sexclf=PATH."
+            "Run the participant level first, or give its output by --derivatives "
+            "bids_sexclf=PATH; models that read features alone need a table, and no scans."
         )
     return found, spaces
 
@@ -277,77 +262,6 @@ def _one_space(spaces):
             "participants alike, or keep the outputs in separate folders."
         )
     return next(iter(spaces), (None, None))
-
-
-def select(people, faults, found, maps, broken=(), derivatives=None):
-    """Decide who can be studied.
-
-    Parameters
-    ----------
-    people : pandas.DataFrame
-        As `people.read_participants` gives it.
-    faults : dict
-        Participant to what is wrong with its row.
-    found : dict
-        (participant_id, session_id) to map name to path.
-    maps : list of str
-        Those that everyone needs.
-    broken : iterable of dict
-        (participant_id, session_id) to what is wrong with its files.
-    derivatives : pathlib.Path, optional
-        Where the files lie; a folder that may not be read is then named.
-
-    Returns
-    -------
-    rows : list of tuple
-        (participant_id, session_id, paths by map).
-    excluded : list of tuple
-        (participant_id, session_id, stage, reason).
-    """
-    known, rows, excluded = set(people["participant_id"]), [], []
-    for (person, session), paths in sorted(
-        found.items(), key=lambda item: tuple(map(str, item[0]))
-    ):
-        reasons = list(faults.get(person, []))
-        if person not in known:
-            reasons.append(NO_ROW)
-        missing = [name for name in maps if name not in paths]
-        if missing:
-            reasons.append(f"found no {', '.join(missing)} map, needed {', '.join(maps)}")
-            locked = derivatives and exclusions.find_locked(derivatives / person)
-            reasons += [f"{locked} cannot be read"] if locked else []
-        reasons += [faulty[person, session] for faulty in broken if (person, session) in faulty]
-        if reasons:
-            excluded.append((person, session, "cohort", "; ".join(reasons)))
-        else:
-            rows.append((person, session, paths))
-    return rows, excluded
-
-
-def _table(rows, people, qualities, maps):
-    """Join participants, quality numbers and paths."""
-    import pandas as pd
-
-    records = []
-    for person, session, paths in rows:
-        records.append({"participant_id": person, "session_id": session} | paths)
-    table = pd.DataFrame(records, columns=[*KEYS, *maps], dtype=object)
-    table = table.merge(qualities[[*KEYS, *NUMBERS]], on=KEYS, how="left")
-    table = table[[*KEYS, *NUMBERS, *maps]]
-    return table.merge(people, on="participant_id", how="left")
-
-
-def _check_cohort(cohort, excluded, desk):
-    """Refuse a cohort that cannot answer the question."""
-    counts = cohort["sex"].value_counts().to_dict()
-    if min(counts.get("female", 0), counts.get("male", 0)) < 2:
-        reasons = ": " + "; ".join(f"{row[0]}: {row[3]}" for row in excluded[:5])
-        raise InputError(
-            f"Found {count_sexes(cohort['sex'])} with "
-            f"{', '.join(desk.study.single_maps)} ({len(excluded)} left out"
-            f"{reasons if excluded else ''}), needed at least two of each. Prepare more "
-            "participants, or choose other --maps."
-        )
 
 
 def _averager(desk, space, resolution):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bids_sexclf.cohort import features
 from bids_sexclf.cohort.blocks import confound_columns, find_known, gather_people
 from bids_sexclf.group.cohort import array_path
 from bids_sexclf.group.questions import name_atlas
@@ -14,14 +15,20 @@ from bids_sexclf.volumes import load, open_cohort, release
 READS = ("cohort", "resemblance", "morphometry")
 WRITES = ("differences.tsv",)
 SETTINGS = ("maps", "permutations", "interval_level", "random_seed")
-MORPHOMETRY = "morphometry"
-"""Stands for the name of a map where a region's measures are compared, and not its voxels."""
+MORPHOMETRY, INTENSITY, FEATURES = "morphometry", "intensity", "features"
+"""Stand for the name of a map where a region's measures, or columns of a table, are compared."""
+COUNTS = ("n_voxels", "n_vertices")
+"""Measures that repeat volume and area in another unit, and are not compared."""
+NORM = "norm_"
+"""Beginning of FreeSurfer's intensities, of which the mean is compared, apart from the sizes."""
 PORTION = 2**26
 """Values that are read at once: as many regions as this holds of everybody."""
 
 
 def files(desk):
-    """Name the cohort arrays and the atlas on the study grid."""
+    """Name the cohort arrays and the atlas on the study grid, or the table of features."""
+    if not desk.study.maps:
+        return {"features": features.source(desk.study, desk.folder)}
     arrays = {
         f"arrays/{name}.npy": array_path(desk.folder, name) for name in desk.study.single_maps
     }
@@ -32,7 +39,7 @@ _GRID = ("atlas.nii.gz", "atlas.tsv")
 
 
 def run(desk, advance):
-    """Test every region of every map, and every region's measures.
+    """Test every region of every map, every region's measures, and the columns of a table.
 
     Parameters
     ----------
@@ -44,9 +51,10 @@ def run(desk, advance):
     cohort = desk.read("cohort")
     people = gather_people(cohort, desk.read("resemblance"))
     sources = [*_list_volumes(desk, cohort, people), *_list_measures(desk, cohort, people)]
+    sources += _list_features(desk, cohort, people)
     steps, done, tables = sum(len(labels) for _, _, labels, _ in sources), 0, []
     for name, atlas, labels, portions in sources:
-        average = _average_measures if name == MORPHOMETRY else _average_voxels
+        average = _average_voxels if name in desk.study.single_maps else _average_measures
         blocks = [Block(people, desk.study, adjusted) for adjusted in (False, True)]
         blocks = [block for block in blocks if block.differs]
         for values in portions:
@@ -201,11 +209,35 @@ def _list_measures(desk, cohort, people):
     """List each atlas of morphometry.tsv with its regions and what yields their measures."""
     table = desk.read("morphometry")
     keys = ["participant_id", "session_id", "atlas", "region", "name", "hemisphere"]
-    measures = [name for name in table if name not in keys]
+    measures = [name for name in table if name not in (*keys, *COUNTS)]
+    sizes = [name for name in measures if not name.startswith(NORM)]
     for atlas, rows in table.groupby("atlas", sort=False):
         groups = list(rows.groupby(["region", "name", "hemisphere"], dropna=False, sort=False))
         labels = _label([key for key, _ in groups])
-        yield MORPHOMETRY, atlas, labels, _read_measures(groups, measures, people.index)
+        yield MORPHOMETRY, atlas, labels, _read_measures(groups, sizes, people.index)
+        bright = f"{NORM}mean"
+        if bright in measures and rows[bright].notna().any():
+            groups = [(key, own) for key, own in groups if own[bright].notna().any()]
+            labels = _label([key for key, _ in groups])
+            yield INTENSITY, atlas, labels, _read_measures(groups, [bright], people.index)
+
+
+def _list_features(desk, cohort, people):
+    """List the columns of a table of features where the study reads no map."""
+    study = desk.study
+    if study.maps or study.features in features.OWN:
+        return
+    table, about = features.read_features(study, desk.folder, cohort)
+    labels = about[["name", "hemisphere"]].assign(region=None, n_voxels=0)
+    portions = _read_columns(table.values, _sessions_of(cohort, people))
+    yield FEATURES, name_atlas(study.features), labels.astype({"region": "Int64"}), portions
+
+
+def _read_columns(values, sessions):
+    """Yield everybody's values of one column after another; sessions are averaged."""
+    averages = np.stack([values[rows].mean(axis=0) for rows in sessions])
+    for column in range(averages.shape[1]):
+        yield averages[:, column : column + 1]
 
 
 def _label(keys):

@@ -1,7 +1,7 @@
-"""Score every model beside its baselines. Reads cohort, splits, predictions; writes scores.tsv.
+"""Stage ``evaluate``: reads cohort, splits, predictions; writes scores.tsv and four other tables.
 
-Also comparisons.tsv (model against baseline), added.tsv (what evidence adds to confounds),
-matching.tsv (AUC among pairs of like brain size) and confounds.tsv (association within each sex).
+These are comparisons.tsv (model against baseline), added.tsv (what evidence adds to confounds),
+matching.tsv (AUC among pairs by brain size) and confounds.tsv (association within each sex).
 """
 
 from bids_sexclf import targets
@@ -38,7 +38,7 @@ COVARIATES = ("brain_volume_ml", "age_years", "motion_mm", "registration_agreeme
 
 
 def run(desk, advance):
-    """Score, compare with the baselines, and look for confounds within each sex.
+    """Compute scores, comparisons with baselines, and associations with confounds.
 
     Parameters
     ----------
@@ -61,43 +61,46 @@ def run(desk, advance):
     baselines = set(desk.study.baselines) - set(desk.study.models)
     for key in judged:
         jobs += [
-            ("compare", key, groups[key], groups[other], other[0], factors[key])
-            for other in groups
-            if other[0] in baselines and other[1] in ("table", key[1])
+            ("compare", key, groups[key], groups[baseline], baseline[0], factors[key])
+            for baseline in groups
+            if baseline[0] in baselines and baseline[1] in ("table", key[1])
         ]
-        jobs.append(("associate", key, groups[key]))  # nobody has taught a covariate
+        jobs.append(("associate", key, groups[key]))  # a covariate has no training part
     done = set()
 
     def tell(index, message):
         done.add(index)
         advance(len(done), len(jobs))
 
-    asked = [(desk.study, *job) for job in jobs]
-    results = run_jobs(_work, asked, desk.run.nprocs or processors(), 1, tell)
+    with_study = [(desk.study, *job) for job in jobs]
+    results = run_jobs(_work, with_study, desk.run.nprocs or processors(), 1, tell)
     for fault in results:
         if isinstance(fault, Exception):
             raise fault
     for method, name in TABLES.items():
         rows = [
-            row for job, made in zip(jobs, results, strict=True) if job[0] == method for row in made
+            row
+            for job, job_rows in zip(jobs, results, strict=True)
+            if job[0] == method
+            for row in job_rows
         ]
         columns = list(schema(name))
         write_table(pd.DataFrame(rows, columns=columns), desk.folder / f"{name}.tsv", name)
 
 
 def _work(job, tell):
-    """Let the target of the study score, compare or associate."""
-    study, method, key, *rest = job
+    """Compute scores, a comparison or associations with the method of the target."""
+    study, method, key, *arguments = job
     goal = targets.find(study.target)
     if method in OF_CLASSES:
-        return OF_CLASSES[method](key, *rest)
+        return OF_CLASSES[method](key, *arguments)
     if method == "associate":
-        return goal.associate(key, *rest, study, COVARIATES)
-    return getattr(goal, method)(key, *rest[:-1], study, rest[-1])
+        return goal.associate(key, *arguments, study, COVARIATES)
+    return getattr(goal, method)(key, *arguments[:-1], study, arguments[-1])
 
 
 def _about(cohort):
-    """Give what scores need to know of each participant: family and covariates."""
+    """Return family and covariates of each participant."""
     family = cohort["family_id"].fillna(cohort["participant_id"]).astype(str)
     columns = ["participant_id", "session_id", "sex", *COVARIATES]
     return cohort[columns].assign(family=family)

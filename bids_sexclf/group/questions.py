@@ -4,8 +4,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids_sexclf import attribution, fills
+from bids_sexclf import attribution, fills, models, targets
 from bids_sexclf.errors import InputError
+
+OF_TABLES = "donors"
+"""Whose features are put in: no other fill makes sense of a table."""
+SKETCHED = (96, 96, 96)
+"""Voxels of the volumes for which networks are sketched."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +78,31 @@ def name_atlas(atlas):
     return re.sub("[^A-Za-z0-9]+", "-", Path(atlas).name.split(".")[0])
 
 
-def list_questions(study):
-    """List what a study asks of each of its models.
+def suits(method, reads):
+    """Tell whether a method asks models that read volumes, or features.
+
+    Parameters
+    ----------
+    method : str
+    reads : str or tuple
+        ``READS`` of the model's entry.
+
+    Returns
+    -------
+    bool
+    """
+    of_tables = "features" in attribution.find(method).NEEDS
+    return reads == ("features" if of_tables else "volumes")
+
+
+def list_questions(study, reads="volumes"):
+    """List what a study asks of each of its models that read volumes, or features.
 
     Parameters
     ----------
     study : settings.Study
+    reads : str or tuple
+        What a model reads: ``READS`` of its entry.
 
     Returns
     -------
@@ -86,9 +110,49 @@ def list_questions(study):
     """
     atlas, questions = name_atlas(study.atlas), []
     for method in study.attributions:
+        if not suits(method, reads):
+            continue
+        if reads == "features":
+            questions.append(Question(method, OF_TABLES, atlas))
+            continue
         filled = "fill" in attribution.find(method).NEEDS
         questions += [Question(method, fill, atlas) for fill in (study.fills if filled else [None])]
     return questions
+
+
+def _list_offers(study, name):
+    """List what a model of volumes offers to methods; None where only the fitted one can tell."""
+    classifier = models.make(study, name)
+    if not hasattr(classifier, "sketch"):
+        return set()
+    try:
+        return attribution.list_offers(classifier.sketch((1, *SKETCHED)))
+    except Exception:  # it may not fit this grid, or need numbers to be built
+        return None
+
+
+def _check_models(study):
+    """Refuse methods that need what a model of the study, or its target, does not have."""
+    classes = targets.find(study.target).is_classes
+    faults = []
+    for name in study.models:
+        if models.entry_of(study, name).READS != "volumes":
+            continue
+        offers = _list_offers(study, name)
+        for method in (one for one in study.attributions if suits(one, "volumes")):
+            needs = set(attribution.find(method).NEEDS)
+            lacking = needs & set(attribution.OF_MODEL) - offers if offers is not None else set()
+            lacking |= needs & {"classes"} if not classes else set()
+            faults += [f"{method!r} of {name!r} needs {attribution.NEEDS[n]}" for n in lacking]
+    read = {models.entry_of(study, name).READS for name in study.models}
+    of_tables = [name for name in study.attributions if suits(name, "features")]
+    if "features" not in read:
+        faults += [f"{name!r} needs {attribution.NEEDS['features']}" for name in of_tables]
+    if faults:
+        raise InputError(
+            f"Found attributions that cannot be asked: {'; '.join(sorted(faults))}. Leave these "
+            "methods out, or give these models a study of their own."
+        )
 
 
 def check_choices(study):
@@ -102,9 +166,12 @@ def check_choices(study):
     ------
     InputError
     """
+    _check_models(study)
     functions = {name: attribution.find(name).attribute for name in study.attributions}
-    functions |= {name: fills.find(name).prepare for name in study.fills}
-    filled = [name for name in study.attributions if "fill" in attribution.find(name).NEEDS]
+    asked = [OF_TABLES] if any(suits(name, "features") for name in study.attributions) else []
+    functions |= {name: fills.find(name).prepare for name in [*study.fills, *asked]}
+    filled = [name for name in study.attributions if suits(name, "volumes")]
+    filled = [name for name in filled if "fill" in attribution.find(name).NEEDS]
     if filled and not study.fills:
         raise InputError(
             f"Found no fill for {', '.join(filled)}, needed one at least. Set fills = "

@@ -3,13 +3,15 @@
 The claim is "this model leans on this region". It rests on `p_fwe` of regions hidden by a fill that
 can carry it (the region of donors): both sexes weigh alike, signs are flipped by family, and the
 largest statistic of all regions is what each is held against. The published rule has a column of
-its own, ``p_wilcoxon``, and carries no claim.
+its own, ``p_wilcoxon``, and carries no claim. Units that are no regions, such as slices, have a
+table of their own, units.tsv.
 """
 
 import numpy as np
 
 from bids_sexclf import attribution, fills, targets
 from bids_sexclf.cohort.dependence import variance_factor
+from bids_sexclf.group._units import compare_units
 from bids_sexclf.group.questions import name_question
 from bids_sexclf.stats import means, multiplicity, regional
 from bids_sexclf.tables import read_table, schema, write_table
@@ -18,7 +20,7 @@ from bids_sexclf.volumes import load, open_cohort, save
 READS = ("attributions", "cohort", "splits")
 WRITES = ("regions.tsv",)
 SETTINGS = ("target", "bootstraps", "permutations", "interval_level", "random_seed")
-ALSO = ("maps/*_stat-*.nii.gz",)
+ALSO = ("maps/*_stat-*.nii.gz", "units.tsv", "feature_groups.tsv")
 NAMES = ["name", "hemisphere", "n_voxels"]
 OUTSIDE = "no voxel of the region lies in the brain on the grid of the study"
 ONE_KIND = "people of one {} alone were tested"
@@ -44,16 +46,18 @@ def run(desk, advance):
     import pandas as pd
 
     order = list(schema("regions"))
-    if desk.read("attributions").empty:  # none were asked for
+    asked = desk.read("attributions")
+    of_regions = asked["unit"] == "region"
+    people = _read_people(desk)
+    of_features = asked["unit"] == "features"
+    write_others(desk, asked[of_features], "feature_groups", people)
+    write_others(desk, asked[~of_regions & ~of_features], "units", people)
+    if not of_regions.any():  # none were asked for
         empty = pd.DataFrame(columns=order, dtype=object)
         write_table(empty, desk.folder / "regions.tsv", "regions")
         return
-    cohort = desk.read("cohort").drop_duplicates("participant_id")
-    family = cohort["family_id"].fillna(cohort["participant_id"]).astype(str)
-    kind = targets.find(desk.study.target).weighed(cohort)
-    people = cohort.assign(family=family, kind=kind).set_index("participant_id")[["family", "kind"]]
     labels = read_table(desk.folder / "grid" / "atlas.tsv", "atlas").set_index("index")
-    groups = list(desk.read("attributions").groupby(KEYS, sort=False, dropna=False))
+    groups = list(asked[of_regions].groupby(KEYS, sort=False, dropna=False))
     tables = []
     for step, (values, rows) in enumerate(groups, start=1):
         key = dict(zip(KEYS, values, strict=True))
@@ -64,6 +68,64 @@ def run(desk, advance):
         [part.sort_values(["p_fwe", "mean"], ascending=[True, False]) for part in tables]
     )
     write_table(table[order], desk.folder / "regions.tsv", "regions")
+
+
+def _read_people(desk):
+    """Read family and kind, 0 or 1, of everyone."""
+    cohort = desk.read("cohort").drop_duplicates("participant_id")
+    family = cohort["family_id"].fillna(cohort["participant_id"]).astype(str)
+    kind = targets.find(desk.study.target).weighed(cohort)
+    return cohort.assign(family=family, kind=kind).set_index("participant_id")[["family", "kind"]]
+
+
+def write_others(desk, rows, name, people):
+    """Write what is said of units that are no regions; nothing where there are none.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    rows : pandas.DataFrame
+        Attributions of these units.
+    name : {"units", "feature_groups"}
+    people : pandas.DataFrame
+        ``family`` and ``kind``, 0 or 1, by participant.
+    """
+    path = desk.folder / f"{name}.tsv"
+    if not len(rows):
+        for old in (path, path.with_suffix(".json")):
+            old.unlink(missing_ok=True)
+    elif name == "units":
+        write_table(compare_units(rows, people, desk.study), path, name)
+    else:
+        write_table(judge_features(desk, rows, people), path, name)
+
+
+def judge_features(desk, rows, people):
+    """Judge the groups of features of every model of a table.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    rows : pandas.DataFrame
+        Attributions of groups of features.
+    people : pandas.DataFrame
+        ``family`` and ``kind``, 0 or 1, by participant.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of the table ``feature_groups``.
+    """
+    import pandas as pd
+
+    tables = []
+    for values, part in rows.groupby(KEYS, sort=False, dropna=False):
+        table, _ = judge_units(desk, dict(zip(KEYS, values, strict=True)), part, people)
+        names = part.drop_duplicates("index").set_index("index")["name"]
+        table = table.assign(group=names.loc[table["region"]].to_numpy())
+        order = ["p_fwe", "mean"] if "p_fwe" in table else ["region"]
+        tables.append(table.sort_values(order, ascending=[True, False][: len(order)]))
+    return pd.concat(tables).reindex(columns=list(schema("feature_groups")))
 
 
 def judge(desk, key, rows, people, labels):
@@ -86,6 +148,38 @@ def judge(desk, key, rows, people, labels):
     pandas.DataFrame
         Rows of the ``regions`` table, also for regions that could not be tested.
     """
+    known = rows[rows["value"].notna()]
+    table, drops = judge_units(desk, key, rows, people)
+    if drops is None:
+        return add_untested(table, labels)
+    if attribution.find(key["method"]).YIELDS == "voxels":
+        average_voxels(desk, key, known, people["kind"])
+    else:
+        paint(desk, key, drops)
+    return add_untested(table, labels)
+
+
+def judge_units(desk, key, rows, people):
+    """Test the regions, or groups of features, of one model, map, method and fill.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    key : dict
+        Values of ``KEYS``.
+    rows : pandas.DataFrame
+        Attributions.
+    people : pandas.DataFrame
+        ``family`` and ``kind``, 0 or 1, by participant.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        One row per ``region``, with `key` and the numbers of the ``regions`` table, or without
+        any and with a reason.
+    drops : pandas.DataFrame or None
+        Participants × regions; None where they could not be tested.
+    """
     import pandas as pd
 
     known = rows[rows["value"].notna()]
@@ -94,8 +188,9 @@ def judge(desk, key, rows, people, labels):
     if tested["kind"].nunique() < 2:
         reason = reasons.iloc[0] if len(reasons) else ONE_KIND.format(target.balanced_by)
         untested = {"region": rows["index"].unique(), "n_participants": 0, "reason": reason}
-        return add_untested(pd.DataFrame(untested).assign(**key), labels)
-    drops = find_drops(known, target, attribution.find(key["method"]).UNIT)
+        return pd.DataFrame(untested).assign(**key), None
+    signed = attribution.is_signed(key["method"])
+    drops = find_drops(known, target, attribution.find(key["method"]).UNIT, signed)
     tested = people.loc[drops.index]
     table = run_tests(
         drops,
@@ -105,11 +200,9 @@ def judge(desk, key, rows, people, labels):
         variance_factor(desk.read("splits"), known),
         carries_claim(key["method"], key["fill"]),
     )
-    if attribution.find(key["method"]).YIELDS == "voxels":
-        average_voxels(desk, key, known, people["kind"])
-    else:
-        paint(desk, key, drops)
-    return add_untested(table.assign(**key), labels)
+    if not signed:  # what is never negative is above zero by itself
+        table = table.assign(p_wilcoxon=np.nan, effect_size=np.nan)
+    return table.assign(**key), drops
 
 
 def add_untested(table, labels):
@@ -136,7 +229,7 @@ def add_untested(table, labels):
     return rows.join(labels[NAMES], on="region")
 
 
-def find_drops(rows, target, unit="evidence"):
+def find_drops(rows, target, unit="evidence", signed=True):
     """Compute how much worse each participant's answer becomes, per region.
 
     What is put in where a region was hidden may come from several donors: their drops are averaged
@@ -151,6 +244,8 @@ def find_drops(rows, target, unit="evidence"):
     unit : {"evidence", "none"}
         Of the values. Values without a unit are taken as they are, signed so that positive
         speaks for the truth.
+    signed : bool
+        Where values are sizes, False: they are taken as they are.
 
     Returns
     -------
@@ -158,7 +253,7 @@ def find_drops(rows, target, unit="evidence"):
         Participants × regions; positive where the region spoke for the truth.
     """
     evidence, value = (rows[name].to_numpy(float) for name in ("evidence", "value"))
-    drop = target.sign(rows["target"]) * value
+    drop = target.sign(rows["target"]) * value if signed else value
     if unit == "evidence":
         drop = target.effect(rows["target"].to_numpy(float), evidence, evidence - value)
     scan = ["participant_id", "session_id", "repeat", "index"]

@@ -1,4 +1,4 @@
-"""Deal participants into parts. Reads cohort.tsv; writes splits.tsv."""
+"""Stage ``splits``: assigns participants to parts; reads cohort.tsv, writes splits.tsv."""
 
 import numpy as np
 
@@ -30,13 +30,13 @@ SETTINGS = (
 
 
 def files(desk):
-    """Name the file of parts that a user gives, if one is given."""
-    given = desk.study.split_file
-    return {"split_file": given} if given else {}
+    """Return the split file of the user, if there is one."""
+    split_file = desk.study.split_file
+    return {"split_file": split_file} if split_file else {}
 
 
 def run(desk, advance):
-    """Deal, check and write the parts.
+    """Assign, check and write the parts.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ def run(desk, advance):
 
 
 def deal(cohort, study, excluded=()):
-    """Deal participants into train, validation and test.
+    """Assign participants to training, validation and test.
 
-    Parts are balanced over sex, and within each sex over age bands; they never share a family.
+    Parts are balanced over sex, and within each sex over age bands; a family is in one part.
 
     Parameters
     ----------
@@ -69,16 +69,16 @@ def deal(cohort, study, excluded=()):
     pandas.DataFrame
         repeat, fold, participant_id, part. With ``split = "kfold"`` everyone is tested once per
         repeat; with ``"fixed"`` there is one fold, and people beyond the sum of ``parts`` are
-        unused; with ``"site"`` each site is tested by a model that saw none of it, and relatives
-        of those tested are unused; with ``"file"`` parts are those given. With ``match`` those
-        without a partner of the other sex in their part are unused.
+        unused; with ``"site"`` each site is tested by a model of the other sites, and relatives
+        of tested people are unused; with ``"file"`` the parts are read from the file. With
+        ``match``, people without a partner of the other sex in their part are unused.
 
     Raises
     ------
     InputError
         If whole families cannot fill every part with both classes, or with enough people; if there
-        are fewer people than ``parts`` asks for; if a site or brain volume that is needed is
-        unknown, or a site is of one class; if a given file has faults.
+        are fewer people than in ``parts``; if a required site or brain volume is unknown, or a
+        site has one class; if the split file has faults.
     """
     import pandas as pd
 
@@ -110,26 +110,26 @@ def _folds(people, study, repeat):
     for fold, tested in enumerate(tests, start=1):
         related = people["family"].isin(people.loc[tested, "family"]).to_numpy() & ~tested
         parts = np.select([tested, related], ["test", "unused"], "train").astype(object)
-        rest = np.flatnonzero(parts == "train")
+        training_rows = np.flatnonzero(parts == "train")
         _check_room(
-            people.iloc[rest],
+            people.iloc[training_rows],
             study,
             2,
             "parts beside each test part, to train on and to validate on",
         )
-        size = _size(len(rest), study.validation_fraction, study)
-        held = _deal(
-            people.iloc[rest],
-            [len(rest) - size, size],
+        size = _size(len(training_rows), study.validation_fraction, study)
+        parts_of_rest = _deal(
+            people.iloc[training_rows],
+            [len(training_rows) - size, size],
             study,
             [study.random_seed, repeat, fold],
         )
-        parts[rest[held == 1]] = "validation"
+        parts[training_rows[parts_of_rest == 1]] = "validation"
         yield parts
 
 
 def _deal(people, sizes, study, seed, unused=False):
-    """Deal people into parts of given sizes; the last one may hold any sexes if it is unused."""
+    """Assign people to parts of given sizes; an unused last part may have any sexes."""
     full = np.full(len(sizes), targets.find(study.target).is_classes)
     if unused:
         full[-1] = False
@@ -137,13 +137,13 @@ def _deal(people, sizes, study, seed, unused=False):
 
 
 def _size(count, fraction, study):
-    """Return how many of some people a fraction is: enough for a part, and enough left."""
+    """Return the size of a fraction of people, such that both sides have enough people."""
     fewest = targets.find(study.target).fewest
     return int(max(fewest, min(round(count * fraction), count - fewest)))
 
 
 def _deal_once(people, study, seed):
-    """Deal one split: the part of each person."""
+    """Return the part of each person in a single split."""
     _check_room(people, study, 3, "parts: to train on, to validate on and to test")
     if study.parts is None:
         test = _size(len(people), study.test_fraction, study)
@@ -163,33 +163,35 @@ def _deal_once(people, study, seed):
 
 
 def _tests(people, study, repeat):
-    """Yield who is tested in each fold of a cross-validation: an array of bool."""
+    """Yield the test people of each fold of a cross-validation: an array of bool."""
     folds, seed = study.n_folds, [study.random_seed, repeat]
-    # Whoever is outside one fold of two is that other fold: it must hold two full parts.
+    # With two folds, people outside one fold are the other fold, which must hold two full parts.
     needed = (4, "parts, two in each fold") if folds == 2 else (folds, f"parts for {folds} folds")
     _check_room(people, study, *needed)
     fold = _deal(people, _even_sizes(len(people), folds), study, seed)
-    if folds == 2 and not all(_has_room(people[fold == other], study, 2) for other in (0, 1)):
+    if folds == 2 and not all(
+        _has_room(people[fold == fold_number], study, 2) for fold_number in (0, 1)
+    ):
         fold = _deal(people, _even_sizes(len(people), 4), study, seed) % 2
     for number in range(folds):
         yield fold == number
 
 
 def _even_sizes(count, parts):
-    """Return sizes of parts that differ by one at most."""
+    """Return sizes of parts that differ at most by one."""
     return count // parts + (np.arange(parts) < count % parts)
 
 
 def _has_room(people, study, parts):
-    """Say whether whole families can fill so many parts."""
+    """Return whether whole families can fill a number of parts."""
     goal = targets.find(study.target)
     if goal.is_classes:
         return dealing.count_full_parts(people["together"], people["kind"]) >= parts
     return people["together"].nunique() >= parts and len(people) >= parts * goal.fewest
 
 
-def _check_room(people, study, parts, what):
-    """Refuse to deal people whose families cannot fill the parts."""
+def _check_room(people, study, parts, reason):
+    """Raise InputError if whole families cannot fill the parts."""
     if _has_room(people, study, parts):
         return
     goal, filled = targets.find(study.target), ""
@@ -201,13 +203,13 @@ def _check_room(people, study, parts, what):
     raise InputError(
         f"Found {count_sexes(people['sex'])}{' matched by brain size' * matched} in "
         f"{people['together'].nunique()} families{' or pairs' * matched}{filled}; needed {parts} "
-        f"{what}, of {goal.full_part} each. {folds} participants"
+        f"{reason}, of {goal.full_part} each. {folds} participants"
         f"{', or raise match_caliper' * matched}."
     )
 
 
 def _sites(people, study):
-    """Yield who is of each site."""
+    """Yield the people of each site: an array of bool."""
     site = people["site"]
     unknown = people.loc[site.isna(), "participant_id"]
     if len(unknown) or site.nunique() < 2:
@@ -231,40 +233,40 @@ def _sites(people, study):
 
 
 def match_people(people, study):
-    """Drop who has no partner of the other sex and like brain size, and keep pairs together.
+    """Keep only people with a partner of the other sex and similar brain size; keep pairs together.
 
-    Pairs are made before parts are dealt, so that small parts lose nobody else. They stay
-    together unless one of them has relatives, since a chain of pairs and families could tie
-    everyone to everyone; within parts, `deal` then looks for partners again.
+    Pairs are formed before parts are assigned, so that small parts lose nobody. A pair stays
+    together unless a member has relatives, since chains of pairs and families could connect
+    everybody; within parts, `deal` then pairs people again.
 
     Parameters
     ----------
     people : pandas.DataFrame
-        As `people_of` gives it.
+        As `people_of` returns it.
     study : settings.Study
         ``match`` and ``match_caliper`` are read; with ``split = "site"`` pairs are of one site.
 
     Returns
     -------
     pandas.DataFrame
-        The same columns and ``together``: who must lie in one part, at least the family.
+        The same columns and ``together``: groups that must be in one part, at least families.
     """
     people = people.assign(together=people["family"])
     if study.match == "none":
         return people
     _check_sizes(people)
     single = ~people["family"].duplicated(keep=False)
-    kept = []
+    paired = []
     for _, site in people.groupby("site") if study.split == "site" else [(None, people)]:
         for woman, man in _pairs(site, study.match_caliper):
-            kept += [woman, man]
+            paired += [woman, man]
             if single[woman] and single[man]:
                 people.loc[man, "together"] = people.loc[woman, "together"]
-    return people.loc[sorted(kept)].reset_index(drop=True)
+    return people.loc[sorted(paired)].reset_index(drop=True)
 
 
 def _check_sizes(people):
-    """Refuse to match by what is unknown."""
+    """Raise InputError if a brain volume for matching is unknown."""
     unknown = people.loc[people["brain_volume_ml"].isna(), "participant_id"]
     if len(unknown):
         raise InputError(
@@ -275,7 +277,7 @@ def _check_sizes(people):
 
 
 def _pairs(people, caliper):
-    """Pair women and men by brain volume: index labels, shape (k, 2)."""
+    """Return pairs of women and men by brain volume: index labels, shape (k, 2)."""
     women, men = (people.index[people["sex"] == sex] for sex in ("female", "male"))
     sizes = [people.loc[group, "brain_volume_ml"].to_numpy(float) for group in (women, men)]
     pairs = match_pairs(*sizes, caliper)
@@ -283,13 +285,13 @@ def _pairs(people, caliper):
 
 
 def _match_all(splits, people, study):
-    """Leave those unused who have no partner in their part; refuse parts without pairs."""
+    """Mark people without a partner in their part as unused; refuse parts without pairs."""
     if study.match == "none":
         return splits
     _check_sizes(people)
     splits = splits.copy()
-    known = splits.reset_index().merge(people, on="participant_id").set_index("index")
-    for (repeat, fold), rows in known.groupby(["repeat", "fold"]):
+    joined = splits.reset_index().merge(people, on="participant_id").set_index("index")
+    for (repeat, fold), rows in joined.groupby(["repeat", "fold"]):
         for part in ("train", "validation", "test"):
             mine = rows[rows["part"] == part]
             pairs = _pairs(mine, study.match_caliper)
@@ -305,14 +307,14 @@ def _match_all(splits, people, study):
 
 
 def _bands(people, count):
-    """Name the age band of each person: equal counts, by rank; who has no age has a band apart.
+    """Return the age band of each person: equal counts, by rank; unknown ages form one band.
 
-    Where years are unknown, ``age_band`` (e.g. 26-30) is the band if the cohort has it.
+    If years are unknown, ``age_band`` (e.g. 26-30) is the band, if the cohort has it.
     """
     ages = people["age_years"].astype(float)
     if count == 1:
         return np.full(len(people), "all")
     rank = ages.rank(method="first") - 1
     bands = (rank * count // max(ages.notna().sum(), 1)).astype("Int64").astype(object)
-    told = "told " + people["age_band"].astype(object).fillna("nothing").astype(str)
-    return np.where(ages.notna(), bands.astype(str), told)
+    band_names = "told " + people["age_band"].astype(object).fillna("nothing").astype(str)
+    return np.where(ages.notna(), bands.astype(str), band_names)

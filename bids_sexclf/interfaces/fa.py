@@ -15,8 +15,8 @@ from bids_sexclf.interfaces.ants import (
 from bids_sexclf.volumes import Grid, load, resample, rescale_grid
 
 WORKING = 2.0
-"""Voxel size, mm, of the template a field is sought on: diffusion scans are no finer, and at 1 mm
-the search takes eight times as long."""
+"""Voxel size, mm, of the template for the registration: diffusion scans are not finer, and 1 mm
+takes eight times as long."""
 
 
 class _FaIn(_NormalizeIn):

@@ -3,7 +3,7 @@
 import numpy as np
 
 MARGIN_MM = 10
-"""Around the brain; what lies farther away says nothing about it."""
+"""Margin around the brain, mm; voxels farther away are not needed."""
 
 
 def crop_to_brain(image, margin_mm=MARGIN_MM):

@@ -19,7 +19,7 @@ from bids_sexclf.volumes import Grid, load, resample, save, save_field
 from bids_sexclf.warps import displacements
 
 NIFTI = {"output_type": "NIFTI_GZ"}
-"""Asked of every program: what FSLOUTPUTTYPE says must not decide the names of files."""
+"""Option of every program, so that FSLOUTPUTTYPE does not change the names of files."""
 
 
 def check_fsl(*programs):

@@ -62,7 +62,7 @@ RECIPES = {
     "sloppy": Recipe("30x10", "2vox 1vox", stationary=True, voxel_size=4.0),
 }
 """``accurate`` and ``fast`` are for brains. ``head`` is for whole heads, and smoother, since skulls
-and what lies around them do not correspond in all detail. ``sloppy`` is for tests."""
+and scalps do not correspond in detail. ``sloppy`` is for tests."""
 
 
 def deform(fixed, moving, linear, prefix, *, recipe, mask=None, grid=None, seed=1, threads=1):

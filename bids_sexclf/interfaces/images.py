@@ -18,12 +18,12 @@ from bids_sexclf.errors import ToolError
 from bids_sexclf.volumes import check_same_grid, load, save
 
 LEAST_AGREEMENT = 0.45
-"""Correlation with the template below which a registration counts as failed: heads that are
-registered well lie above 0.5; a mask on a face gave 0.29, a head that lies on its side 0.43."""
+"""Correlation with the template below which a registration has failed: well registered heads have
+more than 0.5; a mask on a face gave 0.29, a head on its side 0.43."""
 
 
 INTRACRANIAL = ("deepbet",)
-"""Engines whose masks hold all that lies within the skull."""
+"""Engines whose masks contain the whole inside of the skull."""
 
 
 class _ConformIn(BaseInterfaceInputSpec):

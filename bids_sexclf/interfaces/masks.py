@@ -23,16 +23,16 @@ from bids_sexclf.interfaces.greedy import RECIPES, deform, template_for
 from bids_sexclf.volumes import Grid, load, resample, rescale_grid, save
 
 REACH = 14.0
-"""How far outside the template's brain mask the head is looked at while it is registered, mm."""
+"""Distance outside the template's brain mask up to which the head is registered, mm."""
 
 SECOND = {"deepbet": "template", "bet": "template", "template": "deepbet"}
-"""The engine that gives the second opinion on each engine's mask."""
+"""The engine of the second mask, for each engine."""
 
 OPINION_MM = 2.0
-"""Voxels, mm, on which opinions are compared."""
+"""Voxel size, mm, at which masks are compared."""
 
 TURNS_TRIED = 3
-"""How many other orientations are tried whole, the likeliest first."""
+"""Number of other orientations that are tried, the most likely first."""
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,10 @@ PYRAMID = {
     "aff_shrink_factors": (4, 2, 1),
     "aff_smoothing_sigmas": (2, 1, 0),
 }
-"""Coarse to fine: between two series a head may move farther than between two volumes."""
+"""Levels from coarse to fine, since a head moves more between series than between volumes."""
 
 NEAR_MM = 8.0
-"""Around the brain, what counts for the alignment."""
+"""Margin around the brain for the alignment, mm."""
 
 
 def find_scale(values, reference, mask):
@@ -299,7 +299,7 @@ class JoinRecords(SimpleInterface):
 
 
 WORST = {"noise_sd": max, "b0_snr": min}
-"""Number of a part to the function that finds the worst."""
+"""Quality number to the function that returns the worst part."""
 
 DISTORTION = ("distortion", "distortion_agreement_before", "distortion_agreement_after")
 STEPS = ("denoise", "gibbs")

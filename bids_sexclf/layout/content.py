@@ -13,10 +13,10 @@ import numpy as np
 from bids_sexclf.layout.entities import ENTITIES, parse_name
 
 LEAST_EXTENT_MM = 120.0
-"""A field of view that is shorter along some axis cannot hold the brain of an adult, mm."""
+"""Least field of view along each axis for the brain of an adult, mm."""
 
 LIKE_SIZES = 1.25
-"""Scans are equally fine if their largest voxel edges differ by no more than this factor."""
+"""Scans have equal resolution if their largest voxel edges differ by at most this factor."""
 
 PARTS = {"phase": "phase", "real": "real", "imag": "imaginary"}
 """Label of the entity ``part`` to the part of a complex image that is no magnitude."""

@@ -16,16 +16,16 @@ NOT_RAW = ("code", "derivatives", "models", "sourcedata", "stimuli")
 """Folders of a dataset that hold no raw scan."""
 
 LABEL = re.compile(r"[0-9a-zA-Z]+")
-"""What BIDS allows as the label of a participant or a session."""
+"""Valid label of a participant or a session in BIDS."""
 
 MARK = "bids_sexclf_index.json"
-"""File beside a kept index: of which dataset it is, in which state."""
+"""File beside a stored index, with its dataset and state."""
 
 NO_FIELDS = {"subject", "session", "run", "suffix", "extension", "datatype", "acquisition"}
-"""Entities of names; where a sidecar tells another value than the name, no index can be made."""
+"""Entities of names; a sidecar with another value than the name makes the index fail."""
 
 LARGEST_SIDECAR = 2**26
-"""Bytes; more is no sidecar."""
+"""Largest size of a sidecar, bytes."""
 
 
 def open_dataset(bids_dir, validate=True, database_dir=None):

@@ -19,7 +19,7 @@ ORDER = (
     "label",
     "desc",
 )
-"""Entities of derivatives, in the order in which they stand in a name."""
+"""Entities of derivatives, in the order of a name."""
 
 ENTITIES = {
     "subject": "sub",
@@ -30,7 +30,7 @@ ENTITIES = {
     "direction": "dir",
     "description": "desc",
 }
-"""Entities as pybids calls them, where that is not what stands in a name."""
+"""Names of entities in pybids, if they differ from those in file names."""
 
 
 def parse_name(path):

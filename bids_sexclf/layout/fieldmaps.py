@@ -8,7 +8,7 @@ from bids_sexclf.layout.entities import label, parse_name
 from bids_sexclf.layout.sidecars import OF_FIELDMAPS, OF_SERIES, check_sidecar
 
 HERTZ = {"hz": 1.0, "rad/s": 0.15915494309189535, "t": 42577478.518}
-"""What makes Hz of the units a field map may have (tesla: by the proton's gyromagnetic ratio)."""
+"""Factors from units of a field map to Hz (tesla: gyromagnetic ratio of the proton)."""
 
 FORMS = {"phasediff": ("phasediff",), "phases": ("phase1", "phase2"), "field": ("fieldmap",)}
 """Form of a gradient-echo field map to the suffixes of its images, beside a magnitude."""

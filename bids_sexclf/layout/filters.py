@@ -8,10 +8,10 @@ from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.layout.entities import ENTITIES, ORDER
 
 FILTERED = ("t1w", "dwi", "t1w_mask", "dwi_mask", "maps")
-"""Kinds of scans that a filter may choose."""
+"""Kinds of scans that a filter can select."""
 
 LARGEST_FILE = 10**6
-"""Bytes; more is no file of filters."""
+"""Largest size of a filter file, bytes."""
 
 EXAMPLE = '{"dwi": {"direction": "AP"}}'
 

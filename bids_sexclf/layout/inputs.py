@@ -19,7 +19,7 @@ from bids_sexclf.layout.listing import find_gradients, list_once
 from bids_sexclf.layout.pooling import B0_THRESHOLD, choose_series
 
 SEVERAL = ";"
-"""What stands between the paths of one cell of the worklist."""
+"""Separator of the paths in a cell of the worklist."""
 
 SCANS = (
     "t1w",
@@ -33,14 +33,14 @@ SCANS = (
     "dwi_motion",
     "maps",
 )
-"""Columns of the worklist that hold paths; the last six are only what others have prepared."""
+"""Columns of the worklist with paths; the last six are only of other tools."""
 
 
 MOST_NAMES = 3
-"""Scans named of those that were not chosen."""
+"""Number of scans named among those that were not chosen."""
 
 NO_SESSION = object()
-"""Stands for what lies beside the sessions of a participant who has some."""
+"""Code of scans outside the sessions of a participant who has sessions."""
 
 
 def paths(cell):

@@ -21,13 +21,13 @@ from bids_sexclf.layout.listing import find_gradients
 from bids_sexclf.layout.sidecars import OF_SERIES, check_sidecar
 
 ECHO_TOLERANCE_S = 5e-4
-"""Echo times that differ by less are one, s; white matter differs by less than 1 % then."""
+"""Echo times that differ by less are equal, s; white matter then differs by less than 1 %."""
 
 READOUT_TOLERANCE = 0.01
-"""Total readout times that differ by a smaller share are one."""
+"""Total readout times with a smaller relative difference are equal."""
 
 B0_THRESHOLD = 50.0
-"""Largest b-value of a b0 volume where nobody chooses another, s/mm²."""
+"""Largest b-value of a b0 volume by default, s/mm²."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from bids_sexclf.errors import InputError
 DIRECTIONS = ("i", "i-", "j", "j-", "k", "k-")
 
 LONGEST_S = 0.5
-"""No echo and no readout of a head lasts longer, s."""
+"""Longest echo or readout time of a head scan, s."""
 
 
 def _is_direction(value):
@@ -56,7 +56,7 @@ OF_SERIES = {
     "B0FieldSource": _is_list,
     "B0FieldIdentifier": _is_list,
 }
-"""What is read of the sidecar of a diffusion series."""
+"""Checked fields of the sidecar of a diffusion series."""
 
 OF_FIELDMAPS = {
     "PhaseEncodingDirection": _is_direction,
@@ -69,7 +69,7 @@ OF_FIELDMAPS = {
     "B0FieldSource": _is_list,
     "B0FieldIdentifier": _is_list,
 }
-"""What is read of the sidecar of a scan that may correct distortion."""
+"""Checked fields of the sidecar of a scan that can correct distortion."""
 
 
 ACQUISITION = (
@@ -107,7 +107,7 @@ ACQUISITION = (
     "TotalReadoutTime",
     "DiffusionScheme",
 )
-"""Fields that say how a scan was acquired, and nothing of the person; derivatives keep them."""
+"""Fields of the acquisition, without personal data; derivatives keep them."""
 
 
 def shared_fields(sidecars):

@@ -14,6 +14,8 @@ without a ``Classifier`` answers for voxels, not for participants: a study canno
 An entry may also give ``pretrain``, which learns from training volumes without their target.
 """
 
+import importlib
+
 from bids_sexclf import catalogue, targets
 from bids_sexclf.errors import InputError, suggest
 
@@ -82,6 +84,8 @@ def entry_of(study, name):
         If there is neither an entry nor a variant of this name; the message lists both.
     """
     design = study.variant(name)[0]
+    if design == "shuffled" and not study.maps:  # it learns as the study's first model does
+        return importlib.import_module(f"{__name__}._shuffled_features")
     known = catalogue.names(__name__)
     if design == name and study.variants and name not in known:
         raise InputError(

@@ -50,13 +50,13 @@ class Block(nn.Module):
         )
 
     def forward(self, maps):
-        """Add what two convolutions find to what came in."""
-        found = self.relu1(self.norm1(self.conv1(maps)))
-        return self.relu2(self.norm2(self.conv2(found)) + self.downsample(maps))
+        """Return the input plus the result of two convolutions."""
+        features = self.relu1(self.norm1(self.conv1(maps)))
+        return self.relu2(self.norm2(self.conv2(features)) + self.downsample(maps))
 
 
 class Residual(nn.Module):
-    """Carry images or volumes to features: stem, four stages, global mean.
+    """A residual network from images or volumes to features: stem, four stages, global mean.
 
     Parameters
     ----------
@@ -96,18 +96,18 @@ class Residual(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def stem(self, maps):
-        """Carry the input to maps of a quarter of its size."""
+        """Return maps of a quarter of the input's size."""
         return self.maxpool(self.relu(self.norm1(self.conv1(maps))))
 
     def forward(self, maps):
-        """Carry (batch, channels, ...) to features (batch, n_features)."""
+        """Return features (batch, n_features) of input (batch, channels, ...)."""
         for stage in (self.stem, self.layer1, self.layer2, self.layer3, self.layer4):
             maps = recomputed(self, stage, maps) if self.checkpoint else stage(maps)
         return maps.mean(tuple(range(2, 2 + self.dims)))
 
 
 def rename(state):
-    """Give weights of torchvision's, timm's and MedicalNet's residual networks our names.
+    """Rename weights of torchvision's, timm's and MedicalNet's residual networks to our names.
 
     Parameters
     ----------

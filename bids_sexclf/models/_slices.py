@@ -1,4 +1,4 @@
-"""Volumes as stacks of images: cut them, walk through them in chunks, forget what can be redone."""
+"""Volumes as stacks of images: cut them into slabs, process chunks, recompute to save memory."""
 
 from contextlib import nullcontext
 
@@ -45,7 +45,7 @@ def slabs(volumes, axis, thickness):
 
 
 def in_chunks(function, images, size):
-    """Run a function over images, so many at once; memory holds one chunk's work.
+    """Apply a function to images in chunks; memory holds one chunk at a time.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def in_chunks(function, images, size):
 
 
 def recomputed(module, stage, maps):
-    """Run a stage and keep only its input; the backward pass computes the rest again.
+    """Run a stage and keep only its input; the backward pass recomputes the rest.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def recomputed(module, stage, maps):
 
 
 class _Again:
-    """Leave running statistics as they are while a batch passes for the second time.
+    """A context that keeps running statistics unchanged while a batch is recomputed.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Age alone: above chance only where the sexes are not of one age."""
+"""Baseline of age: above chance only if the ages of the sexes differ."""
 
 from bids_sexclf.models import _table
 

@@ -9,6 +9,8 @@ Brendel W, Bethge M. Approximating CNNs with bag-of-local-features models works 
 on ImageNet. ICLR 2019. doi:10.48550/arXiv.1904.00760
 """
 
+from math import prod
+
 from torch import nn
 
 from bids_sexclf.errors import InputError
@@ -71,7 +73,14 @@ class Bagnet(nn.Module):
     normalisation : callable
         Width to module.
     channels, outputs, width : int
+
+    Attributes
+    ----------
+    stride : int
+        Voxels from one local output to the next.
     """
+
+    stride = prod(STRIDES)
 
     def __init__(self, wide, normalisation, channels, outputs, width):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Brain volume alone: what a network has to beat before it may speak of structure."""
+"""Baseline of brain volume, which a network must beat to show more than brain size."""
 
 from bids_sexclf.models import _table
 

@@ -88,6 +88,12 @@ class ImageNet2d(nn.Module):
         features = in_chunks(self.features, images.flatten(0, 1), size)
         return self.head(features).unflatten(0, (len(volumes), len(self.indices)))
 
+    @property
+    def slice_names(self):
+        """Name the slices by view and number, from 0."""
+        view = next(view for view, axis in VIEWS.items() if axis == self.axis)
+        return [f"{view} {index}" for index in self.indices]
+
     def features(self, images):
         """Give the mean of the backbone's last maps, without the layers that follow in it.
 

@@ -1,4 +1,4 @@
-"""Head motion alone: above chance where one sex, or one age, lay more still than the other."""
+"""Baseline of head motion: above chance if motion differs between the sexes or ages."""
 
 from bids_sexclf.models import _table
 

@@ -48,20 +48,84 @@ class SliceResnet18(nn.Module):
             normalisation=nn.BatchNorm2d,
             checkpoint=checkpoint,
         )
-        n_slabs = sum(-(-grid[axis] // THICKNESS) for axis in axes)
+        self.lengths = [grid[axis] for axis in axes]
+        n_slabs = sum(-(-length // THICKNESS) for length in self.lengths)
         self.head = nn.Linear(n_slabs * self.backbone.n_features, outputs)
 
     def forward(self, volumes):
         """Carry volumes (batch, channels, X, Y, Z) to outputs (batch, outputs)."""
+        return self.head(self.describe(volumes).flatten(1))
+
+    def describe(self, volumes):
+        """Carry volumes (batch, channels, X, Y, Z) to features of slabs (batch, slabs, n)."""
         # In training all slabs of a batch pass at once: they share the statistics of batch
         # normalisation, which chunks would not.
         size = None if self.training else CHUNK
         features = []
         for axis in self.axes:
             images = slabs(volumes, axis, THICKNESS)
-            found = in_chunks(self.backbone, images.flatten(0, 1), size)
-            features.append(found.reshape(len(volumes), -1))
-        return self.head(torch.cat(features, 1))
+            described = in_chunks(self.backbone, images.flatten(0, 1), size)
+            features.append(described.unflatten(0, images.shape[:2]))
+        return torch.cat(features, 1)
+
+    def near(self, volume):
+        """Prepare for volumes that differ from this one in few slabs: only those pass again.
+
+        Parameters
+        ----------
+        volume : torch.Tensor, shape (1, channels, X, Y, Z)
+
+        Returns
+        -------
+        callable
+            Volumes (batch, channels, X, Y, Z) to what ``forward`` gives, but for rounding.
+        """
+        known = self.describe(volume)
+        before = [slabs(volume, axis, THICKNESS) for axis in self.axes]
+
+        def forward(volumes):
+            features = known.repeat(len(volumes), 1, 1)
+            start = 0
+            for axis, old in zip(self.axes, before, strict=True):
+                images = slabs(volumes, axis, THICKNESS)
+                touched = (images != old).flatten(2).any(2)
+                part = features[:, start : start + old.shape[1]]
+                if touched.any():
+                    part[touched] = in_chunks(self.backbone, images[touched], CHUNK)
+                start += old.shape[1]
+            return self.head(features.flatten(1))
+
+        return forward
+
+    def slice_logits(self, volumes):
+        """Compute what each slab says, so that the mean over slabs is the output.
+
+        Parameters
+        ----------
+        volumes : torch.Tensor, shape (batch, channels, X, Y, Z)
+
+        Returns
+        -------
+        torch.Tensor, shape (batch, slabs, outputs)
+            The slab's share of the linear layer times the number of slabs, and the constant: what
+            the network would answer if every slab spoke as this one.
+        """
+        features = self.describe(volumes)
+        weights = self.head.weight.unflatten(1, features.shape[1:])
+        shares = torch.einsum("bsf,osf->bso", features, weights)
+        return features.shape[1] * shares + self.head.bias
+
+    @property
+    def slice_names(self):
+        """Name the slabs by view and first and last slice, from 0."""
+        names, views = [], {axis: view for view, axis in VIEWS.items()}
+        for axis, length in zip(self.axes, self.lengths, strict=True):
+            missing = -length % THICKNESS
+            first = -(missing // 2)
+            for start in range(first, first + length + missing, THICKNESS):
+                low, high = max(start, 0), min(start + THICKNESS, length) - 1
+                names.append(f"{views[axis]} {low}-{high}")
+        return names
 
 
 def build(

@@ -62,6 +62,53 @@ class Vit(nn.Module):
         tokens = self.encoder(volumes)
         return tokens[:, 0] if self.pool == "class" else tokens[:, 1:].mean(1)
 
+    def attention(self, volumes):
+        """Compute what tokens ask for, and what they answer to, in every block.
+
+        Parameters
+        ----------
+        volumes : torch.Tensor, shape (batch, channels, X, Y, Z)
+
+        Returns
+        -------
+        list of pair of torch.Tensor, shape (batch, heads, 1 + patches, width / heads)
+            Queries and keys of each block, the class token first.
+        """
+        kept, blocks = [], self.encoder.blocks
+        hooks = [
+            block.attn.register_forward_pre_hook(lambda layer, given: kept.append(given[0]))
+            for block in blocks
+        ]
+        try:
+            self.encoder(volumes)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return [block.attn.ask(tokens)[:2] for block, tokens in zip(blocks, kept, strict=True)]
+
+    def spread_patches(self, shares):
+        """Share values of patches evenly among their voxels; 0 where no patch lies.
+
+        Parameters
+        ----------
+        shares : torch.Tensor, shape (batch, patches)
+
+        Returns
+        -------
+        torch.Tensor, shape (batch, X, Y, Z)
+        """
+        encoder = self.encoder
+        values = shares.unflatten(1, encoder.counts)
+        lengths = zip(encoder.counts, encoder.patch, encoder.grid, strict=True)
+        for axis, (count, size, length) in enumerate(lengths, start=1):
+            before = max(count * size - length, 0) // 2
+            patch = (torch.arange(length, device=shares.device) + before) // size
+            seen = patch < count
+            voxels = torch.bincount(patch[seen], minlength=count).to(shares.dtype)
+            values = (values.movedim(axis, -1) / voxels)[..., patch.clamp(max=count - 1)]
+            values = (values * seen).movedim(-1, axis)
+        return values
+
     @torch.no_grad()
     def standardise_features(self, volumes):
         """Centre and scale, from now on, what the head sees, each feature by itself.

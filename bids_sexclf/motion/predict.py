@@ -18,10 +18,10 @@ MEAN_VARIANCE = 100.0
 """Variance of the mean over directions, relative to that of the directions' contrast."""
 
 WIDTHS = (0.6, 0.9, 1.2, np.pi / 2)
-"""Angles, rad, beyond which two directions say nothing of each other."""
+"""Angles, rad, beyond which two directions are independent."""
 
 REACHES = (2.0, 6.0, 12.0)
-"""How far b-values inform each other: SD over the square root of b, in sqrt(s/mm²)."""
+"""Length scale of the covariance over the square root of b, in sqrt(s/mm²)."""
 
 NOISES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Noise variance, relative to that of the directions' contrast."""

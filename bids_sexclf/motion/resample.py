@@ -3,7 +3,7 @@
 import numpy as np
 
 MISSED = 0.1
-"""Share of the volumes that may have left a voxel outside their field of view."""
+"""Largest share of volumes that may have a voxel outside their field of view."""
 
 
 def read_displacements(path):

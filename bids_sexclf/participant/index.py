@@ -10,7 +10,7 @@ from bids_sexclf import __version__
 from bids_sexclf.disk import whole
 from bids_sexclf.interfaces.pictures import DrawThumbnails
 from bids_sexclf.layout import figure_name, name_of
-from bids_sexclf.participant.captions import NUMBERS
+from bids_sexclf.measures import NUMBERS
 from bids_sexclf.quality import (
     flag,
     judge,

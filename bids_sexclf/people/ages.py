@@ -1,4 +1,4 @@
-"""Tell the age of each row of a table of people: years, or the bounds they lie in."""
+"""Read the ages in a table of people: years, or bounds."""
 
 import re
 
@@ -12,13 +12,13 @@ PER_YEAR = {
     **dict.fromkeys(("week", "weeks", "wk", "wks"), 365.25 / 7),
     **dict.fromkeys(("day", "days", "d"), 365.25),
 }
-"""Units of age, in lower case, to how many make a year."""
+"""Units of age, in lower case, to the number of units per year."""
 
 _NUMBER = r"[0-9]+(\.[0-9]+)?"
 BAND = re.compile(
     rf"[<>≤≥]=?\s*{_NUMBER}|{_NUMBER}\s*\+|[\[(]?{_NUMBER}\s*(-|–|—|to)\s*{_NUMBER}[\])]?"
 )
-"""An age that is told by its bounds: ``89+`` (which BIDS recommends), ``>89``, ``26-30``."""
+"""An age as a range: ``89+`` (which BIDS recommends), ``>89``, ``26-30``."""
 
 
 def read_ages(people, about, path):
@@ -28,9 +28,9 @@ def read_ages(people, about, path):
     read = {text: _age(text, per_year, unit) for text in cells.dropna().unique()}
     read[None] = (None, None)
     cells = [None if text != text else text for text in cells]
-    given = [None if text != text else text for text in people["age_band"]]
+    band_texts = [None if text != text else text for text in people["age_band"]]
     pairs = [read[text] for text in cells]
-    bands = [band or told for (_, band), told in zip(pairs, given, strict=True)]
+    bands = [band or band_given for (_, band), band_given in zip(pairs, band_texts, strict=True)]
     faults = [
         []
         if years is not None or band
@@ -41,22 +41,22 @@ def read_ages(people, about, path):
 
 
 def _unit(about, path):
-    """Return the unit of age that participants.json tells, and how many make a year."""
-    told, words = about.get("Units"), str(about.get("Description", "")).casefold()
-    if told is None:
+    """Return the unit of age in participants.json, and the number of units per year."""
+    unit_given, words = about.get("Units"), str(about.get("Description", "")).casefold()
+    if unit_given is None:
         named = [unit for unit in re.findall(r"\bin ([a-z]+)", words) if unit in PER_YEAR]
-        told = named[0] if len(set(named)) == 1 else "years"
-    unit = re.sub(r"\s+old$|\.$", "", str(told).strip().casefold())
+        unit_given = named[0] if len(set(named)) == 1 else "years"
+    unit = re.sub(r"\s+old$|\.$", "", str(unit_given).strip().casefold())
     if unit not in PER_YEAR:
         raise InputError(
-            f"Found {shorten(told)} as Units of age in {path.with_suffix('.json')}, needed year, "
-            "month, week or day. Correct it."
+            f"Found {shorten(unit_given)} as Units of age in {path.with_suffix('.json')}, needed "
+            "year, month, week or day. Correct it."
         )
     return unit, PER_YEAR[unit]
 
 
 def _age(text, per_year, unit):
-    """Return the years that a cell tells, or its band, or neither."""
+    """Return the years in a cell, or its band, or neither."""
     try:
         years = float(to_numbers([text])[0]) / per_year
     except ValueError:

@@ -1,4 +1,4 @@
-"""Say of many people what is wrong with whom."""
+"""Summarize the reasons why people are left out."""
 
 from bids_sexclf.cells import shorten
 from bids_sexclf.layout import name_of
@@ -8,7 +8,7 @@ NO_ROW = "no row in participants.tsv, needed one with sex and age"
 
 
 def lacks_labels(reason):
-    """Say whether a reason to leave somebody out is an unknown sex or age, and nothing else.
+    """Return whether a reason is only an unknown sex or age.
 
     Examples
     --------
@@ -21,7 +21,7 @@ def lacks_labels(reason):
 
 
 def group_reasons(rows, longest=400):
-    """Gather who shares a reason, the most frequent reason first.
+    """Group people by reason, the most frequent reason first.
 
     Parameters
     ----------
@@ -47,16 +47,16 @@ def group_reasons(rows, longest=400):
         reason = reason if len(reason) <= longest else reason[:longest] + " …"
         groups.setdefault(reason, []).append(row)
     ordered = sorted(groups.items(), key=lambda entry: -len(entry[1]))
-    return [(reason, list_people(own)) for reason, own in ordered]
+    return [(reason, list_people(rows_of_reason)) for reason, rows_of_reason in ordered]
 
 
-def list_people(rows, most=3):
-    """Name the first few participant-sessions of some rows, and count the others."""
+def list_people(rows, limit=3):
+    """Return the names of the first few participant-sessions, and the number of others."""
     names = [name_of(row["participant_id"], row["session_id"]) for row in rows]
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    further = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + further
 
 
 def show_cell(text):
-    """Show a cell in a reason, in quotation marks; or say that it is unknown."""
+    """Return a cell in quotation marks for a reason, or the word for unknown."""
     return "unknown" if text is None else shorten(text)

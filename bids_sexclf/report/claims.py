@@ -138,9 +138,9 @@ def _say_map(map_name, atlas, plain, adjusted, level):
             f"No region of {atlas} could be compared on {map_name}: {'; '.join(reasons[:2])}.",
         )
     sure = tested[tested["p_fwe"] <= CHANCE_P]
-    start = (
-        f"{len(sure)} of {len(tested)} regions of {atlas} differ between the sexes on {map_name}"
-    )
+    verb = "differs" if len(sure) == 1 else "differ"
+    count = f"{len(sure)} of {len(tested)} regions of {atlas}"
+    start = f"{count} {verb} between the sexes on {map_name}"
     if sure.empty:
         start = f"No region of {atlas} is shown to differ between the sexes on {map_name}"
         nearest = tested.loc[tested["p_fwe"].idxmin()]
@@ -151,7 +151,8 @@ def _say_map(map_name, atlas, plain, adjusted, level):
     if testable.empty:
         return Finding("caution", f"{text} Brain size, age and motion could not be adjusted for.")
     named = name_confounds(testable["adjusted_for"].iloc[0])
-    survivors = testable[(testable["p_fwe"] <= CHANCE_P) & testable["region"].isin(sure["region"])]
+    keys = ["region", "name", "hemisphere"]  # tables that tell regions by name have no index
+    survivors = testable[testable["p_fwe"] <= CHANCE_P].merge(sure[keys], on=keys)
     count = f"{len(survivors) or 'None'} of them {'are' if len(survivors) > 1 else 'is'}"
     text = f"{text} {count} shown to differ beyond {named}."
     return Finding("good" if len(survivors) else "caution", text)

@@ -13,6 +13,11 @@ from bids_sexclf.words import (
     say_number,
 )
 
+NO_MAPS = (
+    "Features come from tables and no image was read: no region can be hidden from a model, and "
+    "regions.tsv is empty. What each feature weighs in a model stands in importances.tsv, and "
+    "which of them differ between the sexes in differences.tsv."
+)
 CONFOUNDS = ("brain_size", "age_only", "site_only", "motion_only")
 """Baselines that evidence is held against by what it adds: differences of AUC say little."""
 
@@ -41,6 +46,8 @@ def gather(tables, study):
         {pair: say.safely_all(say_model, pair, above[pair], tables, study) for pair in pairs},
         say.safely(say_brain_size, tables["scores"], tables["added"], study),
     )
+    if not study.maps:
+        sentences["study"].append(Finding("plain", NO_MAPS))
     if target.by_region:
         level = study.interval_level
         differ = say.safely_all(claims.say_differences, tables["differences"], level)

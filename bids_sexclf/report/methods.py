@@ -47,8 +47,7 @@ def write_methods(study, fitted=None):
     fitted = study.baselines if fitted is None else set(fitted)
     baselines = [name for name in study.baselines if name in fitted and name not in study.models]
     sentences = [
-        f"Maps: {', '.join(study.maps)}, at voxels of {study.voxel_size:g} mm; "
-        f"{SCALED[study.standardize]}.",
+        _say_maps(study),
         *_say_confounds(study),
         _say_split(study),
         f"Models: {', '.join(_say_model(study, name) for name in study.models) or 'none'}.",
@@ -84,6 +83,24 @@ def write_methods(study, fitted=None):
     return " ".join([*sentences, f"Every random step starts from the seed {study.random_seed}."])
 
 
+def _say_maps(study):
+    """Describe the maps that were used, if any."""
+    if not study.maps:
+        return (
+            f"No image was read: features came from {_name_features(study)}, and brain size from "
+            "a column of the tables. So no region was hidden from a model."
+        )
+    return (
+        f"Maps: {', '.join(study.maps)}, at voxels of {study.voxel_size:g} mm; "
+        f"{SCALED[study.standardize]}."
+    )
+
+
+def _name_features(study):
+    """Name the table of features."""
+    return "FreeSurfer's tables" if study.features == "morphometry" else Path(study.features).name
+
+
 NETWORKS = {
     "bagnet": "[@pawlowski2019; @brendel2019]",
     "cnn3": "[@xin2019]",
@@ -114,7 +131,8 @@ WATCHED = {"loss": "validation loss", "auc": "validation AUC", "mae": "validatio
 
 def _say_training(study, models):
     """Describe the training of networks without choices of their own."""
-    if not {study.variant(name)[0] for name in models} & {*NETWORKS, "shuffled"}:
+    networks = {*NETWORKS, "shuffled"} if study.maps else NETWORKS
+    if not {study.variant(name)[0] for name in models} & set(networks):
         return
     decay = "decoupled weight decay" if study.optimizer == "adamw" else "L2 penalty"
     gathered = f" gathered over {study.accumulate} passes" if study.accumulate > 1 else ""
@@ -183,8 +201,9 @@ def _say_classical(study):
 
 def _say_differences(study):
     """Describe the test of regional differences between the sexes."""
+    noun = f"regions of the atlas {study.atlas}" if study.maps else "features"
     return (
-        f"Which regions of the atlas {study.atlas} differ between the sexes was asked without a "
+        f"Which {noun} differ between the sexes was asked without a "
         "model: voxels were standardised over people, and the resemblance of all pairs of people "
         "of different families was summed over the voxels of a region, positive for pairs of one "
         "sex and negative for others, relative to its norm (a global test [@goeman2004] without "

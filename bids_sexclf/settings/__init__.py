@@ -5,7 +5,7 @@ all others. Each field defines a flag of the command line, a key of the TOML fil
 and its entry in the provenance.
 """
 
-from bids_sexclf.settings.people import People
+from bids_sexclf.settings.people import People, spread_people
 from bids_sexclf.settings.preparation import Preparation
 from bids_sexclf.settings.reading import (
     STUDIES,
@@ -36,4 +36,5 @@ __all__ = [
     "plain_type",
     "read_toml",
     "read_word",
+    "spread_people",
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from bids_sexclf.errors import InputError, suggest
+from bids_sexclf.settings.people import spread_people
 from bids_sexclf.settings.records import say_allowed
 
 try:
@@ -18,10 +19,10 @@ except ModuleNotFoundError:  # Python 3.10
 STUDIES = Path(__file__).parents[1] / "studies"
 
 LARGEST = 1_000_000
-"""Bytes of a file of settings, far above any that people write."""
+"""Largest size of a settings file, bytes."""
 
 LONGEST = 60
-"""Letters of a value that a message shows."""
+"""Characters of a value that a message shows."""
 
 
 def build(record, values, source):
@@ -216,7 +217,7 @@ def find_study(name):
         )
     path = STUDIES / f"{name}.toml" if name in presets else Path(name)
     fallback = "".join(letter for letter in path.stem if letter.isalnum())
-    return {"name": fallback} | read_toml(path)
+    return {"name": fallback} | spread_people(read_toml(path))
 
 
 def fingerprint(values):

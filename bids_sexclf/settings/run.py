@@ -98,9 +98,9 @@ class Run(Record):
         None,
         "What others have prepared, as NAME=PATH; steps already done are not repeated. "
         + "; ".join(f"{name}: {about['holds']}" for name, about in DERIVATIVES.items())
-        + ". HCP and CC-359 need no BIDS dataset: give their folder as BIDS_DIR too. HCP needs a "
-        "participants.tsv in it (participant_id, sex, age); CC-359 tells sex and age by its file "
-        "names.",
+        + ". HCP and CC-359 need no BIDS dataset: give their folder as BIDS_DIR too. HCP needs its "
+        "tables in it, unrestricted and restricted as downloaded, or a participants.tsv; CC-359 "
+        "tells sex and age by its file names.",
     )
     atlas_dir: Path | None = choice(
         None, "Folder with atlas images and their label tables; it is searched first."

@@ -29,7 +29,8 @@ class Study(Recipe, People):
     )
     maps: list[str] = choice(
         ["T1w"],
-        "Maps to study; one network is fitted per map. FA+MD are read together, as two channels.",
+        "Maps to study; one network is fitted per map. FA+MD are read together, as two channels. "
+        "None ([]) for a study of tables alone, as where nobody is prepared.",
     )
     voxel_size: float = choice(
         4.0,
@@ -56,6 +57,13 @@ class Study(Recipe, People):
         "morphometry",
         "Input of classifiers of features: morphometry, region_means, or the path of a TSV "
         "with participant_id and columns of numbers.",
+    )
+    brain_size_column: str | None = choice(
+        None,
+        "Column that holds everyone's brain size or intracranial volume (mL, mm³ or litres) in the "
+        "table of features or in participants.tsv; it takes the place of brain_volume_ml. In a "
+        "study of tables alone well-known names are found without it: "
+        "EstimatedTotalIntraCranialVol, eTIV, FS_IntraCranial_Vol, tiv_cubicmm.",
     )
     residualize: list[Literal["age", "brain_size", "site", "motion"]] = choice(
         [],
@@ -187,7 +195,7 @@ class Study(Recipe, People):
     @field_validator("maps")
     @classmethod
     def _whole_names(cls, names):
-        if not names or any(not part for name in names for part in name.split("+")):
+        if any(not part for name in names for part in name.split("+")):
             raise ValueError("needs names of maps, those read together joined by +")
         return names
 

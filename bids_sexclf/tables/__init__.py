@@ -1,6 +1,6 @@
-"""TSV tables; a schema is the BIDS data dictionary.
+"""Read and write TSV tables; the schema of a table is its BIDS data dictionary.
 
-Every table is read by `read_tsv`, also those of users and of other tools: text first, then names,
+`read_tsv` reads every table, also those of users and of other tools: first text, then names,
 unknown values, and types.
 """
 

@@ -1,10 +1,11 @@
 """Read any table of text: of this program, of a user, or of another tool.
 
-Matrices of numbers without a header (b-values, b-vectors, eddy's parameters) are no tables: numpy
+Matrices of numbers without a header (b-values, b-vectors, eddy's parameters) are not tables: numpy
 reads them.
 """
 
 import csv
+import re
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -30,11 +31,20 @@ IDENTIFIERS = {
 }
 """Columns that hold identifiers in every table, and how each is spelled."""
 
+IDS = ("subject", "subject_id", "subjectid", "subjid", "src_subject_id", "eid", "ccid")
+"""Names of the column of participants in tables of the HCP, UK Biobank, Cam-CAN and others."""
+
+FREESURFER_ID = re.compile(r"measure:\w+|[lr]h\.[\w.-]+\.\w+")
+"""Names of the first column of FreeSurfer's ``asegstats2table`` and ``aparcstats2table``."""
+
+DECIMAL = re.compile(r"^([-+]?\d*),(\d+(?:[eE][-+]?\d+)?)$")
+"""A number with a decimal comma, as spreadsheets of many countries write it beside semicolons."""
+
 LONGEST_CELL = 2**31 - 1
-"""Characters of a cell; the csv module would refuse cells of 131072."""
+"""Longest cell, characters; the limit of the csv module is 131072."""
 
 NAMELESS = "unnamed column"
-"""Beginning of the name that a column of values without a name gets."""
+"""Prefix of the name of a column without a name."""
 
 
 def read_text(path):
@@ -52,7 +62,7 @@ def read_text(path):
     Raises
     ------
     InputError
-        If the file cannot be read, or is no UTF-8 text.
+        If the file cannot be read, or is not UTF-8 text.
     """
     try:
         content = read_small(path)
@@ -81,9 +91,9 @@ def read_text(path):
 def read_tsv(path, text=(), unknown=UNKNOWN, spell=True):
     """Read any table: of this program, of a user, or of another tool.
 
-    Every cell is text first: blanks around it go, and what stands for an unknown value becomes
-    unknown. Then participant, session, family and site get the one spelling of
-    `cells.identifier`, and a column of nothing but numbers becomes numbers.
+    Every cell is first text: surrounding blanks are removed, and codes for unknown values become
+    unknown. Then participant, session, family and site are normalized by `cells.identifier`, and
+    a column of numbers is converted to numbers.
 
     Parameters
     ----------
@@ -91,7 +101,8 @@ def read_tsv(path, text=(), unknown=UNKNOWN, spell=True):
         Tab-separated; comma- or semicolon-separated where the name ends in ``.csv``.
     text : iterable of str
         Columns kept as text, beside the identifiers. The header may spell them and the
-        identifiers in any case, with blanks for ``_``.
+        identifiers in any case, with blanks for ``_``. Where there is no ``participant_id``, the
+        column of ids of another tool (``Subject``, ``eid``, ``Measure:volume``) gets this name.
     unknown : iterable of str
         What stands for an unknown value.
     spell : bool
@@ -106,8 +117,8 @@ def read_tsv(path, text=(), unknown=UNKNOWN, spell=True):
     Raises
     ------
     InputError
-        If the file is absent, is no UTF-8 text, or is no table: rows of several lengths, two
-        columns of one name, quotation marks that do not end.
+        If the file is absent, is not UTF-8 text, or is not a table: rows of different lengths, two
+        columns of one name, an unclosed quotation mark.
     """
     import pandas as pd
 
@@ -139,19 +150,19 @@ def read_tsv(path, text=(), unknown=UNKNOWN, spell=True):
     for name in names:
         if not pd.api.types.is_numeric_dtype(frame[name]):
             rule = IDENTIFIERS.get(name, strip) if spell else strip
-            frame[name] = _clean(frame[name], rule, name in texts, set(unknown))
+            frame[name] = _clean(frame[name], rule, name in texts, set(unknown), separator)
     empty = [name for name in names if name.startswith(NAMELESS) and frame[name].isna().all()]
     return frame.drop(columns=empty)
 
 
 def _exact(pd):
-    """Return what makes pandas read numbers to the last bit, as it does by itself from 3.1 on."""
+    """Return the option for exact reading of numbers, which pandas needs before 3.1."""
     version = tuple(int(part) for part in pd.__version__.split(".")[:2])
     return {} if version >= (3, 1) else {"float_precision": "round_trip"}
 
 
 def _separator(path, content):
-    """Return what separates cells: a tab, or in CSV a comma or a semicolon."""
+    """Return the separator of cells: a tab, or in CSV a comma or a semicolon."""
     if Path(path).suffix.lower() != ".csv":
         return "\t"
     header = content.partition("\n")[0]
@@ -159,10 +170,10 @@ def _separator(path, content):
 
 
 def _check_tabs(header, separator):
-    """Refuse a TSV whose cells are separated as in CSV: it would be one column."""
-    other = next((sign for sign in ",;" if header[0].count(sign) > 0), None)
-    if separator == "\t" and len(header) == 1 and other:
-        raise ValueError(f"its cells are separated by {other!r}, and not by tabs")
+    """Refuse a TSV with the separators of CSV, which would be one column."""
+    separator_used = next((sign for sign in ",;" if header[0].count(sign) > 0), None)
+    if separator == "\t" and len(header) == 1 and separator_used:
+        raise ValueError(f"its cells are separated by {separator_used!r}, and not by tabs")
 
 
 def _split_header(content, separator):
@@ -188,16 +199,18 @@ def _split_header(content, separator):
     if wrong:
         length = lengths[wrong[0] - 1]
         names = " (names of rows, as R writes them?)" if length == lengths[0] + 1 else ""
-        others = f", and {len(wrong) - 1} other lines" if len(wrong) > 1 else ""
+        further = f", and {len(wrong) - 1} other lines" if len(wrong) > 1 else ""
         raise ValueError(
-            f"{lengths[0]} columns, but {length} cells{names} in line {wrong[0]}{others}"
+            f"{lengths[0]} columns, but {length} cells{names} in line {wrong[0]}{further}"
         )
     return rows[0], body
 
 
-def _name_columns(header, known):
-    """Name the columns: known ones in our spelling, the others as they are, without blanks."""
-    spellings = {plain_name(name): name for name in known}
+def _name_columns(header, known_names):
+    """Return the names of columns: known ones in our spelling, others without blanks."""
+    spellings = {plain_name(name): name for name in known_names}
+    ids = _find_ids([plain_name(name) for name in header])
+    spellings |= {ids: "participant_id"} if ids else {}
     names = [spellings.get(plain_name(name), strip(name)) for name in header]
     names = [name or f"{NAMELESS} {place}" for place, name in enumerate(names, start=1)]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -206,10 +219,23 @@ def _name_columns(header, known):
     return names
 
 
-def _clean(values, rule, is_text, unknown):
-    """Clean a column of text; return numbers where all cells are, and it need not be text."""
+def _find_ids(names):
+    """Find the column of participants where it has the name that another tool gives it."""
+    if "participant_id" in names:
+        return None
+    if FREESURFER_ID.fullmatch(names[0]):
+        return names[0]
+    return next((name for name in IDS if name in names), None)
+
+
+def _clean(values, rule, is_text, unknown, separator):
+    """Clean a column of text; convert it to numbers if all cells are numbers."""
     cells = [cell for cell in values.dropna().unique().tolist() if isinstance(cell, str)]
     clean = {cell: None if strip(cell) in unknown else rule(cell) for cell in cells}
+    if separator == ";" and not is_text:  # where a comma may stand for the decimal point
+        clean = {
+            cell: DECIMAL.sub(r"\1.\2", text) if text else text for cell, text in clean.items()
+        }
     if all(cell == spelled for cell, spelled in clean.items()):
         return values
     cleaned = values.map(clean).astype(values.dtype)

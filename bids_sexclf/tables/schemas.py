@@ -84,7 +84,7 @@ def write_table(frame, path, name):
     Raises
     ------
     InputError
-        With every fault of the table.
+        With all faults of the table.
     """
     check_table(frame, name, path)
     write_json(schema(name), Path(path).with_suffix(".json"))
@@ -141,7 +141,7 @@ def check_table(frame, name, path="the table", remedy=REMEDY):
     Raises
     ------
     InputError
-        With every fault of the table.
+        With all faults of the table.
     """
     faults = []
     for column, entry in schema(name).items():
@@ -162,20 +162,20 @@ def check_table(frame, name, path="the table", remedy=REMEDY):
 
 
 def _column_faults(values, column, entry):
-    """List what is wrong with one column."""
+    """List the faults of one column."""
     import pandas as pd
 
-    known = values.dropna()
+    present = values.dropna()
     faults = []
-    if len(known) < len(values) and not entry.get("Unknown", False):
-        missing = count_noun(len(values) - len(known), "unknown value")
+    if len(present) < len(values) and not entry.get("Unknown", False):
+        missing = count_noun(len(values) - len(present), "unknown value")
         faults.append(f"{column!r} has {missing}")
     if "Levels" in entry:
-        others = sorted(set(known.astype(str)) - set(entry["Levels"]))
-        if others:
-            faults.append(f"{column!r} holds {others[:5]}, needed one of {list(entry['Levels'])}")
+        invalid = sorted(set(present.astype(str)) - set(entry["Levels"]))
+        if invalid:
+            faults.append(f"{column!r} holds {invalid[:5]}, needed one of {list(entry['Levels'])}")
     if entry.get("Format") in ("number", "integer"):
-        numbers = pd.to_numeric(known, errors="coerce")
+        numbers = pd.to_numeric(present, errors="coerce")
         if numbers.isna().any():
             faults.append(f"{column!r} holds text where numbers are needed")
         elif "Minimum" in entry and (numbers < entry["Minimum"]).any():

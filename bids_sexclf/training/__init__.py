@@ -1,1 +1,1 @@
-"""How models are trained: loops, batches, devices, machines, weights, and what is saved."""
+"""Training of models: loop, batches, devices, machines, weights, and saved files."""

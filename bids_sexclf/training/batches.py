@@ -1,4 +1,4 @@
-"""Deal participants into batches, and read them while the network computes."""
+"""Assign participants to batches, and read them while the network computes."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +13,7 @@ LARGE = 2**20
 
 
 class Part(Dataset):
-    """Read the participants of one batch at once.
+    """A dataset that reads all participants of one batch at once.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Part(Dataset):
 
     def __getitem__(self, batch):
         *key, index = batch
-        # Choosing rows by number has made a copy: nobody else holds it.
+        # Indexing has made a copy, so it can be changed.
         volumes = np.asarray(self.inputs[index], dtype=np.float32)
         if self.augment is not None:
             changed = [self.augment(*pair) for pair in zip(volumes, _keys(key, index), strict=True)]
@@ -42,16 +42,16 @@ class Part(Dataset):
 
 
 def _keys(key, index):
-    """Give each participant of a batch the numbers that seed its augmentation."""
+    """Return the seeds of augmentation for each participant of a batch."""
     return [(*key, int(row)) for row in index]
 
 
 class Batches(Sampler):
-    """Deal participants into batches of nearly one size.
+    """A sampler that assigns participants to batches of nearly equal size.
 
-    No batch holds a single participant while another holds more: batch normalisation cannot
-    work with one, and one participant would weigh as much as a whole batch. With a size of
-    two and an odd number, one batch therefore holds three.
+    No batch has a single participant while others have more: batch normalisation needs two, and
+    one participant would have the weight of a whole batch. With a size of two and an odd number,
+    one batch therefore has three.
 
     Parameters
     ----------
@@ -63,9 +63,9 @@ class Batches(Sampler):
     """
 
     def __init__(self, n_participants, size, key=None):
-        most = n_participants if size == 1 else max(1, n_participants // 2)
+        largest = n_participants if size == 1 else max(1, n_participants // 2)
         self.n_participants, self.key = n_participants, key
-        self.n_batches = min(-(-n_participants // size), most)
+        self.n_batches = min(-(-n_participants // size), largest)
 
     def __len__(self):
         return self.n_batches
@@ -81,11 +81,11 @@ class Batches(Sampler):
 
     @property
     def sizes(self):
-        """Participants of each batch."""
+        """Return the number of participants of each batch."""
         return [len(index) for index in np.array_split(range(self.n_participants), len(self))]
 
     def weigh(self, accumulate):
-        """Count the participants of the step that each batch belongs to.
+        """Return the number of participants in the step of each batch.
 
         Parameters
         ----------
@@ -104,10 +104,10 @@ class Batches(Sampler):
 
 
 def make_loader(part, batches, device):
-    """Give a loader that reads ahead where this pays.
+    """Return a loader that reads ahead if this saves time.
 
-    A worker process costs seconds to start and a copy of every batch: small batches are read by
-    the process that computes. What is read does not depend on it.
+    A worker process needs seconds to start and copies every batch, so small batches are read by
+    the computing process. The data do not depend on this choice.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def make_loader(part, batches, device):
 
 
 def choose_workers(part, batch, device):
-    """Say how many processes read ahead: none on a CPU or for small batches.
+    """Return the number of processes that read ahead: none on a CPU or for small batches.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def choose_workers(part, batch, device):
     Returns
     -------
     int
-        On a CPU the network itself needs every processor.
+        On a CPU, the network itself uses all processors.
     """
     from bids_sexclf.execute import processors
 
@@ -159,11 +159,11 @@ TOGETHER = 8
 
 
 def choose_size(shape, device):
-    """Say how many volumes pass a network at once when it is asked.
+    """Return the number of volumes per batch for prediction.
 
-    Batches of one size give a volume the same answer to the last bit wherever it stands and
-    whoever else is there; batches of another size may not. So the size follows from the grid and
-    the machine alone.
+    With batches of one size, the result of a volume does not depend on its position or on other
+    volumes, to the last bit; with other sizes it may. So the size depends only on the grid and the
+    machine.
 
     Parameters
     ----------
@@ -180,10 +180,10 @@ def choose_size(shape, device):
 
 
 def read_ahead(inputs, size, device):
-    """Read batches of exactly one size; beside a graphics card the next one while it works.
+    """Read batches of exactly one size; with a graphics card, read the next one in parallel.
 
-    A processor computes with all its cores: a thread that reads beside them takes one away and
-    lets the others wait for it, which costs more than the copy.
+    A processor computes with all its cores: a parallel reading thread would take one of them and
+    make the others wait, which costs more than the copy.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def read_ahead(inputs, size, device):
     Yields
     ------
     ndarray of float32, shape (size, ..., X, Y, Z)
-        The last one is filled up with its last volume.
+        The last batch is padded with its last volume.
     """
 
     def read(start):

@@ -1,4 +1,4 @@
-"""Where training computes, with which numbers, and how it leaves its surroundings alone."""
+"""Devices and precision of training, and settings of libraries during training."""
 
 import ctypes
 import logging
@@ -13,23 +13,23 @@ from bids_sexclf.errors import InputError, ToolError
 
 
 def device():
-    """Choose the graphics card where there is one.
+    """Return the graphics card, or the processor if there is none.
 
     Returns
     -------
     torch.device
     """
-    # Apple's accelerator is passed over: it lacks some of the 3D operations.
+    # Apple's accelerator is not used: it lacks some 3D operations.
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def share():
-    """Give the number of this process among those that train together, and their count.
+    """Return the rank of this process among those that train together, and their number.
 
     Returns
     -------
     rank, world : int
-        0 and 1 where it trains alone.
+        0 and 1 if it trains alone.
     """
     spread = torch.distributed
     if spread.is_available() and spread.is_initialized():
@@ -38,7 +38,7 @@ def share():
 
 
 def check_devices(count, folder, smallest, nodes=1):
-    """Refuse to spread training over devices that are not there, or over too few participants.
+    """Refuse training over missing devices, or with too few participants per step.
 
     Parameters
     ----------
@@ -55,12 +55,12 @@ def check_devices(count, folder, smallest, nodes=1):
     ------
     InputError
     """
-    held = torch.cuda.device_count() if device().type == "cuda" else count
+    available = torch.cuda.device_count() if device().type == "cuda" else count
     world = count * nodes
-    if world > 1 and (count > held or world > smallest or folder is None):
+    if world > 1 and (count > available or world > smallest or folder is None):
         over = "" if nodes == 1 else f" on each of {nodes} machines"
         raise InputError(
-            f"Found {count} devices asked for{over}, {held} there, and batches of {smallest} "
+            f"Found {count} devices asked for{over}, {available} there, and batches of {smallest} "
             "participants or more; needed no more devices than there are, one participant for "
             "each, and a folder. Lower devices or num_nodes, raise batch_size, or let each process "
             "see all cards of its machine."
@@ -68,7 +68,7 @@ def check_devices(count, folder, smallest, nodes=1):
 
 
 def precision_of(recipe):
-    """Say with which numbers to train here.
+    """Return the precision of training on this machine.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def precision_of(recipe):
 
 
 def check_precision(recipe):
-    """Refuse numbers of 16 bits where a processor computes.
+    """Refuse 16-bit precision on a processor.
 
     Parameters
     ----------
@@ -98,8 +98,8 @@ def check_precision(recipe):
     Notes
     -----
     With torch 2.15 the bfloat16 weight gradient of a channels-last 3D convolution of one channel
-    holds memory that nobody has written where the map has fewer planes than the kernel: training
-    then ends in NaN, or worse, does not.
+    contains uninitialised memory if the map has fewer planes than the kernel: training then gives
+    NaN, or wrong numbers.
     """
     if device().type == "cpu" and precision_of(recipe) != "32":
         raise InputError(
@@ -118,11 +118,11 @@ BEFORE = {MMAP_MAX: 65536, MMAP_THRESHOLD: 2**17, TRIM_THRESHOLD: 2**17}
 
 @contextmanager
 def keeping_memory():
-    """Keep freed memory while a network computes on a processor, and give it back afterwards.
+    """Keep freed memory while a network computes on a processor, and release it afterwards.
 
-    The system otherwise takes each activation of a 3D network back after a step and hands it out
-    again page by page in the next, which takes about as long as the network does. Only glibc is
-    asked for it; elsewhere nothing changes.
+    Otherwise the system takes back the activations of a 3D network after each step and allocates
+    them again page by page, which takes about as long as the network itself. This works with glibc
+    only; elsewhere nothing changes.
     """
     library = ctypes.CDLL(None) if device().type == "cpu" else None
     if not (hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):
@@ -140,14 +140,14 @@ def keeping_memory():
 
 @contextmanager
 def reproducible():
-    """Choose algorithms of cuDNN that repeat their result, in full single precision."""
+    """Use deterministic algorithms of cuDNN in full single precision."""
     with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
         yield
 
 
 @contextmanager
 def quiet():
-    """Keep Lightning's remarks off the console: what matters here is raised."""
+    """Silence Lightning's messages; errors are raised anyway."""
     loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
     levels = [logger.level for logger in loggers]
     try:
@@ -163,7 +163,7 @@ def quiet():
 
 @contextmanager
 def interruptible():
-    """Let Ctrl+C reach the caller: Lightning turns it into an exit and then ignores the next."""
+    """Pass Ctrl+C on to the caller, since Lightning handles it by an exit."""
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if main else None
     try:
@@ -177,7 +177,7 @@ def interruptible():
 
 @contextmanager
 def within_memory(doing, remedy):
-    """Name what ran out of memory, and which setting to lower.
+    """Convert errors of memory to ToolError with the activity and the setting to lower.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def within_memory(doing, remedy):
     except (MemoryError, torch.OutOfMemoryError) as fault:
         raise _out_of_memory(doing, remedy, fault) from fault
     except RuntimeError as fault:
-        # What torch raises where the processor's own memory is used up has no kind of its own.
+        # torch has no special exception for exhausted processor memory.
         if "can't allocate memory" not in str(fault):
             raise
         raise _out_of_memory(doing, remedy, fault) from fault

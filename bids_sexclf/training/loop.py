@@ -1,4 +1,4 @@
-"""The one loop of training, on Lightning: its steps, its checkpoint, how it goes on later."""
+"""The training loop, with Lightning: steps, checkpoint and resumption."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from bids_sexclf.training import devices, nodes, schedule
 
 
 class Loop(LightningModule):
-    """One run of epochs: what all kinds of training share.
+    """The common part of all kinds of training: one run of epochs.
 
     Parameters
     ----------
@@ -47,36 +47,36 @@ class Loop(LightningModule):
 
     @property
     def epoch(self):
-        """The epoch that runs now, from 0."""
+        """Current epoch, from 0."""
         return len(self.history)
 
     @property
     def finished(self):
-        """Whether there is nothing left to learn."""
+        """Whether training is finished."""
         return self.epoch >= self.recipe.epochs
 
     def key(self):
-        """Give the numbers that seed the shuffle of this epoch."""
+        """Return the seeds of the order of participants in this epoch."""
         return (self.seed, self.epoch)
 
     def learning(self):
-        """Give the network whose weights learn."""
+        """Return the network whose weights are trained."""
         return self.module
 
     def judge(self):
-        """Give the entry of the history for the epoch that ends; to be overridden."""
+        """Return the entry of the history for the finished epoch; subclasses implement it."""
         return {}
 
     def configure_optimizers(self):
-        """Give the recipe's optimiser."""
+        """Return the optimiser of the recipe."""
         return schedule.make_optimizer(self.learning(), self.recipe)
 
     def on_train_start(self):
-        """Remember when this run started, or went on."""
+        """Record the time at which this run started or resumed."""
         self.started = (time.monotonic(), self.epoch)
 
     def on_train_batch_start(self, batch, index):
-        """Seed dropout by epoch and batch, so that a resumed run draws what a whole one drew."""
+        """Seed dropout by epoch and batch, so that a resumed run is identical to a whole one."""
         rank, _ = devices.share()
         torch.manual_seed(draw(self.seed, self.epoch, index, *([rank] if rank else [])))
         n_batches, group = len(self.batches), self.recipe.accumulate
@@ -88,7 +88,7 @@ class Loop(LightningModule):
         self.step_size = self.recipe.learning_rate * share
 
     def average(self, losses, index):
-        """Average losses so that every participant of a step counts alike.
+        """Average losses so that every participant of a step has equal weight.
 
         Lightning divides the loss of a batch by ``accumulate`` and averages over processes;
         batches differ in size, and the last step of an epoch may gather fewer of them.
@@ -97,20 +97,20 @@ class Loop(LightningModule):
         return losses.sum() * self.recipe.accumulate * world / self.weights_of_steps[index]
 
     def gather(self, sums):
-        """Add up numbers over the processes that train together."""
+        """Sum numbers over the processes that train together."""
         if devices.share()[1] == 1:
             return sums
         numbers = torch.tensor(sums, dtype=torch.float64, device=self.device)
         torch.distributed.all_reduce(numbers)
         return numbers.tolist()
 
-    @cached_property  # it walks through all batches, and every step asks
+    @cached_property  # cached, since it visits all batches
     def weights_of_steps(self):
-        """Participants of the step that each batch belongs to."""
+        """Return the number of participants in the step of each batch."""
         return self.batches.weigh(self.recipe.accumulate)
 
     def on_train_epoch_end(self):
-        """Judge the epoch, keep what must be kept, and decide whether to go on."""
+        """Judge the epoch, write the checkpoint, and decide whether to stop."""
         entry = {"epoch": self.epoch, "learning_rate": self.step_size} | self.judge()
         self.history.append(entry)
         for logger in self.loggers:
@@ -126,7 +126,7 @@ class Loop(LightningModule):
         if self.trainer.is_global_zero:
             with whole(self.last) as part:
                 self.trainer.save_checkpoint(part)
-        else:  # all must take part, but one writes
+        else:  # all processes take part, one writes
             self.trainer.save_checkpoint(self.last)
 
     def _left(self):
@@ -135,17 +135,17 @@ class Loop(LightningModule):
         return 0.0 if self.finished else pace * (self.recipe.epochs - self.epoch)
 
     def on_save_checkpoint(self, checkpoint):
-        """Add what Lightning does not know."""
+        """Add the state that Lightning does not store."""
         checkpoint["run"] = {name: getattr(self, name) for name in ("mark", *self.kept)}
 
     def on_load_checkpoint(self, checkpoint):
-        """Take back what ``on_save_checkpoint`` added."""
+        """Restore the state that ``on_save_checkpoint`` added."""
         for name in self.kept:
             setattr(self, name, checkpoint["run"][name])
 
 
 def run(loop, loader, validation=None):
-    """Train until finished, from the checkpoint of the same run where one is whole.
+    """Train until finished; resume from a complete checkpoint of the same run.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def run(loop, loader, validation=None):
     ToolError
         If memory is used up.
     InputError
-        If devices are not there, or cannot compute with the recipe's precision.
+        If devices are missing, or do not support the precision of the recipe.
     """
     recipe = loop.recipe
     devices.check_precision(recipe)
@@ -181,7 +181,7 @@ def run(loop, loader, validation=None):
 
 
 def _go_on(loop, loader, validation, resumed, count, n_nodes=None):
-    """Train from a checkpoint, or from the start, unless nothing is left to learn."""
+    """Train from a checkpoint, or from the start, unless training is finished."""
     if resumed is not None and loop.finished:
         return
     trainer = make_trainer(loop.recipe, count, n_nodes, logger=_logger(loop))
@@ -192,10 +192,10 @@ def _go_on(loop, loader, validation, resumed, count, n_nodes=None):
 
 
 def _agreed_past(loop):
-    """Give the checkpoint that the first process goes on from, where all see it alike."""
+    """Return the checkpoint of the first process, if all processes read the same one."""
     leads = devices.share()[0] == 0
     past = _resumable(loop) if leads else None
-    # Machines may round the scales in another way, and thereby digest another mark.
+    # Machines may round the scales differently, which changes the digest.
     loop.mark, goes_on = nodes.agree((loop.mark, past is not None))
     if goes_on and not leads:
         past = _resumable(loop)
@@ -204,14 +204,14 @@ def _agreed_past(loop):
 
 
 def _fit_together(trainer, loop, loader, validation, resumed):
-    """Train in several processes; what they have learnt comes back through their checkpoint."""
-    progress, loop.progress = loop.progress, None  # a caller's function reaches no other process
+    """Train in several processes, and read the result from their checkpoint."""
+    progress, loop.progress = loop.progress, None  # a function cannot be passed to another process
     try:
         trainer.fit(loop, loader, validation, ckpt_path=resumed, weights_only=True)
     except torch.multiprocessing.ProcessRaisedException as fault:
-        told = str(fault).strip().splitlines()[-1]
+        message = str(fault).strip().splitlines()[-1]
         raise ToolError(
-            f"Found a process of {loop.devices} that train together ended by: {told} Mend the "
+            f"Found a process of {loop.devices} that train together ended by: {message} Mend the "
             "cause, or train with one device."
         ) from fault
     finally:
@@ -220,7 +220,7 @@ def _fit_together(trainer, loop, loader, validation, resumed):
 
 
 def make_trainer(recipe, count=1, n_nodes=None, **options):
-    """Give Lightning's trainer for a recipe.
+    """Return Lightning's trainer for a recipe.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def make_trainer(recipe, count=1, n_nodes=None, **options):
         accelerator=place,
         devices=count,
         num_nodes=n_nodes or 1,
-        use_distributed_sampler=False,  # batches know which part is whose
+        use_distributed_sampler=False,  # our batches assign the parts to processes
         max_epochs=recipe.epochs,
         accumulate_grad_batches=recipe.accumulate,
         gradient_clip_val=recipe.gradient_clip or None,
@@ -269,7 +269,7 @@ def make_trainer(recipe, count=1, n_nodes=None, **options):
 
 
 def _logger(loop):
-    """Log for TensorBoard beside the checkpoint, where TensorBoard is installed."""
+    """Return a TensorBoard logger beside the checkpoint, if TensorBoard is installed."""
     from importlib.util import find_spec
 
     if loop.last is None or find_spec("tensorboard") is None:
@@ -281,22 +281,22 @@ def _logger(loop):
 
 
 def _resumable(loop):
-    """Give the checkpoint of this very run, having told the run its past; else None."""
+    """Return the checkpoint of this run after restoring its history; None if there is none."""
     if loop.last is None or not loop.last.exists():
         return None
     try:
         checkpoint = torch.load(loop.last, map_location="cpu", weights_only=True)
-        same = checkpoint["run"]["mark"] == loop.mark
+        is_same = checkpoint["run"]["mark"] == loop.mark
     except Exception:  # torch raises many kinds on a damaged file; such a run starts anew
-        same = False
-    if not same:
+        is_same = False
+    if not is_same:
         return None
     loop.on_load_checkpoint(checkpoint)
     return loop.last
 
 
 def mark(module, choices, seed, *arrays):
-    """Digest all that decides the final weights, so that no run continues another.
+    """Compute the digest of everything that determines the final weights.
 
     Parameters
     ----------
@@ -324,5 +324,5 @@ def mark(module, choices, seed, *arrays):
 
 
 def draw(*key):
-    """Make one seed of several numbers."""
+    """Compute one seed from several numbers."""
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)

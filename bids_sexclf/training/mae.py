@@ -1,7 +1,7 @@
-"""Masked autoencoder: an encoder learns from patches it sees to foretell those it does not.
+"""Masked autoencoder: an encoder is trained to predict hidden patches from visible ones.
 
-It reads no labels. On slices and on volumes it is the same: an encoder of images makes the one,
-an encoder of volumes the other, and ``inflate`` leads from the first to the second.
+It uses no labels. It works on slices with an encoder of images, and on volumes with an encoder of
+volumes; ``inflate`` converts the first to the second.
 
 References
 ----------
@@ -22,7 +22,7 @@ EPSILON = 1e-6
 
 
 class Decoder(nn.Module):
-    """Foretell every patch from the tokens of those that were seen.
+    """Predicts every patch from the tokens of visible patches.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Decoder(nn.Module):
         nn.init.trunc_normal_(self.hidden, std=0.02)
 
     def forward(self, tokens, visible):
-        """Carry tokens (batch, 1 + k, before) of patches (batch, k) to (batch, patches, voxels)."""
+        """Return patches (batch, patches, voxels) from tokens (batch, 1 + k, before)."""
         tokens = self.enter(tokens)
         n_patches = self.positions.shape[1] - 1
         places = self.hidden.to(tokens.dtype).expand(len(tokens), n_patches, -1)
@@ -59,7 +59,7 @@ class Decoder(nn.Module):
 
 
 class MaskedAutoencoder(nn.Module):
-    """Hide most patches from the encoder, and let a small decoder tell what they held.
+    """Hides most patches from the encoder, and predicts them with a small decoder.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class MaskedAutoencoder(nn.Module):
         self.decoder = Decoder(encoder.counts, inner, width, depth, heads, voxels)
 
     def forward(self, volumes, generator=None):
-        """Give the loss on the hidden patches of a batch.
+        """Return the loss on the hidden patches of a batch.
 
         Parameters
         ----------
@@ -107,14 +107,14 @@ class MaskedAutoencoder(nn.Module):
         Returns
         -------
         torch.Tensor, shape ()
-            Mean squared error, in variances of a patch; 1 is what the patch's mean gives. Without
-            ``normalize``, in squares of what the volumes hold.
+            Mean squared error, in units of the variance of a patch; the mean of a patch has 1.
+            Without ``normalize``, in squared units of the volumes.
         """
         prediction, hidden = self.predict(volumes, generator)
         return masked_loss(prediction, self.targets(volumes), hidden)
 
     def predict(self, volumes, generator=None):
-        """Foretell all patches from those that a draw leaves visible.
+        """Predict all patches from randomly chosen visible ones.
 
         Parameters
         ----------
@@ -132,7 +132,7 @@ class MaskedAutoencoder(nn.Module):
         return prediction, hidden.scatter(1, visible, False)
 
     def draw(self, batch, generator=None):
-        """Draw the visible patches, each sample by itself.
+        """Draw the visible patches, separately for each sample.
 
         Returns
         -------
@@ -143,7 +143,7 @@ class MaskedAutoencoder(nn.Module):
         return noise.argsort(1)[:, : self.n_visible]
 
     def targets(self, volumes):
-        """Give what is to be foretold: patches, each map of each normalised or as it is.
+        """Return the patches to predict, normalised per map or unchanged.
 
         Parameters
         ----------
@@ -166,13 +166,13 @@ class MaskedAutoencoder(nn.Module):
         return ((patches - mean) / spread).flatten(2)
 
     def release(self):
-        """Let the positions learn from now on, and give the encoder."""
+        """Make the position codes trainable, and return the encoder."""
         self.encoder.pos_embed.requires_grad_(True)
         return self.encoder
 
 
 def masked_loss(prediction, targets, hidden):
-    """Average the squared error over hidden patches; visible ones count nothing.
+    """Compute the mean squared error over hidden patches.
 
     Parameters
     ----------

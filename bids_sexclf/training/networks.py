@@ -82,7 +82,7 @@ class Evidence(nn.Module):
 
     def forward(self, volumes):
         """Carry volumes (batch, X, Y, Z) or (batch, channels, X, Y, Z) to evidence (batch,)."""
-        return self.decide(self.standardise(volumes)) * self.spread + self.shift
+        return self.tell(self.network(self.standardise(volumes)))
 
     def standardise(self, volumes):
         """Centre and scale volumes, shape (batch, channels, X, Y, Z) in the end."""
@@ -91,8 +91,16 @@ class Evidence(nn.Module):
 
     def decide(self, volumes):
         """Carry standardised volumes to logits, or to standardised ages, shape (batch,)."""
-        outputs = self.network(volumes).float()
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0]
+        return self.merge(self.network(volumes))
+
+    def merge(self, outputs, axis=1):
+        """Merge one output, or two, along an axis into logits, or into standardised ages."""
+        outputs = outputs.float().movedim(axis, 0)
+        return outputs[0] if len(outputs) == 1 else outputs[1] - outputs[0]
+
+    def tell(self, outputs, axis=1):
+        """Turn outputs of the network, or of its parts, into evidence."""
+        return self.merge(outputs, axis) * self.spread + self.shift
 
 
 class Standardise:
@@ -245,15 +253,29 @@ class NetworkClassifier:
         InputError
             If the grid is too small, or does not fit the options.
         """
-        self._take_shape(shape)
-        start = {"weights": "none"} if "weights" in signatures.known(self.build) else {}
         try:
-            with torch.device("meta"):
-                self._built(**start)
+            self.sketch(shape)
         except InputError:
             raise
         except Exception:  # a network that needs numbers to be built is judged when it is fitted
             return
+
+    def sketch(self, shape):
+        """Build the network for volumes of a shape without numbers: no memory is taken.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (n, X, Y, Z) or (n, channels, X, Y, Z).
+
+        Returns
+        -------
+        torch.nn.Module
+        """
+        self._take_shape(shape)
+        start = {"weights": "none"} if "weights" in signatures.known(self.build) else {}
+        with torch.device("meta"):
+            return self._built(**start)
 
     def _take_shape(self, shape):
         """Note grid and channels of what is learnt from: (n, X, Y, Z) or (n, channels, X, Y, Z)."""
@@ -308,6 +330,39 @@ class NetworkClassifier:
                 "finite evidence, needed finite voxels. Make these maps again."
             )
         return logits
+
+    def near(self, volume):
+        """Prepare for volumes that differ from one in few places.
+
+        Parameters
+        ----------
+        volume : ndarray of float32, shape ([C,] X, Y, Z)
+            Raw, finite.
+
+        Returns
+        -------
+        callable
+            The same function as `evidence`, but for rounding. Where the network reads slices one
+            by one, only those that differ pass through it again.
+        """
+        prepare = getattr(self.module.network, "near", None)
+        if prepare is None:
+            return self.evidence
+        device = devices.device()
+        self.module.to(device)
+
+        def standardise(volumes):
+            batch = torch.from_numpy(np.ascontiguousarray(volumes, np.float32))
+            return self.module.standardise(batch.to(device))
+
+        with torch.inference_mode(), devices.reproducible(), devices.keeping_memory():
+            forward = prepare(standardise(volume[None]))
+
+        def evidence(volumes):
+            with torch.inference_mode(), devices.reproducible(), devices.keeping_memory():
+                return self.module.tell(forward(standardise(volumes))).double().cpu().numpy()
+
+        return evidence
 
     def _answer(self, inputs, size, device):
         """Let volumes pass in batches of exactly this size; give one number each."""

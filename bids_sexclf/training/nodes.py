@@ -1,7 +1,7 @@
-"""One of several processes that were started from outside, one per device, on one machine or more.
+"""One of several processes that were started externally, one per device, on one machine or more.
 
-They are started by srun, by torchrun or by hand. Which of them this one is, Lightning's cluster
-environments tell; where the others are, it learns through a store that the first one holds.
+They are started by srun, torchrun or by hand. Lightning's cluster environments give the rank of
+this process; the processes find each other through a store of the first one.
 """
 
 import os
@@ -28,7 +28,7 @@ PATIENCE = 600
 
 @dataclass(frozen=True)
 class Seat:
-    """The place of one process among those that train together.
+    """The rank of one process among those that train together.
 
     Attributes
     ----------
@@ -48,12 +48,12 @@ class Seat:
 
     @property
     def world(self):
-        """Processes in all."""
+        """Number of processes."""
         return self.devices * self.num_nodes
 
 
 def leads(devices):
-    """Say whether this process writes what was learnt: it trains alone, or is the first.
+    """Return whether this process writes the results: it trains alone, or is the first.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def leads(devices):
 
 
 def environment():
-    """Find out who started this process, one of several.
+    """Detect what started this process, which is one of several.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def environment():
     Raises
     ------
     InputError
-        If nothing tells which one it is.
+        If the rank of this process is unknown.
     """
     with devices.quiet():
         if TorchElasticEnvironment.detect():
@@ -103,7 +103,7 @@ def environment():
 
 
 def _check_step():
-    """Refuse the script of a Slurm job: it is one process, whatever tasks were asked for."""
+    """Refuse to run in the batch script of a Slurm job, which is a single process."""
     if "SLURM_STEP_ID" not in os.environ:
         raise InputError(
             "Found num_nodes in a Slurm job without srun, which starts this command once; needed "
@@ -112,12 +112,12 @@ def _check_step():
 
 
 def take_seat(devices, num_nodes):
-    """Say which of the processes this one is.
+    """Return the rank of this process.
 
     Parameters
     ----------
     devices, num_nodes : int
-        As asked for.
+        As in the settings.
 
     Returns
     -------
@@ -126,25 +126,27 @@ def take_seat(devices, num_nodes):
     Raises
     ------
     InputError
-        If nothing tells it, or other processes were started than asked for.
+        If the rank is unknown, or the number of processes differs from the settings.
     """
-    place, asked = environment(), devices * num_nodes
-    if type(place) is LightningEnvironment:  # it is told the whole, the others know it
-        place.set_world_size(int(os.environ.get("WORLD_SIZE", asked)))
+    place, requested = environment(), devices * num_nodes
+    if (
+        type(place) is LightningEnvironment
+    ):  # this environment needs the number of processes, others know it
+        place.set_world_size(int(os.environ.get("WORLD_SIZE", requested)))
         place.set_global_rank(place.node_rank() * devices + place.local_rank())
     seat = Seat(place.global_rank(), place.local_rank(), devices, num_nodes)
-    told = ""
+    detail = ""
     try:
         place.validate_settings(devices, num_nodes)
     except ValueError as fault:
-        told = f" ({fault})"
-    fits = place.world_size() == asked and seat.rank < asked and seat.local_rank < devices
-    if told or not fits:
+        detail = f" ({fault})"
+    fits = place.world_size() == requested and seat.rank < requested and seat.local_rank < devices
+    if detail or not fits:
         raise InputError(
             f"Found process {seat.rank} of {place.world_size()}, number {seat.local_rank} on its "
-            f"machine, for devices {devices} x num_nodes {num_nodes} = {asked} processes{told}; "
-            "needed one process per device, numbered from 0. Correct devices and num_nodes, or "
-            "how the processes are started."
+            f"machine, for devices {devices} x num_nodes {num_nodes} = {requested} "
+            f"processes{detail}; needed one process per device, numbered from 0. Correct devices "
+            "and num_nodes, or how the processes are started."
         )
     os.environ["MASTER_ADDR"] = place.main_address
     os.environ["MASTER_PORT"] = str(place.main_port)
@@ -152,7 +154,7 @@ def take_seat(devices, num_nodes):
 
 
 def meet(seat, patience=PATIENCE):
-    """Open the store through which the processes tell each other what they do.
+    """Open the store by which the processes communicate.
 
     Parameters
     ----------
@@ -167,7 +169,7 @@ def meet(seat, patience=PATIENCE):
     Raises
     ------
     ToolError
-        If the first process is not reached.
+        If the first process cannot be reached.
     """
     place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     try:
@@ -175,7 +177,7 @@ def meet(seat, patience=PATIENCE):
             "env://", seat.rank, seat.world, timeout=timedelta(seconds=patience)
         )
         return next(iter(meeting))[0]
-    except RuntimeError as fault:  # torch has kinds of its own, all of them this
+    except RuntimeError as fault:  # torch raises several kinds here
         raise ToolError(
             f"Found no way for process {seat.rank} to meet the others at {place} "
             f"({_first_line(fault)}), needed the first process to hold this address. Look whether "
@@ -190,7 +192,7 @@ def _first_line(fault):
 
 @contextmanager
 def joined(seat, name):
-    """Train together with the others while the block runs.
+    """Connect with the other processes for training, while the block runs.
 
     Parameters
     ----------
@@ -200,8 +202,8 @@ def joined(seat, name):
 
     Notes
     -----
-    After a fault the connections stay open until the process ends: closed at once, they would
-    make faults of the others, who might tell theirs first.
+    After a fault the connections stay open until the process ends. Otherwise the other processes
+    would fail too, and might report their errors first.
     """
     spread = torch.distributed
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
@@ -222,7 +224,7 @@ def joined(seat, name):
 
 
 def agree(value):
-    """Give every process what the first one found; the value itself where it trains alone.
+    """Return the value of the first process in all processes; the value itself if alone.
 
     Parameters
     ----------
@@ -234,28 +236,28 @@ def agree(value):
     """
     if devices.share()[1] == 1:
         return value
-    held = [value]
-    torch.distributed.broadcast_object_list(held, src=0)
-    return held[0]
+    container = [value]
+    torch.distributed.broadcast_object_list(container, src=0)
+    return container[0]
 
 
-def check_same(number, what):
-    """Refuse, in all processes alike, what differs between them.
+def check_same(number, noun):
+    """Raise InputError in all processes if a number differs between them.
 
     Parameters
     ----------
     number : int
-    what : str
+    noun : str
         For the message.
 
     Raises
     ------
     InputError
     """
-    found = [None] * devices.share()[1]
-    torch.distributed.all_gather_object(found, number)
-    if len(set(found)) > 1:
+    numbers = [None] * devices.share()[1]
+    torch.distributed.all_gather_object(numbers, number)
+    if len(set(numbers)) > 1:
         raise InputError(
-            f"Found {what} {', '.join(map(str, found))} in processes that train together, needed "
+            f"Found {noun} {', '.join(map(str, numbers))} in processes that train together, needed "
             "one number: they must see the same folders. Look at what is mounted where."
         )

@@ -1,4 +1,4 @@
-"""Weights that were learnt elsewhere: who they were learnt from must not be tested here."""
+"""Weights from other sources: the participants they were trained on must not be tested here."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ WORDS = ("none", "imagenet")
 
 
 def find_file(path):
-    """Return the path of a file of weights if it is there.
+    """Return the path of a file of weights, and check that it exists.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def find_file(path):
     Raises
     ------
     InputError
-        If it is not.
+        If it does not exist.
     """
     path = Path(str(path))
     if not path.is_file():
@@ -37,7 +37,7 @@ def find_file(path):
 
 
 def list_files(options):
-    """List the files that the weights of a variant are read from.
+    """List the files of the weights of a variant.
 
     Parameters
     ----------
@@ -47,15 +47,15 @@ def list_files(options):
     Returns
     -------
     list of pathlib.Path
-        The weights and the card that says whom they know, whether or not it is there; empty where
-        weights are one of `WORDS`.
+        The weights, and the card that names their training participants, even if it is missing;
+        empty if weights are one of `WORDS`.
     """
     weights = str(options.get("weights", "none"))
     return [] if weights in WORDS else [Path(weights), Path(weights).with_suffix(".json")]
 
 
 def write_card(path, participants):
-    """Write who a file of weights was learnt from, beside it.
+    """Write the card with the training participants of a file of weights.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def write_card(path, participants):
 
 
 def check_weights(options, held_out):
-    """Refuse weights that were learnt from those who validate or test them.
+    """Refuse weights that were trained on validation or test participants.
 
     Parameters
     ----------
@@ -82,26 +82,26 @@ def check_weights(options, held_out):
     Raises
     ------
     InputError
-        If an arm starts from weights that do not say whom they know.
+        If an arm starts from weights without a card.
     LeakageError
-        If the weights know someone who is held out.
+        If a held-out participant was among the training participants of the weights.
 
     Notes
     -----
-    Published weights of whole networks may lack a card: then nothing can be checked, and the
-    catalogue's page says what they were trained on. An arm of a transformer needs one.
+    Published weights of whole networks may have no card: then nothing can be checked, and the page
+    of the catalogue states their training data. An arm of a transformer needs a card.
     """
     path = Path(str(options.get("weights", "none")))
-    if not path.is_file():  # one of WORDS; or gone, which fails its own fits by name
+    if not path.is_file():  # one of WORDS, or missing, which is reported when it is fitted
         return
     card = path.with_suffix(".json")
-    known = _read_card(card) if card.exists() else None
-    if known is None and options.get("arm", "scratch") != "scratch":
+    participants = _read_card(card) if card.exists() else None
+    if participants is None and options.get("arm", "scratch") != "scratch":
         raise InputError(
             f"Found no {card} beside the weights, needed the list of the participants that they "
             'were learnt from: {"participants": []} where they are none of this kind. Write it.'
         )
-    shared = sorted((known or set()) & set(held_out))
+    shared = sorted((participants or set()) & set(held_out))
     if shared:
         raise LeakageError(
             f"Found {len(shared)} participants of a validation or test part ({shared[0]}, …) among "
@@ -111,7 +111,7 @@ def check_weights(options, held_out):
 
 
 def _read_card(card):
-    """Read whom weights know: a set of participants, spelled as in every table."""
+    """Read the training participants of weights: a set of ids, spelled as in all tables."""
     try:
         names = json.loads(card.read_text(encoding="utf-8"))["participants"]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -1,4 +1,4 @@
-"""How large a step is, at every moment of a run; and which parameters take it."""
+"""The step size during training, and the groups of parameters."""
 
 from math import cos, pi
 
@@ -8,9 +8,9 @@ from bids_sexclf.errors import InputError
 
 
 def factor(recipe, moment, length=0.0):
-    """Give the share of the largest step size that one step has.
+    """Compute the step size of one step, as a share of the largest.
 
-    It depends on nothing but the moment, so that a resumed run needs no memory of it.
+    It depends only on the moment, so that a resumed run needs no stored state.
 
     Parameters
     ----------
@@ -43,13 +43,13 @@ def factor(recipe, moment, length=0.0):
     if recipe.schedule == "step":
         return float(recipe.schedule_factor ** sum(moment >= start for start in recipe.milestones))
     if recipe.schedule == "cosine":
-        left = max(recipe.epochs - recipe.warmup_epochs, 1e-9)
-        return (1 + cos(pi * min((moment - recipe.warmup_epochs) / left, 1))) / 2
+        remaining = max(recipe.epochs - recipe.warmup_epochs, 1e-9)
+        return (1 + cos(pi * min((moment - recipe.warmup_epochs) / remaining, 1))) / 2
     return 1.0
 
 
 def make_optimizer(network, recipe):
-    """Give the optimiser of a network's weights.
+    """Make the optimiser of a network's weights.
 
     Parameters
     ----------
@@ -60,12 +60,12 @@ def make_optimizer(network, recipe):
     Returns
     -------
     torch.optim.Optimizer
-        Each of its groups knows its largest step size as ``"largest"``.
+        Each group holds its largest step size as ``"largest"``.
 
     Raises
     ------
     InputError
-        If nothing is left to learn, or the network does not number its layers.
+        If no weight is trainable, or the network does not number its layers.
 
     Notes
     -----
@@ -79,18 +79,18 @@ def make_optimizer(network, recipe):
         )
     pull = {"weight_decay": recipe.weight_decay}
     adam = pull | {"eps": recipe.adam_epsilon, "foreach": False}
-    made = {
+    makers = {
         "adam": lambda: torch.optim.Adam(groups, lr=recipe.learning_rate, **adam),
         "adamw": lambda: torch.optim.AdamW(groups, lr=recipe.learning_rate, **adam),
         "sgd": lambda: torch.optim.SGD(
             groups, lr=recipe.learning_rate, momentum=recipe.momentum, foreach=False, **pull
         ),
     }
-    return made[recipe.optimizer]()
+    return makers[recipe.optimizer]()
 
 
 def _groups(network, recipe):
-    """Sort the weights that learn by how far their layer lies from the answer."""
+    """Group trainable weights by the distance of their layer from the output."""
     learning = [(name, one) for name, one in network.named_parameters() if one.requires_grad]
     if recipe.layer_decay == 1:
         members = {0: [one for _, one in learning]}
@@ -104,7 +104,7 @@ def _groups(network, recipe):
         for name, one in learning:
             members.setdefault(network.n_layers - 1 - network.layer_of(name), []).append(one)
     return [
-        {"params": some, "largest": recipe.learning_rate * recipe.layer_decay**distance}
-        for distance, some in sorted(members.items())
-        if some
+        {"params": parameters, "largest": recipe.learning_rate * recipe.layer_decay**distance}
+        for distance, parameters in sorted(members.items())
+        if parameters
     ]

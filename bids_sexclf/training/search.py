@@ -1,4 +1,4 @@
-"""Nested search: choose among a few settings within the training part, and nowhere else."""
+"""Nested search: choose among a few settings within the training part only."""
 
 import numpy as np
 
@@ -10,26 +10,25 @@ BANDS = 5
 
 
 def deal(target, groups, seed, folds=FOLDS, kind="sex"):
-    """Deal the training part into inner folds, balanced by target, families and sessions whole.
+    """Split the training part into balanced inner folds; families and sessions stay together.
 
     Parameters
     ----------
     target : ndarray, shape (n,)
         1 for male, 0 for female; or ages, years.
     groups : array-like, shape (n,), or None
-        Who must stay together; everyone alone by default.
+        Groups that must stay together; none by default.
     seed : int
     folds : int
-        At most so many.
+        Largest number of folds.
     kind : str
-        Name of the target. Folds are balanced by class, or by bands that hold equally many.
+        Name of the target. Folds are balanced by class, or by bands of equal count.
 
     Returns
     -------
     list of (ndarray, ndarray)
-        Rows to learn from and rows to judge by; empty where there are fewer than two groups, of
-        each sex where that is the target. No fold learns from, or judges by, one sex; none learns
-        from one age.
+        Training and test rows; empty if there are fewer than two groups (of each sex, if sex is
+        the target). No fold has one sex only in training or test, or one age only in training.
     """
     import warnings
 
@@ -46,16 +45,16 @@ def deal(target, groups, seed, folds=FOLDS, kind="sex"):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         dealt = list(splitter.split(target, strata, groups))
-    least = 2 if classes else 1
+    needed = 2 if classes else 1
     return [
         (learn, judge)
         for learn, judge in dealt
-        if len(np.unique(target[learn])) > 1 and len(np.unique(target[judge])) >= least
+        if len(np.unique(target[learn])) > 1 and len(np.unique(target[judge])) >= needed
     ]
 
 
 def _bands(ages, count):
-    """Give the number of the band of each age: equal counts, by rank."""
+    """Return the band of each age, by rank, with equal counts."""
     rank = np.empty(len(ages), int)
     rank[np.argsort(ages, kind="stable")] = np.arange(len(ages))
     return rank * count // len(ages)
@@ -72,7 +71,7 @@ def choose(grid, answer, target, folds, kind="sex"):
         ``answer(setting, learn, judge)`` gives the logits, or the ages, of the rows to judge by.
     target : ndarray, shape (n,)
     folds : list
-        As `deal` gives it.
+        As `deal` returns it.
     kind : str
         Name of the target. The best has the highest mean AUC, or the lowest mean absolute error.
 
@@ -80,7 +79,7 @@ def choose(grid, answer, target, folds, kind="sex"):
     -------
     setting : dict
     score : float or None
-        Its mean AUC, or mean absolute error in years; None where nothing was searched.
+        Its mean AUC, or mean absolute error in years; None if nothing was searched.
     """
     if len(grid) == 1 or not folds:
         return grid[0], None

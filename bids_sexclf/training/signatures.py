@@ -1,4 +1,4 @@
-"""What an entry of the catalogue takes beside the study, checked by name."""
+"""The options of an entry of the catalogue, checked by name."""
 
 import inspect
 
@@ -9,7 +9,7 @@ SET_BY_DATA = ("grid", "channels", "outputs")
 
 
 def known(build):
-    """Name the options that a study may set.
+    """Return the names of the options of a function.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def known(build):
 
 
 def takes(entry):
-    """Name the options of an entry: of its network and its pretraining, or of its classifier.
+    """Return the names of the options of an entry: network and pretraining, or classifier.
 
     Parameters
     ----------
@@ -41,23 +41,23 @@ def takes(entry):
     list of str
     """
     if not hasattr(entry, "build"):
-        own = inspect.signature(entry.Classifier.__init__).parameters.values()
-        return [one.name for one in own if one.name not in ("self", "study")]
+        parameters = inspect.signature(entry.Classifier.__init__).parameters.values()
+        return [one.name for one in parameters if one.name not in ("self", "study")]
     return known(entry.build) + (known_pretraining(entry) if hasattr(entry, "pretrain") else [])
 
 
 def known_pretraining(entry):
-    """Name the options of an entry's ``pretrain``: its keywords that have a default."""
+    """Return the names of the options of an entry's ``pretrain``: keywords with a default."""
     parameters = inspect.signature(entry.pretrain).parameters.values()
     return [one.name for one in parameters if one.default is not one.empty]
 
 
-def check(given, name, entry):
-    """Return options if an entry takes them.
+def check(options, name, entry):
+    """Check that an entry has the given options, and return them.
 
     Parameters
     ----------
-    given : dict
+    options : dict
     name : str
         What the study calls the model.
     entry : module
@@ -70,17 +70,17 @@ def check(given, name, entry):
     Raises
     ------
     InputError
-        If it takes no option of this name; the message lists those it takes.
+        If it has no option of this name; the message lists all options.
     """
     from bids_sexclf.settings import RECIPE
 
-    taken = takes(entry)
-    unknown = sorted(set(given) - set(taken))
+    allowed = takes(entry)
+    unknown = sorted(set(options) - set(allowed))
     if unknown:
         raise InputError(
             f"Found {', '.join(unknown)} among the options of {name!r}, needed some of "
-            f"{', '.join(taken) or 'none: it takes no options'}; or of the training choices "
+            f"{', '.join(allowed) or 'none: it takes no options'}; or of the training choices "
             f"{', '.join(RECIPE)}. Correct the study."
-            f"{suggest(unknown, [*taken, *RECIPE])}"
+            f"{suggest(unknown, [*allowed, *RECIPE])}"
         )
-    return dict(given)
+    return dict(options)

@@ -1,4 +1,4 @@
-"""Learn from the training part how to centre and scale volumes, one participant at a time."""
+"""Compute the centre and scale of volumes in the training part, one participant at a time."""
 
 import numpy as np
 
@@ -14,16 +14,16 @@ learnt by heart from them.
 """
 
 
-def learn(rows, how):
-    """Find what to subtract from volumes and what to divide them by.
+def learn(rows, method):
+    """Compute the centre and scale of volumes.
 
-    Memory holds a few volumes, however many participants there are.
+    Memory holds a few volumes, for any number of participants.
 
     Parameters
     ----------
     rows : volumes.Rows or ndarray, shape (n, X, Y, Z), or volumes.Channels
         The training part; each of several maps is centred and scaled by itself.
-    how : {"voxel", "map", "none"}
+    method : {"voxel", "map", "none"}
         ``voxel``: mean and standard deviation over participants, voxel by voxel; a voxel that
         is constant in training becomes 0. ``map``: one mean and one standard deviation over
         all non-zero voxels. ``none``: 0 and 1.
@@ -37,15 +37,15 @@ def learn(rows, how):
     Raises
     ------
     InputError
-        If volumes hold non-finite values, or do not vary.
+        If volumes contain non-finite values, or do not vary.
     """
-    if how == "none":
+    if method == "none":
         return np.zeros((), np.float32), np.ones((), np.float32)
     if len(getattr(rows, "shape", ())) == 5:
-        learnt = [learn(rows.channel(number), how) for number in range(rows.shape[1])]
-        shape = (len(learnt), *(rows.shape[2:] if how == "voxel" else (1, 1, 1)))
+        learnt = [learn(rows.channel(number), method) for number in range(rows.shape[1])]
+        shape = (len(learnt), *(rows.shape[2:] if method == "voxel" else (1, 1, 1)))
         return tuple(np.stack(one).reshape(shape) for one in zip(*learnt, strict=True))
-    centre, deviation = (_per_voxel if how == "voxel" else _over_map)(_checked(rows))
+    centre, deviation = (_per_voxel if method == "voxel" else _over_map)(_checked(rows))
     if not deviation.any():
         raise InputError(
             f"Found {count_noun(len(rows), 'training volume')} that do not vary, needed some that "
@@ -56,7 +56,7 @@ def learn(rows, how):
 
 
 def _checked(rows):
-    """Yield volumes in double precision; refuse non-finite ones, counted over all."""
+    """Yield volumes in double precision; raise InputError with the count of non-finite values."""
     bad = 0
     for index in range(len(rows)):
         volume = np.asarray(rows[index], dtype=np.float64)
@@ -72,8 +72,8 @@ def _checked(rows):
 
 
 def _per_voxel(volumes):
-    # Deviations from the first volume are exactly zero where voxels are constant, and small
-    # against rounding elsewhere; sums of raw squares would be neither.
+    # Deviations from the first volume are exactly zero for constant voxels, and have small
+    # rounding errors elsewhere; this is not true for sums of raw squares.
     n, first, total, squares = 0, None, 0.0, 0.0
     for volume in volumes:
         first = volume if first is None else first

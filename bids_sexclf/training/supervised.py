@@ -1,4 +1,4 @@
-"""Training with a target: the loss, the epoch that is kept, and when to stop."""
+"""Training on a target: the loss, the kept epoch, and early stopping."""
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ SETTINGS = (*RECIPE, "target")
 
 
 class Training(loop.Loop):
-    """Learn a target; keep the weights of the best epoch.
+    """Training on a target; the weights of the best epoch are kept.
 
     Parameters
     ----------
@@ -40,15 +40,15 @@ class Training(loop.Loop):
 
     @property
     def finished(self):
-        """Whether patience or epochs are used up."""
+        """Whether patience or epochs are exhausted."""
         return self.waited >= self.recipe.patience or super().finished
 
     def learning(self):
-        """Give the network without its standardisation."""
+        """Return the network without its standardisation."""
         return self.module.network
 
     def on_train_epoch_start(self):
-        """Forget the sums of the epoch before, or of one that was cut short."""
+        """Reset the sums of the previous or interrupted epoch."""
         self.sums = {
             part: torch.zeros(2, dtype=torch.float64, device=self.device)
             for part in ("train", "validation")
@@ -56,19 +56,21 @@ class Training(loop.Loop):
         self.answers = []
 
     def _losses(self, answer, target, part):
-        """Give the weighed loss of each participant, and add it up."""
+        """Return the weighted loss of each participant, and add it to the sums."""
         weight = torch.ones_like(target)
         if self.target.is_classes:
             weight = torch.where(target > 0, self.weights[1], self.weights[0])
         scaled = (target - self.module.shift) / self.module.spread
-        each = weight * self.loss(answer, scaled, reduction="none")
-        self.sums[part] += torch.stack([each.detach().sum(), weight.sum()]).double()
-        if each.device.type == "cpu":  # asking a graphics card in each step would hold it up
+        losses = weight * self.loss(answer, scaled, reduction="none")
+        self.sums[part] += torch.stack([losses.detach().sum(), weight.sum()]).double()
+        if (
+            losses.device.type == "cpu"
+        ):  # reading a value from a graphics card in each step would delay it
             self._added(part)
-        return each
+        return losses
 
     def _added(self, part):
-        """Give the summed losses and weights of a part of this epoch; refuse what is no number."""
+        """Return summed losses and weights of a part; raise ToolError if they are not finite."""
         total, n = self.sums[part].tolist()
         if not np.isfinite(total):
             raise ToolError(
@@ -79,21 +81,21 @@ class Training(loop.Loop):
         return [total, n]
 
     def training_step(self, batch, index):
-        """Give the mean loss of one batch."""
+        """Return the mean loss of one batch."""
         volumes, target = batch
-        seen = volumes if self.prepared else self.module.standardise(volumes)
-        return self.average(self._losses(self.module.decide(seen), target, "train"), index)
+        inputs = volumes if self.prepared else self.module.standardise(volumes)
+        return self.average(self._losses(self.module.decide(inputs), target, "train"), index)
 
     def validation_step(self, batch, index):
-        """Add one batch to the validation loss, and keep its answers for the score."""
+        """Add one batch to the validation loss, and store its predictions for the score."""
         volumes, target = batch
         answer = self.module.decide(self.module.standardise(volumes))
         self._losses(answer, target, "validation")
         self.answers.append((answer.double(), target.double()))
 
     def judge(self):
-        """Give the losses and the score, and keep the weights if no epoch was better."""
-        # Everyone validates on everybody, but trains on a part of each batch.
+        """Return the losses and the score; keep the weights if this epoch is the best."""
+        # Each process validates on all participants, but trains on a part of each batch.
         sums = {part: self._added(part) for part in self.sums}
         sums["train"] = self.gather(sums["train"])
         entry = {f"{part}_loss": total / n for part, (total, n) in sums.items()}
@@ -102,7 +104,9 @@ class Training(loop.Loop):
         )
         answer = answer * float(self.module.spread) + float(self.module.shift)
         entry["validation_score"] = self.target.score(answer, target)
-        entry = nodes.agree(entry)  # on other machines, or without synchronised norms, it differs
+        entry = nodes.agree(
+            entry
+        )  # it differs on other machines, or without synchronised normalisation
         self.waited += 1
         if not self.history or self._rank(entry) < min(map(self._rank, self.history)):
             self.waited = 0
@@ -111,7 +115,7 @@ class Training(loop.Loop):
         return entry
 
     def _rank(self, entry):
-        """Order epochs: the smallest is the best."""
+        """Return the rank of an epoch; the smallest is the best."""
         loss, value = entry["validation_loss"], entry["validation_score"]
         if self.recipe.choose_by == "loss" or value is None:
             return (loss,)
@@ -119,7 +123,7 @@ class Training(loop.Loop):
 
 
 def name_loss(study):
-    """Name the loss of a study.
+    """Return the name of the loss of a study.
 
     Examples
     --------
@@ -131,7 +135,7 @@ def name_loss(study):
 
 
 def train(run, part, validation, augment=None):
-    """Train until finished, from the checkpoint of the same run where one is whole.
+    """Train until finished; resume from a complete checkpoint of the same run.
 
     Parameters
     ----------
@@ -145,7 +149,7 @@ def train(run, part, validation, augment=None):
     Raises
     ------
     ToolError
-        If the loss is no longer a number, or memory is used up.
+        If the loss is not finite, or memory is used up.
     """
     size, place = run.recipe.batch_size, devices.device()
     # Lightning forgets to tell a resumed run's sampler its epoch; the run itself knows.

@@ -1,8 +1,8 @@
-"""Processes that were started one per device: the first runs the study, the others train along.
+"""Several processes, one per device: the first runs the study, the others assist in training.
 
-The first one decides everything, and calls each network that must be fitted by name; everyone then
-fits it in a child process, which can be ended at any moment, whatever it waits for. What the
-processes tell each other goes through a store that the first one holds, as JSON.
+The first process makes all decisions, and calls each network to fit by name. All processes then fit
+it in child processes, which can be ended at any time. The processes exchange JSON through a store
+of the first one.
 """
 
 import json
@@ -28,7 +28,7 @@ LOST = 60
 
 @contextmanager
 def gathered(run):
-    """Gather the processes of a run; when the first one leaves the block, all do.
+    """Connect the processes of a run; all leave the block when the first one does.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ def gathered(run):
     Raises
     ------
     InputError
-        If other processes were started than asked for.
+        If the number of processes differs from the settings.
     ToolError
-        If they do not find, or lose, each other.
+        If processes do not find each other, or lose the connection.
     """
     from torch.distributed import DistError
 
@@ -87,7 +87,7 @@ class Team:
         return self.seat.rank == 0
 
     def gather(self, patience):
-        """Wait for everyone, and make sure that all were given the same command.
+        """Wait for all processes, and check that they have the same command.
 
         Parameters
         ----------
@@ -97,9 +97,9 @@ class Team:
         Raises
         ------
         InputError
-            If some were not.
+            If commands differ.
         ToolError
-            If not all have come in time.
+            If a process is missing.
         """
         mine = {"version": __version__, "seats": [self.seat.devices, self.seat.num_nodes]}
         if self.leads:
@@ -111,20 +111,20 @@ class Team:
         self.token = terms.pop("token")
         again = self.store.add(f"seat/{self.seat.rank}", 1) > 1
         if terms != mine or again:
-            told = (
+            refusal = (
                 f"Found process {self.seat.rank} {'twice ' if again else ''}with {mine}, the first "
                 f"with {terms}; needed one command for all, and each number once. Correct it."
             )
-            self.store.set("refused", told)
+            self.store.set("refused", refusal)
             self.leave()
-            raise InputError(told)
+            raise InputError(refusal)
 
     def _await_all(self, patience):
-        others, until = range(1, self.seat.world), time.monotonic() + patience
-        while missing := [r for r in others if not self.store.add(f"seat/{r}", 0)]:
+        ranks, until = range(1, self.seat.world), time.monotonic() + patience
+        while missing := [r for r in ranks if not self.store.add(f"seat/{r}", 0)]:
             if time.monotonic() > until:
                 raise ToolError(
-                    f"Found no process {', '.join(map(str, missing))} of 0 to {others[-1]} within "
+                    f"Found no process {', '.join(map(str, missing))} of 0 to {ranks[-1]} within "
                     f"{patience} seconds, needed one for each device. Start all of them."
                 )
             time.sleep(TICK)
@@ -132,7 +132,7 @@ class Team:
             raise InputError(self.store.get("refused").decode())
 
     def call(self, word):
-        """Tell the others what comes next.
+        """Send the next job to the other processes.
 
         Parameters
         ----------
@@ -143,7 +143,7 @@ class Team:
         self.store.set(f"word/{self.count}", json.dumps(word))
 
     def listen(self):
-        """Wait for what the first process calls next; hours, where it does other work.
+        """Wait for the next job of the first process, which may take hours.
 
         Returns
         -------
@@ -156,7 +156,7 @@ class Team:
         return json.loads(self.store.get(f"word/{self.count}"))
 
     def dismiss(self, code):
-        """Let the others end with this exit code; to be called by the first at its own end."""
+        """End the other processes with an exit code; called by the first process at its end."""
         if not self.leads:
             return
         self.call({"end": code})
@@ -167,15 +167,15 @@ class Team:
             time.sleep(TICK)
 
     def leave(self):
-        """Say that this process needs the store no more."""
+        """Report that this process no longer needs the store."""
         self.store.add("left", 1)
 
     def place(self):
-        """Give the seat for the fit that was called last."""
+        """Return the rank of this process for the current fit."""
         return replace(self.seat, group=f"{self.token}/{self.count}")
 
     def work(self, function, job, threads, tell=lambda message: None):
-        """Run this process's part of a fit in a child, until it is over for everybody.
+        """Run the part of this process in a fit, in a child, until all processes have ended.
 
         Parameters
         ----------
@@ -191,12 +191,12 @@ class Team:
         Returns
         -------
         ToolError or None
-            In the first process: what failed, and in which process.
+            In the first process: the faults, with their processes.
 
         Raises
         ------
         ToolError
-            If a process no longer answers.
+            If a process no longer responds.
         """
         number, end = self.count, None
         child = Child(function, job, threads)
@@ -204,9 +204,9 @@ class Team:
             while end is None and not self.store.add(f"{number}/failed", 0):
                 end = child.hear(TICK, tell)
                 self._live_on(number)
-            if end:  # told before the child ends, which makes the others' fail
-                told = json.dumps([socket.gethostname(), end])
-                self.store.set(f"{number}/fault/{self.seat.rank}", told)
+            if end:  # reported before the child ends, which makes the other children fail
+                fault_text = json.dumps([socket.gethostname(), end])
+                self.store.set(f"{number}/fault/{self.seat.rank}", fault_text)
                 self.store.add(f"{number}/failed", 1)
         finally:
             child.end(patience=LOST if end == "" else 0)
@@ -217,20 +217,20 @@ class Team:
         return self._sum_up(number) if self.leads else None
 
     def _sum_up(self, number):
-        """Say in one error what the processes said; None where all went well."""
+        """Return one error with the faults of all processes, or None."""
         if not self.store.add(f"{number}/failed", 0):
             return None
         faults = {}
         for rank in range(self.seat.world):
             if self.store.check([f"{number}/fault/{rank}"]):
-                host, told = json.loads(self.store.get(f"{number}/fault/{rank}"))
-                faults.setdefault(told, []).append(f"process {rank} on {host}")
+                host, message = json.loads(self.store.get(f"{number}/fault/{rank}"))
+                faults.setdefault(message, []).append(f"process {rank} on {host}")
         return ToolError(
-            "; ".join(f"{told} ({', '.join(where)})" for told, where in faults.items())
+            "; ".join(f"{message} ({', '.join(places)})" for message, places in faults.items())
         )
 
     def _live_on(self, number=None):
-        """Give a sign of life; in the first process, look for those of the others."""
+        """Send a heartbeat; in the first process, check those of the others."""
         if not self.leads:
             self.store.add(f"beat/{self.seat.rank}", 1)
         elif lost := self._lost():
@@ -242,17 +242,17 @@ class Team:
             )
 
     def _lost(self):
-        """List who has been silent for long; looks are counted, as this process may be halted."""
+        """List silent processes; checks are counted, since this process may have been suspended."""
         for rank in range(1, self.seat.world):
             beats = self.store.add(f"beat/{rank}", 0)
-            same = beats == self.beats.get(rank)
-            self.silent[rank] = self.silent.get(rank, 0) + 1 if same else 0
+            unchanged = beats == self.beats.get(rank)
+            self.silent[rank] = self.silent.get(rank, 0) + 1 if unchanged else 0
             self.beats[rank] = beats
         return [rank for rank, looks in self.silent.items() if looks * TICK > LOST]
 
 
 class Child:
-    """A process of its own that runs one function.
+    """A child process that runs one function.
 
     Parameters
     ----------
@@ -261,30 +261,30 @@ class Child:
     """
 
     def __init__(self, function, job, threads):
-        context = get_context("spawn")  # torch holds threads that do not survive a fork
+        context = get_context("spawn")  # threads of torch do not survive a fork
         self.pipe, theirs = context.Pipe()
-        given = (os.getpid(), theirs, function, job, threads)
-        self.process = context.Process(target=_run, args=given)
+        arguments = (os.getpid(), theirs, function, job, threads)
+        self.process = context.Process(target=_run, args=arguments)
         self.process.start()
         theirs.close()
 
     def hear(self, seconds, tell):
-        """Wait so long for what it says; give "" once it is done, else its fault, else None."""
+        """Wait for a message; return "" at the end, a text for a fault, or None."""
         if not self.pipe.poll(seconds):
             return None
         try:
-            done, message = self.pipe.recv()
+            has_ended, message = self.pipe.recv()
         except EOFError:
             self.process.join()
             code = self.process.exitcode
             return f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        if done:
+        if has_ended:
             return message
         tell(message)
         return None
 
     def end(self, patience):
-        """Let it end by itself within so many seconds, or kill it."""
+        """Wait for its end for some seconds, then kill it."""
         if patience:
             self.process.join(patience)
         self.process.kill()
@@ -293,9 +293,9 @@ class Child:
 
 
 def _run(parent, pipe, function, job, threads):
-    """Run in the child: tell how it goes and how it ended; after a fault, wait to be ended."""
+    """Run the function in the child, and report progress and end; after a fault, wait."""
     die_with_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent receives it, and ends this process
     set_threads(threads)
     fault = ""
     try:

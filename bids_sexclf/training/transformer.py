@@ -40,11 +40,14 @@ class Attention(nn.Module):
 
     def forward(self, tokens):
         """Carry tokens (batch, n, width) to tokens of the same shape."""
+        answer = nn.functional.scaled_dot_product_attention(*self.ask(tokens))
+        return self.proj(answer.transpose(1, 2).reshape(tokens.shape))
+
+    def ask(self, tokens):
+        """Compute queries, keys and values (batch, heads, n, width / heads) of tokens."""
         batch, n_tokens, width = tokens.shape
         asked = self.qkv(tokens).reshape(batch, n_tokens, 3, self.heads, width // self.heads)
-        query, key, value = asked.permute(2, 0, 3, 1, 4).unbind(0)
-        found = nn.functional.scaled_dot_product_attention(query, key, value)
-        return self.proj(found.transpose(1, 2).reshape(batch, n_tokens, width))
+        return asked.permute(2, 0, 3, 1, 4).unbind(0)
 
 
 class DropPath(nn.Module):

@@ -1,4 +1,4 @@
-"""Read weights that others have published, and put them into a network; nothing is executed."""
+"""Read published weights and load them into a network, without executing code."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ COUNTER = "num_batches_tracked"
 
 
 def read(path):
-    """Read a file of weights without executing anything it may hold.
+    """Read a file of weights without executing code in it.
 
     Parameters
     ----------
@@ -33,13 +33,13 @@ def read(path):
     Raises
     ------
     InputError
-        If the file is absent, damaged, or holds other things than tensors, or values that are not
-        finite; if a digest stands beside it (`DIGEST`) and is another.
+        If the file is absent or damaged, or contains other objects than tensors, or non-finite
+        values; if the digest file beside it (`DIGEST`) does not match.
 
     Notes
     -----
-    Files of weights hold no checksum: one that others have made and that was changed on the way
-    can be told only where the digest that they published stands beside it.
+    Files of weights have no checksum: a changed file can be detected only with the published
+    digest beside it.
     """
     path = find_file(path)
     _check_digest(path)
@@ -66,7 +66,7 @@ def read(path):
 
 
 def _check_finite(state, path):
-    """Refuse weights that are not finite: a flipped bit of an exponent often makes them so."""
+    """Refuse weights that are not finite, as after a flipped bit in an exponent."""
     wrong = [
         name
         for name, value in state.items()
@@ -86,18 +86,18 @@ def write_digest(path):
 
 
 def _check_digest(path):
-    """Refuse a file of weights that has not the bytes that the digest beside it tells."""
+    """Refuse a file of weights that does not match the digest beside it."""
     beside = Path(f"{path}{DIGEST}")
     if not beside.exists():
         return
     try:
-        told = beside.read_text().split()[0].lower()
+        expected = beside.read_text().split()[0].lower()
     except (OSError, ValueError, IndexError) as fault:
         raise InputError(
             f"Found {beside}, which tells no digest ({fault}), needed what sha256sum writes. Write "
             "it again, or remove it."
         ) from fault
-    if told != digest_file(path):
+    if expected != digest_file(path):
         raise InputError(
             f"Found {path} with other content than {beside.name} tells, needed the file as it was "
             "saved. Fetch it again; if this program has made it, run again with --first fit."
@@ -113,7 +113,7 @@ def _open(path):
 
 
 def fill(network, state, source, unread=(), fresh=()):
-    """Put weights into a network, or say which do not fit.
+    """Load weights into a network; raise InputError with those that do not fit.
 
     Parameters
     ----------
@@ -124,23 +124,23 @@ def fill(network, state, source, unread=(), fresh=()):
     unread : tuple of str
         How names begin that the file may hold beyond what the network has.
     fresh : tuple of str
-        How names begin that keep the network's own weights.
+        Prefixes of the names that keep the network's own weights.
 
     Raises
     ------
     InputError
         If names or shapes differ otherwise.
     """
-    own = {name: value for name, value in network.state_dict().items()}
-    wanted = {name for name in own if not name.startswith(tuple(fresh))}
+    current = {name: value for name, value in network.state_dict().items()}
+    wanted = {name for name in current if not name.startswith(tuple(fresh))}
     faults = [
-        f"{name} {_shape(state.get(name))} instead of {_shape(own[name])}"
+        f"{name} {_shape(state.get(name))} instead of {_shape(current[name])}"
         for name in sorted(wanted)
-        if not name.endswith(COUNTER) and _shape(state.get(name)) != _shape(own[name])
+        if not name.endswith(COUNTER) and _shape(state.get(name)) != _shape(current[name])
     ]
     faults += [
         f"{name}, which the network lacks"
-        for name in sorted(set(state) - set(own))
+        for name in sorted(set(state) - set(current))
         if not name.startswith(tuple(unread))
     ]
     if faults:

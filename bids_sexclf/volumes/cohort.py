@@ -13,7 +13,7 @@ from bids_sexclf.disk import whole
 from bids_sexclf.errors import GridError, InputError
 
 NO_RESERVE = {errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS}
-"""What a file system answers that cannot reserve room."""
+"""Errors of a file system that cannot reserve space."""
 
 
 @contextmanager

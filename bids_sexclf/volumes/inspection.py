@@ -10,10 +10,10 @@ from bids_sexclf.volumes.orientation import is_sheared, straighten
 from bids_sexclf.volumes.streams import CHUNK, StreamError, open_image, say_kind
 
 LARGEST = float(np.finfo(np.float32).max)
-"""Values beyond this are infinite once they are float32."""
+"""Largest value of float32."""
 
 MOST_VOLUMES = 100_000
-"""More volumes than any series has; a header that tells more is wrong."""
+"""Largest number of volumes of a series; a header with more is wrong."""
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.volumes.grids import Grid
 
 MOST_SHEAR_MM = 0.1
-"""Displacement of a corner of the image by shear that is only rounding, mm."""
+"""Displacement of a corner of the image that counts as rounding, not shear, mm."""
 
 
 MOST_GROWTH = 4
-"""How many times more voxels an image may have once its axes are at right angles."""
+"""Largest growth of the number of voxels when axes are straightened."""
 
 
 def knows_sides(path):

@@ -14,19 +14,19 @@ from pathlib import Path
 import numpy as np
 
 CHUNK = 2**22
-"""Largest block of content that is held at once, bytes."""
+"""Largest block of content in memory, bytes."""
 
 PACKED_CHUNK = 2**15
-"""How much of a gzip file is read at once, bytes; small, since zlib copies what it leaves over."""
+"""Bytes of a gzip file per reading; small, since zlib copies unused input."""
 
 LARGEST_GB = 64
-"""Content beyond which no image is read, GB: far above any scan, so the header is wrong."""
+"""Largest content of an image, GB; a header with more is wrong."""
 
 LARGEST_EXTENSION = 2**24
 """Bytes that may lie between the header and the voxels (DICOM headers, histories)."""
 
 LARGEST_RATIO = 1032
-"""What deflate can save at most: a gzip file cannot hold more than this times its own size."""
+"""Largest compression of deflate: content relative to the size of a gzip file."""
 
 
 class StreamError(Exception):

@@ -4,9 +4,11 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bids_sexclf.anatomy.freesurfer import find_stats, intracranial_ml, read_stats
+from bids_sexclf.anatomy.morphometry import KEYS, widen
 from bids_sexclf.errors import InputError
 
 SUBJECTS = Path(__file__).parents[1] / "data" / "freesurfer"
@@ -75,6 +77,42 @@ def test_a_spoiled_table_is_named(tmp_path, spoil):
     path.write_text(spoil((STATS / path.name).read_text()))
     with pytest.raises(InputError, match=r"lh\.aparc\.stats"):
         read_stats(path)
+
+
+def test_intensities_and_counts_are_read():
+    aseg = read_stats(STATS / "aseg.stats").set_index("name")
+    corpus = aseg.loc["CC_Posterior"]
+    assert corpus["n_voxels"] == 1010 and corpus["norm_mean"] == 110.4409
+    assert corpus[["norm_sd", "norm_min", "norm_max", "norm_range"]].tolist() == [
+        9.0321, 66, 133, 67,
+    ]  # fmt: skip
+    cortex = read_stats(STATS / "lh.aparc.stats").set_index("name")
+    assert cortex.loc["bankssts", "n_vertices"] == 1320
+    assert cortex.loc["NumVert", "n_vertices"] == 134576
+
+
+def test_whole_tables_give_every_feature_of_every_region(tmp_path):
+    # 45 structures with 7 measures, 34 regions of each hemisphere with 9: 927 features.
+    folder = tmp_path / "sub-1" / "stats"
+    folder.mkdir(parents=True)
+    heads = {
+        "aseg.stats": "Index SegId NVoxels Volume_mm3 StructName normMean normStdDev normMin "
+        "normMax normRange",
+        "lh.aparc.stats": "StructName NumVert SurfArea GrayVol ThickAvg ThickStd MeanCurv GausCurv "
+        "FoldInd CurvInd",
+    }
+    heads["rh.aparc.stats"] = heads["lh.aparc.stats"]
+    for name, head in heads.items():
+        columns, count = head.split(), 45 if name == "aseg.stats" else 34
+        rows = [
+            " ".join(f"s{i}" if column == "StructName" else str(i) for column in columns)
+            for i in range(1, count + 1)
+        ]
+        (folder / name).write_text("\n".join([f"# ColHeaders {head} ", *rows]) + "\n")
+    tables = [read_stats(path) for path in find_stats(tmp_path, "sub-1")]
+    table = pd.concat(tables).assign(participant_id="sub-1", session_id=None)
+    wide = widen(table[[*KEYS, *(column for column in table if column not in KEYS)]])
+    assert wide.shape == (1, 45 * 7 + 2 * 34 * 9) == (1, 927)
 
 
 def test_numbers_are_numbers():

@@ -103,7 +103,7 @@ def test_a_table_of_the_users_is_read_in_any_order_and_gaps_are_counted(stranger
     unknown = ["sub-000", "sub-001", "sub-002"]
     taught = first.read("splits").query(f"participant_id in {unknown} and part == 'train'")
     assert held["n_imputed"].sum() == len(taught) > 0
-    assert held["name"].isna().all()
+    assert (held["name"] == "right").all() and (held["hemisphere"] == "R").all()
     again = strangers(table.iloc[::-1])
     same = again.read("predictions").query("model == 'logistic'")["evidence"].to_numpy()
     np.testing.assert_array_equal(whole, same)
@@ -133,7 +133,7 @@ def test_a_study_without_morphometry_says_so(write_derivatives, run_study, tmp_p
 
 def people(**columns):
     table = {"participant_id": ["sub-1", "sub-2"], "site": ["a", "b"], "motion_mm": [0.1, 0.2]}
-    table["age_years"] = [30.0, 40.0]
+    table["age_years"], table["brain_volume_ml"] = [30.0, 40.0], [1200.0, 1300.0]
     return pd.DataFrame(table | columns)
 
 
@@ -143,6 +143,9 @@ def test_site_motion_and_age_are_baselines_where_the_cohort_can_answer():
     assert not both & set(_jobs.answerable(Study(), people(site="a", motion_mm=[0.1, None])))
     assert "site_only" not in _jobs.answerable(Study(), people(site=["a", None]))
     assert "age_only" not in _jobs.answerable(Study(), people(age_years=[30, None]))
+    # A size that is unknown of one is told; one that is unknown of all cannot be answered.
+    assert "brain_size" in _jobs.answerable(Study(), people(brain_volume_ml=[1200, None]))
+    assert "brain_size" not in _jobs.answerable(Study(), people(brain_volume_ml=float("nan")))
 
 
 def test_a_baseline_that_was_asked_for_is_never_left_out():
