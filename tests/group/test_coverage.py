@@ -11,7 +11,7 @@ from bids_sexclf.quality import judge, read_limits, read_quality
 from bids_sexclf.tables import read_table
 from bids_sexclf.volumes import Grid, load, open_cohort, resample, save
 
-LOW = 16
+LOW = 11
 """Slices below this were not measured."""
 
 
