@@ -159,7 +159,8 @@ def run_study(root, name, **choices):
         base.run_stage(desk, stage)
         if stage == "fit" and waiting:
             write_json({"seconds": processor_seconds() - before}, desk.folder / "seconds.json")
-    cards = [json.loads(path.read_text()) for path in desk.folder.glob("models/*/*/model.json")]
+    paths = desk.folder.glob("models/*/*/bundle/model.json")
+    cards = [json.loads(path.read_text()) for path in paths]
     seconds = json.loads((desk.folder / "seconds.json").read_text())["seconds"]
     return desk, {"seconds": seconds, "parameters": cards[0].get("parameters")}
 

@@ -33,8 +33,8 @@ from bids_sexclf import models
 from bids_sexclf.disk import write_json
 from bids_sexclf.settings import Study
 from bids_sexclf.training import outside, pretraining, standardize
+from bids_sexclf.training.evidence import Standardise
 from bids_sexclf.training.mae import masked_loss
-from bids_sexclf.training.networks import Standardise
 
 UNSEEN, VALIDATION, TESTED = 40, 8, 200
 KINDS = ("unlabelled", "unseen", "labelled", "tested")

@@ -348,7 +348,7 @@ def compare_prediction(name, grid, n, rounds):
 
     from bids_sexclf import catalogue, models
     from bids_sexclf.settings import Study
-    from bids_sexclf.training import batches, devices, networks
+    from bids_sexclf.training import batches, devices, evidence
     from bids_sexclf.volumes import Rows, open_cohort
 
     place = devices.device()
@@ -356,7 +356,7 @@ def compare_prediction(name, grid, n, rounds):
         rows = Rows(open_cohort(write_cohort(folder, n, grid)[0]), np.arange(n))
         classifier = catalogue.find(models.__name__, name).Classifier(Study())
         classifier._take_shape(rows.shape)
-        classifier.module = networks.Evidence(
+        classifier.module = evidence.Evidence(
             classifier._built(), np.zeros(grid, np.float32), np.ones(grid, np.float32)
         ).eval()
         size = batches.choose_size(rows.shape, place)

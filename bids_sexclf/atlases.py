@@ -3,12 +3,14 @@
 import os
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
+from bids_sexclf.disk import read_object
 from bids_sexclf.errors import InputError, ToolError, suggest
 from bids_sexclf.labels import read_labels
 from bids_sexclf.volumes import load, resample
@@ -86,17 +88,22 @@ def find_atlas(name, grid, template_name, labels=None, folders=(), inside=None):
     Raises
     ------
     InputError
-        If it is unknown, image and label table have different indices, the image holds values that
-        are not whole numbers, or less than half of its volume lies in the brain.
+        If it is unknown, or was made in another space than the template, if image and label table
+        have different indices, if the image holds values that are not whole numbers, or if less
+        than half of its volume lies in the brain.
     ToolError
         If its files are not at hand.
     """
     entries = known_atlases()
+    if name in entries:
+        _check_space(name, entries[name]["Space"], template_name)
     if name in entries and entries[name]["Image"] is None:
-        parcellation, table = _lobes(grid, template_name)
+        parcellation, table = _lobes(grid)
         _check_place(parcellation, grid, inside, name, template_name)
         return Atlas(name, parcellation, table)
     image, table_path = find_atlas_files(name, labels, folders)
+    if name not in entries:
+        _check_space(image, declared_space(image), template_name)
     array, affine = load(image, ndim=3)
     indices = _check_indices(array, image)
     table = read_labels(table_path)
@@ -110,17 +117,54 @@ def find_atlas(name, grid, template_name, labels=None, folders=(), inside=None):
     return Atlas(name if name in entries else image.name.split(".")[0], parcellation, table)
 
 
-def _lobes(grid, template_name):
+def declared_space(image):
+    """Return the space that an image of an atlas declares.
+
+    Parameters
+    ----------
+    image : path-like
+
+    Returns
+    -------
+    list of str
+        Of ``Space`` or ``SpatialReference`` in the JSON file beside the image, or of ``space-`` or
+        ``tpl-`` in its name; empty where nothing is declared.
+
+    Examples
+    --------
+    >>> declared_space("tpl-MNI152NLin6Asym_res-01_atlas-HOCPA_dseg.nii.gz")
+    ['MNI152NLin6Asym']
+    >>> declared_space("regions.nii.gz")
+    []
+    """
+    image = Path(image)
+    sidecar = read_object(image.with_name(re.sub(r"\.nii(\.gz)?$", ".json", image.name)))
+    for key in ("Space", "SpatialReference"):
+        if isinstance(sidecar.get(key), str) and re.fullmatch(r"\w+", sidecar[key]):
+            return [sidecar[key]]
+    in_name = re.search(r"(?:^|_)space-([A-Za-z0-9]+)_", image.name)
+    in_name = in_name or re.search(r"(?:^|_)tpl-([A-Za-z0-9]+)_", image.name)
+    return [in_name[1]] if in_name else []
+
+
+def _check_space(atlas, spaces, template_name):
+    """Refuse an atlas that was made in another space than that of the template."""
+    if spaces and not any(fnmatchcase(template_name, space) for space in spaces):
+        shown = " or ".join(spaces)
+        raise InputError(
+            f"Found atlas {atlas} in the space {shown} for maps in the space {template_name}, "
+            f"needed an atlas in {template_name}: regions of another template do not lie where "
+            "they should. Give an atlas in this space with --atlas, or prepare the participants "
+            "with the --template that the atlas was made on."
+        )
+
+
+def _lobes(grid):
     """Return the built-in atlas, which needs no file."""
     import pandas as pd
 
     from bids_sexclf.lobes import make_lobes
 
-    if not template_name.startswith(("MNI152", "Phantom")):
-        raise InputError(
-            f"Found atlas Lobes for template {template_name}, needed an MNI152 space. Give another "
-            "atlas with --atlas."
-        )
     parcellation, rows = make_lobes(tuple(grid.shape), grid.affine)
     return parcellation, pd.DataFrame(rows)[["index", "name", "hemisphere"]]
 

@@ -8,7 +8,7 @@ import pytest
 from bids_sexclf import catalogue, citations, cli
 from bids_sexclf.errors import InputError
 from bids_sexclf.participant.report import methods
-from bids_sexclf.report.methods import CLASSICAL, NETWORKS, write_methods
+from bids_sexclf.report.methods import write_methods
 from bids_sexclf.settings import DERIVATIVES, Preparation, Study
 
 PACKAGE = Path(citations.__file__).parent
@@ -96,26 +96,25 @@ def test_boilerplate_alone_writes_all_four_files(tmp_path, capsys):
     assert made == [f"CITATION.{kind}" for kind in ("bib", "html", "md", "tex")]
 
 
-def test_every_network_has_its_source():
-    entries = [
-        name
-        for name in catalogue.names("bids_sexclf.models")
-        if catalogue.find("bids_sexclf.models", name).READS == "volumes" and name != "shuffled"
-    ]
-    assert set(entries) - set(CLASSICAL["classes"]) == set(NETWORKS)
-    text = write_methods(Study(models=["cnn3"]))
-    assert "cnn3 [@xin2019]" in text
+def entries():
+    names = catalogue.names("bids_sexclf.models")
+    return {name: catalogue.find("bids_sexclf.models", name) for name in names}
 
 
-@pytest.mark.parametrize("kind", ["classes", "quantity"])
-def test_every_model_that_is_no_network_is_told_for_what_it_learns(kind):
-    entries = {
-        name: catalogue.find("bids_sexclf.models", name)
-        for name in catalogue.names("bids_sexclf.models")
-    }
-    searched = {
-        name
-        for name, entry in entries.items()
-        if getattr(entry, "NESTED", False) and kind in entry.Classifier.kinds
-    }
-    assert set(CLASSICAL[kind]) == searched
+def test_every_network_has_its_source_and_the_methods_cite_it():
+    networks = {name: entry for name, entry in entries().items() if hasattr(entry, "build")}
+    assert len(networks) == 8
+    for name, entry in networks.items():
+        assert entry.GRIDS and citations.keys_of(entry.SOURCE), name
+        if hasattr(entry, "Classifier"):
+            assert f"{name} {entry.SOURCE}" in write_methods(Study(models=[name]))
+
+
+@pytest.mark.parametrize(("kind", "target"), [("classes", "sex"), ("quantity", "age")])
+def test_every_model_that_is_no_network_is_told_for_what_it_learns(kind, target):
+    for name, entry in entries().items():
+        searched = getattr(entry, "NESTED", False) and kind in entry.Classifier.kinds
+        assert searched == (kind in getattr(entry, "SAYS", {})), name
+        if searched:
+            words = entry.SAYS[kind].format(what=target)
+            assert words in write_methods(Study(models=[name], target=target))

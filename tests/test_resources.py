@@ -95,6 +95,50 @@ def test_an_unknown_atlas_lists_the_known_ones():
         atlases.find_atlas("Nope", GRID, "X")
 
 
+@pytest.fixture
+def with_jhu(tmp_path, monkeypatch):
+    """Write files named as those of the JHU atlas, which lies in MNI152NLin6Asym."""
+    folder = tmp_path / "data" / "atlases"
+    array = np.random.default_rng(0).choice((0, 1, 2), (20, 24, 20))
+    save(array.astype(np.int16), GRID.affine, folder / "JHU" / "JHU-ICBM-labels-1mm.nii.gz")
+    names = ("Unclassified", "Tract 1", "Tract 2")
+    labels = "".join(f'<label index="{i}">{name}</label>' for i, name in enumerate(names))
+    (folder / "JHU-labels.xml").write_text(f"<atlas><data>{labels}</data></atlas>")
+    monkeypatch.setenv("FSLDIR", str(tmp_path))
+
+
+def test_an_atlas_is_laid_on_the_template_that_it_was_made_on(with_jhu):
+    atlas = atlases.find_atlas("JHU", GRID, "MNI152NLin6Asym")
+    assert atlas.labels["name"].tolist() == ["Tract 1", "Tract 2"]
+
+
+@pytest.mark.parametrize("template", ["Phantom", "MNI152NLin2009cAsym"])
+def test_an_atlas_of_another_template_is_refused_with_both_spaces(with_jhu, template):
+    words = f"JHU in the space MNI152NLin6Asym for maps in the space {template}, needed.*--template"
+    with pytest.raises(InputError, match=words):
+        atlases.find_atlas("JHU", GRID, template)
+
+
+def test_every_known_atlas_declares_its_space():
+    assert all(entry["Space"] for entry in atlases.known_atlases().values())
+    with pytest.raises(InputError, match=r"Lobes in the space MNI152\* or Phantom"):
+        atlases.find_atlas("Lobes", GRID, "OASIS30ANTs")
+
+
+@pytest.mark.parametrize("way", ["sidecar", "name"])
+def test_an_image_that_declares_its_space_is_held_to_it(tmp_path, way):
+    path = write_atlas(tmp_path, [(5, "five"), (2, "two")])
+    if way == "sidecar":
+        (tmp_path / "a.json").write_text('{"Space": "MNI152NLin6Asym"}')
+    else:
+        path = tmp_path / "atlas-a_space-MNI152NLin6Asym_dseg.nii.gz"
+        (tmp_path / "a.nii.gz").rename(path)
+        (tmp_path / "a.tsv").rename(tmp_path / "atlas-a_space-MNI152NLin6Asym_dseg.tsv")
+    assert len(atlases.find_atlas(str(path), GRID, "MNI152NLin6Asym").labels) == 2
+    with pytest.raises(InputError, match="in the space MNI152NLin6Asym for maps in the space X"):
+        atlases.find_atlas(str(path), GRID, "X")
+
+
 def test_the_builtin_atlas_knows_left_from_right():
     atlas = atlases.find_atlas("Lobes", GRID, "MNI152NLin6Asym")
     for row in atlas.labels.itertuples():

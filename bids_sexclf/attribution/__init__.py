@@ -2,20 +2,20 @@
 
 An entry declares
 
-* ``NEEDS``: what it reads of the view, some of `NEEDS`;
+* ``NEEDS``: the inputs it reads from the view, some of `NEEDS`;
 * ``YIELDS``: ``"regions"``, ``"voxels"``, ``"slices"``, ``"feature_maps"`` or ``"features"``;
-* ``SCOPE``: ``"participant"``, or ``"group"`` where a value says something only beside those of the
-  other participants of the same fold;
-* ``UNIT``: ``"evidence"`` where values are in its unit, signed: positive speaks for male, or for
-  older; ``"none"`` where values have no unit;
-* ``EXACT_ON_LINEAR``: True if on a linear model the value of a region, or of a voxel, is what its
-  voxels add to the evidence less what the fill would add (without a fill: less what zero would
-  add, or voxels times slope);
+* ``SCOPE``: ``"participant"``, or ``"group"`` if a value can only be compared with those of other
+  participants in the same fold;
+* ``UNIT``: ``"evidence"`` if values have its unit and sign: positive supports male, or older;
+  ``"none"`` if values have no unit;
+* ``EXACT_ON_LINEAR``: True if on a linear model the value of a region, or of a voxel, is the
+  contribution of its voxels to the evidence minus that of the fill (without a fill: minus that of
+  zero, or voxels times slope);
 * ``EXACT_ZERO``: True if a voxel, or a region, that the model ignores gets exactly 0;
-* ``SIGNED``, only where it is False: values are sizes, and do not tell for whom a place speaks;
+* ``SIGNED``, only if it is False: values are magnitudes, and support neither class;
 
-and gives ``attribute(rows, view, **options)``, which yields one `Answer` for each participant of
-``rows``, in their order. It sees a function from volumes to evidence, never a model.
+and defines ``attribute(rows, view, **options)``, which yields one `Answer` for each participant of
+``rows``, in their order. It gets a function from volumes to evidence, never a model.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ OF_MODEL = ("gradient", "rectifier", "convolution", "local", "slices", "attentio
 
 @dataclass(frozen=True)
 class Table:
-    """Features of the training part, and which of them belong together.
+    """Features of the training part, and their groups.
 
     Attributes
     ----------
@@ -62,15 +62,15 @@ class Table:
     @property
     def middle(self):
         """Median of each feature, shape (k,); 0 where all are unknown."""
-        known = np.isfinite(self.values).any(axis=0)
+        has_values = np.isfinite(self.values).any(axis=0)
         middle = np.zeros(self.values.shape[1])
-        middle[known] = np.nanmedian(self.values[:, known], axis=0)
+        middle[has_values] = np.nanmedian(self.values[:, has_values], axis=0)
         return middle
 
 
 @dataclass(frozen=True)
 class View:
-    """What an attribution method may see.
+    """The inputs of an attribution method.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ class View:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a method says of one participant.
+    """The result of a method for one participant.
 
     Attributes
     ----------
@@ -155,7 +155,7 @@ def find(name):
 
 
 def attribute(name, rows, view, **options):
-    """Ask a method about participants.
+    """Apply a method to participants.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def attribute(name, rows, view, **options):
 
 
 def check_needs(name, view):
-    """Refuse a view that lacks what a method needs.
+    """Raise InputError if a view lacks an input of a method.
 
     Parameters
     ----------
@@ -195,8 +195,8 @@ def check_needs(name, view):
     """
     has = list_offers(view.module) | {"evidence"}
     has |= {"classes"} if view.classes else set()
-    given = {"parcellation": view.parcellation, "fill": view.fill, "features": view.reference}
-    has |= {need for need, value in given.items() if value is not None}
+    inputs = {"parcellation": view.parcellation, "fill": view.fill, "features": view.reference}
+    has |= {need for need, value in inputs.items() if value is not None}
     lacking = [words for need, words in NEEDS.items() if need in find(name).NEEDS - has]
     if lacking:
         raise InputError(
@@ -206,7 +206,7 @@ def check_needs(name, view):
 
 
 def list_offers(module):
-    """List what a network offers to methods.
+    """List the inputs for methods that a network provides.
 
     Parameters
     ----------
@@ -231,11 +231,11 @@ def list_offers(module):
         "slices": hasattr(network, "slice_logits"),
         "attention": hasattr(network, "attention"),
     }
-    return {need for need, there in offers.items() if there}
+    return {need for need, offered in offers.items() if offered}
 
 
 def is_signed(name):
-    """Tell whether values of a method tell for whom a place speaks.
+    """Return whether the sign of a method's values shows the supported class.
 
     Parameters
     ----------
@@ -250,7 +250,7 @@ def is_signed(name):
 
 
 def evaluate(evidence, volumes):
-    """Compute the evidence of volumes, and refuse a function that does not give one number each.
+    """Compute the evidence of volumes, and check that it is one number each.
 
     Parameters
     ----------

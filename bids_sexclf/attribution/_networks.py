@@ -8,7 +8,7 @@ def ask_part(module, part, volume):
 
     Parameters
     ----------
-    module : training.networks.Evidence
+    module : training.evidence.Evidence
     part : callable
         Of standardised volumes (1, channels, X, Y, Z), to a tensor or several.
     volume : ndarray, shape ([C,] X, Y, Z)

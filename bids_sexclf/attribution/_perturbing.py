@@ -1,8 +1,8 @@
-"""Blur, enlarge, move and judge masks: the arithmetic of meaningful perturbation."""
+"""Blur, enlarge, shift and measure masks: the arithmetic of meaningful perturbation."""
 
 
 def gaussian(sigma, size):
-    """Make the weights of a Gaussian along one axis.
+    """Return the weights of a Gaussian along one axis.
 
     Parameters
     ----------
@@ -14,7 +14,7 @@ def gaussian(sigma, size):
     Returns
     -------
     torch.Tensor, shape (size,)
-        1 in sum.
+        Their sum is 1.
     """
     import torch
 
@@ -24,7 +24,7 @@ def gaussian(sigma, size):
 
 
 def blur(volumes, weights):
-    """Blur volumes along three axes; the outermost voxel goes on beyond the edge.
+    """Blur volumes along three axes, with the outermost voxels repeated beyond the edge.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def blur(volumes, weights):
     reach = len(weights) // 2
     for axis in range(3):
         around = [reach if 2 - side // 2 == axis else 0 for side in range(6)]
-        kernel = weights.reshape([-1 if other == axis else 1 for other in range(3)])
+        kernel = weights.reshape([-1 if image_axis == axis else 1 for image_axis in range(3)])
         flat = conv3d(pad(flat, around, mode="replicate"), kernel[None, None])
     return flat.reshape(shape)
 
@@ -57,7 +57,7 @@ def enlarge(masks, grid):
 
 
 def shift(volumes, steps):
-    """Move volumes (n, channels, X, Y, Z) by whole voxels; the outermost voxel goes on."""
+    """Shift volumes (n, channels, X, Y, Z) by whole voxels; repeat the outermost voxels."""
     import torch
 
     for axis, step in enumerate(steps, start=2):
@@ -68,7 +68,7 @@ def shift(volumes, steps):
 
 
 def measure_roughness(masks, power):
-    """Average the differences of neighbouring voxels of masks, to a power, along three axes.
+    """Compute the mean of differences of neighbouring voxels, to a power, along three axes.
 
     Parameters
     ----------
@@ -80,5 +80,5 @@ def measure_roughness(masks, power):
     torch.Tensor, shape (n,)
     """
     terms = [masks.diff(dim=axis).abs() for axis in (2, 3, 4) if masks.shape[axis] > 1]
-    # The slope of x ** p at 0 is 0 for p > 1, and torch says so.
+    # The slope of x ** p at 0 is 0 for p > 1, also in torch.
     return sum((term**power).flatten(1).mean(1) for term in terms)

@@ -1,6 +1,6 @@
-"""Follow the attention of a transformer from what is read in the end to the patches.
+"""Attention rollout: follow the attention of a transformer from its output token to the patches.
 
-Attention is no evidence: it says where the network looks, not for whom a place speaks.
+Attention is not evidence: it shows where the network looks, but not which class a place supports.
 
 References
 ----------
@@ -25,7 +25,7 @@ AT_ONCE = 1024
 
 
 def attribute(rows, view):
-    """Compute the share of each voxel in what the head of the network reads.
+    """Compute the share of each voxel in the input of the network's head.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def attribute(rows, view):
     Yields
     ------
     attribution.Answer
-        ``values`` of shape (1, X, Y, Z), not negative, 1 in sum: the share of a patch is spread
-        evenly over its voxels, and the class token's own share is left out.
+        ``values`` of shape (1, X, Y, Z), not negative, with sum 1: the share of a patch is
+        distributed evenly over its voxels, and that of the class token is left out.
     """
     network = view.module.network
 
@@ -53,7 +53,7 @@ def attribute(rows, view):
 
 
 def roll_out(blocks, pool="class"):
-    """Multiply the attention of all blocks, each half attention and half the token itself.
+    """Multiply the attention of all blocks, each averaged with the identity.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def roll_out(blocks, pool="class"):
 
     Notes
     -----
-    Heads are averaged. Only the row that is read is carried through the blocks, from the last to
-    the first, so the square of all tokens is never held.
+    Heads are averaged. Only the needed row is multiplied through the blocks, from the last to the
+    first, so the matrix of all tokens is never in memory.
     """
     n_tokens = blocks[0][0].shape[2]
     shares = blocks[0][0].new_zeros(n_tokens)

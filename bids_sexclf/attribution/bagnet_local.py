@@ -1,4 +1,4 @@
-"""Draw the evidence of each neighbourhood of a network whose evidence is their mean.
+"""Local evidence of BagNets: the evidence of each neighbourhood, whose mean is the evidence.
 
 References
 ----------
@@ -23,7 +23,7 @@ EXACT_ZERO = False
 
 
 def attribute(rows, view):
-    """Compute the share of each neighbourhood in the evidence, spread evenly over its voxels.
+    """Compute the share of each neighbourhood in the evidence, distributed over its voxels.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def attribute(rows, view):
     Notes
     -----
     With instance normalisation, as published, a local output depends on the whole volume through
-    its mean and spread; with ``norm = "batch"`` on its neighbourhood alone.
+    its mean and standard deviation; with ``norm = "batch"`` only on its neighbourhood.
     """
 
     def local(volumes):
@@ -55,10 +55,10 @@ def attribute(rows, view):
 
 
 def _spread(values, grid, step):
-    """Share values of points `step` voxels apart, the first at voxel 0, among nearest voxels."""
+    """Distribute values of points, `step` voxels apart from voxel 0, over the nearest voxels."""
     for axis, length in enumerate(grid):
         nearest = np.minimum((np.arange(length) + step // 2) // step, values.shape[axis] - 1)
         voxels = np.bincount(nearest, minlength=values.shape[axis])
-        shape = [-1 if other == axis else 1 for other in range(values.ndim)]
+        shape = [-1 if value_axis == axis else 1 for value_axis in range(values.ndim)]
         values = np.take(values / voxels.reshape(shape), nearest, axis)
     return values

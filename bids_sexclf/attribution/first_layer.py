@@ -1,7 +1,6 @@
-"""Measure how strongly the first layer of a network answers to each participant.
+"""Measure the response of the first layer of a network to each participant.
 
-The feature maps of a network have no order that another one shares: values of one fold are compared
-with each other, and with those of no other fold.
+The order of feature maps differs between networks: only values of one fold can be compared.
 
 References
 ----------
@@ -45,7 +44,7 @@ def attribute(rows, view):
         maps = _listen(view.module, layer, volume)
         values = [[one.mean() for one in maps] + [measure_entropy(one) for one in maps]]
         numbers = range(1, len(maps) + 1)
-        names = [f"{what} of map {n}" for what in ("mean", "entropy") for n in numbers]
+        names = [f"{measure} of map {n}" for measure in ("mean", "entropy") for n in numbers]
         whole = float(evaluate(view.evidence, volume[None])[0])
         index = np.arange(1, len(names) + 1)
         yield Answer(whole, np.array(values, float), index, names=tuple(names))
@@ -60,14 +59,14 @@ def _find_first(module):
 
 def _listen(module, layer, volume):
     """Return the feature maps of a layer, each with all its voxels of all images in a row."""
-    kept = []
-    handle = layer.register_forward_hook(lambda layer, given, output: kept.append(output))
+    outputs = []
+    handle = layer.register_forward_hook(lambda layer, inputs, output: outputs.append(output))
     try:
         ask_part(module, module.network, volume)
     finally:
         handle.remove()
-    # Images of a volume may pass in several chunks: the first axis counts images.
-    maps = [one.movedim(1, 0).flatten(1).double().cpu().numpy() for one in kept]
+    # Images of a volume may pass in several chunks, along the first axis.
+    maps = [one.movedim(1, 0).flatten(1).double().cpu().numpy() for one in outputs]
     return np.concatenate(maps, axis=1)
 
 

@@ -1,7 +1,7 @@
-"""Weigh the features of the last convolution by their mean slope.
+"""Grad-CAM: weight the features of the last convolution by their mean slope.
 
-The published map keeps positive values only, and so says nothing of the other sex; here it keeps
-its sign. Known sources are not localised well by it in real scans: see the references.
+The published map keeps only positive values, and so ignores the other sex; here it keeps its sign.
+In real scans it does not localise known sources well: see the references.
 
 References
 ----------
@@ -67,16 +67,16 @@ def _map_one(module, layer, volume, grid):
     import torch
     from torch.nn.functional import interpolate
 
-    kept = []
-    handle = layer.register_forward_hook(lambda layer, inputs, output: kept.append(output))
+    outputs = []
+    handle = layer.register_forward_hook(lambda layer, inputs, output: outputs.append(output))
     try:
         with torch.enable_grad():
             batch = torch.from_numpy(volume[None]).to(layer.weight.device).requires_grad_(True)
             evidence = module(batch).sum()
-            (slope,) = torch.autograd.grad(evidence, kept[0])
+            (slope,) = torch.autograd.grad(evidence, outputs[0])
     finally:
         handle.remove()
     weights = slope.mean((2, 3, 4), keepdim=True)
-    coarse = (weights * kept[0]).sum(1, keepdim=True).detach()
+    coarse = (weights * outputs[0]).sum(1, keepdim=True).detach()
     fine = interpolate(coarse, size=grid, mode="trilinear", align_corners=False)
     return fine[0, 0].double().cpu().numpy()

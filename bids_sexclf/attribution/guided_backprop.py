@@ -1,10 +1,10 @@
-"""Follow evidence back through a network where it was active and gains.
+"""Guided backpropagation: the slope of evidence through active units with positive slopes.
 
-A rectifier passes a slope on only where its input was positive and the slope is. What is left is
-positive for whatever is explained, so the map for one class is that of the evidence, and the map
-for the other that of its opposite: here the second is subtracted from the first.
+A rectifier passes a slope on only where its input and the slope are positive. The result is
+positive for the explained output. So there is one map for the evidence and one for its opposite;
+the second is subtracted from the first.
 
-The map resembles edges of the volume even where weights are random: see the references.
+The map resembles edges of the volume even with random weights: see the references.
 
 References
 ----------
@@ -53,7 +53,7 @@ def attribute(rows, view):
 
 
 class _Opposite:
-    """The evidence for the other class."""
+    """A module that returns the evidence for the other class."""
 
     def __init__(self, module):
         self.module = module
@@ -65,7 +65,7 @@ class _Opposite:
 
 @contextmanager
 def _guided(module):
-    """Let rectifiers pass positive slopes only, and none where their input was not positive."""
+    """Limit rectifiers to positive slopes at positive inputs, within a context."""
     import torch
     from torch import nn
 

@@ -1,23 +1,23 @@
-"""Learn the smallest smooth mask whose blurring takes away what a network is sure of.
+"""Meaningful perturbation: learn the smallest smooth mask whose blurring lowers the probability.
 
-The probability of the class that the network names is lowered by blurring voxels, while hiding
-many voxels, or ragged regions, costs. Paper and released code of the study on brains differ:
+Blurring voxels lowers the probability of the predicted class; masks with many hidden voxels, or
+with rough regions, are penalised. Paper and released code of the study on brains differ:
 
 ==================  =============================  =============================================
                     ``fidelity = "paper"``         ``fidelity = "code"``
 ==================  =============================  =============================================
 blur of the brain   Gaussian of 10 voxels          the same, cut to 5 voxels: nearly a box
 blur of the mask    Gaussian of 10 voxels          none
-lowered             P                              what P has above 0.05
+minimised           P                              the part of P above 0.05
 step size           0.3                            0.3, a tenth of it every 30 steps
 optimiser           Adam (0.9, 0.99)               the same with AMSGrad
 penalties           whole from the first step      rising over the first fifth of the steps
 mask that is kept   the last                       the best after step 50
 ==================  =============================  =============================================
 
-Ours, since neither tells, or cannot be meant: penalties are means over the mask (as sums, which the
-paper writes, hiding a single voxel of the mask costs 3, and no probability can pay for it); the
-mask starts at 1, nothing hidden; the paper's mask is kept in [0, 1] by cutting, too.
+Our choices, where neither is clear: penalties are means over the mask (with the sums in the paper,
+hiding a single voxel costs 3, more than any probability); the mask starts at 1, with nothing
+hidden; the mask of the paper is clipped to [0, 1], too.
 
 References
 ----------
@@ -71,8 +71,8 @@ def attribute(rows, view, fidelity="paper", steps=300, draws=10, at_once=8):
     Yields
     ------
     attribution.Answer
-        ``values`` of shape (1, X, Y, Z): how much a voxel is hidden, 0 to 1, times 1 where the
-        network names the second class and -1 where it names the first.
+        ``values`` of shape (1, X, Y, Z): how much a voxel is hidden, 0 to 1, times 1 if the
+        network predicts the second class and -1 if it predicts the first.
 
     Raises
     ------
@@ -86,8 +86,8 @@ def attribute(rows, view, fidelity="paper", steps=300, draws=10, at_once=8):
             "options of 'meaningful_perturbation'."
         )
     for start in range(0, len(rows), at_once):
-        some = range(start, min(start + at_once, len(rows)))
-        volumes = np.stack([np.asarray(rows[row], dtype=np.float32) for row in some])
+        batch = range(start, min(start + at_once, len(rows)))
+        volumes = np.stack([np.asarray(rows[row], dtype=np.float32) for row in batch])
         whole = np.array([evaluate(view.evidence, one[None])[0] for one in volumes])
         sign = np.where(whole > 0, 1, -1)
         hidden = 1 - learn_masks(view, volumes, sign, _Recipe(fidelity == "code", steps, draws))
@@ -97,7 +97,7 @@ def attribute(rows, view, fidelity="paper", steps=300, draws=10, at_once=8):
 
 @dataclass(frozen=True)
 class _Recipe:
-    """How masks are learnt."""
+    """The settings of learning masks."""
 
     code: bool
     steps: int
@@ -105,11 +105,11 @@ class _Recipe:
 
     @property
     def soft(self):
-        """Weights of the blur of the brain."""
+        """Return the weights of the blur of the brain."""
         return gaussian(SIGMA, 5 if self.code else 2 * int(3 * SIGMA) + 1)
 
     def penalty(self, step):
-        """Share of the penalties in a step, from 0."""
+        """Return the share of the penalties in a step, counted from 0."""
         return min(1.0, step / (self.steps / 5)) if self.code else 1.0
 
 
@@ -127,7 +127,7 @@ def learn_masks(view, volumes, sign, recipe):
     Returns
     -------
     ndarray of float64, shape (n, X, Y, Z)
-        1 where nothing is hidden.
+        1 if nothing is hidden.
     """
     import torch
 
@@ -143,7 +143,7 @@ def learn_masks(view, volumes, sign, recipe):
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, EVERY, DECAY)
     rng, size = np.random.default_rng(view.seed), (recipe.draws, 3)
     sign = torch.from_numpy(sign.astype(np.float32)).to(place)
-    best, least = masks.detach().clone(), torch.full((len(volumes),), torch.inf, device=place)
+    best, least_loss = masks.detach().clone(), torch.full((len(volumes),), torch.inf, device=place)
     with reproducible(), torch.enable_grad():
         soft = blur(channels, recipe.soft)
         for step in range(recipe.steps):
@@ -157,24 +157,24 @@ def learn_masks(view, volumes, sign, recipe):
             optimizer.step()
             if recipe.code:
                 schedule.step()
-                better = (loss < least) & (step >= min(WARM, recipe.steps - 1))
-                least = torch.where(better, loss, least)
+                better = (loss < least_loss) & (step >= min(WARM, recipe.steps - 1))
+                least_loss = torch.where(better, loss, least_loss)
                 best = torch.where(better[:, None, None, None, None], used, best)
             with torch.no_grad():
                 masks.clamp_(0, 1)
         with torch.no_grad():
-            kept = _show(best if recipe.code else masks, grid, recipe)
-    return kept[:, 0].double().cpu().numpy()
+            result = _show(best if recipe.code else masks, grid, recipe)
+    return result[:, 0].double().cpu().numpy()
 
 
 def _show(masks, grid, recipe):
-    """Bring masks to the grid of the volumes."""
+    """Resample masks to the grid of the volumes."""
     shown = enlarge(masks, grid)
     return shown if recipe.code else blur(shown, recipe.soft)
 
 
 def _judge(view, pair, shown, sign, recipe, moves):
-    """Average over displacements what is lowered, and its slope along the masks.
+    """Compute the minimised score and its slope by the masks, averaged over displacements.
 
     Returns
     -------
@@ -187,8 +187,10 @@ def _judge(view, pair, shown, sign, recipe, moves):
     shown.requires_grad_(True)
     total = torch.zeros(len(sign), device=sign.device)
     for move in moves.tolist():  # one at a time: memory does not grow with their number
-        seen = shift(shown * channels + (1 - shown) * soft, move)
-        p = torch.sigmoid(sign * view.module(seen if seen.shape[1] > 1 else seen[:, 0]))
+        perturbed = shift(shown * channels + (1 - shown) * soft, move)
+        p = torch.sigmoid(
+            sign * view.module(perturbed if perturbed.shape[1] > 1 else perturbed[:, 0])
+        )
         score = torch.relu(p - SURE) if recipe.code else p
         (score.sum() / len(moves)).backward(inputs=[shown])
         total += score.detach() / len(moves)
@@ -196,6 +198,6 @@ def _judge(view, pair, shown, sign, recipe, moves):
 
 
 def _charge(masks):
-    """Charge masks for what they hide, and for ragged edges."""
+    """Compute the penalties of masks for hidden voxels and rough edges."""
     hidden = (1 - masks).abs().flatten(1).mean(1)
     return SPARSITY * hidden + SMOOTHNESS * measure_roughness(masks, POWER)

@@ -1,9 +1,8 @@
-"""Exchange between people what the other features do not tell of a feature, and see what is lost.
+"""Conditional permutation importance: exchange the residual of a feature, and compute the loss.
 
-Exchanging a feature as it is makes people who do not exist wherever features go together, and
-models answer oddly about those. Here only the part that the other features leave open is
-exchanged: the features of a group are foretold from all others, by a ridge regression learnt from
-the training part, and what is left is taken from another person.
+Exchanging correlated features between people makes impossible people, on which models behave
+strangely. Here only the residual is exchanged: the features of a group are predicted from all other
+features, by a ridge regression on the training part, and the residual is that of another person.
 
 References
 ----------
@@ -31,7 +30,7 @@ FLAT = 1e-12
 
 
 def attribute(rows, view):
-    """Compute the evidence of whole tables, and what it loses without what a group alone tells.
+    """Compute the evidence of whole tables, and its loss with exchanged residuals of a group.
 
     Parameters
     ----------
@@ -45,29 +44,29 @@ def attribute(rows, view):
     Yields
     ------
     attribution.Answer
-        ``values`` of shape (draws, groups): the evidence, less the evidence where the group's
-        remains are those of the replacement. Named by group, in the order of their first feature.
+        ``values`` of shape (draws, groups): the evidence minus the evidence with the residuals of
+        the replacement. Named by group, in the order of their first feature.
 
     Notes
     -----
-    A group that the others tell entirely has importance 0, though a model may use it: what it says
-    is said by others as well. Grouping what belongs together is the remedy.
+    A group that other features determine completely has importance 0, although a model may use
+    it, since others contain the same information. Put such features into one group.
     """
     table = view.reference
     names = tuple(dict.fromkeys(table.groups))
     places = [np.flatnonzero(np.array(table.groups, dtype=object) == name) for name in names]
     train = np.asarray(table.values, dtype=np.float64).reshape(len(table.values), -1)
-    remains = [_learn(train, table.middle, own) for own in places]
+    remains = [_learn(train, table.middle, members) for members in places]
     for row in range(len(rows)):
         person = _complete(rows[row], table.middle)
         whole = float(evaluate(view.evidence, person[None])[0])
         replacements = view.fill(np.asarray(rows[row]), row)
         values = np.zeros((len(replacements), len(names)))
         for draw, replacement in enumerate(replacements):
-            other = _complete(replacement.volume, table.middle)
+            donor = _complete(replacement.volume, table.middle)
             changed = np.repeat(person[None], len(names), axis=0)
-            for one, own, left in zip(changed, places, remains, strict=True):
-                one[own] += left(other) - left(person)
+            for one, members, residual_of in zip(changed, places, remains, strict=True):
+                one[members] += residual_of(donor) - residual_of(person)
             moved = (changed != person).any(axis=1)
             if moved.any():
                 values[draw, moved] = whole - evaluate(view.evidence, changed[moved])
@@ -82,32 +81,32 @@ def attribute(rows, view):
 
 
 def _complete(values, middle):
-    """Put the training part's medians where numbers are unknown."""
+    """Replace unknown numbers by the medians of the training part."""
     values = np.asarray(values, dtype=np.float64).ravel()
     return np.where(np.isfinite(values), values, middle)
 
 
-def _learn(train, middle, own):
-    """Learn what the other features tell of a group.
+def _learn(train, middle, members):
+    """Fit the prediction of a group of features from all others.
 
     Returns
     -------
     callable
-        A row (k,) to what they leave open of the group, in the unit of each of its features.
+        Function of a row (k,) that returns the residuals of the group, in the unit of each feature.
     """
     from sklearn.linear_model import RidgeCV
 
     train = np.where(np.isfinite(train), train, middle)
-    others = np.setdiff1d(np.arange(train.shape[1]), own)
+    predictors = np.setdiff1d(np.arange(train.shape[1]), members)
     centre, spread = train.mean(axis=0), train.std(axis=0)
     spread = np.where(spread > FLAT * np.maximum(np.abs(centre), 1), spread, 1.0)
     scaled = (train - centre) / spread
-    if not len(others):
-        return lambda row: row[own]
-    ridge = RidgeCV(PENALTIES).fit(scaled[:, others], scaled[:, own])
+    if not len(predictors):
+        return lambda row: row[members]
+    ridge = RidgeCV(PENALTIES).fit(scaled[:, predictors], scaled[:, members])
 
     def leave(row):
-        foretold = ridge.predict(((row - centre) / spread)[None, others]).ravel()
-        return row[own] - (foretold * spread[own] + centre[own])
+        foretold = ridge.predict(((row - centre) / spread)[None, predictors]).ravel()
+        return row[members] - (foretold * spread[members] + centre[members])
 
     return leave

@@ -1,4 +1,4 @@
-"""Replace one region after the other, and see what evidence is lost.
+"""Region occlusion: replace each region, and compute the loss of evidence.
 
 References
 ----------
@@ -26,10 +26,10 @@ MEMORY = 64 * 2**20
 
 
 def attribute(rows, view):
-    """Compute the evidence of whole volumes, and what it loses without each region.
+    """Compute the evidence of whole volumes, and its loss without each region.
 
-    The value of a region is ``evidence - evidence without the region``. Positive: the region spoke
-    for male (or for older). To ask for the true class, flip the sign for women.
+    The value of a region is ``evidence - evidence without the region``. A positive value supports
+    male (or older). For the true class, flip the sign for women.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ def attribute(rows, view):
 
     Notes
     -----
-    A value says what this model makes of this region, given this fill: not what the region
-    alone could tell, and not what caused the difference.
+    A value describes the use of this region by this model, given this fill. It does not show the
+    information in the region alone, nor the cause of the difference.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def _without_each(evidence, volume, labels, places, put_in):
     Returns
     -------
     changed : ndarray of int
-        Their atlas indices: where nothing changes, the evidence is that of the whole volume.
+        Atlas indices of the changed regions; for others the evidence is that of the whole volume.
     occluded : ndarray of float64, the same shape
     """
     # Channels, a single one too, by voxels.

@@ -1,4 +1,4 @@
-"""Tell what each slice says in a network that reads slices.
+"""Slice confidence: the evidence of each slice in a network of slices.
 
 References
 ----------
@@ -31,8 +31,8 @@ def attribute(rows, view):
     Yields
     ------
     attribution.Answer
-        ``values`` of shape (1, slices), named by view and number; of a slab of slices by its
-        first and last. The confidence for male is their logistic function.
+        ``values`` of shape (1, slices), named by view and number; a slab of slices by its first
+        and last. The confidence for male is their logistic function.
     """
     network = view.module.network
     names = tuple(network.slice_names)

@@ -1,4 +1,4 @@
-"""Slide a box over the volume, replace what is in it, and see what evidence is lost.
+"""Sliding-box occlusion: replace the content of a moving box, and compute the loss of evidence.
 
 References
 ----------
@@ -24,7 +24,7 @@ EXACT_ZERO = False
 
 
 def attribute(rows, view, size=6, stride=3):
-    """Compute what evidence each box costs, spread evenly over its voxels.
+    """Compute the loss of evidence for each box, distributed evenly over its voxels.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ def attribute(rows, view, size=6, stride=3):
         hold it. With boxes of one voxel it is exact on a linear model.
     """
     boxes = _list_boxes(view.mask, size, min(stride, size))
-    held = np.zeros(view.mask.shape)
+    n_boxes = np.zeros(view.mask.shape)
     for box in boxes:
-        held[box] += 1
+        n_boxes[box] += 1
     for row in range(len(rows)):
         volume = np.asarray(rows[row], dtype=np.float32)
         whole = float(evaluate(view.evidence, volume[None])[0])
@@ -65,7 +65,7 @@ def attribute(rows, view, size=6, stride=3):
                 values[draw][place] += lost / volume[place].size
         yield Answer(
             whole,
-            values / np.maximum(held, 1),
+            values / np.maximum(n_boxes, 1),
             np.array([], int),
             tuple(replacement.source for replacement in replacements),
             tuple(replacement.weight for replacement in replacements),
@@ -73,7 +73,7 @@ def attribute(rows, view, size=6, stride=3):
 
 
 def _list_boxes(mask, size, stride):
-    """List the boxes that hold a voxel of the mask, as slices; those at the edge are cut."""
+    """List the boxes with a voxel of the mask, as slices; boxes at the edge are cropped."""
     starts = [range(0, max(1, n - size + stride), stride) for n in mask.shape]
     boxes = [tuple(slice(a, a + size) for a in corner) for corner in product(*starts)]
     return [box for box in boxes if mask[box].any()]

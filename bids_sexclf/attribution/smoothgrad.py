@@ -39,7 +39,7 @@ def attribute(rows, view, noise=0.15, copies=25):
     for row in range(len(rows)):
         volume = np.asarray(rows[row], dtype=np.float32)
         reach = np.ptp(volume[..., view.mask])
-        # The same noise for everyone: nothing depends on the order of participants.
+        # Equal noise for all, so that nothing depends on the order of participants.
         rng = np.random.default_rng(view.seed)
         total = np.zeros(volume.shape)
         for _ in range(copies):

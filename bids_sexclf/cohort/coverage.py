@@ -73,28 +73,27 @@ def fill_gaps(array, gaps, left_out=()):
     array : ndarray or memmap, shape (n, X, Y, Z)
         Changed.
     gaps : dict of int to ndarray of bool, shape (X, Y, Z)
-        Row to the voxels that it has not measured; rows without any are absent.
+        Row to the voxels that it has not measured; rows without any may be absent.
     left_out : iterable of int
         Rows that count for nothing.
+
+    Returns
+    -------
+    ndarray of float64, shape (X, Y, Z)
+        Mean of the rows that measured each voxel; 0 where none did.
     """
     gaps = {row: gap for row, gap in gaps.items() if gap.any() and row not in left_out}
-    if not gaps:
-        return
-    union = np.flatnonzero(np.any(list(gaps.values()), axis=0))
-    total, count = np.zeros(union.size), np.zeros(union.size, int)
+    total, count = np.zeros(array.shape[1:]), np.zeros(array.shape[1:], int)
     for row in range(len(array)):
         if row not in left_out:
-            known = ~gaps[row].ravel()[union] if row in gaps else np.ones(union.size, bool)
-            total += np.where(known, array[row].ravel()[union], 0)
-            count += known
+            total += np.where(gaps[row], 0, array[row]) if row in gaps else array[row]
+            count += ~gaps[row] if row in gaps else 1
             release(array)
     mean = total / np.maximum(count, 1)
     for row, gap in gaps.items():
-        missing = gap.ravel()[union]
-        volume = np.array(array[row])
-        volume.ravel()[union[missing]] = mean[missing]
-        array[row] = volume
+        array[row] = np.where(gap, mean, array[row])
         release(array)
+    return mean
 
 
 def share_of_regions(covered, parcellation, indices):

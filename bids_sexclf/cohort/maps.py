@@ -1,10 +1,67 @@
-"""Read the maps of the cohort, and bring them to the scale and the grid of a study."""
+"""Find the maps of the cohort, and read them."""
 
-import numpy as np
-
+from bids_sexclf import layout
+from bids_sexclf.anatomy.acpc import SPACE as NATIVE
 from bids_sexclf.cohort.coverage import read_coverage
-from bids_sexclf.errors import InputError
-from bids_sexclf.volumes import load, resample
+from bids_sexclf.errors import InputError, suggest
+from bids_sexclf.volumes import load
+
+ENTRIES = {"T1w": "t1w_template", "T1wAffine": "t1w_affine", "T1wACPC": "t1w_acpc"} | dict.fromkeys(
+    ("FA", "MD", "AD", "RD"), "tensor_template"
+)
+ENTRIES |= dict.fromkeys(("MK", "AK", "RK", "KFA"), "kurtosis_template")
+ENTRIES |= dict.fromkeys(("ICVF", "ODI", "ISOVF"), "noddi_template")
+"""Map to its entry in ``data/names.json``."""
+
+
+def find_maps(desk):
+    """Find every map of the study on disk.
+
+    Parameters
+    ----------
+    desk : base.Desk
+
+    Returns
+    -------
+    found : dict
+        (participant_id, session_id) to map name to path, relative to the derivatives.
+    spaces : set of tuple
+        (space, resolution label) that the maps lie in.
+    """
+    unknown = [name for name in desk.study.single_maps if name not in ENTRIES]
+    if unknown:
+        raise InputError(
+            f"Found maps {', '.join(unknown)}, needed some of {', '.join(ENTRIES)}. Correct maps."
+            f"{suggest(unknown, ENTRIES)}"
+        )
+    found, spaces = {}, set()
+    # A participant counts only once its quality file, which is written last, is there.
+    for entry in layout.find_derivatives(desk.derivatives, "quality"):
+        found[entry["participant_id"], entry["session_id"]] = {}
+    for name in desk.study.single_maps:
+        given = {} if name.startswith("T1w") else {"param": name.lower()}
+        for entry in layout.find_derivatives(desk.derivatives, ENTRIES[name], **given):
+            key = (entry["participant_id"], entry["session_id"])
+            if key in found:
+                found[key][name] = entry["path"]
+                spaces.add((entry.get("space", NATIVE), entry["res"]))
+    if not found:
+        raise InputError(
+            f"Found no prepared participant in {desk.derivatives}, needed sub-*/*_quality.json. "
+            "Run the participant level first, or give its output by --derivatives "
+            "bids_sexclf=PATH; models that read features alone need a table, and no scans."
+        )
+    return found, spaces
+
+
+def find_space(spaces):
+    """Refuse maps of several spaces or resolutions."""
+    if len(spaces) > 1:
+        raise InputError(
+            f"Found maps in {sorted(spaces)}, needed one space and one resolution. Prepare all "
+            "participants alike, or keep the outputs in separate folders."
+        )
+    return next(iter(spaces), (None, None))
 
 
 def read_map(derivatives, path, mask_path=None):
@@ -26,48 +83,3 @@ def read_map(derivatives, path, mask_path=None):
     """
     whole, affine = load(derivatives / path, ndim=3)
     return whole, affine, read_coverage(derivatives, mask_path, whole.shape)
-
-
-def scale_map(path, whole, affine, covered, grid, inside, name):
-    """Scale a map, and carry it to the grid of a study.
-
-    Parameters
-    ----------
-    path : str
-        For messages.
-    whole, affine, covered
-        As `read_map` returns them.
-    grid : volumes.Grid
-        Of the study.
-    inside : ndarray of bool, shape grid.shape
-        The template's brain.
-    name : str
-        Of the map.
-
-    Returns
-    -------
-    whole : ndarray, shape (X, Y, Z)
-        The map as it was prepared, scaled.
-    volume : ndarray, shape grid.shape
-        The map on the grid of the study, scaled.
-    gap : ndarray of bool, shape grid.shape
-        Voxels of the brain that were not measured.
-
-    Raises
-    ------
-    InputError
-        If the map is constant or not finite where it was measured.
-    """
-    volume, known = resample(whole, affine, grid) * inside, inside
-    if covered is not None:
-        known = inside & (resample(covered.astype(np.float32), affine, grid, order=0) > 0.5)
-    values = volume[known]
-    if not values.size or not np.isfinite(values).all() or values.std() == 0 or values.max() <= 0:
-        raise InputError(f"{path} is constant or not finite inside the brain")
-    if name == "T1wACPC":
-        volume = volume / values[values > 0].mean()
-    elif name.startswith("T1w"):
-        mean, sd = values.mean(), values.std()
-        whole = np.where(whole != 0, (whole - mean) / sd, 0)
-        volume = np.where(inside, (volume - mean) / sd, 0)
-    return whole, volume, inside & ~known

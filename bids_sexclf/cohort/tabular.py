@@ -6,7 +6,7 @@ their columns. A study without maps (``maps = []``) is such a study.
 
 import numpy as np
 
-from bids_sexclf import layout, models
+from bids_sexclf import attribution, layout, models
 from bids_sexclf.cohort import exclusions, features, morphometry
 from bids_sexclf.cohort.brain_size import read_sizes
 from bids_sexclf.cohort.members import NUMBERS, check_cohort, make_table
@@ -32,8 +32,9 @@ def settle(study, run, derivatives):
     Returns
     -------
     settings.Study
-        Without maps and attributions if no model reads volumes, nobody is prepared, and there is a
-        table of features or FreeSurfer's tables; otherwise the same study.
+        Without maps, and without attributions of volumes, where no model reads volumes, nobody is
+        prepared, and a table of features or FreeSurfer's tables are there; the same study
+        otherwise.
 
     Raises
     ------
@@ -53,7 +54,8 @@ def settle(study, run, derivatives):
             "(logistic, ridge, knn, xgboost), and features = 'morphometry' or a table. Name maps, "
             "or choose such models."
         )
-    return study.model_copy(update={"maps": [], "attributions": [], "region_means": False})
+    asked = [name for name in study.attributions if "features" in attribution.find(name).NEEDS]
+    return study.model_copy(update={"maps": [], "attributions": asked, "region_means": False})
 
 
 def _has_tables(study, run):

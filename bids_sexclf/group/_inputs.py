@@ -3,9 +3,9 @@
 import numpy as np
 
 from bids_sexclf.cohort import features
+from bids_sexclf.cohort.arrays import array_path
 from bids_sexclf.errors import InputError
 from bids_sexclf.features import Features
-from bids_sexclf.group.cohort import array_path
 from bids_sexclf.volumes import Channels, Rows, open_cohort
 
 

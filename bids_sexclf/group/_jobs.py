@@ -16,7 +16,7 @@ from bids_sexclf.settings import RECIPE, Study, fingerprint
 from bids_sexclf.training import outside
 
 NOTE = "job.json"
-FORMAT = 2
+FORMAT = 3
 """Of the tables of a job: those of another format are made anew."""
 NOT_FITTED = (".", NOTE, "attributions_", "last.ckpt")
 """How names begin of files in a job's folder that are not of its fitted model."""
@@ -88,10 +88,29 @@ def _digest_weights(study, models):
     return {label: about and about["sha256"] for label, about in take(files).items()}
 
 
+def list_grid_files(maps):
+    """Name the files of a study's grid that go into the bundles of models of these maps.
+
+    Parameters
+    ----------
+    maps : iterable of str
+
+    Returns
+    -------
+    list of str
+        Relative to the study; empty without maps.
+    """
+    maps = list(maps)
+    if not maps:
+        return []
+    return ["grid/mask.nii.gz", "grid/maps.json", *(f"grid/mean_{name}.nii.gz" for name in maps)]
+
+
 def _digest_arrays(job):
-    """Give the digests that the cohort stage noted of the arrays that a job reads."""
+    """Return the digests that the cohort stage noted of the arrays and images that a job reads."""
     written = read_fingerprints(read_note(job.study_folder / "logs" / "cohort.json"), "writes")
-    names = [f"arrays/{name}.npy" for name in job.map.split("+")] if job.map != "table" else []
+    maps = job.map.split("+") if job.map != "table" else []
+    names = [f"arrays/{name}.npy" for name in maps] + list_grid_files(maps)
     return {name: (written.get(name) or {}).get("sha256") for name in names}
 
 
@@ -286,8 +305,9 @@ def note_fit(job, made_from):
     made_from : str
         Its ``mark``.
     """
-    paths = [path for path in sorted(job.folder.iterdir()) if path.is_file()]
-    kept = {path.name: path for path in paths if not path.name.startswith(NOT_FITTED)}
+    paths = [path for path in sorted(job.folder.rglob("*")) if path.is_file()]
+    names = {path.relative_to(job.folder).as_posix(): path for path in paths}
+    kept = {name: path for name, path in names.items() if not name.startswith(NOT_FITTED)}
     note = {"mark": made_from, "seed": job.seed, "files": take(kept)}
     write_json(note, job.folder / NOTE)
 

@@ -1,4 +1,4 @@
-"""Show models of tables to attribution: whose features are put in, and which belong together."""
+"""Views of models of tables for attribution: donors of features, and groups of features."""
 
 from bids_sexclf import attribution, fills, targets
 from bids_sexclf.cohort.features import read_features
@@ -11,7 +11,7 @@ ALIKE = ("brain_volume_ml", "age_years")
 
 
 def list_alike(target):
-    """List the columns in which donors should resemble those who receive.
+    """List the columns in which donors and receivers should be similar.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def list_alike(target):
 
 
 def name_groups(about):
-    """Name the group of each feature: its atlas, side and region, or the feature itself.
+    """Return the group of each feature: its atlas, side and region, or the feature itself.
 
     Parameters
     ----------
@@ -50,13 +50,13 @@ def name_groups(about):
     for one in about.itertuples(index=False):
         region = one.region if pd.isna(one.name) else one.name
         parts = [one.atlas, one.hemisphere, region]
-        known = [str(part) for part in parts if not pd.isna(part)]
-        groups.append(one.feature if pd.isna(region) else " ".join(known))
+        parts_known = [str(part) for part in parts if not pd.isna(part)]
+        groups.append(one.feature if pd.isna(region) else " ".join(parts_known))
     return tuple(groups)
 
 
-def view_table(job, model, table, people, known, options):
-    """Show a fitted model of a table as a function, beside the donors of the tested.
+def view_table(job, model, table, people, training, options):
+    """Return a view of a fitted model of a table, with the donors of tested participants.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def view_table(job, model, table, people, known, options):
         Of the tested people.
     people : pandas.DataFrame
         As from `attribute.describe_people`.
-    known : features.Features
+    training : features.Features
         Of the training part.
     options : dict
         Of the donors.
@@ -82,9 +82,9 @@ def view_table(job, model, table, people, known, options):
     target, seed = targets.find(job.study.target), job.study.random_seed
     tested = fills.Tested(table, people, None, None, None, list_alike(target), seed)
     fill = fills.prepare(OF_TABLES, tested, **options)
-    reference = attribution.Table(known.values, name_groups(about))
+    reference = attribution.Table(training.values, name_groups(about))
     return attribution.View(
-        lambda values: model.evidence(Features(values, known.names)),
+        lambda values: model.evidence(Features(values, training.names)),
         None,
         fill=fill,
         seed=seed,

@@ -10,8 +10,8 @@ import numpy as np
 
 from bids_sexclf import attribution, fills, targets
 from bids_sexclf import models as catalogue
+from bids_sexclf.bundle import FOLDER, Bundle
 from bids_sexclf.cells import WRITTEN_UNKNOWN
-from bids_sexclf.cohort.adjustment import Adjustment
 from bids_sexclf.disk import write_json
 from bids_sexclf.execute import FAILED, processors, run_jobs
 from bids_sexclf.group._faults import check_results, gather_faults, name_jobs
@@ -186,16 +186,17 @@ def _attribute(job, question, tell):
     cohort = read_table(job.study_folder / "cohort.tsv", "cohort")
     splits = check_splits(read_table(job.study_folder / "splits.tsv", "splits"), cohort)
     rows = part_rows(job, cohort, splits, "test")
-    entry, adjust = catalogue.entry_of(job.study, job.model), Adjustment.load(job.folder)
-    volumes = adjust(inputs(job, entry, cohort, rows), cohort.loc[rows])
+    entry, bundle = catalogue.entry_of(job.study, job.model), Bundle.read(job.folder / FOLDER)
+    model = bundle.classifier
+    volumes = bundle.adjust(inputs(job, entry, cohort, rows), cohort.loc[rows])
     people = describe_people(cohort.loc[rows], targets.find(job.study.target))
     if entry.READS == "features":
         taught = part_rows(job, cohort, splits, "train")
-        known = adjust(inputs(job, entry, cohort, taught), cohort.loc[taught])
+        known = bundle.adjust(inputs(job, entry, cohort, taught), cohort.loc[taught])
         donors = _options(job.study, question.fill)
-        view = view_table(job, load_model(job), volumes, people, known, donors)
+        view = view_table(job, model, volumes, people, known, donors)
     else:
-        view = make_view(job, question, volumes, people, load_model(job))
+        view = make_view(job, question, volumes, people, model)
     options = _options(job.study, question.method)
     answers = attribution.attribute(question.method, volumes, view, **options)
     tables, path = [], _table(job, question)
@@ -270,27 +271,14 @@ def describe_people(cohort, target):
     return cohort.assign(family=family, target=target.code(cohort)).reset_index(drop=True)
 
 
-def load_model(job):
-    """Load the fitted model of a job.
-
-    Parameters
-    ----------
-    job : _jobs.Job
-
-    Returns
-    -------
-    Classifier
-    """
-    own = job.study.variant(job.model)[2]
-    return catalogue.entry_of(job.study, job.model).Classifier.load(job.folder, own)
-
-
 def make_view(job, question, volumes, people, model):
     """Show a fitted model as a function, beside what regions are replaced by.
 
     Parameters
     ----------
     job : _jobs.Job
+    model : Classifier
+        Fitted.
     question : questions.Question
     volumes : volumes.Rows or volumes.Channels
         Of the tested people.

@@ -9,25 +9,26 @@ from pathlib import Path
 from bids_sexclf import layout, targets
 from bids_sexclf.anatomy.acpc import SPACE as NATIVE
 from bids_sexclf.cohort import exclusions, features, morphometry, tabular
+from bids_sexclf.cohort.arrays import array_path, write_arrays
 from bids_sexclf.cohort.brain_size import read_asked
-from bids_sexclf.cohort.coverage import fill_gaps, find_coverage
+from bids_sexclf.cohort.coverage import find_coverage
 from bids_sexclf.cohort.grids import (
     find_atlas_files,
     find_common_grids,
     write_grid,
     write_native_grid,
 )
-from bids_sexclf.cohort.maps import read_map, scale_map
+from bids_sexclf.cohort.maps import ENTRIES, find_maps, find_space
 from bids_sexclf.cohort.members import NUMBERS, check_cohort, make_table
 from bids_sexclf.cohort.people import needs_years, read_people
+from bids_sexclf.cohort.provenance import write_provenance
 from bids_sexclf.cohort.quality import check_gate, find_ratings, gather_quality, judge_quality
 from bids_sexclf.cohort.region_means import TABLE, Averager
-from bids_sexclf.cohort.resemblance import find_copies, write_resemblance
-from bids_sexclf.errors import InputError, suggest
+from bids_sexclf.cohort.resemblance import write_resemblance
 from bids_sexclf.people import list_files
 from bids_sexclf.quality import numbers, read_quality
 from bids_sexclf.tables import write_table
-from bids_sexclf.volumes import load, new_cohort, open_cohort, release
+from bids_sexclf.volumes import load, open_cohort
 
 READS = ()
 WRITES = ("cohort.tsv", "excluded.tsv", "quality.tsv", "morphometry.tsv", "resemblance.tsv")
@@ -54,11 +55,6 @@ SETTINGS = (
     "ratings",
     "brain_size_column",
 )
-ENTRIES = {"T1w": "t1w_template", "T1wAffine": "t1w_affine", "T1wACPC": "t1w_acpc"} | dict.fromkeys(
-    ("FA", "MD", "AD", "RD"), "tensor_template"
-)
-ENTRIES |= dict.fromkeys(("MK", "AK", "RK", "KFA"), "kurtosis_template")
-ENTRIES |= dict.fromkeys(("ICVF", "ODI", "ISOVF"), "noddi_template")
 
 
 def files(desk):
@@ -74,7 +70,7 @@ def files(desk):
     for entry in dict.fromkeys(ENTRIES[name] for name in desk.study.single_maps):
         masks = find_coverage(desk.derivatives, entry)
         paths += [path for key, path in masks.items() if key in found]
-    space, resolution = _one_space(spaces)
+    space, resolution = find_space(spaces)
     if space not in (None, NATIVE):
         paths += [
             Path(layout.reference(kind, space, resolution)).as_posix()
@@ -141,7 +137,7 @@ def run(desk, advance):
         return
     people, faults = read_people(desk)
     found, spaces = find_maps(desk)
-    space, resolution = _one_space(spaces)
+    space, resolution = find_space(spaces)
     qualities, broken = read_quality(desk.derivatives, dict.fromkeys((*numbers(), *NUMBERS)))
     sessions = {*found, *exclusions.list_left_out(desk.derivatives)}
     verdicts, refused = judge_quality(desk, qualities, sessions, people["participant_id"])
@@ -173,6 +169,7 @@ def run(desk, advance):
         check_cohort(cohort, excluded, desk.study)
         averager = _averager(desk, space, resolution)
         write_arrays(desk, cohort, grid, advance, averager)
+    write_provenance(desk, cohort, space, resolution)
     exclusions.write_excluded(desk, excluded)
     if averager:
         averager.write(desk.folder)
@@ -214,111 +211,8 @@ def _compare(desk, cohort):
     write_resemblance(desk.folder, cohort, arrays, inside)
 
 
-def find_maps(desk):
-    """Find every map of the study on disk.
-
-    Parameters
-    ----------
-    desk : base.Desk
-
-    Returns
-    -------
-    found : dict
-        (participant_id, session_id) to map name to path, relative to the derivatives.
-    spaces : set of tuple
-        (space, resolution label) that the maps lie in.
-    """
-    unknown = [name for name in desk.study.single_maps if name not in ENTRIES]
-    if unknown:
-        raise InputError(
-            f"Found maps {', '.join(unknown)}, needed some of {', '.join(ENTRIES)}. Correct maps."
-            f"{suggest(unknown, ENTRIES)}"
-        )
-    found, spaces = {}, set()
-    # A participant counts only once its quality file, which is written last, is there.
-    for entry in layout.find_derivatives(desk.derivatives, "quality"):
-        found[entry["participant_id"], entry["session_id"]] = {}
-    for name in desk.study.single_maps:
-        given = {} if name.startswith("T1w") else {"param": name.lower()}
-        for entry in layout.find_derivatives(desk.derivatives, ENTRIES[name], **given):
-            key = (entry["participant_id"], entry["session_id"])
-            if key in found:
-                found[key][name] = entry["path"]
-                spaces.add((entry.get("space", NATIVE), entry["res"]))
-    if not found:
-        raise InputError(
-            f"Found no prepared participant in {desk.derivatives}, needed sub-*/*_quality.json. "
-            "Run the participant level first, or give its output by --derivatives "
-            "bids_sexclf=PATH; models that read features alone need a table, and no scans."
-        )
-    return found, spaces
-
-
-def _one_space(spaces):
-    """Refuse maps of several spaces or resolutions."""
-    if len(spaces) > 1:
-        raise InputError(
-            f"Found maps in {sorted(spaces)}, needed one space and one resolution. Prepare all "
-            "participants alike, or keep the outputs in separate folders."
-        )
-    return next(iter(spaces), (None, None))
-
-
 def _averager(desk, space, resolution):
     """Give what averages maps over the atlas's regions; or None."""
     if not desk.study.region_means or space == NATIVE:
         return None
     return Averager(desk, space, resolution)
-
-
-def write_arrays(desk, cohort, grid, advance, averager=None):
-    """Write one memory-mapped array per map: participants × X × Y × Z.
-
-    What a scan has not measured is filled with the mean of the others, who have.
-
-    T1w has no unit: each brain is centred and scaled by its own mean and standard deviation; in
-    its own size it is divided by its own mean, so that it stands out from the 0 around it.
-    Diffusion maps keep their units. Outside the template's brain everything is 0.
-
-    Parameters
-    ----------
-    desk : base.Desk
-    cohort : pandas.DataFrame
-    grid : volumes.Grid
-    advance : callable
-    averager : Averager, optional
-        Given every map on the grid it was prepared on.
-
-    Returns
-    -------
-    dict of int to str
-        Row to what is wrong with its map.
-    """
-    inside = load(desk.folder / "grid" / "mask.nii.gz", ndim=3)[0] > 0
-    bad, done, total = {}, 0, len(cohort) * len(desk.study.single_maps)
-    for name in desk.study.single_maps:
-        masks, gaps = find_coverage(desk.derivatives, ENTRIES[name]), {}
-        with new_cohort(array_path(desk.folder, name), (len(cohort), *grid.shape)) as array:
-            for row, path in enumerate(cohort[name]):
-                person, session = cohort.loc[row, ["participant_id", "session_id"]]
-                who = (person, session if isinstance(session, str) else None)
-                try:
-                    whole, affine, covered = read_map(desk.derivatives, path, masks.get(who))
-                    whole, array[row], gaps[row] = scale_map(
-                        path, whole, affine, covered, grid, inside, name
-                    )
-                except InputError as fault:
-                    bad[row] = " ".join(str(fault).split())[:300]
-                release(array)
-                if averager and row not in bad:
-                    averager.add(person, session, name, whole, covered)
-                done += 1
-                advance(done, total)
-            bad = find_copies(array, cohort, name) | bad
-            fill_gaps(array, gaps, bad)
-    return bad
-
-
-def array_path(folder, name):
-    """Name the cohort array of a map in a study's folder."""
-    return folder / "arrays" / f"{name}.npy"

@@ -3,8 +3,8 @@
 import numpy as np
 
 from bids_sexclf.cohort import features
+from bids_sexclf.cohort.arrays import array_path
 from bids_sexclf.cohort.blocks import confound_columns, find_known, gather_people
-from bids_sexclf.group.cohort import array_path
 from bids_sexclf.group.questions import name_atlas
 from bids_sexclf.stats.differences import Regions
 from bids_sexclf.stats.effects import cohens_d

@@ -1,4 +1,4 @@
-"""What a study asks of its models: by which method, with which fill, in which atlas."""
+"""The attributions of a study: method, fill and atlas."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ SKETCHED = (96, 96, 96)
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a fitted model.
+    """One attribution of a fitted model.
 
     Attributes
     ----------
@@ -33,12 +33,12 @@ class Question:
 
     @property
     def label(self):
-        """Name the question in file names."""
+        """Name of the attribution in file names."""
         return name_question(self.method, self.fill, self.atlas)
 
 
 def name_question(method, fill, atlas):
-    """Name method, fill and atlas in a file name.
+    """Return the part of a file name with method, fill and atlas.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def name_question(method, fill, atlas):
 
 
 def name_atlas(atlas):
-    """Name an atlas in tables and file names: its known name, or that of its image.
+    """Return the name of an atlas in tables and file names: its name, or that of its image.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def name_atlas(atlas):
 
 
 def suits(method, reads):
-    """Tell whether a method asks models that read volumes, or features.
+    """Return whether a method suits models of volumes, or of features.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def suits(method, reads):
 
 
 def list_questions(study, reads="volumes"):
-    """List what a study asks of each of its models that read volumes, or features.
+    """List the attributions of the models of volumes, or of features, in a study.
 
     Parameters
     ----------
@@ -121,18 +121,18 @@ def list_questions(study, reads="volumes"):
 
 
 def _list_offers(study, name):
-    """List what a model of volumes offers to methods; None where only the fitted one can tell."""
+    """List the inputs for methods of a model of volumes; None if unknown before the fit."""
     classifier = models.make(study, name)
     if not hasattr(classifier, "sketch"):
         return set()
     try:
         return attribution.list_offers(classifier.sketch((1, *SKETCHED)))
-    except Exception:  # it may not fit this grid, or need numbers to be built
+    except Exception:  # it may not fit this grid, or need data to be built
         return None
 
 
 def _check_models(study):
-    """Refuse methods that need what a model of the study, or its target, does not have."""
+    """Refuse methods whose inputs a model of the study, or its target, does not provide."""
     classes = targets.find(study.target).is_classes
     faults = []
     for name in study.models:
@@ -156,7 +156,7 @@ def _check_models(study):
 
 
 def check_choices(study):
-    """Refuse attribution methods, fills and options that do not exist, before anything runs.
+    """Refuse unknown attribution methods, fills and options, before anything runs.
 
     Parameters
     ----------
@@ -168,8 +168,10 @@ def check_choices(study):
     """
     _check_models(study)
     functions = {name: attribution.find(name).attribute for name in study.attributions}
-    asked = [OF_TABLES] if any(suits(name, "features") for name in study.attributions) else []
-    functions |= {name: fills.find(name).prepare for name in [*study.fills, *asked]}
+    fills_of_tables = (
+        [OF_TABLES] if any(suits(name, "features") for name in study.attributions) else []
+    )
+    functions |= {name: fills.find(name).prepare for name in [*study.fills, *fills_of_tables]}
     filled = [name for name in study.attributions if suits(name, "volumes")]
     filled = [name for name in filled if "fill" in attribution.find(name).NEEDS]
     if filled and not study.fills:

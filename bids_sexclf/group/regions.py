@@ -1,10 +1,10 @@
-"""Turn attributions into claims: regions.tsv and maps/ from attributions, cohort, splits.
+"""Stage ``regions``: reads attributions, cohort, splits; writes regions.tsv and maps/.
 
-The claim is "this model leans on this region". It rests on `p_fwe` of regions hidden by a fill that
-can carry it (the region of donors): both sexes weigh alike, signs are flipped by family, and the
-largest statistic of all regions is what each is held against. The published rule has a column of
-its own, ``p_wilcoxon``, and carries no claim. Units that are no regions, such as slices, have a
-table of their own, units.tsv.
+The claim is "this model leans on this region". It uses `p_fwe` of regions hidden by a fill that
+supports it (the region of donors): both sexes have equal weight, signs are flipped by family, and
+each region is compared with the largest statistic of all regions. The published rule has the column
+``p_wilcoxon``, and makes no claim. Other units than regions, such as slices, have their own table
+units.tsv.
 """
 
 import numpy as np
@@ -31,12 +31,12 @@ KEYS = ["model", "map", "method", "fill", "atlas"]
 
 
 def files(desk):
-    """Name the atlas on the study grid, and its names."""
+    """Return the atlas on the study grid, and its label table."""
     return {f"grid/{name}": desk.folder / "grid" / name for name in ("atlas.nii.gz", "atlas.tsv")}
 
 
 def run(desk, advance):
-    """Test every region, correct over regions, and paint the mean drops.
+    """Test every region, correct over regions, and write maps of mean drops.
 
     Parameters
     ----------
@@ -46,24 +46,24 @@ def run(desk, advance):
     import pandas as pd
 
     order = list(schema("regions"))
-    asked = desk.read("attributions")
-    of_regions = asked["unit"] == "region"
+    attributions = desk.read("attributions")
+    of_regions = attributions["unit"] == "region"
     people = _read_people(desk)
-    of_features = asked["unit"] == "features"
-    write_others(desk, asked[of_features], "feature_groups", people)
-    write_others(desk, asked[~of_regions & ~of_features], "units", people)
-    if not of_regions.any():  # none were asked for
+    of_features = attributions["unit"] == "features"
+    write_others(desk, attributions[of_features], "feature_groups", people)
+    write_others(desk, attributions[~of_regions & ~of_features], "units", people)
+    if not of_regions.any():  # there are no attributions
         empty = pd.DataFrame(columns=order, dtype=object)
         write_table(empty, desk.folder / "regions.tsv", "regions")
         return
     labels = read_table(desk.folder / "grid" / "atlas.tsv", "atlas").set_index("index")
-    groups = list(asked[of_regions].groupby(KEYS, sort=False, dropna=False))
+    groups = list(attributions[of_regions].groupby(KEYS, sort=False, dropna=False))
     tables = []
     for step, (values, rows) in enumerate(groups, start=1):
         key = dict(zip(KEYS, values, strict=True))
         tables.append(judge(desk, key, rows, people, labels))
         advance(step, len(groups))
-    # Many regions may reach the smallest p there is: among those the largest mean drop comes first.
+    # Many regions may have the smallest possible p: sort these by their mean drop.
     table = pd.concat(
         [part.sort_values(["p_fwe", "mean"], ascending=[True, False]) for part in tables]
     )
@@ -71,7 +71,7 @@ def run(desk, advance):
 
 
 def _read_people(desk):
-    """Read family and kind, 0 or 1, of everyone."""
+    """Read family and kind, 0 or 1, of all participants."""
     cohort = desk.read("cohort").drop_duplicates("participant_id")
     family = cohort["family_id"].fillna(cohort["participant_id"]).astype(str)
     kind = targets.find(desk.study.target).weighed(cohort)
@@ -79,7 +79,7 @@ def _read_people(desk):
 
 
 def write_others(desk, rows, name, people):
-    """Write what is said of units that are no regions; nothing where there are none.
+    """Write the table of units that are not regions, if there are any.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def write_others(desk, rows, name, people):
 
 
 def judge_features(desk, rows, people):
-    """Judge the groups of features of every model of a table.
+    """Test the groups of features of every model of a table.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def judge_features(desk, rows, people):
 
 
 def judge(desk, key, rows, people, labels):
-    """Judge the regions of one model, map, method and fill, and paint their mean drops.
+    """Test the regions of one model, map, method and fill, and write maps of mean drops.
 
     Parameters
     ----------
@@ -148,12 +148,12 @@ def judge(desk, key, rows, people, labels):
     pandas.DataFrame
         Rows of the ``regions`` table, also for regions that could not be tested.
     """
-    known = rows[rows["value"].notna()]
+    tested_rows = rows[rows["value"].notna()]
     table, drops = judge_units(desk, key, rows, people)
     if drops is None:
         return add_untested(table, labels)
     if attribution.find(key["method"]).YIELDS == "voxels":
-        average_voxels(desk, key, known, people["kind"])
+        average_voxels(desk, key, tested_rows, people["kind"])
     else:
         paint(desk, key, drops)
     return add_untested(table, labels)
@@ -175,32 +175,32 @@ def judge_units(desk, key, rows, people):
     Returns
     -------
     table : pandas.DataFrame
-        One row per ``region``, with `key` and the numbers of the ``regions`` table, or without
-        any and with a reason.
+        One row per ``region``, with `key` and the numbers of the ``regions`` table, or with a
+        reason why there are none.
     drops : pandas.DataFrame or None
-        Participants × regions; None where they could not be tested.
+        Participants × regions; None if they could not be tested.
     """
     import pandas as pd
 
-    known = rows[rows["value"].notna()]
-    tested = people.loc[known["participant_id"].unique()]
+    tested_rows = rows[rows["value"].notna()]
+    tested = people.loc[tested_rows["participant_id"].unique()]
     target, reasons = targets.find(desk.study.target), rows["reason"].dropna()
     if tested["kind"].nunique() < 2:
         reason = reasons.iloc[0] if len(reasons) else ONE_KIND.format(target.balanced_by)
         untested = {"region": rows["index"].unique(), "n_participants": 0, "reason": reason}
         return pd.DataFrame(untested).assign(**key), None
     signed = attribution.is_signed(key["method"])
-    drops = find_drops(known, target, attribution.find(key["method"]).UNIT, signed)
+    drops = find_drops(tested_rows, target, attribution.find(key["method"]).UNIT, signed)
     tested = people.loc[drops.index]
     table = run_tests(
         drops,
         tested["kind"].to_numpy(int),
         tested["family"].to_numpy(str),
         desk.study,
-        variance_factor(desk.read("splits"), known),
+        variance_factor(desk.read("splits"), tested_rows),
         carries_claim(key["method"], key["fill"]),
     )
-    if not signed:  # what is never negative is above zero by itself
+    if not signed:  # values that are never negative cannot be tested against zero
         table = table.assign(p_wilcoxon=np.nan, effect_size=np.nan)
     return table.assign(**key), drops
 
@@ -218,22 +218,22 @@ def add_untested(table, labels):
     Returns
     -------
     pandas.DataFrame
-        Regions without a voxel in the brain have no participants and no numbers, but a reason.
+        Regions without a voxel in the brain have a reason, but no participants and no numbers.
     """
     import pandas as pd
 
     absent = pd.DataFrame({"region": labels.index.difference(table["region"]), "reason": OUTSIDE})
-    same = {name: table[name].iloc[0] for name in KEYS}
-    rows = pd.concat([table, absent.assign(n_participants=0, **same)], ignore_index=True)
+    keys = {name: table[name].iloc[0] for name in KEYS}
+    rows = pd.concat([table, absent.assign(n_participants=0, **keys)], ignore_index=True)
     rows = rows.reindex(columns=[name for name in schema("regions") if name not in NAMES])
     return rows.join(labels[NAMES], on="region")
 
 
 def find_drops(rows, target, unit="evidence", signed=True):
-    """Compute how much worse each participant's answer becomes, per region.
+    """Compute the drop of each participant for each region.
 
-    What is put in where a region was hidden may come from several donors: their drops are averaged
-    by weight. Repeats and sessions of one participant are averaged: a participant counts once.
+    Drops of several donors are averaged by weight. Repeats and sessions of one participant are
+    averaged, so that a participant counts once.
 
     Parameters
     ----------
@@ -250,7 +250,7 @@ def find_drops(rows, target, unit="evidence", signed=True):
     Returns
     -------
     pandas.DataFrame
-        Participants × regions; positive where the region spoke for the truth.
+        Participants × regions; positive if the region supports the truth.
     """
     evidence, value = (rows[name].to_numpy(float) for name in ("evidence", "value"))
     drop = target.sign(rows["target"]) * value if signed else value
@@ -263,7 +263,7 @@ def find_drops(rows, target, unit="evidence", signed=True):
 
 
 def carries_claim(method, fill):
-    """Tell whether regions found by a method and a fill may be called regions a model leans on.
+    """Return whether a method and a fill support the claim that a model leans on regions.
 
     Parameters
     ----------
@@ -279,27 +279,27 @@ def carries_claim(method, fill):
 
 
 def run_tests(drops, kind, family, study, factor, claims):
-    """Test every region over participants, both classes, or both sexes, weighing alike.
+    """Test every region over participants, with equal weight of both classes or sexes.
 
     Parameters
     ----------
     drops : pandas.DataFrame
         Participants × regions.
     kind : ndarray of int, shape (participants,)
-        0 or 1: of two kinds of people, who weigh alike.
+        0 or 1: two kinds of people, with equal weight.
     family : ndarray of str, shape (participants,)
         Families are resampled and flipped as blocks.
     study : settings.Study
     factor : float
         Of the variance, as ``dependence.variance_factor`` gives it.
     claims : bool
-        Whether `p_fwe` may carry a claim.
+        Whether `p_fwe` supports a claim.
 
     Returns
     -------
     pandas.DataFrame
-        The numbers of the ``regions`` table, one row per region; without p-values where there are
-        too few families for any to be small.
+        The numbers of the ``regions`` table, one row per region; without p-values if there are too
+        few families for a small one.
     """
     import pandas as pd
 
@@ -332,13 +332,13 @@ def run_tests(drops, kind, family, study, factor, claims):
 
 
 def _name_map(key):
-    """Begin the file name of a map with all that decides it."""
-    asked = name_question(key["method"], key["fill"], key["atlas"])
-    return f"model-{key['model']}_map-{key['map']}_{asked}"
+    """Return the start of the file name of a map, with all its keys."""
+    question = name_question(key["method"], key["fill"], key["atlas"])
+    return f"model-{key['model']}_map-{key['map']}_{question}"
 
 
 def average_voxels(desk, key, rows, kind):
-    """Write mean and standard deviation over each kind of people and over both, weighing alike.
+    """Write mean and standard deviation over each kind of people, and over both with equal weight.
 
     Parameters
     ----------

@@ -12,6 +12,11 @@ A network file is an ``nn.Module``, ``build(grid=..., ...)``, and one line from
 there is one, holds options with which two cores train on a grid of 32 voxels in seconds. An entry
 without a ``Classifier`` answers for voxels, not for participants: a study cannot name it.
 An entry may also give ``pretrain``, which learns from training volumes without their target.
+
+A network says where it comes from, ``SOURCE`` (keys of ``data/citations.bib``, as
+``"[@peng2021]"``, or the reference itself), and which ``GRIDS`` it takes, in words. A model that is
+not a network says what it is in ``SAYS``: kind of the target to words, in which ``{what}`` is what
+is learnt. The methods text and the table of networks in docs/networks.md are made from these.
 """
 
 import importlib

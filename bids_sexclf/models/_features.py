@@ -6,6 +6,7 @@ import numpy as np
 
 from bids_sexclf import targets
 from bids_sexclf.errors import InputError
+from bids_sexclf.settings import Study
 from bids_sexclf.training import cards, search
 
 
@@ -253,15 +254,13 @@ class FeatureClassifier(ABC):
         return {}
 
     @classmethod
-    def load(cls, folder, study):
+    def load(cls, folder):
         """Load what ``save`` wrote: its evidence is the same to the last bit.
 
         Parameters
         ----------
         folder : path-like
             What ``save`` was given.
-        study : settings.Study
-            Kept; the target is that of the fit.
 
         Returns
         -------
@@ -273,9 +272,8 @@ class FeatureClassifier(ABC):
             If files are absent, damaged, or of another design.
         """
         card = cards.read_card(folder, cls.design)
-        loaded = cls(study)
         try:
-            loaded.target = card["target"]
+            loaded = cls(Study(target=card["target"]))
             loaded.names, loaded.chosen = list(card["features"]), card["chosen"]
             loaded.inner_score, loaded.importances = card["inner_score"], card["importances"]
             loaded.state = {

@@ -4,6 +4,7 @@ import numpy as np
 
 from bids_sexclf import targets
 from bids_sexclf.errors import InputError
+from bids_sexclf.settings import Study
 from bids_sexclf.training import cards
 
 
@@ -140,18 +141,17 @@ class TableClassifier:
             If it is not fitted.
         """
         self._check_fitted()
-        cards.write_card(folder, self.design, {"columns": list(self.columns)} | self.numbers)
+        content = {"columns": list(self.columns), "target": self.study.target} | self.numbers
+        cards.write_card(folder, self.design, content)
 
     @classmethod
-    def load(cls, folder, study):
+    def load(cls, folder):
         """Load what ``save`` wrote: its evidence is the same to the last bit.
 
         Parameters
         ----------
         folder : path-like
             What ``save`` was given.
-        study : settings.Study
-            Kept, not read.
 
         Returns
         -------
@@ -163,14 +163,14 @@ class TableClassifier:
             If the file is absent, damaged, or of another design.
         """
         card = cards.read_card(folder, cls.design)
-        loaded = cls(study)
         wanted = ("centre", "scale", "coefficients", "intercept")
-        missing = [key for key in wanted if key not in card]
+        missing = [key for key in (*wanted, "target") if key not in card]
         if missing:
             raise InputError(
                 f"Found a {cards.CARD} in {folder} without {', '.join(missing)}, needed a saved "
                 f"{cls.design!r}. Run the fit stage again."
             )
+        loaded = cls(Study(target=card["target"]))
         loaded.numbers = {key: card[key] for key in wanted}
         return loaded
 

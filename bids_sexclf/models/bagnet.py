@@ -17,6 +17,8 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.training import networks
 
 READS = "volumes"
+SOURCE = "[@pawlowski2019; @brendel2019]"
+GRIDS = "from 9 voxels"
 DEPTHS = (3, 4, 6, 3)
 STRIDES = (2, 2, 2, 1)
 WIDE = {9: (1, 1, 0, 0), 17: (1, 1, 1, 0), 33: (1, 1, 1, 1), 177: (3, 4, 6, 3)}

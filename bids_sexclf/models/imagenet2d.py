@@ -13,6 +13,8 @@ from bids_sexclf.models._slices import VIEWS, in_chunks
 from bids_sexclf.training import networks, weight_files
 
 READS = "volumes"
+SOURCE = "[@wightman2019]"
+GRIDS = "any"
 CHUNK = 16
 BACKBONES = (
     "resnet50",

@@ -17,6 +17,10 @@ from bids_sexclf.models._features import FeatureClassifier, standardize, unpack
 
 READS = "features"
 NESTED = True
+SAYS = {
+    "classes": "the nearest neighbours",
+    "quantity": "the mean {what} of the nearest neighbours",
+}
 SEARCHED = (31, 21, 15, 9, 5, 3)
 SHUFFLES = 5
 FILE = "neighbours.safetensors"

@@ -9,6 +9,7 @@ from bids_sexclf.models._features import FeatureClassifier
 
 READS = "features"
 NESTED = True
+SAYS = {"classes": "logistic regression with an L2 penalty"}
 SEARCHED = (1e-3, 1e-2, 0.1, 1.3, 10.0)
 
 

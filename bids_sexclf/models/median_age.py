@@ -4,6 +4,7 @@ import numpy as np
 
 from bids_sexclf import targets
 from bids_sexclf.errors import InputError
+from bids_sexclf.settings import Study
 from bids_sexclf.training import cards
 
 READS = ("age_years",)
@@ -60,13 +61,15 @@ class Classifier:
     def save(self, folder):
         """Save the median as ``model.json``."""
         self._check_fitted()
-        cards.write_card(folder, self.design, {"median_age_years": self.age})
+        content = {"target": self.study.target, "median_age_years": self.age}
+        cards.write_card(folder, self.design, content)
 
     @classmethod
-    def load(cls, folder, study):
+    def load(cls, folder):
         """Load what ``save`` wrote."""
-        loaded = cls(study)
-        loaded.age = float(cards.read_card(folder, cls.design)["median_age_years"])
+        card = cards.read_card(folder, cls.design)
+        loaded = cls(Study(target=card["target"]))
+        loaded.age = float(card["median_age_years"])
         return loaded
 
     def _check_fitted(self):

@@ -17,6 +17,8 @@ from bids_sexclf.models._residual import Residual, rename
 from bids_sexclf.training import networks, weight_files
 
 READS = "volumes"
+SOURCE = "[@chen2024; @chen2019]"
+GRIDS = "any"
 TINY = {"width": 8, "groups": 4}
 
 

@@ -9,6 +9,7 @@ from bids_sexclf.models._features import FeatureClassifier
 
 READS = "features"
 NESTED = True
+SAYS = {"quantity": "ridge regression [@hoerl1970]"}
 SEARCHED = (100.0, 10.0, 1.0, 0.1, 0.01, 1e-3)
 
 

@@ -13,6 +13,8 @@ from bids_sexclf.errors import InputError
 from bids_sexclf.training import networks, weight_files
 
 READS = "volumes"
+SOURCE = "[@peng2021]"
+GRIDS = "from 32 voxels"
 WIDTHS = (28, 58, 128, 256, 256, 64)
 TINY = {"widths": (8, 16, 16, 16, 16, 16)}
 

@@ -11,9 +11,13 @@ neural networks. Sci Rep 2021. doi:10.1038/s41598-021-01681-w
 """
 
 from bids_sexclf import models
+from bids_sexclf.errors import InputError
+from bids_sexclf.training import cards
 
 READS = "volumes"
 FALLBACK = "cnn3"
+PREFIX = "shuffled-"
+"""Begins the design of a saved network that learnt shuffled targets."""
 DEALT = True
 """Its targets, for learning and for testing, are dealt once before any fold is fitted."""
 
@@ -70,10 +74,18 @@ class Classifier:
         self.network.save(folder)
 
     @classmethod
-    def load(cls, folder, study):
-        """Load what ``save`` wrote, with the study it was trained for."""
-        loaded = cls(study)
-        loaded.network = type(loaded.network).load(folder, loaded.network.study)
+    def load(cls, folder):
+        """Load what ``save`` wrote."""
+        design = cards.read_design(folder)
+        if not design.startswith(PREFIX):
+            raise InputError(
+                f"Found {design!r} in {folder}, needed a network that was trained by 'shuffled'. "
+                "Choose the folder or the model that belongs to the other."
+            )
+        network = models.find_classifier(design.removeprefix(PREFIX)).Classifier
+        loaded = cls.__new__(cls)
+        loaded.network = _rename(network).load(folder)
+        loaded.target = loaded.network.study.target
         return loaded
 
 
@@ -81,8 +93,13 @@ def _network(study):
     """Make the first network under a design of its own, so that no one takes it for it."""
     name = next((name for name in study.models[:1] if _is_network(study, name)), FALLBACK)
     made = models.make(study, name)
-    made.__class__ = type("Classifier", (type(made),), {"design": f"shuffled-{made.design}"})
+    made.__class__ = _rename(type(made))
     return made
+
+
+def _rename(network):
+    """Return the classifier of a network under the design of the control."""
+    return type("Classifier", (network,), {"design": f"{PREFIX}{network.design}"})
 
 
 def _is_network(study, name):

@@ -10,6 +10,7 @@ import numpy as np
 
 from bids_sexclf import targets
 from bids_sexclf.errors import InputError
+from bids_sexclf.settings import Study
 from bids_sexclf.training import cards
 
 READS = ("site",)
@@ -91,13 +92,14 @@ class Classifier:
     def save(self, folder):
         """Save the evidence of each site as ``model.json``."""
         self._check_fitted()
-        cards.write_card(folder, "site_only", {"columns": list(READS), "known": self.known})
+        content = {"columns": list(READS), "target": self.study.target, "known": self.known}
+        cards.write_card(folder, "site_only", content)
 
     @classmethod
-    def load(cls, folder, study):
+    def load(cls, folder):
         """Load what ``save`` wrote: its evidence is the same to the last bit."""
         card = cards.read_card(folder, "site_only")
-        loaded = cls(study)
+        loaded = cls(Study(target=card["target"]))
         loaded.known = card.get("known")
         loaded._check_fitted()
         return loaded

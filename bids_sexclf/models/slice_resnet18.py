@@ -16,6 +16,8 @@ from bids_sexclf.models._slices import VIEWS, in_chunks, slabs
 from bids_sexclf.training import networks, weight_files
 
 READS = "volumes"
+SOURCE = "[@chen2024]"
+GRIDS = "any; the outermost slice is repeated if the number of slices is not a multiple of three"
 THICKNESS = 3
 CHUNK = 16
 TINY = {"width": 8}

@@ -25,10 +25,17 @@ import numpy as np
 from bids_sexclf import targets
 from bids_sexclf.disk import whole
 from bids_sexclf.errors import InputError
+from bids_sexclf.settings import Study
 from bids_sexclf.training import cards, search, standardize
 
 READS = "volumes"
 NESTED = True
+SAYS = {
+    "classes": "a support vector machine with a Gaussian kernel on voxels, whose distances became "
+    "logits by Platt's scaling [@platt2000]",
+    "quantity": "support vector regression of the standardised {what} with a Gaussian kernel on "
+    "voxels [@smola2004]",
+}
 FILE = "support.safetensors"
 MEMORY = 2**28
 """Bytes of volumes in double precision that are held at a time."""
@@ -123,6 +130,7 @@ class Classifier:
         self.support = train.only(machine.support_)
         self.card = {
             "target": kind,
+            "standardize": self.study.standardize,
             "grid": list(inputs.shape[1:]),
             "chosen": chosen,
             "inner_score": inner,
@@ -204,15 +212,13 @@ class Classifier:
         cards.write_card(folder, "svm_rbf", self.card, [FILE])
 
     @classmethod
-    def load(cls, folder, study):
+    def load(cls, folder):
         """Load what ``save`` wrote: its evidence is the same to the last bit.
 
         Parameters
         ----------
         folder : path-like
             What ``save`` was given; volumes at the boundary are read from it when they are needed.
-        study : settings.Study
-            Kept, not read.
 
         Returns
         -------
@@ -225,9 +231,9 @@ class Classifier:
         """
         from safetensors import safe_open
 
-        loaded, path = cls(study), Path(folder) / FILE
-        card = cards.read_card(folder, "svm_rbf")
+        card, path = cards.read_card(folder, "svm_rbf"), Path(folder) / FILE
         try:
+            loaded = cls(Study(target=card["target"], standardize=card["standardize"]))
             with safe_open(path, "numpy") as held:
                 loaded.scale = held.get_tensor("centre"), held.get_tensor("scale")
                 loaded.support = _Saved(path, held.get_tensor("where"), len(card["weights"]))

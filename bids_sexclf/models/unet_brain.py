@@ -11,6 +11,8 @@ doi:10.1007/978-3-030-12029-0_40
 from torch import nn
 
 READS = "volumes"
+SOURCE = "[@kerfoot2019]"
+GRIDS = "any; its output is per voxel, so a study cannot use it"
 GIVES = "voxels"
 """Outputs are logits of voxels, not of participants."""
 STEP = 16

@@ -11,9 +11,12 @@ from torch import nn
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.training import networks, pretraining
-from bids_sexclf.training.transformer import Encoder, load_encoder
+from bids_sexclf.training.encoders import load_encoder
+from bids_sexclf.training.transformer import Encoder
 
 READS = "volumes"
+SOURCE = "[@chen2024; @he2022]"
+GRIDS = "at least one patch; voxels beyond the last whole patch are left out, or padded"
 POOLS = ("class", "mean")
 TINY = {"patch": (8, 8, 8), "width": 48, "depth": 2, "heads": 3}
 

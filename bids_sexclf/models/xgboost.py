@@ -18,6 +18,10 @@ from bids_sexclf.models._features import FeatureClassifier
 
 READS = "features"
 NESTED = True
+SAYS = {
+    "classes": "boosted trees [@chen2016]",
+    "quantity": "boosted trees of squared error [@chen2016]",
+}
 FILE = "trees.json"
 DEPTHS = (1, 3)
 ROUNDS = (50, 200)

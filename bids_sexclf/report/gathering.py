@@ -15,8 +15,9 @@ from bids_sexclf.words import (
 
 NO_MAPS = (
     "Features come from tables and no image was read: no region can be hidden from a model, and "
-    "regions.tsv is empty. What each feature weighs in a model stands in importances.tsv, and "
-    "which of them differ between the sexes in differences.tsv."
+    "regions.tsv is empty. What each feature weighs in a model stands in importances.tsv, which of "
+    "them differ between the sexes in differences.tsv, and what each adds to the others in "
+    "feature_groups.tsv if permutation_importance is set."
 )
 CONFOUNDS = ("brain_size", "age_only", "site_only", "motion_only")
 """Baselines that evidence is held against by what it adds: differences of AUC say little."""

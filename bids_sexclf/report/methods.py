@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bids_sexclf import fills, targets
+from bids_sexclf import fills, models, targets
 from bids_sexclf.layout import versions
 
 SOFTWARE = (
@@ -101,19 +101,6 @@ def _name_features(study):
     return "FreeSurfer's tables" if study.features == "morphometry" else Path(study.features).name
 
 
-NETWORKS = {
-    "bagnet": "[@pawlowski2019; @brendel2019]",
-    "cnn3": "[@xin2019]",
-    "imagenet2d": "[@wightman2019]",
-    "resnet10": "[@chen2024; @chen2019]",
-    "sfcn": "[@peng2021]",
-    "slice_resnet18": "[@chen2024]",
-    "unet_brain": "[@kerfoot2019]",
-    "vit": "[@chen2024; @he2022]",
-}
-"""Where the networks come from."""
-
-
 def _say_model(study, name):
     """Return the name of a model with its own choices and its source."""
     design, options, _ = study.variant(name)
@@ -121,18 +108,24 @@ def _say_model(study, name):
     details = ([design] if design != name else []) + [
         f"{key.replace('_', ' ')} {value}" for key, value in choices.items()
     ]
-    cited = f" {NETWORKS[design]}" if design in NETWORKS else ""
-    return f"{name} ({', '.join(details)}){cited}" if details else f"{name}{cited}"
+    source = getattr(models.find(design), "SOURCE", "")
+    shown = f"{name} ({', '.join(details)})" if details else name
+    return f"{shown} {source}" if source else shown
 
 
 OPTIMIZERS = {"adam": "Adam", "adamw": "Adam", "sgd": "stochastic gradient descent"}
 WATCHED = {"loss": "validation loss", "auc": "validation AUC", "mae": "validation error"}
 
 
-def _say_training(study, models):
+def _trains(study, name):
+    """Say whether a model of a study is a network, or trains one."""
+    entry = models.entry_of(study, name)
+    return hasattr(entry, "build") or (bool(study.maps) and getattr(entry, "DEALT", False))
+
+
+def _say_training(study, names):
     """Describe the training of networks without choices of their own."""
-    networks = {*NETWORKS, "shuffled"} if study.maps else NETWORKS
-    if not {study.variant(name)[0] for name in models} & set(networks):
+    if not any(_trains(study, name) for name in names):
         return
     decay = "decoupled weight decay" if study.optimizer == "adamw" else "L2 penalty"
     gathered = f" gathered over {study.accumulate} passes" if study.accumulate > 1 else ""
@@ -157,35 +150,15 @@ def _say_training(study, models):
     yield text
 
 
-CLASSICAL = {
-    "classes": {
-        "svm_rbf": "a support vector machine with a Gaussian kernel on voxels, whose distances "
-        "became logits by Platt's scaling [@platt2000]",
-        "logistic": "logistic regression with an L2 penalty",
-        "knn": "the nearest neighbours",
-        "xgboost": "boosted trees [@chen2016]",
-    },
-    "quantity": {
-        "svm_rbf": "support vector regression of the standardised {what} with a Gaussian kernel on "
-        "voxels [@smola2004]",
-        "ridge": "ridge regression [@hoerl1970]",
-        "knn": "the mean {what} of the nearest neighbours",
-        "xgboost": "boosted trees of squared error [@chen2016]",
-    },
-}
-"""What the models are that are no networks, by the kind of the target."""
-
-
 def _say_classical(study):
     """Describe the models that are not networks, and the origin of their settings."""
     target = targets.find(study.target)
-    descriptions = {
-        name: text.format(what=target.noun) for name, text in CLASSICAL[target.kind].items()
-    }
     designs = dict.fromkeys(study.variant(name)[0] for name in study.models)
-    named = [descriptions[design] for design in designs if design in descriptions]
+    entries = [models.find(design) for design in designs]
+    entries = [entry for entry in entries if target.kind in getattr(entry, "SAYS", {})]
+    named = [entry.SAYS[target.kind].format(what=target.noun) for entry in entries]
     if named:
-        tables = (set(designs) & set(descriptions)) - {"svm_rbf"}
+        tables = any(entry.READS == "features" for entry in entries)
         source = Path(study.features).name
         yield (
             f"Models that are no networks: {'; '.join(named)}. Settings that were not given were "

@@ -14,7 +14,7 @@ def make(recipe, module, grid):
     ----------
     recipe : settings.Recipe
         ``augment_*`` and ``crop`` are read.
-    module : networks.Evidence
+    module : evidence.Evidence
         Its standardisation comes first; its network must take what is cut out.
     grid : tuple of int
         (X, Y, Z) of the volumes.

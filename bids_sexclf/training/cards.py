@@ -13,7 +13,7 @@ CARD = "model.json"
 AGAIN = "Run again with --first fit."
 
 
-def write_card(folder, design, content, files=()):
+def write_card(folder, design, content, files=(), name=CARD):
     """Write the card of a classifier, with the digests of itself and of its files.
 
     Parameters
@@ -26,15 +26,17 @@ def write_card(folder, design, content, files=()):
         JSON-able.
     files : iterable of str
         Names of the files beside the card that the classifier is read from; written before.
+    name : str
+        Of the card.
     """
-    digests = {name: digest_file(Path(folder) / name) for name in files}
+    digests = {file: digest_file(Path(folder) / file) for file in files}
     card = {"design": design, "version": __version__, "files": digests} | content
     # What is read again must be what was digested: a round through JSON turns tuples into lists.
     card = json.loads(json.dumps(card))
-    write_json(card | {"digest": _digest_card(card)}, Path(folder) / CARD)
+    write_json(card | {"digest": _digest_card(card)}, Path(folder) / name)
 
 
-def read_card(folder, design):
+def read_card(folder, design, name=CARD):
     """Read the card of a classifier.
 
     Parameters
@@ -43,6 +45,8 @@ def read_card(folder, design):
         Where ``model.json`` lies.
     design : str
         Name of the catalogue entry it must be of.
+    name : str
+        Of the card.
 
     Returns
     -------
@@ -54,27 +58,56 @@ def read_card(folder, design):
         If it is absent, damaged, or of another design; if the card, or a file that belongs to it,
         has not the content that was saved.
     """
-    path = Path(folder) / CARD
-    try:
-        card = json.loads(path.read_text())
-        found = card["design"]
-        kept = card.pop("digest", None)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+    path = Path(folder) / name
+    card = _parse(path, design)
+    kept = card.pop("digest", None)
+    if card["design"] != design:
         raise InputError(
-            f"Found no usable {path} ({fault!r}); needed a saved {design!r}. {AGAIN}"
-        ) from fault
-    if found != design:
-        raise InputError(
-            f"Found {found!r} in {path}, needed {design!r}. Choose the folder or the model that "
-            "belongs to the other."
+            f"Found {card['design']!r} in {path}, needed {design!r}. Choose the folder or the "
+            "model that belongs to the other."
         )
     if kept != _digest_card(card):
         raise InputError(
             f"Found {path} with other content than was saved, needed the card that the fit stage "
             f"wrote. {AGAIN}"
         )
-    for name, digest in card["files"].items():
-        _check_file(path.with_name(name), digest)
+    for file, digest in card["files"].items():
+        _check_file(path.with_name(file), digest)
+    return card
+
+
+def read_design(folder, name=CARD):
+    """Read of which catalogue entry a saved classifier is.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where the card lies.
+    name : str
+        Of the card.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        If the card is absent or damaged.
+    """
+    return _parse(Path(folder) / name, "model")["design"]
+
+
+def _parse(path, wanted):
+    """Read the JSON of a card, or refuse what is none."""
+    try:
+        card = json.loads(path.read_text())
+        if not isinstance(card, dict) or not isinstance(card["design"], str):
+            raise ValueError("it is of no design")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as fault:
+        raise InputError(
+            f"Found no usable {path} ({fault!r}); needed a saved {wanted!r}. {AGAIN}"
+        ) from fault
     return card
 
 

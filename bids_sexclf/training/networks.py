@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import nn
 
 from bids_sexclf import targets
 from bids_sexclf.disk import whole
 from bids_sexclf.errors import InputError
+from bids_sexclf.settings import Study
 from bids_sexclf.training import (
     augmentation,
     batches,
@@ -22,6 +22,7 @@ from bids_sexclf.training import (
     standardize,
     supervised,
 )
+from bids_sexclf.training.evidence import Evidence, Standardise, answer, answer_near
 
 WEIGHTS = "weights.safetensors"
 LAST = "last.ckpt"
@@ -58,67 +59,6 @@ def network(build, pretrain=None, layout=None):
         "__doc__": NetworkClassifier.__doc__,
     }
     return type("Classifier", (NetworkClassifier,), members)
-
-
-class Evidence(nn.Module):
-    """Carry raw volumes to the evidence: standardisation, the network, the target's scale.
-
-    Parameters
-    ----------
-    network : nn.Module
-    centre, scale : ndarray, shape (X, Y, Z) or (), or (channels, X, Y, Z) or (channels, 1, 1, 1)
-        Kept with the weights, so that no one can feed it volumes scaled in another way.
-    shift, spread : float
-        Of the target in the training part: 0 and 1 for sex, years for age.
-    """
-
-    def __init__(self, network, centre, scale, shift=0.0, spread=1.0):
-        super().__init__()
-        self.network = network
-        self.register_buffer("centre", torch.from_numpy(np.asarray(centre)))
-        self.register_buffer("scale", torch.from_numpy(np.asarray(scale)))
-        self.register_buffer("shift", torch.tensor(float(shift)))
-        self.register_buffer("spread", torch.tensor(float(spread)))
-
-    def forward(self, volumes):
-        """Carry volumes (batch, X, Y, Z) or (batch, channels, X, Y, Z) to evidence (batch,)."""
-        return self.tell(self.network(self.standardise(volumes)))
-
-    def standardise(self, volumes):
-        """Centre and scale volumes, shape (batch, channels, X, Y, Z) in the end."""
-        scaled = (volumes - self.centre) / self.scale
-        return scaled.unsqueeze(1) if scaled.ndim == 4 else scaled
-
-    def decide(self, volumes):
-        """Carry standardised volumes to logits, or to standardised ages, shape (batch,)."""
-        return self.merge(self.network(volumes))
-
-    def merge(self, outputs, axis=1):
-        """Merge one output, or two, along an axis into logits, or into standardised ages."""
-        outputs = outputs.float().movedim(axis, 0)
-        return outputs[0] if len(outputs) == 1 else outputs[1] - outputs[0]
-
-    def tell(self, outputs, axis=1):
-        """Turn outputs of the network, or of its parts, into evidence."""
-        return self.merge(outputs, axis) * self.spread + self.shift
-
-
-class Standardise:
-    """Standardise as ``Evidence`` does, without the network that belongs to it.
-
-    Parameters
-    ----------
-    centre, scale : torch.Tensor
-    """
-
-    def __init__(self, centre, scale):
-        self.centre, self.scale = centre, scale
-
-    def __call__(self, volumes):
-        """Carry raw volumes to (batch, channels, X, Y, Z), wherever they lie."""
-        place = volumes.device
-        scaled = (volumes - self.centre.to(place)) / self.scale.to(place)
-        return scaled.unsqueeze(1) if scaled.ndim == 4 else scaled
 
 
 class NetworkClassifier:
@@ -323,7 +263,7 @@ class NetworkClassifier:
         self._check_grid(inputs.shape)
         device = devices.device()
         size = batches.choose_size(inputs.shape, device)
-        logits = self._answer(inputs, size, device)
+        logits = answer(self.module, inputs, size, device)
         if not np.isfinite(logits).all():
             raise InputError(
                 f"Found {(~np.isfinite(logits)).sum()} of {len(logits)} volumes that give no "
@@ -345,42 +285,7 @@ class NetworkClassifier:
             The same function as `evidence`, but for rounding. Where the network reads slices one
             by one, only those that differ pass through it again.
         """
-        prepare = getattr(self.module.network, "near", None)
-        if prepare is None:
-            return self.evidence
-        device = devices.device()
-        self.module.to(device)
-
-        def standardise(volumes):
-            batch = torch.from_numpy(np.ascontiguousarray(volumes, np.float32))
-            return self.module.standardise(batch.to(device))
-
-        with torch.inference_mode(), devices.reproducible(), devices.keeping_memory():
-            forward = prepare(standardise(volume[None]))
-
-        def evidence(volumes):
-            with torch.inference_mode(), devices.reproducible(), devices.keeping_memory():
-                return self.module.tell(forward(standardise(volumes))).double().cpu().numpy()
-
-        return evidence
-
-    def _answer(self, inputs, size, device):
-        """Let volumes pass in batches of exactly this size; give one number each."""
-        self.module.to(device)
-        # One array for all answers: small ones, kept one by one between volumes that come and go,
-        # would hold the memory of every volume.
-        told = torch.empty(-(-len(inputs) // size), size, device=device)
-        remedy = "Close other programs, or raise voxel_size."
-        with (
-            torch.inference_mode(),
-            devices.reproducible(),
-            devices.within_memory("predicting", remedy),
-            devices.keeping_memory(),
-        ):
-            for number, volumes in enumerate(batches.read_ahead(inputs, size, device)):
-                some = torch.from_numpy(volumes).to(device, non_blocking=True)
-                told[number] = self.module(some)
-        return told.flatten()[: len(inputs)].double().cpu().numpy()
+        return answer_near(self.module, volume) or self.evidence
 
     def save(self, folder):
         """Save weights and card, without pickle.
@@ -418,19 +323,18 @@ class NetworkClassifier:
         )
 
     @classmethod
-    def load(cls, folder, study):
+    def load(cls, folder):
         """Load what ``save`` wrote: its evidence is the same to the last bit.
 
         Parameters
         ----------
         folder : path-like
             What ``save`` was given.
-        study : settings.Study
-            For a later ``fit``; evidence does not depend on it.
 
         Returns
         -------
         NetworkClassifier
+            Its study holds the training choices of the fit.
 
         Raises
         ------
@@ -441,7 +345,7 @@ class NetworkClassifier:
 
         card, path = cards.read_card(folder, cls.design), Path(folder) / WEIGHTS
         try:
-            loaded = cls(study.model_copy(update={"target": card["target"]}), **card["options"])
+            loaded = cls(Study(**card["settings"] | {"target": card["target"]}), **card["options"])
             loaded.grid, loaded.channels = tuple(card["grid"]), card["channels"]
             start = {"weights": "none"} if "weights" in signatures.known(cls.build) else {}
             state = load_file(path)

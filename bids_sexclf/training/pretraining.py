@@ -20,8 +20,9 @@ import torch
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.settings import Recipe
 from bids_sexclf.training import batches, devices, loop, nodes
+from bids_sexclf.training.encoders import inflate_state, save_encoder
 from bids_sexclf.training.mae import MaskedAutoencoder
-from bids_sexclf.training.transformer import Encoder, inflate_state, save_encoder
+from bids_sexclf.training.transformer import Encoder
 
 ARMS = ("scratch", "probe", "finetune")
 ENCODER = "encoder.safetensors"

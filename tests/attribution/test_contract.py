@@ -8,7 +8,7 @@ import torch
 from bids_sexclf import attribution, catalogue, fills
 from bids_sexclf.attribution import View
 from bids_sexclf.errors import InputError
-from bids_sexclf.training.networks import Evidence
+from bids_sexclf.training.evidence import Evidence
 
 METHODS = catalogue.names("bids_sexclf.attribution")
 QUICK = {

@@ -7,7 +7,7 @@ import torch
 from bids_sexclf import attribution
 from bids_sexclf.attribution import View, _perturbing, meaningful_perturbation
 from bids_sexclf.errors import InputError
-from bids_sexclf.training.networks import Evidence
+from bids_sexclf.training.evidence import Evidence
 
 GRID = (24, 24, 24)
 PLACE = (slice(4, 12), slice(4, 12), slice(4, 12))

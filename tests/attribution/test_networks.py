@@ -9,7 +9,7 @@ from bids_sexclf.attribution import View
 from bids_sexclf.errors import InputError
 from bids_sexclf.group.questions import check_choices
 from bids_sexclf.settings import Study
-from bids_sexclf.training.networks import Evidence
+from bids_sexclf.training.evidence import Evidence
 
 GRID = (20, 18, 22)
 
@@ -102,6 +102,25 @@ def test_hiding_regions_gives_the_same_where_only_touched_slices_pass_again(view
         np.testing.assert_allclose(other.values, one.values, rtol=1e-3, atol=1e-5)
         assert np.abs(one.values).min() > 1e-4
     assert sum(passed) < slow
+
+
+def test_a_network_of_local_layers_answers_alike_where_only_what_sees_a_box_passes_again():
+    torch.manual_seed(0)
+    network = models.build("cnn3", grid=(30, 26, 23)).eval()
+    for layer in network.features:  # a trained network's normalisation is not the identity
+        if isinstance(layer, torch.nn.BatchNorm3d):
+            layer.running_mean.normal_(0, 0.1)
+    volumes = torch.randn(6, 1, 30, 26, 23)
+    volumes[1:] = volumes[0]
+    volumes[1, :, 3:6, 4:9, 5:6] += 1
+    volumes[2, :, 29:, 25:, 22:] += 9
+    volumes[3, :, :1, :1, :1] += 9
+    volumes[4] += 1
+    with torch.inference_mode():
+        answers = network.near(volumes[:1])(volumes)
+        torch.testing.assert_close(answers, network(volumes), rtol=1e-4, atol=1e-5)
+    # The last voxels along each axis are beyond what three poolings keep; the first are not.
+    assert (answers[[0, 2, 5]] == answers[0]).all() and (answers[[1, 3, 4]] != answers[0]).all()
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from testing.studies import score
 
-from bids_sexclf.cohort import adjustment
+from bids_sexclf.bundle import adjustment
+from bids_sexclf.cohort.arrays import array_path
 from bids_sexclf.errors import InputError
 from bids_sexclf.features import Features
-from bids_sexclf.group import _jobs, fit, splits
-from bids_sexclf.group.cohort import array_path
+from bids_sexclf.group import _fit_job, _jobs, splits
 from bids_sexclf.settings import Study
 from bids_sexclf.training.networks import NetworkClassifier
 from bids_sexclf.volumes import Channels, Rows, load, open_cohort, save
@@ -234,7 +234,7 @@ def test_networks_read_adjusted_volumes_batch_by_batch(by_size, monkeypatch):
     dealt = held.read("splits")
     job = _jobs.list_jobs(replace(held, study=study), dealt, ["cnn3"])[0]
     with pytest.raises(InputError, match="seen"):
-        fit.fit_job(job, None)
+        _fit_job.fit_job(job, None)
     assert isinstance(seen[0], adjustment.Adjusted)
     raw = Rows(open_cohort(array_path(held.folder, "T1w")), seen[0].rows.index)
     assert np.abs(seen[0][0] - raw[0]).max() > 0.01

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from bids_sexclf import attribution, fills, targets
+from bids_sexclf.cohort.arrays import array_path
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import attribute, base, questions, regions
-from bids_sexclf.group.cohort import array_path
 from bids_sexclf.settings import Study
 from bids_sexclf.volumes import load, open_cohort
 

@@ -150,10 +150,11 @@ def test_a_note_cannot_make_the_program_remove_files_elsewhere(study):
     assert (study.root / "participants.tsv").exists()
 
 
-def test_weights_that_are_gone_or_changed_are_fitted_again(study):
+@pytest.mark.parametrize("name", ["model.json", "bundle.json"])
+def test_a_bundle_that_is_gone_or_changed_is_fitted_again(study, name):
     folder = study.folder / "models" / "logistic_table" / "repeat-1_fold-1"
     before = (study.folder / "predictions.tsv").read_bytes()
-    weights = folder / "model.json"
+    weights = folder / "bundle" / name
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
@@ -226,12 +227,33 @@ def test_a_fitted_model_that_is_not_whole_is_refused_where_it_is_asked(study):
     splits = desk.read("splits")
     job = list_jobs(desk, splits, ["logistic"])[0]
     check_fitted(job, splits)
-    (job.folder / "model.json").unlink()
-    with pytest.raises(InputError, match="model.json missing or changed.*--first fit"):
+    (job.folder / "bundle" / "model.json").unlink()
+    with pytest.raises(InputError, match="bundle/model.json missing or changed.*--first fit"):
         check_fitted(job, splits)
     (job.folder / "job.json").unlink()
     with pytest.raises(InputError, match="no job.json of this fit|job.json missing"):
         check_fitted(job, splits)
+
+
+def test_folders_of_versions_without_bundles_are_refused_with_what_to_do(study):
+    desk = study()
+    job = list_jobs(desk, desk.read("splits"), ["logistic"])[0]
+    for path in list((job.folder / "bundle").iterdir()):
+        path.rename(job.folder / path.name)
+    (job.folder / "bundle.json").unlink()
+    for name in ("grid/maps.json", "grid/mean_T1w.nii.gz"):
+        (desk.folder / name).unlink()
+    for stage, kind in (("cohort", "writes"), ("fit", "reads")):
+        note = desk.folder / "logs" / f"{stage}.json"
+        content = json.loads(note.read_text())
+        files = content[kind].items()
+        content[kind] = {name: about for name, about in files if not name.startswith("grid/m")}
+        note.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="earlier version. Run again with --first cohort"):
+        study("fit", first="fit")
+    study("cohort", "differences", "splits", "fit", first="cohort")
+    names = {path.name for path in job.folder.iterdir()}
+    assert "bundle" in names and "model.json" not in names
 
 
 def test_a_stage_that_fails_leaves_everything_as_it_was(study):

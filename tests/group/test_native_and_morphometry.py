@@ -12,9 +12,9 @@ import pytest
 
 from bids_sexclf import layout
 from bids_sexclf.anatomy.morphometry import widen
+from bids_sexclf.cohort.arrays import array_path
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import base
-from bids_sexclf.group.cohort import array_path
 from bids_sexclf.settings import Run
 from bids_sexclf.tables import write_table
 from bids_sexclf.volumes import load, save

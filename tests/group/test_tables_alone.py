@@ -90,6 +90,21 @@ def test_a_table_of_226_people_runs_whole(tmp_path, study_of):
     assert all(base.state(desk, stage) == "finished" for stage in base.STAGES)
 
 
+def test_what_a_feature_adds_to_the_others_is_asked_where_it_is_set(tmp_path, study_of):
+    people = write_people(tmp_path / "bids", 40)
+    desk = study_of(
+        make_features(people, effect=4.0),
+        stages=("cohort", "splits", "fit", "evaluate", "attribute", "regions"),
+        attributions=["permutation_importance", "region_occlusion"],
+        attribution_options={"donors": {"per_sex": 1}},
+        baselines=[],
+        n_folds=2,
+    )
+    groups = desk.read("feature_groups")
+    assert set(groups["group"]) >= {"CC_Posterior", "Brain-Stem"} and desk.read("regions").empty
+    assert groups.iloc[0]["group"] == "CC_Posterior" and groups.iloc[0]["p_fwe"] < 0.05
+
+
 def test_a_thousand_people_with_many_features_are_quick(tmp_path, study_of):
     people = write_people(tmp_path / "bids", 1000)
     names = [f"{side}_r{i}_thickness" for side in ("lh", "rh") for i in range(75)]

@@ -8,9 +8,9 @@ import pytest
 from safetensors.torch import load_file
 
 from bids_sexclf import layout
+from bids_sexclf.cohort.arrays import array_path
 from bids_sexclf.errors import InputError, LeakageError, ToolError
 from bids_sexclf.group import base
-from bids_sexclf.group.cohort import array_path
 from bids_sexclf.settings import Run
 from bids_sexclf.volumes import load, save
 
@@ -76,9 +76,8 @@ def test_each_variant_is_trained_and_kept_by_its_own_choices(joined):
     history = joined.read("history")
     assert history.groupby("model")["epoch"].max().to_dict() == {"quick": 0, "slow": 1, "probe": 0}
     assert (history.query("model == 'quick'")["learning_rate"] == 2e-3).all()
-    card = json.loads(
-        (joined.folder / "models" / "quick_T1w+FA" / "repeat-1_fold-1" / "model.json").read_text()
-    )
+    folder = joined.folder / "models" / "quick_T1w+FA" / "repeat-1_fold-1" / "bundle"
+    card = json.loads((folder / "model.json").read_text())
     assert (card["design"], card["channels"]) == ("cnn3", 2)
     assert card["options"] == {"dropout": 0.2} and card["settings"]["learning_rate"] == 2e-3
 

@@ -174,7 +174,7 @@ def test_saved_machine_is_read_by_the_safetensors_library(brains, tmp_path):
     assert held["support"].shape == (len(found.card["weights"]), 5 * 6 * 4 - 6 * 4)
     (tmp_path / svm_rbf.FILE).write_bytes(b"no such thing")
     with pytest.raises(InputError, match="fit stage"):
-        svm_rbf.Classifier.load(tmp_path, Study())
+        svm_rbf.Classifier.load(tmp_path)
 
 
 def test_volumes_are_never_all_in_memory(brains, monkeypatch):

@@ -113,7 +113,7 @@ def test_a_saved_model_answers_in_years_whatever_study_loads_it(name, table, tmp
     inputs = shape(name, values)
     found = fit(name, inputs, ages)
     found.save(tmp_path)
-    loaded = models.find(name).Classifier.load(tmp_path, Study())
+    loaded = models.find(name).Classifier.load(tmp_path)
     np.testing.assert_array_equal(loaded.evidence(inputs), found.evidence(inputs))
 
 

@@ -237,7 +237,7 @@ def test_a_saved_network_needs_the_weights_it_started_from_no_more(tmp_path):
     )
     fitted.save(tmp_path)
     start.unlink()
-    loaded = entry.Classifier.load(tmp_path, Study())
+    loaded = entry.Classifier.load(tmp_path)
     np.testing.assert_array_equal(loaded.evidence(volumes), fitted.evidence(volumes))
 
 

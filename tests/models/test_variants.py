@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bids_sexclf import catalogue, models, settings
+from bids_sexclf.cohort.maps import ENTRIES
 from bids_sexclf.errors import InputError
-from bids_sexclf.group.cohort import ENTRIES
 from bids_sexclf.settings import Study
 from bids_sexclf.training.schedule import factor
 

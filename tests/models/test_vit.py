@@ -6,16 +6,9 @@ from torch import nn
 
 from bids_sexclf import models
 from bids_sexclf.errors import InputError
+from bids_sexclf.training.encoders import inflate, load_encoder, resize_positions, save_encoder
 from bids_sexclf.training.mae import MaskedAutoencoder, masked_loss
-from bids_sexclf.training.transformer import (
-    DropPath,
-    Encoder,
-    inflate,
-    load_encoder,
-    resize_positions,
-    save_encoder,
-    sine_cosine,
-)
+from bids_sexclf.training.transformer import DropPath, Encoder, sine_cosine
 
 GRID, PATCH = (16, 24, 16), (4, 8, 8)
 SMALL = {"channels": 1, "width": 24, "depth": 2, "heads": 2}

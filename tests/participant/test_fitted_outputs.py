@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from bids_sexclf import layout
+from bids_sexclf.cohort.maps import ENTRIES
 from bids_sexclf.diffusion.families import BY_LABEL, FAMILIES
 from bids_sexclf.errors import ToolError
-from bids_sexclf.group.cohort import ENTRIES
 from bids_sexclf.participant.maps import check_tools, init_maps_wf, methods
 from bids_sexclf.participant.outputs import WriteDerivatives
 from bids_sexclf.settings import Preparation

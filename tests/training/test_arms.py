@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from bids_sexclf import models
 from bids_sexclf.errors import InputError, LeakageError
 from bids_sexclf.settings import Study
-from bids_sexclf.training import outside, pretraining, transformer, weight_files
+from bids_sexclf.training import encoders, outside, pretraining, transformer, weight_files
 
 GRID = (8, 12, 12)
 SMALL = {
@@ -225,7 +225,7 @@ def test_slices_are_drawn_from_those_that_hold_something():
 def foreign(tmp_path):
     encoder = transformer.Encoder(GRID, (4, 4, 4), 1, 24, 1, 2)
     path = tmp_path / "foreign.safetensors"
-    transformer.save_encoder(encoder, path)
+    encoders.save_encoder(encoder, path)
     return path, encoder
 
 
@@ -294,7 +294,7 @@ def test_the_head_of_a_probe_sees_standardised_features_and_that_of_other_arms_p
     np.testing.assert_allclose(features.mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(features.std(0, correction=0), 1, atol=1e-3)
     fitted.save(tmp_path)
-    loaded = type(fitted).load(tmp_path, fitted.study)
+    loaded = type(fitted).load(tmp_path)
     np.testing.assert_array_equal(loaded.evidence(cohort[0]), fitted.evidence(cohort[0]))
     other = fit("finetune", cohort).module.network
     assert not other.centre.any() and (other.spread == 1).all()

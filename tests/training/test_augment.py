@@ -7,7 +7,7 @@ from torch import nn
 
 from bids_sexclf.errors import InputError
 from bids_sexclf.settings import Recipe, Study
-from bids_sexclf.training import augmentation, batches, networks
+from bids_sexclf.training import augmentation, batches, evidence, networks
 
 GRID = (6, 8, 4)
 ALL = {
@@ -27,7 +27,7 @@ def volumes():
 
 
 def make(grid=GRID, network=None, **choices):
-    module = networks.Evidence(network or nn.Flatten(), np.float32(50), np.float32(5))
+    module = evidence.Evidence(network or nn.Flatten(), np.float32(50), np.float32(5))
     return augmentation.make(Recipe(**choices), module, grid)
 
 

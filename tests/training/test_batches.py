@@ -7,6 +7,7 @@ import torch
 from bids_sexclf import models
 from bids_sexclf.settings import Study
 from bids_sexclf.training import batches
+from bids_sexclf.training.evidence import answer
 from bids_sexclf.volumes import Channels, Rows, new_cohort, open_cohort
 
 GRID = (22, 24, 23)
@@ -26,11 +27,11 @@ def fitted(tmp_path_factory):
 def test_in_batches_of_one_size_no_answer_depends_on_the_others(fitted, size):
     classifier, rows = fitted
     device = torch.device("cpu")
-    together = classifier._answer(rows, size, device)
+    together = answer(classifier.module, rows, size, device)
     order = np.random.default_rng(1).permutation(11)
-    shuffled = classifier._answer(rows[order], size, device)
+    shuffled = answer(classifier.module, rows[order], size, device)
     np.testing.assert_array_equal(shuffled, together[order])
-    alone = [classifier._answer(rows[[row]], size, device)[0] for row in range(11)]
+    alone = [answer(classifier.module, rows[[row]], size, device)[0] for row in range(11)]
     np.testing.assert_array_equal(alone, together)
 
 

@@ -210,7 +210,7 @@ def test_age_is_learnt_in_years(ages, loss, tmp_path):
     kept = np.abs(fitted.evidence(volumes[24:30]) - age[24:30]).mean()
     assert known[best] == pytest.approx(kept, rel=1e-4)
     fitted.save(tmp_path)
-    loaded = Linear.load(tmp_path, Study())
+    loaded = Linear.load(tmp_path)
     np.testing.assert_array_equal(loaded.evidence(volumes), fitted.evidence(volumes))
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.training import batches, networks
+from bids_sexclf.training.evidence import Evidence
 
 Classifier = networks.network(make_network)
 
@@ -61,7 +62,7 @@ def test_one_output_is_the_logit_itself_and_two_are_its_difference():
     def evidence(outputs):
         fixed = nn.Module()
         fixed.forward = lambda volumes: outputs
-        return networks.Evidence(fixed, np.float32(0), np.float32(1))(volumes)
+        return Evidence(fixed, np.float32(0), np.float32(1))(volumes)
 
     assert torch.equal(evidence(numbers), numbers[:, 1] - numbers[:, 0])
     assert torch.equal(evidence(numbers[:, :1]), numbers[:, 0])
@@ -293,7 +294,7 @@ def test_damaged_weights_are_refused(study, small_cohort, tmp_path):
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-40])
     with pytest.raises(InputError, match="weights.safetensors"):
-        Classifier.load(tmp_path, study)
+        Classifier.load(tmp_path)
 
 
 def test_another_grid_and_non_finite_volumes_are_refused(study, small_cohort):

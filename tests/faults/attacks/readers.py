@@ -286,9 +286,8 @@ def _saved(folder):
 def _read_saved(path):
     from bids_sexclf import models
     from bids_sexclf.features import Features
-    from bids_sexclf.settings import Study
 
-    model = models.find_classifier("knn").Classifier.load(path.parent, Study(models=["knn"]))
+    model = models.find_classifier("knn").Classifier.load(path.parent)
     values = Features(np.random.default_rng(1).normal(size=(6, 4)), tuple("abcd"))
     return np.asarray(model.evidence(values)).tobytes()
 

@@ -46,6 +46,14 @@ class Adjustment:
     spread: np.ndarray = field(default_factory=lambda: np.ones(0))
     arrays: dict = field(default_factory=dict)
 
+    @property
+    def columns(self):
+        """Columns of cohort.tsv that must be known of whoever is adjusted."""
+        if not self.arrays:
+            return ()
+        names = [COLUMNS[name] for name in self.confounds]
+        return tuple(dict.fromkeys([*names, *(["site"] if "gain" in self.arrays else [])]))
+
     def __call__(self, inputs, people):
         """Return the inputs after removal of the confounds.
 
