@@ -1,7 +1,7 @@
 """The short form of all attacks; ``benchmarks/chaos.py`` runs the long one."""
 
 import pytest
-from attacks import hostile, mutations, permissions, together, writes
+from attacks import hostile, mutations, permissions, repeats, together, writes
 
 pytestmark = pytest.mark.slow
 
@@ -27,5 +27,9 @@ def test_places_that_may_not_be_read_or_written_are_named(tmp_path):
     check(permissions.run(tmp_path, count=2, levels=("group",)), 2)
 
 
-def test_two_runs_of_one_study_end_with_the_files_of_one_process_alone(tmp_path):
+def test_two_runs_of_one_study_do_not_disturb_each_other(tmp_path):
     check(together.run(tmp_path, count=1, parts=("groups",)), 1)
+
+
+def test_processes_and_threads_change_no_byte_of_a_study(tmp_path):
+    check(repeats.run(tmp_path, count=1, levels=("group",)), 1)

@@ -1,7 +1,4 @@
-"""The short form of the kills; ``benchmarks/chaos.py --part kills`` runs the long one.
-
-``tests/participant/test_run.py`` kills the preparation of a participant.
-"""
+"""The short form of the kills; ``benchmarks/chaos.py --part kills`` runs the long one."""
 
 from attacks import kills
 
@@ -13,3 +10,7 @@ def check(outcome, tried):
 
 def test_a_killed_study_leaves_no_process_and_ends_with_the_same_files(tmp_path):
     check(kills.run(tmp_path, count=2, levels=("group",)), 2)
+
+
+def test_a_killed_participant_leaves_no_process_and_ends_with_the_same_files(tmp_path):
+    check(kills.run(tmp_path, count=1, levels=("participant",)), 1)

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +31,6 @@ def list_targets(name):
 
 CASES = [(name, target) for name in NAMES for target in list_targets(name)]
 GRID = (32, 32, 32)
-"""A grid that every network takes."""
-SIDES = (16, 24)
-"""Sides of smaller grids, on which those networks train that take them."""
 
 every_entry = pytest.mark.parametrize("name", NAMES)
 every_model = pytest.mark.parametrize(("name", "target"), CASES)
@@ -46,22 +42,8 @@ def tiny(name):
     return getattr(models.find(name), "TINY", {})
 
 
-@cache
-def grid_of(name):
-    """Find the smallest grid on which an entry answers."""
-    if name not in BUILT:  # a control trains another entry
-        return (SIDES[-1],) * 3
-    for side in SIDES:
-        try:
-            models.build(name, **tiny(name), grid=(side,) * 3)(torch.zeros(2, 1, *(side,) * 3))
-        except (InputError, ValueError, RuntimeError):
-            continue
-        return (side,) * 3
-    return GRID
-
-
 def build(name, **options):
-    return models.build(name, **(tiny(name) | {"grid": grid_of(name)} | options))
+    return models.build(name, **(tiny(name) | {"grid": GRID} | options))
 
 
 def brief_study(name, target):
@@ -77,18 +59,15 @@ def parts(tmp_path_factory):
     """Give train, validation and test of an entry: mapped volumes, or columns."""
     rng = np.random.default_rng(0)
     sex = np.tile([0, 1], 7)
-    folder, arrays = tmp_path_factory.mktemp("cohort"), {}
-    for grid in {grid_of(name) for name in NAMES}:
-        with new_cohort(folder / f"{grid[0]}.npy", (14, *grid)) as array:
-            array[:] = 50 + rng.standard_normal(array.shape)
-        arrays[grid] = array
+    with new_cohort(tmp_path_factory.mktemp("cohort") / "map.npy", (14, *GRID)) as array:
+        array[:] = 50 + rng.standard_normal(array.shape)
     columns = rng.normal(1200, 100, (14, 9)) + 80 * sex[:, None]
     targets = {"sex": sex, "age": rng.uniform(20, 80, 14)}
 
     def deal(name, kind):
         entry, target = models.find(name), targets[kind]
         inputs = {
-            part: Rows(arrays[grid_of(name)], index)
+            part: Rows(array, index)
             if entry.READS == "volumes"
             else columns[index, : len(entry.READS)]  # of features any number will do
             for part, index in {
@@ -247,14 +226,14 @@ def test_no_part_works_in_place_or_is_used_twice(name):
         if not list(part.children()):
             part.register_forward_hook(lambda part, inputs, output: calls.append(part))
     with torch.inference_mode():
-        network(torch.zeros(1, 1, *grid_of(name)))
+        network(torch.zeros(1, 1, *GRID))
     assert len(calls) == len({id(part) for part in calls}) > 0
 
 
 @everything_built
 def test_answer_in_evaluation_does_not_depend_on_who_else_is_in_the_batch(name):
     torch.manual_seed(0)
-    network, volumes = build(name), torch.randn(3, 1, *grid_of(name))
+    network, volumes = build(name), torch.randn(3, 1, *GRID)
     with torch.no_grad():
         network.train()(volumes)  # moves running statistics away from their start
         together = network.eval()(volumes)
@@ -266,11 +245,9 @@ def test_answer_in_evaluation_does_not_depend_on_who_else_is_in_the_batch(name):
 @everything_built
 def test_loss_falls_where_any_learner_must_learn(name):
     torch.manual_seed(0)
-    grid = grid_of(name)
-    network, volumes = build(name).train(), torch.randn(6, 1, *grid)
-    where, eighth = torch.zeros(6, 1, *grid), grid[0] // 8
-    across, along = (slice(low * eighth, high * eighth) for low, high in ((3, 5), (1, 7)))
-    where[::2, :, across, across, along] = 1
+    network, volumes = build(name).train(), torch.randn(6, 1, *GRID)
+    where = torch.zeros(6, 1, *GRID)
+    where[::2, :, 12:20, 12:20, 4:28] = 1
     volumes = volumes + 3 * where
     # Participants with the bar, or the voxels of the bar.
     target = where.amax((1, 2, 3, 4)) if name in NETWORKS else where[:, 0]

@@ -34,7 +34,7 @@ def run(folder, count=10, seed=0, parts=("groups", "growing", "participants")):
 
 
 def _groups(outcome, folder, count, seed):
-    """Run two group runs of 2 processes and 2 threads in one study; one process alone is right."""
+    """Two group runs in one study, started together or one after the other."""
     people.write_study(folder / "alone" / "bids", n=8)
     bids, reference = folder / "alone" / "bids", folder / "alone" / "out"
     alone = people.execute(people.group_command(bids, reference))
@@ -45,7 +45,7 @@ def _groups(outcome, folder, count, seed):
     for index in range(max(count // 2, 1)):
         delay = 0.0 if index == 0 else 3.0 * index / count
         out = people.write_study(folder / f"pair-{index}" / "bids", n=8)
-        command = people.group_command(bids, out, "--omp-nthreads", 2, nprocs=2)
+        command = people.group_command(bids, out, nprocs=2)
         what = f"two group runs, {delay:.1f} s apart"
         _end(outcome, what, _start([command, command], folder, delay))
         after = people.execute(command)
