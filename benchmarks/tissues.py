@@ -2,10 +2,13 @@
 
     python benchmarks/tissues.py BIDS LABELS TISSUES [--participants IXI012 IXI048]
         [--templates-dir DIR] [--recipe sloppy]
+    python benchmarks/tissues.py --heads FOLDER [--templates-dir DIR]
 
 BIDS holds one T1w per participant, LABELS the folder of sub-*/anat/*_dseg.nii.gz on the scans'
 grids, and TISSUES is a table (TSV: label, tissue) that says which label is GM, WM or VN
 (ventricle). The brain mask of both is all labels > 0, so that only the tissues differ.
+FOLDER holds label maps of whole heads with FreeSurfer's numbers (*_seg_*.nii.gz, voxels of 1 mm);
+scans are made from them, with noise and a bias field, and their tissues are known exactly.
 
 kmeans  N4 inside the head (blocks of 8 / smallest voxel size), then Atropos with three classes
 ours    N4 inside the head, `Unbias`, registration of the brain to the template, `SegmentTissues`
@@ -24,6 +27,19 @@ from pathlib import Path
 
 import numpy as np
 
+EXTRACEREBRAL = 500
+"""Labels of whole heads from here on are no part of what lies within the skull."""
+
+SIGNAL = {
+    100: (2, 7, 16, 28, 41, 46, 60, 85),  # white matter and brain stem
+    85: (10, 13, 49, 52),  # thalamus and pallidum, which count as grey matter
+    25: (4, 5, 14, 15, 24, 30, 43, 44, 62, 72, 506),  # fluid, vessels, eyes
+    10: (515,),  # bone
+    50: (502, 508, 509, 514, 516, 530),
+    80: (507, 511, 512),  # muscle, fat and skin
+}
+"""Signal of a T1w to FreeSurfer's labels; other labels of the brain are grey matter, with 70."""
+
 NUMBERS = ("Dice GM", "Dice WM", "volume GM", "volume WM", "gradient %", "seconds")
 
 
@@ -39,6 +55,27 @@ def read_truth(labels, table):
             if int(number) < lookup.size:
                 lookup[int(number)] = {"GM": 2, "WM": 3}.get(tissue, 1)
     return lookup[labels]
+
+
+def make_scan(labels, seed):
+    """Return a T1w made from labels of a whole head, and the tissue of each voxel.
+
+    White matter has a signal of 100, grey matter 70, fluid 25; the noise has a standard deviation
+    of 3, and the bias field ranges over a factor of two.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    table = np.zeros(labels.max() + 1, np.float32)
+    table[1:EXTRACEREBRAL] = 70
+    for signal, numbers in SIGNAL.items():
+        table[[number for number in numbers if number < table.size]] = signal
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in labels.shape), indexing="ij")
+    field = np.exp(0.4 * (0.5 * z + 0.3 * x - 0.4 * y**2 + 0.3 * y * z))
+    noise = np.random.default_rng(seed).normal(0, 3, (2, *labels.shape))
+    scan = np.hypot(gaussian_filter(table[labels], 0.5) * field + noise[0], noise[1])
+    brain = (labels > 0) & (labels < EXTRACEREBRAL)
+    white, fluid = np.isin(labels, SIGNAL[100]), np.isin(labels, SIGNAL[25])
+    return scan.astype(np.float32), np.select([~brain, white, fluid], [0, 3, 1], 2)
 
 
 def by_kmeans(scan, mask, affine):
@@ -152,31 +189,49 @@ def report(rows):
             print(f"{way}\t{name}\t" + "\t".join(f"{value:.3f}" for value in values))
 
 
+def list_people(given, folder):
+    """Yield name, scan and true tissues of each participant, or of each head of known labels."""
+    import nibabel as nib
+
+    from bids_sexclf.volumes import save
+
+    for person in given.participants if given.bids else ():
+        labels = next((given.labels / f"sub-{person}").rglob("*_dseg.nii.gz"))
+        scan = next((given.bids / f"sub-{person}").rglob("*_T1w.nii.gz"))
+        yield f"sub-{person}", scan, read_truth(labels, given.tissues)
+    for seed, path in enumerate(sorted(given.heads.glob("*_seg_*.nii.gz")) if given.heads else ()):
+        image = nib.as_closest_canonical(nib.load(path))
+        scan, truth = make_scan(np.asarray(image.dataobj).astype(int), seed)
+        save(scan, image.affine, folder / "head.nii.gz")
+        yield path.name.removesuffix(".nii.gz"), folder / "head.nii.gz", truth
+
+
 def main():
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("bids", type=Path)
-    parser.add_argument("labels", type=Path)
-    parser.add_argument("tissues", type=Path)
+    parser.add_argument("bids", type=Path, nargs="?")
+    parser.add_argument("labels", type=Path, nargs="?")
+    parser.add_argument("tissues", type=Path, nargs="?")
     parser.add_argument("--participants", nargs="+", default=["IXI012", "IXI048", "IXI079"])
+    parser.add_argument("--heads", type=Path)
     parser.add_argument("--template", default="MNI152NLin6Asym")
     parser.add_argument("--templates-dir", type=Path)
     parser.add_argument("--recipe", default="sloppy", help="of the registration")
     given = parser.parse_args()
+    if not given.heads and not given.tissues:
+        parser.error("needed BIDS, LABELS and TISSUES, or --heads FOLDER")
     from bids_sexclf.resources import find_template
 
     template, rows = find_template(given.template, given.templates_dir), []
-    for person in given.participants:
-        with tempfile.TemporaryDirectory() as folder:
-            scan = next((given.bids / f"sub-{person}").rglob("*_T1w.nii.gz"))
-            labels = next((given.labels / f"sub-{person}").rglob("*_dseg.nii.gz"))
-            truth, maps = read_truth(labels, given.tissues), write_maps(template, folder)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, scan, truth in list_people(given, Path(folder)):
+            maps = write_maps(template, folder)
             *files, spent = prepare(scan, truth, template, given.recipe, folder)
             row = compare(*files, truth, maps, folder)
             row["ours"][-1] += spent
-        rows.append(row)
-        for way, numbers in row.items():
-            print(f"sub-{person}\t{way}\t" + "\t".join(f"{n:.3f}" for n in numbers), flush=True)
+            rows.append(row)
+            for way, numbers in row.items():
+                print(f"{name}\t{way}\t" + "\t".join(f"{n:.3f}" for n in numbers), flush=True)
     report(rows)
 
 

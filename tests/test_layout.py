@@ -4,6 +4,7 @@ import pytest
 
 from bids_sexclf import layout
 from bids_sexclf.errors import InputError
+from bids_sexclf.layout import dataset
 from bids_sexclf.people import read_participants
 from bids_sexclf.tables import read_tsv
 
@@ -211,6 +212,18 @@ def test_a_kept_index_is_of_its_own_dataset_only(tmp_path):
     (kept / "bids_sexclf_index.json").unlink()
     with pytest.raises(InputError, match="index of a dataset that is not named there"):
         layout.open_dataset(first, database_dir=kept)
+
+
+def test_a_folder_that_may_not_be_read_costs_its_participant_only(tmp_path, monkeypatch):
+    folder = make_dataset(tmp_path / "a", "1", "2", "3")
+    barred = {str(folder / "sub-2"), str(folder / "sub-3/anat")}
+    allowed = dataset._may_enter  # root may read everything
+    monkeypatch.setattr(dataset, "_may_enter", lambda path: path not in barred and allowed(path))
+    index = layout.open_dataset(folder)
+    notes = layout.find_scans(index).set_index("participant_id")["note"]
+    assert notes["sub-1"] is None
+    assert "folder sub-2 cannot be read, needed permission" in notes["sub-2"]
+    assert "folder sub-3/anat cannot be read, needed permission" in notes["sub-3"]
 
 
 def test_a_kept_index_follows_its_dataset(tmp_path):

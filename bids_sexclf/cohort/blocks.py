@@ -28,15 +28,34 @@ def gather_people(cohort, resemblance):
     people = cohort.groupby("participant_id", sort=True).first()
     numbers = cohort.groupby("participant_id", sort=True)[list(CONFOUNDS)].mean()
     people = people[["sex", "site", "family_id"]].join(numbers)
-    declared = people["family_id"].fillna(people.index.to_series()).astype(str)
-    place = {name: row for row, name in enumerate(people.index)}
-    pairs = resemblance[["participant_id", "other_id"]].itertuples(index=False)
-    pairs = [(place[a], place[b]) for a, b in pairs if a in place and b in place]
     return people.assign(
         sex=(people["sex"] == "male").astype(int),
         site=people["site"].astype("category").cat.codes.to_numpy(int),
-        family=join_families(declared.to_numpy(str), pairs),
+        family=find_families(people.reset_index(), resemblance),
     )
+
+
+def find_families(cohort, resemblance):
+    """Return the family of each row of a cohort: those in which people are not independent.
+
+    Parameters
+    ----------
+    cohort : pandas.DataFrame
+        With ``participant_id`` and ``family_id``; participants may have several rows.
+    resemblance : pandas.DataFrame
+        Pairs of participants who are as similar as relatives or copies.
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (rows,)
+        Declared families, joined where members of two are as similar as relatives.
+    """
+    names = cohort["participant_id"]
+    declared = cohort["family_id"].fillna(names).astype(str).to_numpy(str)
+    place = {name: row for row, name in enumerate(names)}
+    pairs = resemblance[["participant_id", "other_id"]].itertuples(index=False)
+    pairs = [(place[a], place[b]) for a, b in pairs if a in place and b in place]
+    return join_families(declared, pairs)
 
 
 def count_people(rows):

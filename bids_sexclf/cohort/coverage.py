@@ -1,4 +1,4 @@
-"""Where each scan has measured: what it has not is unknown, and no 0 that a network could read."""
+"""Coverage of each scan: voxels outside are unknown, and must not look like a measured 0."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ MASKS = {"t1w_template": "t1w_coverage"} | dict.fromkeys(
 
 
 def find_coverage(derivatives, entry):
-    """Find the masks of what was measured.
+    """Find the coverage masks.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ def find_coverage(derivatives, entry):
         (participant_id, session_id) to path. Maps without a mask count as measured everywhere.
     """
     mask = MASKS.get(entry)
-    found = layout.find_derivatives(derivatives, mask) if mask else []
-    return {(row["participant_id"], row["session_id"]): row["path"] for row in found}
+    masks = layout.find_derivatives(derivatives, mask) if mask else []
+    return {(row["participant_id"], row["session_id"]): row["path"] for row in masks}
 
 
 def read_coverage(derivatives, path, shape):
-    """Read what was measured, on the grid that a map was prepared on.
+    """Read a coverage mask on the grid of a map.
 
     Parameters
     ----------
@@ -63,10 +63,10 @@ def read_coverage(derivatives, path, shape):
 
 
 def fill_gaps(array, gaps, left_out=()):
-    """Write the mean of all others into the voxels that a participant's scan has not measured.
+    """Replace unmeasured voxels of a participant by the mean of all others.
 
-    So they tell nothing about this participant, and no border of zeros is seen. A voxel that
-    nobody has measured stays 0.
+    So they contain no information on this participant, and no border of zeros. A voxel that is
+    measured in nobody stays 0.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def fill_gaps(array, gaps, left_out=()):
 
 
 def share_of_regions(covered, parcellation, indices):
-    """Return which share of each region was measured.
+    """Return the measured share of each region.
 
     Parameters
     ----------

@@ -65,14 +65,14 @@ def find_space(spaces):
 
 
 def read_map(derivatives, path, mask_path=None):
-    """Read a map, and what of it was measured.
+    """Read a map and its coverage mask.
 
     Parameters
     ----------
     derivatives : pathlib.Path
     path : str
     mask_path : str, optional
-        Mask of what was measured.
+        Coverage mask.
 
     Returns
     -------

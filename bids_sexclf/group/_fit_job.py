@@ -62,7 +62,7 @@ def _read(job):
 
 
 def _train(job, read, tell):
-    """Give the fitted model of a job."""
+    """Return the fitted model of a job."""
     from bids_sexclf import models as catalogue
 
     model = catalogue.make(job.study, job.model)
@@ -210,7 +210,7 @@ def _name_pretrained(job, cohort, rows):
 
 
 def _families(entry, cohort, rows):
-    """Give models that search their settings in inner folds who must stay together."""
+    """Return models that search their settings in inner folds who must stay together."""
     if not getattr(entry, "NESTED", False):
         return {}
     family = cohort["family_id"].fillna(cohort["participant_id"])

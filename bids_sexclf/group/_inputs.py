@@ -1,4 +1,4 @@
-"""What a job of the study reads: participants of a part, their volumes or columns, their target."""
+"""The inputs of a job: participants of a part, their volumes or columns, their target."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from bids_sexclf.volumes import Channels, Rows, open_cohort
 
 
 def part_rows(job, cohort, splits, part):
-    """Give the cohort rows of one part of the job's fold.
+    """Return the cohort rows of one part of the job's fold.
 
     Parameters
     ----------
@@ -23,14 +23,14 @@ def part_rows(job, cohort, splits, part):
     ndarray of int
         All sessions of the part's participants.
     """
-    own = splits[
+    of_part = splits[
         (splits["repeat"] == job.repeat) & (splits["fold"] == job.fold) & (splits["part"] == part)
     ]
-    return np.flatnonzero(cohort["participant_id"].isin(own["participant_id"]))
+    return np.flatnonzero(cohort["participant_id"].isin(of_part["participant_id"]))
 
 
 def inputs(job, entry, cohort, rows):
-    """Give a model what it reads: rows of the cohort array, or columns of the table.
+    """Return the inputs of a model: rows of the cohort array, or columns of the table.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def inputs(job, entry, cohort, rows):
     Returns
     -------
     volumes.Rows, volumes.Channels, features.Features or ndarray, shape (n, k)
-        Channels where maps are joined by ``+``.
+        Channels if maps are joined by ``+``.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def inputs(job, entry, cohort, rows):
 
 
 def map_rows(job, cohort, rows):
-    """Give participants of the cohort array of the job's map, or of its maps as channels.
+    """Return participants of the cohort array of the job's map, or of its maps as channels.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def map_rows(job, cohort, rows):
     Raises
     ------
     InputError
-        If an array is damaged, or holds another number of participants than the cohort.
+        If an array is damaged, or its number of participants differs from the cohort.
     """
     maps = []
     for name in job.map.split("+"):

@@ -1,4 +1,4 @@
-"""The jobs of a study: one model on one map in one fold, and what tells that one is finished."""
+"""The jobs of a study: one model on one map in one fold, and the checks that it is finished."""
 
 import zlib
 from contextlib import contextmanager
@@ -58,15 +58,15 @@ class Job:
 
     @property
     def seed(self):
-        """A seed of its own, made from the study's and the job's name."""
+        """The seed of this job, computed from the seed of the study and the names of the job."""
         name = zlib.crc32(f"{self.model} {self.map}".encode())
-        own = self.study.variant(self.model)[2]
-        entropy = [own.random_seed, name, self.repeat, self.fold]
+        chosen = self.study.variant(self.model)[2]
+        entropy = [chosen.random_seed, name, self.repeat, self.fold]
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
 def weight_files(study, model):
-    """Name the files of weights that a model begins with.
+    """Return the files of initial weights of a model.
 
     Parameters
     ----------
@@ -76,14 +76,14 @@ def weight_files(study, model):
     Returns
     -------
     dict of str to pathlib.Path
-        ``weights/MODEL/FILE`` to file; empty where the model begins with no file.
+        ``weights/MODEL/FILE`` to file; empty if the model has no initial weights.
     """
     files = outside.list_files(study.variant(model)[1])
     return {f"weights/{model}/{path.name}": path for path in files}
 
 
 def _digest_weights(study, models):
-    """Digest the files of weights that models begin with."""
+    """Compute the digests of the files of initial weights of models."""
     files = {label: path for name in models for label, path in weight_files(study, name).items()}
     return {label: about and about["sha256"] for label, about in take(files).items()}
 
@@ -115,7 +115,7 @@ def _digest_arrays(job):
 
 
 def answerable(study, cohort):
-    """Give the baselines of a study, without those by default that its cohort cannot answer.
+    """Return the baselines of a study, without default ones that its cohort does not support.
 
     Parameters
     ----------
@@ -130,27 +130,27 @@ def answerable(study, cohort):
         ``motion_only`` and ``age_only`` where anybody's is unknown, and ``brain_size`` where
         everybody's is.
     """
-    others = [name for name in study.baselines if name not in study.models]
+    baselines = [name for name in study.baselines if name not in study.models]
     if "baselines" in study.model_fields_set:
-        return others
+        return baselines
     unknown = {
         "site_only": cohort["site"].isna().any() or cohort["site"].nunique() < 2,
         "motion_only": cohort["motion_mm"].isna().any(),
         "age_only": cohort["age_years"].isna().any(),
         "brain_size": cohort["brain_volume_ml"].isna().all(),
     }
-    return [name for name in others if not unknown.get(name, False)]
+    return [name for name in baselines if not unknown.get(name, False)]
 
 
 def reads_volumes(study, model):
-    """Say whether a model of a study reads volumes: it is a network, or trains one."""
+    """Return whether a model of a study reads volumes: it is a network, or trains one."""
     from bids_sexclf import models as catalogue
 
     return catalogue.entry_of(study, model).READS == "volumes"
 
 
 def make_job(desk, model, map, repeat, fold):
-    """Give a job of a study by its keys.
+    """Return a job of a study by its keys.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def list_jobs(desk, splits, models=None):
 
 
 def mark(job, splits):
-    """Digest what a job's fit depends on.
+    """Compute the digest of everything that the fit of a job depends on.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def mark(job, splits):
     -------
     str
     """
-    own = splits[(splits["repeat"] == job.repeat) & (splits["fold"] == job.fold)]
+    of_fold = splits[(splits["repeat"] == job.repeat) & (splits["fold"] == job.fold)]
     cohort = (job.study_folder / "cohort.tsv").read_text()
     study = job.study
     dealt = study.variant(job.model)[0] == "shuffled"
@@ -222,13 +222,13 @@ def mark(job, splits):
         {
             "format": FORMAT,
             "model": _described(study, job.model),
-            "splits": own.to_csv(index=False),
+            "splits": of_fold.to_csv(index=False),
             "cohort": cohort,
             "maps": _digest_arrays(job),
             "followed": [_described(study, name) for name in followed],
             "features": _read_by(job),
             "confounds": study.provenance(("residualize", "harmonize")),
-            # Sums of floats depend on how many threads share them: networks alone notice.
+            # Sums of floats depend on the number of threads, which matters for networks only.
             "threads": job.threads if reads_volumes(study, job.model) else None,
         }
         | ({"weights": weights} if weights else {})
@@ -237,20 +237,20 @@ def mark(job, splits):
 
 
 def _dealt_from(job, splits):
-    """Digest what the deal of a control's targets depends on beside the fold's own parts."""
-    own = splits[splits["repeat"] == job.repeat]
+    """Return the inputs of the shuffled targets, besides the parts of the fold."""
+    of_repeat = splits[splits["repeat"] == job.repeat]
     alike = (job.study_folder / "resemblance.tsv").read_text()
-    return {"dealt": [own.to_csv(index=False), alike, job.study.random_seed]}
+    return {"dealt": [of_repeat.to_csv(index=False), alike, job.study.random_seed]}
 
 
 def _described(study, name):
-    """Give all that the study chooses for one model."""
-    design, options, own = study.variant(name)
-    return [name, design, options, own.provenance((*RECIPE, "target"))]
+    """Return all choices of the study for one model."""
+    design, options, chosen = study.variant(name)
+    return [name, design, options, chosen.provenance((*RECIPE, "target"))]
 
 
 def _read_by(job):
-    """Digest the table of features that a job reads; None where it reads none."""
+    """Compute the digest of the table of features of a job; None if it reads none."""
     from bids_sexclf import models as catalogue
 
     if catalogue.entry_of(job.study, job.model).READS != "features":
@@ -259,7 +259,7 @@ def _read_by(job):
 
 
 def choose_folds(jobs, run):
-    """Choose the jobs of the folds that a run asks for.
+    """Return the jobs of the folds of a run.
 
     Parameters
     ----------
@@ -278,26 +278,26 @@ def choose_folds(jobs, run):
     """
     if run.folds is None:
         return jobs
-    known = sorted({job.fold for job in jobs})
-    unknown = sorted(set(run.folds) - set(known))
+    existing = sorted({job.fold for job in jobs})
+    unknown = sorted(set(run.folds) - set(existing))
     if jobs and (unknown or not run.folds):
         raise InputError(
             f"Found --folds {' '.join(map(str, unknown)) or 'without a number'}, needed some of "
-            f"the folds of splits.tsv ({', '.join(map(str, known))}). Correct --folds."
+            f"the folds of splits.tsv ({', '.join(map(str, existing))}). Correct --folds."
         )
     return [job for job in jobs if job.fold in run.folds]
 
 
 @contextmanager
 def working_on(job):
-    """Hold the lock of a job while the block runs; another process that wants it waits."""
-    what = f"{job.model} on {job.map}, fold {job.fold}, is being worked on"
-    with hold(job.folder / ".lock", what):
+    """Hold the lock of a job while the block runs; other processes wait for it."""
+    activity = f"{job.model} on {job.map}, fold {job.fold}, is being worked on"
+    with hold(job.folder / ".lock", activity):
         yield
 
 
 def note_fit(job, made_from):
-    """Note what a job was fitted from, and the fingerprints of its files.
+    """Write the note of a fit: its inputs and the fingerprints of its files.
 
     Parameters
     ----------
@@ -307,13 +307,13 @@ def note_fit(job, made_from):
     """
     paths = [path for path in sorted(job.folder.rglob("*")) if path.is_file()]
     names = {path.relative_to(job.folder).as_posix(): path for path in paths}
-    kept = {name: path for name, path in names.items() if not name.startswith(NOT_FITTED)}
-    note = {"mark": made_from, "seed": job.seed, "files": take(kept)}
+    fitted_files = {name: path for name, path in names.items() if not name.startswith(NOT_FITTED)}
+    note = {"mark": made_from, "seed": job.seed, "files": take(fitted_files)}
     write_json(note, job.folder / NOTE)
 
 
 def is_fitted(job, splits):
-    """Say whether a job is finished with these splits, this cohort and these choices.
+    """Return whether a job is finished with these splits, this cohort and these choices.
 
     Parameters
     ----------
@@ -323,14 +323,14 @@ def is_fitted(job, splits):
     Returns
     -------
     bool
-        False also where a file of the job is gone or has another content than the fit wrote.
+        False also if a file of the job is missing or has changed since the fit.
     """
     note = read_note(job.folder / NOTE) or {}
     return note.get("mark") == mark(job, splits) and not _list_damaged(job, note)
 
 
 def check_fitted(job, splits):
-    """Refuse a fitted model that is not the one that the fit stage has written.
+    """Refuse a fitted model whose files have changed since the fit stage.
 
     Parameters
     ----------
@@ -344,15 +344,15 @@ def check_fitted(job, splits):
     note = read_note(job.folder / NOTE)
     damaged = _list_damaged(job, note or {})
     if note is None or damaged or note.get("mark") != mark(job, splits):
-        what = f"{', '.join(damaged)} missing or changed" if damaged else f"no {NOTE} of this fit"
+        fault = f"{', '.join(damaged)} missing or changed" if damaged else f"no {NOTE} of this fit"
         raise InputError(
-            f"Found {what} in {job.folder}, needed the files that the fit stage has written. Run "
+            f"Found {fault} in {job.folder}, needed the files that the fit stage has written. Run "
             "again with --first fit, which fits again what is not whole."
         )
 
 
 def identify_fit(job):
-    """Give what tells one fit of a job from another: its mark and the digests of its files."""
+    """Return the identity of a fit: its mark and the digests of its files."""
     note = read_note(job.folder / NOTE)
     files = read_fingerprints(note, "files")
     digests = {name: about["sha256"] for name, about in files.items() if about}
@@ -360,6 +360,6 @@ def identify_fit(job):
 
 
 def _list_damaged(job, note):
-    """List the files of a job that are gone or changed; its note where that names none."""
+    """List the missing or changed files of a job; its note if that names no file."""
     files = read_fingerprints(note, "files")
     return list_changed({name: job.folder / name for name in files}, files) if files else [NOTE]

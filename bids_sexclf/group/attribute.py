@@ -12,6 +12,7 @@ from bids_sexclf import attribution, fills, targets
 from bids_sexclf import models as catalogue
 from bids_sexclf.bundle import FOLDER, Bundle
 from bids_sexclf.cells import WRITTEN_UNKNOWN
+from bids_sexclf.cohort.blocks import find_families
 from bids_sexclf.disk import write_json
 from bids_sexclf.execute import FAILED, processors, run_jobs
 from bids_sexclf.group._faults import check_results, gather_faults, name_jobs
@@ -31,7 +32,7 @@ from bids_sexclf.group.splits import check_splits
 from bids_sexclf.tables import read_table, read_tsv, write_table
 from bids_sexclf.volumes import load, new_cohort
 
-READS = ("cohort", "splits", "predictions")
+READS = ("cohort", "splits", "predictions", "resemblance")
 WRITES = ("attributions.tsv",)
 OF_RUN = ("omp_nthreads",)
 """Sums of floats depend on how many threads share them."""
@@ -185,11 +186,12 @@ def _attribute(job, question, tell):
     made_from = _mark(job, question)
     cohort = read_table(job.study_folder / "cohort.tsv", "cohort")
     splits = check_splits(read_table(job.study_folder / "splits.tsv", "splits"), cohort)
+    resemblance = read_table(job.study_folder / "resemblance.tsv", "resemblance")
     rows = part_rows(job, cohort, splits, "test")
     entry, bundle = catalogue.entry_of(job.study, job.model), Bundle.read(job.folder / FOLDER)
     model = bundle.classifier
     volumes = bundle.adjust(inputs(job, entry, cohort, rows), cohort.loc[rows])
-    people = describe_people(cohort.loc[rows], targets.find(job.study.target))
+    people = describe_people(cohort.loc[rows], resemblance, targets.find(job.study.target))
     if entry.READS == "features":
         taught = part_rows(job, cohort, splits, "train")
         known = bundle.adjust(inputs(job, entry, cohort, taught), cohort.loc[taught])
@@ -253,13 +255,15 @@ def _order():
     return list(schema("attributions"))
 
 
-def describe_people(cohort, target):
+def describe_people(cohort, resemblance, target):
     """Describe the tested people for fills.
 
     Parameters
     ----------
     cohort : pandas.DataFrame
         Their rows of the cohort.
+    resemblance : pandas.DataFrame
+        Pairs of participants who are as similar as relatives.
     target : targets.Target
 
     Returns
@@ -267,7 +271,7 @@ def describe_people(cohort, target):
     pandas.DataFrame
         The same rows with ``family``, in which unrelated people differ, and ``target``.
     """
-    family = cohort["family_id"].fillna(cohort["participant_id"]).astype(str)
+    family = find_families(cohort, resemblance).astype(str)
     return cohort.assign(family=family, target=target.code(cohort)).reset_index(drop=True)
 
 

@@ -1,7 +1,7 @@
-"""Gather who can be studied. Reads participants.tsv and sub-*/; writes cohort.tsv and five more.
+"""Stage ``cohort``: reads participants.tsv and sub-*/; writes cohort.tsv and five other tables.
 
-The others are excluded.tsv, quality.tsv, morphometry.tsv, resemblance.tsv (pairs that may be
-related) and, where asked, region_means.tsv: every map averaged over the regions of the atlas.
+These are excluded.tsv, quality.tsv, morphometry.tsv, resemblance.tsv (pairs that may be related)
+and optionally region_means.tsv (every map averaged over the regions of the atlas).
 """
 
 from pathlib import Path
@@ -58,18 +58,18 @@ SETTINGS = (
 
 
 def files(desk):
-    """Name what the stage reads outside the study: tables, maps, references and the atlas."""
+    """Return the files that the stage reads outside the study: tables, maps, references, atlas."""
     people = layout.find_derivatives(desk.derivatives, "quality")
     paths = [entry["path"] for entry in people]
     if not desk.study.maps:
         keys = ("participant_id", "session_id")
         people = [dict(zip(keys, key, strict=True)) for key in morphometry.list_people(desk)]
     paths += [entry["path"] for entry in layout.find_derivatives(desk.derivatives, "morphometry")]
-    found, spaces = find_maps(desk) if desk.study.maps else ({}, set())
-    paths += [path for maps in found.values() for path in maps.values()]
+    paths_by_session, spaces = find_maps(desk) if desk.study.maps else ({}, set())
+    paths += [path for maps in paths_by_session.values() for path in maps.values()]
     for entry in dict.fromkeys(ENTRIES[name] for name in desk.study.single_maps):
         masks = find_coverage(desk.derivatives, entry)
-        paths += [path for key, path in masks.items() if key in found]
+        paths += [path for key, path in masks.items() if key in paths_by_session]
     space, resolution = find_space(spaces)
     if space not in (None, NATIVE):
         paths += [
@@ -95,7 +95,7 @@ def files(desk):
 
 
 def locate(desk, label):
-    """Find a file that the stage reads by its label, however the folders are spelt this time."""
+    """Find an input file of the stage by its label, for any spelling of the folders."""
     place, _, path = label.partition("/")
     if label == VERDICTS:
         return find_ratings(desk)
@@ -114,7 +114,7 @@ def locate(desk, label):
 
 
 def check(desk):
-    """Refuse limits and verdicts on quality that cannot be read, before anything is computed."""
+    """Refuse invalid quality limits and ratings, before anything is computed."""
     check_gate(desk)
 
 
@@ -130,26 +130,26 @@ def run(desk, advance):
     Raises
     ------
     InputError
-        If no participant has every map, only one sex is left, or the atlas does not fit.
+        If no participant has all maps, only one sex remains, or the atlas does not fit.
     """
     if not desk.study.maps:
         _run_tables(desk, advance)
         return
     people, faults = read_people(desk)
-    found, spaces = find_maps(desk)
+    paths_by_session, spaces = find_maps(desk)
     space, resolution = find_space(spaces)
     qualities, broken = read_quality(desk.derivatives, dict.fromkeys((*numbers(), *NUMBERS)))
-    sessions = {*found, *exclusions.list_left_out(desk.derivatives)}
+    sessions = {*paths_by_session, *exclusions.list_left_out(desk.derivatives)}
     verdicts, refused = judge_quality(desk, qualities, sessions, people["participant_id"])
-    measures, intracranial, unread = morphometry.read_measures(desk, found)
+    measures, intracranial, unread = morphometry.read_measures(desk, paths_by_session)
     maps = desk.study.single_maps
-    grids, odd = find_common_grids(desk.derivatives, found, maps)
-    good = {key: paths for key, paths in found.items() if key not in refused}
-    sizes, lacking = read_asked(desk, found)
+    grids, odd = find_common_grids(desk.derivatives, paths_by_session, maps)
+    good = {key: paths for key, paths in paths_by_session.items() if key not in refused}
+    sizes, lacking = read_asked(desk, paths_by_session)
     strange = (broken, unread, odd, lacking)
     rows, excluded = exclusions.select(people, faults, good, maps, strange, desk.derivatives)
     excluded += [(*key, "quality", reason) for key, reason in refused.items()]
-    excluded += exclusions.list_unprepared(people, faults, found, desk.derivatives)
+    excluded += exclusions.list_unprepared(people, faults, paths_by_session, desk.derivatives)
     cohort = make_table(rows, people, qualities, maps)
     if sizes:
         cohort["brain_volume_ml"] = [sizes[person, session] for person, session, _ in rows]
@@ -173,7 +173,7 @@ def run(desk, advance):
     exclusions.write_excluded(desk, excluded)
     if averager:
         averager.write(desk.folder)
-    else:  # where a run was killed, no note names the table of another run
+    else:  # after a killed run, no note may name the table of another run
         for path in (desk.folder / TABLE, (desk.folder / TABLE).with_suffix(".json")):
             path.unlink(missing_ok=True)
     sessions = cohort["session_id"].where(cohort["session_id"].notna(), None)
@@ -202,7 +202,7 @@ def _run_tables(desk, advance):
 
 
 def _compare(desk, cohort):
-    """Write which of the cohort resemble each other like relatives."""
+    """Write the pairs of the cohort that are as similar as relatives."""
     inside = load(desk.folder / "grid" / "mask.nii.gz", ndim=3)[0] > 0
     names = sorted(path.stem for path in (desk.folder / "arrays").glob("*.npy"))
     arrays = {
@@ -212,7 +212,7 @@ def _compare(desk, cohort):
 
 
 def _averager(desk, space, resolution):
-    """Give what averages maps over the atlas's regions; or None."""
+    """Return the averager of maps over the regions of the atlas, or None."""
     if not desk.study.region_means or space == NATIVE:
         return None
     return Averager(desk, space, resolution)

@@ -5,7 +5,7 @@ matching.tsv (AUC among pairs by brain size) and confounds.tsv (association with
 """
 
 from bids_sexclf import targets
-from bids_sexclf.cohort.blocks import gather_people
+from bids_sexclf.cohort.blocks import find_families, gather_people
 from bids_sexclf.cohort.dependence import variance_factor
 from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group._added import add_rows
@@ -48,7 +48,9 @@ def run(desk, advance):
     import pandas as pd
 
     tested = desk.read("predictions").query("part == 'test'")
-    tested = tested.merge(_about(desk.read("cohort")), on=["participant_id", "session_id"])
+    tested = tested.merge(
+        _about(desk.read("cohort"), desk.read("resemblance")), on=["participant_id", "session_id"]
+    )
     groups = {key: rows for key, rows in tested.groupby(["model", "map"], sort=False)}
     splits = desk.read("splits")
     factors = {key: variance_factor(splits, rows) for key, rows in groups.items()}
@@ -99,8 +101,8 @@ def _work(job, tell):
     return getattr(goal, method)(key, *arguments[:-1], study, arguments[-1])
 
 
-def _about(cohort):
+def _about(cohort, resemblance):
     """Return family and covariates of each participant."""
-    family = cohort["family_id"].fillna(cohort["participant_id"]).astype(str)
+    family = find_families(cohort, resemblance).astype(str)
     columns = ["participant_id", "session_id", "sex", *COVARIATES]
     return cohort[columns].assign(family=family)

@@ -1,7 +1,7 @@
-"""Fit every model in every fold. Reads cohort.tsv, splits.tsv; writes predictions.tsv, history.tsv.
+"""Stage ``fit``: reads cohort.tsv and splits.tsv; writes predictions.tsv and history.tsv.
 
-Also importances.tsv, where models of features were fitted, which read morphometry.tsv,
-region_means.tsv or a table of the user's.
+It writes importances.tsv too if models of features are fitted, which read morphometry.tsv,
+region_means.tsv or a table of the user.
 
 One job is one model on one map in one fold; a job that is finished is not fitted again.
 """
@@ -64,7 +64,7 @@ def files(desk):
 
 
 def check(desk):
-    """Refuse what cannot be fitted, before the first fit and before any table is removed.
+    """Refuse models that cannot be fitted, before the first fit and before a table is removed.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def check(desk):
     Raises
     ------
     InputError, GridError, LeakageError or ToolError
-        Of the kind that all faults share; a ToolError where they share none of these.
+        The common kind of all faults; a ToolError if they have no common kind.
     """
     from bids_sexclf import models as catalogue
 
@@ -83,18 +83,18 @@ def check(desk):
         read_provenance(desk.folder)
     catalogue.check(desk.study)
     jobs = list_jobs(desk, splits)
-    asked = choose_folds(jobs, desk.run)
+    requested = choose_folds(jobs, desk.run)
     with gather_faults("models that cannot be fitted") as attempt:
         for job in {job.model: job for job in jobs}.values():
             attempt(job.model, check_inputs, job, cohort)
-        for model in dict.fromkeys(job.model for job in asked):
-            own = [job for job in asked if job.model == model]
-            attempt(model, check_outside, own, splits)
+        for model in dict.fromkeys(job.model for job in requested):
+            jobs_of_model = [job for job in requested if job.model == model]
+            attempt(model, check_outside, jobs_of_model, splits)
     adjustment.check(desk.study, cohort, splits)
 
 
 def run(desk, advance):
-    """Fit what is not fitted yet.
+    """Fit all jobs that are not fitted yet.
 
     Parameters
     ----------
@@ -104,16 +104,15 @@ def run(desk, advance):
     Raises
     ------
     ToolError, InputError, GridError or LeakageError
-        If jobs failed, of the kind of their faults where they share one; the other jobs have gone
-        on and are kept.
+        If jobs failed: the common kind of their faults. The other jobs are finished and kept.
     """
     splits = desk.read("splits")
-    asked = choose_folds(list_jobs(desk, splits), desk.run)
-    _fit_all([job for job in asked if not is_fitted(job, splits)], desk, advance)
+    requested = choose_folds(list_jobs(desk, splits), desk.run)
+    _fit_all([job for job in requested if not is_fitted(job, splits)], desk, advance)
 
 
 def finish(desk):
-    """Gather the tables once every job is finished.
+    """Write the tables when all jobs are finished.
 
     Parameters
     ----------
@@ -126,7 +125,7 @@ def finish(desk):
 
 
 def _fit_all(jobs, desk, advance):
-    """Fit in a pool; tell how far the epochs are."""
+    """Fit jobs in a pool, and report the progress of epochs."""
     if not jobs:
         return
     size = [
@@ -143,13 +142,15 @@ def _fit_all(jobs, desk, advance):
         advance(sum(done), sum(size), say_progress(jobs[index], message))
 
     processes = (desk.run.nprocs or processors()) if desk.run.devices == 1 else 1
-    how = (processes, desk.run.omp_nthreads, tell, desk.run.dask_scheduler)
-    results = run_jobs(fit_job, jobs, *how) if desk.team is None else _fit_in_team(jobs, desk, tell)
+    options = (processes, desk.run.omp_nthreads, tell, desk.run.dask_scheduler)
+    results = (
+        run_jobs(fit_job, jobs, *options) if desk.team is None else _fit_in_team(jobs, desk, tell)
+    )
     check_results(jobs, results, "fits")
 
 
 def _fit_in_team(jobs, desk, tell):
-    """Fit one job after the other: networks together with the other processes, the rest here."""
+    """Fit jobs one by one: networks with all processes, other models in this process."""
     team, threads, results = desk.team, desk.run.omp_nthreads, []
     splits = desk.read("splits")
     for index, job in enumerate(jobs):
@@ -159,8 +160,8 @@ def _fit_in_team(jobs, desk, tell):
 
         if reads_volumes(job.study, job.model):
             team.call({"job": job.keys, "mark": mark(job, splits)})
-            own = replace(job, devices=team.place())
-            results.append(team.work(fit_job, own, threads, tell_its))
+            own_job = replace(job, devices=team.place())
+            results.append(team.work(fit_job, own_job, threads, tell_its))
             tell_its(FAILED if isinstance(results[-1], Exception) else None)
         else:
             results += run_jobs(fit_job, [job], 1, threads, lambda _, message: tell_its(message))
@@ -168,7 +169,7 @@ def _fit_in_team(jobs, desk, tell):
 
 
 def assist(desk):
-    """Take part in the fits that the first process of a team calls, until it is done.
+    """Take part in the fits of the first process of a team, until it ends.
 
     Parameters
     ----------
@@ -188,7 +189,7 @@ def assist(desk):
 
 
 def say_progress(job, message):
-    """Say in one line how far a job is.
+    """Return the progress of a job in one line.
 
     Parameters
     ----------
@@ -232,7 +233,7 @@ def say_progress(job, message):
 
 
 def gather(jobs, desk):
-    """Put the tables of all jobs together, in the order of the study.
+    """Concatenate the tables of all jobs, in the order of the study.
 
     Parameters
     ----------

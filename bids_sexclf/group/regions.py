@@ -10,6 +10,7 @@ units.tsv.
 import numpy as np
 
 from bids_sexclf import attribution, fills, targets
+from bids_sexclf.cohort.blocks import find_families
 from bids_sexclf.cohort.dependence import variance_factor
 from bids_sexclf.group._units import compare_units
 from bids_sexclf.group.questions import name_question
@@ -17,7 +18,7 @@ from bids_sexclf.stats import means, multiplicity, regional
 from bids_sexclf.tables import read_table, schema, write_table
 from bids_sexclf.volumes import load, open_cohort, save
 
-READS = ("attributions", "cohort", "splits")
+READS = ("attributions", "cohort", "splits", "resemblance")
 WRITES = ("regions.tsv",)
 SETTINGS = ("target", "bootstraps", "permutations", "interval_level", "random_seed")
 ALSO = ("maps/*_stat-*.nii.gz", "units.tsv", "feature_groups.tsv")
@@ -73,7 +74,7 @@ def run(desk, advance):
 def _read_people(desk):
     """Read family and kind, 0 or 1, of all participants."""
     cohort = desk.read("cohort").drop_duplicates("participant_id")
-    family = cohort["family_id"].fillna(cohort["participant_id"]).astype(str)
+    family = find_families(cohort, desk.read("resemblance")).astype(str)
     kind = targets.find(desk.study.target).weighed(cohort)
     return cohort.assign(family=family, kind=kind).set_index("participant_id")[["family", "kind"]]
 

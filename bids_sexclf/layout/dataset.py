@@ -43,8 +43,8 @@ def open_dataset(bids_dir, validate=True, database_dir=None):
     -------
     bids.BIDSLayout
         Its ``bad_sidecars`` maps unreadable JSON files (path relative to the dataset) to the
-        reason. Its ``folders`` maps the labels of all participants with a folder to the labels of
-        their sessions.
+        reason; its ``closed`` lists folders that may not be read. Its ``folders`` maps the labels
+        of all participants with a folder to the labels of their sessions.
 
     Raises
     ------
@@ -58,13 +58,13 @@ def open_dataset(bids_dir, validate=True, database_dir=None):
             f"Found no folder {bids_dir}, needed a BIDS dataset. Correct the first argument."
         )
     bids_dir = Path(bids_dir).resolve()
-    bad, loops, state = survey(bids_dir)
+    bad, loops, closed, state = survey(bids_dir)
     if "dataset_description.json" in bad:
         raise InputError(
             f"Found {bids_dir}/dataset_description.json, which {bad['dataset_description.json']}; "
             "needed the file that every BIDS dataset begins with. Mend it."
         )
-    ignored = [re.compile(rf"^/{re.escape(path)}$") for path in (*bad, *loops)]
+    ignored = [re.compile(rf"^/{re.escape(path)}$") for path in (*bad, *loops, *closed)]
     ignored += [re.compile(rf"^/({'|'.join(NOT_RAW)})"), re.compile(r"^/\.")]
     mark = {"Root": str(bids_dir), "Validated": validate, "State": state}
     fresh = database_dir is None or not _is_current(Path(database_dir), mark)
@@ -86,7 +86,8 @@ def open_dataset(bids_dir, validate=True, database_dir=None):
         ) from fault
     if database_dir is not None and fresh:
         write_json(mark, Path(database_dir, MARK))
-    dataset.bad_sidecars, dataset.folders = bad, _list_folders(bids_dir)
+    dataset.bad_sidecars, dataset.closed = bad, closed
+    dataset.folders = _list_folders(bids_dir)
     return dataset
 
 
@@ -160,10 +161,12 @@ def survey(root):
         name of the file.
     loops : list of str
         Links to one of their own parent folders; they are not followed.
+    closed : list of str
+        Folders that may not be read, relative to the dataset.
     state : str
         Digest of names, sizes and times of change.
     """
-    bad, loops, state = {}, [], hashlib.sha256()
+    bad, loops, closed, state = {}, [], [], hashlib.sha256()
     for folder, below, names in os.walk(root, followlinks=True):
         inside = os.path.relpath(folder, root)
         at_top = inside == "."
@@ -171,6 +174,10 @@ def survey(root):
         circles = [name for name in below if _leads_back(os.path.join(folder, name), root)]
         loops += [f"{inside}/{name}".removeprefix("./") for name in circles]
         below[:] = sorted(set(below) - set(hidden) - set(circles))
+        barred = [name for name in below if not _may_enter(os.path.join(folder, name))]
+        closed += [f"{inside}/{name}".removeprefix("./") for name in barred]
+        below[:] = [name for name in below if name not in barred]
+        state.update("".join(f"{inside}/{name} closed\n" for name in barred).encode())
         for name in sorted(names):
             if name.startswith("."):
                 continue
@@ -183,7 +190,12 @@ def survey(root):
             reason = _json_fault(path) if name.endswith(".json") else None
             if reason:
                 bad[name if at_top else f"{inside}/{name}"] = reason
-    return bad, loops, state.hexdigest()
+    return bad, loops, closed, state.hexdigest()
+
+
+def _may_enter(folder):
+    """Return whether the files of a folder may be listed and read."""
+    return os.access(folder, os.R_OK | os.X_OK)
 
 
 def _leads_back(path, root):
@@ -247,6 +259,7 @@ class PlainFolder:
     """
 
     bad_sidecars: dict = {}
+    closed: list = []
     folders: dict = {}
 
     def __init__(self, root):

@@ -201,7 +201,7 @@ def _list_known(labels):
 def _row(dataset, participant, session, filters, first, b0_threshold):
     """Return one row of the worklist, from the scans in the dataset."""
     chosen = {kind: [] for kind in ("t1w", "dwi")}
-    notes = []
+    notes = _tell_closed(dataset, participant, session)
     for kind, suffix in (("t1w", "T1w"), ("dwi", "dwi")):
         filter_of_kind = filters.get(kind, {})
         scans = _scans(dataset, participant, session, suffix, filter_of_kind)
@@ -240,6 +240,17 @@ def _row(dataset, participant, session, filters, first, b0_threshold):
     }
     row |= dict.fromkeys(SCANS) | cells
     return row | {"note": "; ".join(filter(None, notes)) or None}
+
+
+def _tell_closed(dataset, participant, session):
+    """Return a note on each folder of a participant-session that may not be read."""
+    person = f"sub-{participant}"
+    places = {person, f"{person}/ses-{session}"}
+    return [
+        f"the folder {folder} cannot be read, needed permission to read it"
+        for folder in getattr(dataset, "closed", [])
+        if folder in places or str(Path(folder).parent) in places
+    ]
 
 
 def _scans(dataset, participant, session, suffix, filters):

@@ -1,11 +1,11 @@
 """Catalogue of networks and classifiers: one per file, and the file's name is what a user types.
 
-An entry declares ``READS`` (``"volumes"``, or a tuple of columns of cohort.tsv) and gives a
+An entry declares ``READS`` (``"volumes"``, or a tuple of columns of cohort.tsv) and defines a
 ``Classifier(study, **options)`` with ``fit``, ``evidence``, ``save``, ``load`` and ``history``.
-Evidence of a target of two classes is the logit for the second, in natural-log units, when both
-are equally frequent: every classifier weighs the two alike, however many there are of each.
-Evidence of a quantity is its prediction. ``Classifier.kinds`` names the kinds of targets that it
-can learn, and ``Classifier.sibling`` the entry to take for the other, where it learns one only.
+Evidence of a target of two classes is the logit for the second, in natural-log units, for equally
+frequent classes: every classifier gives both classes equal weight. Evidence of a quantity is its
+prediction. ``Classifier.kinds`` lists the kinds of targets that it can learn, and
+``Classifier.sibling`` the entry for the other kind, if it learns only one.
 
 A network file is an ``nn.Module``, ``build(grid=..., ...)``, and one line from
 ``training.networks``. What else its ``build`` takes, a variant of the study sets; ``TINY``, where
@@ -46,7 +46,7 @@ def find(name):
 
 
 def find_classifier(name):
-    """Import a classifier by its name, and refuse what tells no participants apart.
+    """Import a classifier by its name; refuse entries without a ``Classifier``.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def find_classifier(name):
     Raises
     ------
     InputError
-        If there is none of this name, or it is no classifier.
+        If there is none of this name, or it is not a classifier.
     """
     entry = find(name)
     if not hasattr(entry, "Classifier"):
@@ -91,18 +91,18 @@ def entry_of(study, name):
     design = study.variant(name)[0]
     if design == "shuffled" and not study.maps:  # it learns as the study's first model does
         return importlib.import_module(f"{__name__}._shuffled_features")
-    known = catalogue.names(__name__)
-    if design == name and study.variants and name not in known:
+    existing = catalogue.names(__name__)
+    if design == name and study.variants and name not in existing:
         raise InputError(
-            f"Found {name!r}, needed one of the models that exist: {', '.join(known)}; or of the "
-            f"study's variants: {', '.join(study.variants)}. Correct the study."
-            f"{suggest([name], [*known, *study.variants])}"
+            f"Found {name!r}, needed one of the models that exist: {', '.join(existing)}; or of "
+            f"the study's variants: {', '.join(study.variants)}. Correct the study."
+            f"{suggest([name], [*existing, *study.variants])}"
         )
     return find_classifier(design)
 
 
 def make(study, name):
-    """Make the unfitted classifier that a study calls by a name.
+    """Make the unfitted classifier for a name in a study.
 
     Parameters
     ----------
@@ -117,26 +117,26 @@ def make(study, name):
     Raises
     ------
     InputError
-        If there is none, it does not take an option, or it cannot learn the target.
+        If there is none, it lacks an option, or it cannot learn the target.
     """
     from bids_sexclf.training import signatures
 
     entry = entry_of(study, name)
-    _, options, own = study.variant(name)
+    _, options, chosen = study.variant(name)
     options = signatures.check(options, name, entry)
     if not can_learn(entry, study.target):
-        other = getattr(entry.Classifier, "sibling", None)
-        other = f" {other!r} in models or baselines instead" if other else ""
+        sibling = getattr(entry.Classifier, "sibling", None)
+        sibling = f" {sibling!r} in models or baselines instead" if sibling else ""
         fit = [target for target in targets.names() if can_learn(entry, target)]
         raise InputError(
             f"Found target {study.target!r} for {name!r}, needed {' or '.join(fit)}. "
-            f"{'Take' if other else 'Leave it out'}{other}, or change the target."
+            f"{'Take' if sibling else 'Leave it out'}{sibling}, or change the target."
         )
-    return entry.Classifier(own, **options)
+    return entry.Classifier(chosen, **options)
 
 
 def can_learn(entry, name):
-    """Say whether an entry can learn a target: its kind fits, and it does not read the answer.
+    """Return whether an entry can learn a target: its kind fits, and it does not read the target.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def can_learn(entry, name):
 
 
 def check(study):
-    """Refuse a study that names what does not exist, before anything runs.
+    """Refuse a study with unknown models or options, before anything runs.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def check(study):
 
 
 def build(name, **options):
-    """Build a network with fresh weights, outside any study.
+    """Build a network with new weights, outside a study.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def build(name, **options):
     Raises
     ------
     InputError
-        If there is none of this name, or it is no network.
+        If there is none of this name, or it is not a network.
 
     Examples
     --------
@@ -206,7 +206,11 @@ def build(name, **options):
     """
     entry = find(name)
     if not hasattr(entry, "build"):
-        networks = [other for other in catalogue.names(__name__) if hasattr(find(other), "build")]
+        networks = [
+            entry_name
+            for entry_name in catalogue.names(__name__)
+            if hasattr(find(entry_name), "build")
+        ]
         raise InputError(
             f"Found {name!r}, which is no network; needed one of {', '.join(networks)}. "
             f"Use its Classifier instead."

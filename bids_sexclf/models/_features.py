@@ -1,4 +1,4 @@
-"""What the classifiers of feature tables share: unknown values, scaling, nested search, saving."""
+"""The common part of classifiers of features: unknown values, scaling, nested search, saving."""
 
 from abc import ABC, abstractmethod
 
@@ -11,7 +11,7 @@ from bids_sexclf.training import cards, search
 
 
 def unpack(inputs):
-    """Give the numbers and the names of features.
+    """Return the values and the names of features.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def unpack(inputs):
 
 
 def learn_scale(values):
-    """Learn how to fill, centre and scale features from the training part.
+    """Compute medians, centres and scales of features in the training part.
 
     Parameters
     ----------
@@ -48,32 +48,32 @@ def learn_scale(values):
     Returns
     -------
     median, centre, scale : ndarray, shape (k,)
-        What stands for unknown values (0 where all are); mean and standard deviation after
-        filling, the latter 1 where a feature does not vary.
+        Value that replaces unknown ones (0 if all are unknown); mean and standard deviation
+        afterwards, the latter 1 where a feature does not vary.
     """
-    known = np.isfinite(values)
+    finite = np.isfinite(values)
     median = np.zeros(values.shape[1])
-    some = known.any(0)
-    median[some] = np.nanmedian(values[:, some], axis=0)
-    filled = np.where(known, values, median)
+    has_values = finite.any(0)
+    median[has_values] = np.nanmedian(values[:, has_values], axis=0)
+    filled = np.where(finite, values, median)
     centre, scale = filled.mean(0), filled.std(0)
     flat = scale <= 1e-12 * np.maximum(np.abs(centre), 1)
     return median, centre, np.where(flat, 1.0, scale)
 
 
 def standardize(values, median, centre, scale):
-    """Fill, centre and scale features by what `learn_scale` has learnt."""
+    """Fill, centre and scale features with the result of `learn_scale`."""
     return (np.where(np.isfinite(values), values, median) - centre) / scale
 
 
 class FeatureClassifier(ABC):
-    """Learn to tell male from female participants, or ages, from a table of numbers.
+    """A classifier of sex, or a regression of age, on a table of numbers.
 
     Unknown values become the median of the training part, then every feature is centred and
     scaled by the training part. Settings are searched in inner folds of the training part, in
-    which medians, centres and scales are learnt anew; those with the highest mean AUC, or the
-    lowest mean absolute error in years, win. The validation part is left alone, unless an entry
-    says otherwise.
+    which medians, centres and scales are computed again; the setting with the highest mean AUC,
+    or the lowest mean absolute error in years, is used. The validation part is not used, unless an
+    entry states otherwise.
 
     Parameters
     ----------
@@ -109,18 +109,18 @@ class FeatureClassifier(ABC):
 
     @abstractmethod
     def learn(self, values, target, setting, seed):
-        """Learn from scaled features; give what `answer` needs."""
+        """Fit a model on scaled features; return its state for `answer`."""
 
     @abstractmethod
     def answer(self, state, values):
-        """Give logits, or years, of scaled features."""
+        """Return logits, or years, of scaled features."""
 
     @abstractmethod
     def weigh(self, validation, seed):
-        """Give the importance of each feature, shape (k,)."""
+        """Return the importance of each feature, shape (k,)."""
 
     def fit(self, inputs, target, validation, *, seed, folder=None, progress=None, groups=None):
-        """Search the settings, then learn from the whole training part.
+        """Search the settings, then fit on the whole training part.
 
         Parameters
         ----------
@@ -135,7 +135,7 @@ class FeatureClassifier(ABC):
         folder, progress
             Not read.
         groups : array-like, shape (n,), optional
-            Families, never parted by inner folds.
+            Families, which inner folds never separate.
 
         Returns
         -------
@@ -145,7 +145,7 @@ class FeatureClassifier(ABC):
         Raises
         ------
         InputError
-            If all are of one sex or age, or the features cannot be read.
+            If all have one sex or age, or the features cannot be read.
         """
         values, self.names = unpack(inputs)
         kind = self.target
@@ -177,7 +177,7 @@ class FeatureClassifier(ABC):
         return self
 
     def evidence(self, inputs):
-        """Give the logit for male, or the age, of each participant.
+        """Return the logit for male, or the age, of each participant.
 
         Parameters
         ----------
@@ -192,7 +192,7 @@ class FeatureClassifier(ABC):
         Raises
         ------
         InputError
-            If it is not fitted, or the features are others.
+            If it is not fitted, or the features differ.
         """
         self._check_fitted()
         values, names = unpack(inputs)
@@ -207,7 +207,7 @@ class FeatureClassifier(ABC):
         return self.answer(self.state, standardize(values, *scale))
 
     def save(self, folder):
-        """Save the card ``model.json``, and what does not fit into it beside it.
+        """Save the card ``model.json``, and arrays beside it.
 
         Parameters
         ----------
@@ -247,15 +247,15 @@ class FeatureClassifier(ABC):
     """Names of these files."""
 
     def save_arrays(self, folder):  # noqa: B027 - most entries have nothing to add
-        """Save what does not fit into the card."""
+        """Save the arrays beside the card."""
 
     def load_arrays(self, folder):
-        """Load what ``save_arrays`` wrote: a dict."""
+        """Load the arrays beside the card: a dict."""
         return {}
 
     @classmethod
     def load(cls, folder):
-        """Load what ``save`` wrote: its evidence is the same to the last bit.
+        """Load a saved classifier; its evidence is identical to the last bit.
 
         Parameters
         ----------

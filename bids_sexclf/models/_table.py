@@ -1,4 +1,4 @@
-"""Regression on columns of the cohort table: the baselines a network has to beat."""
+"""Regression on columns of the cohort table: the baselines of networks."""
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def classifier(entry, columns):
 
 
 class TableClassifier:
-    """Standardise columns by the training part, then regress the target on them.
+    """A regression of the target on columns, standardised by the training part.
 
     Evidence is linear in every column: logistic regression (L2, C = 1) for sex, least squares for
     age.
@@ -57,7 +57,7 @@ class TableClassifier:
         self.numbers = None
 
     def fit(self, inputs, target, validation, *, seed, folder=None, progress=None):
-        """Find the coefficients.
+        """Estimate the coefficients.
 
         Parameters
         ----------
@@ -66,7 +66,7 @@ class TableClassifier:
         target : ndarray, shape (n,)
             1 for male, 0 for female; or ages, years.
         validation, seed, folder, progress
-            Not read: the solution is unique and found at once.
+            Not used: the solution is unique.
 
         Returns
         -------
@@ -76,11 +76,11 @@ class TableClassifier:
         Raises
         ------
         InputError
-            If values are unknown, or all are of one sex or age.
+            If values are unknown, or all have one sex or age.
 
         Notes
         -----
-        Participants weigh n / (2 n_sex) where sex is the target, as in the networks.
+        Participants have the weight n / (2 n_sex) if sex is the target, as in the networks.
         """
         from sklearn.linear_model import LinearRegression, LogisticRegression
         from sklearn.preprocessing import StandardScaler
@@ -103,7 +103,7 @@ class TableClassifier:
         return self
 
     def evidence(self, inputs):
-        """Give the logit for male, or the age, of each participant.
+        """Return the logit for male, or the age, of each participant.
 
         Parameters
         ----------
@@ -146,7 +146,7 @@ class TableClassifier:
 
     @classmethod
     def load(cls, folder):
-        """Load what ``save`` wrote: its evidence is the same to the last bit.
+        """Load a saved classifier; its evidence is identical to the last bit.
 
         Parameters
         ----------

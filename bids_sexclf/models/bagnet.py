@@ -1,4 +1,4 @@
-"""3D BagNets, which see no further than a small neighbourhood: Pawlowski and Glocker 2019.
+"""3D BagNets, whose receptive field is a small neighbourhood: Pawlowski and Glocker 2019.
 
 References
 ----------
@@ -61,7 +61,7 @@ class Bottleneck(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, maps):
-        """Add what three convolutions find to what came in."""
+        """Return the input plus the result of three convolutions."""
         return self.relu(self.found(maps) + self.shortcut(maps))
 
 
@@ -107,11 +107,11 @@ class Bagnet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, volumes):
-        """Carry volumes (batch, channels, X, Y, Z) to outputs (batch, outputs)."""
+        """Return outputs (batch, outputs) of volumes (batch, channels, X, Y, Z)."""
         return self.head(self.features(volumes).mean((2, 3, 4)))
 
     def local(self, volumes):
-        """Give the outputs of each neighbourhood, whose mean is the output of the whole.
+        """Return the outputs of each neighbourhood, whose mean is the output of the whole.
 
         Parameters
         ----------
@@ -128,7 +128,7 @@ class Bagnet(nn.Module):
 def build(
     grid=(128, 160, 160), channels=1, outputs=2, receptive_field=9, norm="instance", width=32
 ):
-    """Build the network with fresh weights.
+    """Build the network with new weights.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ TINY = {"backbone": "resnet10t", "weights": "none", "slices": 2, "size": 32}
 
 
 class ImageNet2d(nn.Module):
-    """Show slices as photographs to a network that knows photographs; average what it says.
+    """Apply an ImageNet network to slices as images, and average its outputs.
 
     Parameters
     ----------
@@ -62,18 +62,18 @@ class ImageNet2d(nn.Module):
             self.train(self.training)
 
     def train(self, mode=True):
-        """Switch training on or off; a frozen backbone has it off, its normalisations too."""
+        """Switch training mode; a frozen backbone, with its normalisations, stays in evaluation."""
         super().train(mode)
         if self.frozen:
             self.backbone.eval()
         return self
 
     def forward(self, volumes):
-        """Carry volumes (batch, channels, X, Y, Z) to outputs (batch, outputs)."""
+        """Return outputs (batch, outputs) of volumes (batch, channels, X, Y, Z)."""
         return self.slice_logits(volumes).mean(1)
 
     def slice_logits(self, volumes):
-        """Give the outputs of each slice, whose mean is the participant's.
+        """Return the outputs of each slice, whose mean is the participant's.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class ImageNet2d(nn.Module):
             In the order of ``indices``, which count slices from 0.
         """
         images = self.images(volumes)
-        # What learns sees a batch at once: its normalisation shares the batch's statistics.
+        # In training, the whole batch passes at once, since normalisation uses its statistics.
         size = None if self.backbone.training else CHUNK
         features = in_chunks(self.features, images.flatten(0, 1), size)
         return self.head(features).unflatten(0, (len(volumes), len(self.indices)))
@@ -97,7 +97,7 @@ class ImageNet2d(nn.Module):
         return [f"{view} {index}" for index in self.indices]
 
     def features(self, images):
-        """Give the mean of the backbone's last maps, without the layers that follow in it.
+        """Return the mean of the backbone's last maps, without the layers that follow in it.
 
         Parameters
         ----------
@@ -110,7 +110,7 @@ class ImageNet2d(nn.Module):
         Raises
         ------
         InputError
-            If the backbone gives no maps.
+            If the backbone returns no maps.
         """
         maps = self.backbone.forward_features(images)
         if maps.ndim != 4 or maps.shape[1] != self.backbone.num_features:
@@ -121,7 +121,7 @@ class ImageNet2d(nn.Module):
         return maps.mean((2, 3))
 
     def images(self, volumes):
-        """Give slices as the backbone wants them.
+        """Return slices in the format of the backbone.
 
         Parameters
         ----------
@@ -136,8 +136,8 @@ class ImageNet2d(nn.Module):
         batch, n_slices, channels, height, width = stack.shape
         upright = stack.transpose(-1, -2).flip(-2).flatten(0, 1)
         # After the transpose rows run along the second axis; padding is told last axis first.
-        more = [max(height, width) - length for length in (height, width)]
-        ends = [end for gap in more for end in (gap // 2, gap - gap // 2)]
+        padding = [max(height, width) - length for length in (height, width)]
+        ends = [end for gap in padding for end in (gap // 2, gap - gap // 2)]
         square = nn.functional.pad(upright, ends)
         resized = nn.functional.interpolate(
             square, (self.size, self.size), mode="bilinear", antialias=True
@@ -157,7 +157,7 @@ def scale(volumes):
     Returns
     -------
     torch.Tensor
-        Of the same shape; what lies beyond the percentiles is cut. 0 where a map is constant.
+        Of the same shape; values beyond the percentiles are clipped. 0 where a map is constant.
     """
     voxels = volumes.flatten(2)
     n_voxels = voxels.shape[-1]
@@ -182,7 +182,7 @@ def build(
     extent=(0.2, 0.8),
     size=None,
 ):
-    """Build the network with weights from ImageNet, or with fresh ones.
+    """Build the network with weights from ImageNet, or with new ones.
 
     Parameters
     ----------
@@ -223,21 +223,21 @@ def build(
     InputError
         If there is no such backbone, view or slice, or weights do not fit.
     ToolError
-        If ImageNet weights are neither on this machine nor to be had.
+        If ImageNet weights are neither on this machine nor available for download.
     """
     if view not in VIEWS:
         raise InputError(
             f"Found view {view!r}, needed one of {', '.join(VIEWS)}. Correct the option."
         )
     indices = choose_slices(grid[VIEWS[view]], slices, extent)
-    made = _backbone(backbone, weights, 3 if channels == 1 else channels)
-    known = made.pretrained_cfg
+    network = _backbone(backbone, weights, 3 if channels == 1 else channels)
+    pretrained = network.pretrained_cfg
     look = {
-        name: known[name] if channels in (1, 3) else [sum(known[name]) / 3] * channels
+        name: pretrained[name] if channels in (1, 3) else [sum(pretrained[name]) / 3] * channels
         for name in ("mean", "std")
     }
-    look["size"] = known["input_size"][-1] if size is None else size
-    return ImageNet2d(made, look, indices, VIEWS[view], outputs, frozen)
+    look["size"] = pretrained["input_size"][-1] if size is None else size
+    return ImageNet2d(network, look, indices, VIEWS[view], outputs, frozen)
 
 
 def choose_slices(n_slices, count, extent):
@@ -291,17 +291,17 @@ def _backbone(name, weights, channels):
         )
     options = {"num_classes": 0, "in_chans": channels}
     if weights == "imagenet":
-        made = _from_hub(entry, options)
+        network = _from_hub(entry, options)
     elif weights == "none":
-        made = timm.create_model(entry, **options)
+        network = timm.create_model(entry, **options)
     else:
-        made = _from_file(entry, weights, options)
-    for part in made.modules():
+        network = _from_file(entry, weights, options)
+    for part in network.modules():
         if hasattr(part, "inplace"):
-            part.inplace = False  # or gradient attributions would see what is no longer there
-    if hasattr(made, "pre_logits"):
-        made.pre_logits = nn.Identity()  # of VGG: its top, which nothing here passes through
-    return made
+            part.inplace = False  # gradient attributions need the unmodified activations
+    if hasattr(network, "pre_logits"):
+        network.pre_logits = nn.Identity()  # of VGG: its top, which nothing here passes through
+    return network
 
 
 def _from_hub(entry, options):
@@ -324,11 +324,11 @@ def _from_file(entry, path, options):
 
     state = weight_files.read(path)
     try:
-        made = timm.create_model(
+        network = timm.create_model(
             entry, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **options
         )
         # timm does not mind what is missing once its last layer is left out.
-        missing = [name for name in made.state_dict() if name not in state]
+        missing = [name for name in network.state_dict() if name not in state]
         missing = [name for name in missing if not name.endswith(weight_files.COUNTER)]
         fault = f"it lacks {', '.join(missing[:3])}" if missing else None
     except (RuntimeError, KeyError) as caught:
@@ -339,7 +339,7 @@ def _from_file(entry, path, options):
             "of timm's network of this name. Choose the file or the backbone that belongs to the "
             "other."
         )
-    return made
+    return network
 
 
 Classifier = networks.network(build, layout=torch.channels_last)

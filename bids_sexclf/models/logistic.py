@@ -1,6 +1,6 @@
 """Logistic regression (L2) on a feature table, by default that of Kan et al. 2020 (C = 1.3).
 
-Evidence is the regression's own logit: both sexes weigh alike in its loss.
+Evidence is the logit of the regression, in whose loss both sexes have equal weight.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ SEARCHED = (1e-3, 1e-2, 0.1, 1.3, 10.0)
 
 
 class Classifier(FeatureClassifier):
-    """Regress sex on features.
+    """Logistic regression of sex on features.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Classifier(FeatureClassifier):
     Notes
     -----
     Importances are coefficients: logits per standard deviation of a feature, positive for male.
-    With correlated features their size depends on which of them share the work.
+    For correlated features, their sizes are not unique.
     """
 
     kinds = ("classes",)
@@ -43,7 +43,7 @@ class Classifier(FeatureClassifier):
         return [{"C": C} for C in (SEARCHED if self.C == "search" else (float(self.C),))]
 
     def learn(self, values, target, setting, seed):
-        """Find the coefficients."""
+        """Estimate the coefficients."""
         from sklearn.linear_model import LogisticRegression
 
         regression = LogisticRegression(C=setting["C"], class_weight="balanced", max_iter=10000)
@@ -54,9 +54,9 @@ class Classifier(FeatureClassifier):
         }
 
     def answer(self, state, values):
-        """Give logits."""
+        """Return logits."""
         return (values * np.asarray(state["coefficients"])).sum(1) + state["intercept"]
 
     def weigh(self, validation, seed):
-        """Give the coefficients."""
+        """Return the coefficients."""
         return self.state["coefficients"]

@@ -1,4 +1,4 @@
-"""The median age of the training part, whoever is asked: what a network of age has to beat."""
+"""Baseline of age: the median age of the training part for everyone."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ READS = ("age_years",)
 
 
 class Classifier:
-    """Answer with the median age of the training part, which no constant beats in absolute error.
+    """A prediction of the median training age, the constant with the least absolute error.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Classifier:
         return self
 
     def evidence(self, inputs):
-        """Give the one age to each participant, shape (n,), years."""
+        """Return the median age for each participant, shape (n,), years."""
         self._check_fitted()
         return np.full(len(inputs), self.age)
 
@@ -66,7 +66,7 @@ class Classifier:
 
     @classmethod
     def load(cls, folder):
-        """Load what ``save`` wrote."""
+        """Load a saved classifier."""
         card = cards.read_card(folder, cls.design)
         loaded = cls(Study(target=card["target"]))
         loaded.age = float(card["median_age_years"])

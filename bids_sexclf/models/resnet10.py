@@ -48,7 +48,7 @@ class Resnet10(nn.Module):
         self.head = nn.Linear(self.backbone.n_features, outputs)
 
     def forward(self, volumes):
-        """Carry volumes (batch, channels, X, Y, Z) to outputs (batch, outputs)."""
+        """Return outputs (batch, outputs) of volumes (batch, channels, X, Y, Z)."""
         return self.head(self.backbone(volumes))
 
 
@@ -62,7 +62,7 @@ def build(
     checkpoint=False,
     weights="none",
 ):
-    """Build the network with fresh weights, or with those of MedicalNet.
+    """Build the network with new weights, or with those of MedicalNet.
 
     Parameters
     ----------

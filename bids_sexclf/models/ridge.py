@@ -1,6 +1,6 @@
 """Ridge regression of age on a feature table: least squares with an L2 penalty.
 
-Evidence is the regression's own answer, in years.
+Evidence is the prediction, in years.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ SEARCHED = (100.0, 10.0, 1.0, 0.1, 0.01, 1e-3)
 
 
 class Classifier(FeatureClassifier):
-    """Regress age on features.
+    """Ridge regression of age on features.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Classifier(FeatureClassifier):
     Notes
     -----
     Importances are coefficients: years per standard deviation of a feature, positive for older.
-    With correlated features their size depends on which of them share the work.
+    For correlated features, their sizes are not unique.
     """
 
     kinds = ("quantity",)
@@ -40,22 +40,22 @@ class Classifier(FeatureClassifier):
 
     def grid(self, n_participants):
         """List the penalties to search, the strongest first."""
-        asked = SEARCHED if self.penalty is None else (float(self.penalty),)
-        return [{"penalty": penalty} for penalty in asked]
+        penalties = SEARCHED if self.penalty is None else (float(self.penalty),)
+        return [{"penalty": penalty} for penalty in penalties]
 
     def learn(self, values, target, setting, seed):
-        """Find the coefficients."""
+        """Estimate the coefficients."""
         from sklearn.linear_model import Ridge
 
-        # The mean error is made small, not its sum: inner folds are smaller than the whole.
+        # Minimise the mean error, not the sum, since inner folds are smaller than the whole part.
         regression = Ridge(alpha=setting["penalty"] * len(target), solver="cholesky")
         regression.fit(values, target)
         return {"coefficients": regression.coef_, "intercept": float(regression.intercept_)}
 
     def answer(self, state, values):
-        """Give years."""
+        """Return years."""
         return (values * np.asarray(state["coefficients"])).sum(1) + state["intercept"]
 
     def weigh(self, validation, seed):
-        """Give the coefficients."""
+        """Return the coefficients."""
         return self.state["coefficients"]

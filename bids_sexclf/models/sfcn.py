@@ -1,4 +1,4 @@
-"""The simple fully convolutional network of Peng 2021: small, and hard to beat on T1w.
+"""The simple fully convolutional network (SFCN) of Peng 2021.
 
 References
 ----------
@@ -22,7 +22,7 @@ TINY = {"widths": (8, 16, 16, 16, 16, 16)}
 class Sfcn(nn.Module):
     """Convolution, normalisation, pooling, rectification; a mean; a linear layer.
 
-    The names of its parts are those of the released weights.
+    The names of its layers are those of the released weights.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ class Sfcn(nn.Module):
         self.classifier.add_module(f"conv_{len(widths)}", nn.Conv3d(widths[-1], outputs, 1))
 
     def forward(self, volumes):
-        """Carry volumes (batch, channels, X, Y, Z) to outputs (batch, outputs)."""
+        """Return outputs (batch, outputs) of volumes (batch, channels, X, Y, Z)."""
         return self.classifier(self.feature_extractor(volumes)).flatten(1)
 
 
 def build(grid=(160, 192, 160), channels=1, outputs=2, widths=WIDTHS, dropout=0.5, weights="none"):
-    """Build the network with fresh weights, or with those that Peng and others released.
+    """Build the network with new weights, or with the released ones.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Site of acquisition alone: above chance where sites measured the sexes, or ages, unlike.
+"""Baseline of site: above chance if the sexes, or ages, differ between sites.
 
 Evidence of sex is the logarithm of the ratio of the site's share among the men and among the women
-of the training part, half a participant added to every site and sex; 0 for a site that training did
-not hold. Evidence of age is the mean age of the site's training participants; that of all of them
-for a site that training did not hold.
+of the training part, with half a participant added to every site and sex; 0 for a site that is not
+in the training part. Evidence of age is the mean age of the site's training participants, or of all
+of them for such a site.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ READS = ("site",)
 
 
 class Classifier:
-    """Count men and women, or average ages, at each site.
+    """A classifier by the counts of men and women, or the mean age, of each site.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Classifier:
         Raises
         ------
         InputError
-            If sites are unknown, or all are of one sex or age.
+            If sites are unknown, or all have one sex or age.
         """
         sites, goal = _check_sites(inputs), targets.find(self.study.target)
         target = goal.check(target, len(sites))
@@ -68,7 +68,7 @@ class Classifier:
         return self
 
     def evidence(self, inputs):
-        """Give the logit for male, or the age, of each participant.
+        """Return the logit for male, or the age, of each participant.
 
         Parameters
         ----------
@@ -78,7 +78,7 @@ class Classifier:
         Returns
         -------
         ndarray of float64, shape (n,)
-            Logits; positive speaks for male, 0 for a site unknown to training. Or years.
+            Logits, positive for male, 0 for a site that is not in the training part; or years.
 
         Raises
         ------
@@ -86,8 +86,8 @@ class Classifier:
             If it is not fitted, or sites are unknown.
         """
         self._check_fitted()
-        told, elsewhere = self.known["evidence"], self.known["elsewhere"]
-        return np.array([told.get(site, elsewhere) for site in _check_sites(inputs)])
+        evidence_of, elsewhere = self.known["evidence"], self.known["elsewhere"]
+        return np.array([evidence_of.get(site, elsewhere) for site in _check_sites(inputs)])
 
     def save(self, folder):
         """Save the evidence of each site as ``model.json``."""
@@ -97,7 +97,7 @@ class Classifier:
 
     @classmethod
     def load(cls, folder):
-        """Load what ``save`` wrote: its evidence is the same to the last bit."""
+        """Load a saved classifier; its evidence is identical to the last bit."""
         card = cards.read_card(folder, "site_only")
         loaded = cls(Study(target=card["target"]))
         loaded.known = card.get("known")
@@ -113,12 +113,12 @@ class Classifier:
 
 
 def _log_ratios(sites, target):
-    """Give the logit of each site: of its share among the men to that among the women."""
-    known, logits = sorted(set(sites)), {}
-    for site in known:
+    """Return the logit of each site: log ratio of its share among men and among women."""
+    sites_known, logits = sorted(set(sites)), {}
+    for site in sites_known:
         counts = [np.sum((sites == site) & (label == target)) + 0.5 for label in (0, 1)]
         shares = [
-            count / (np.sum(label == target) + 0.5 * len(known))
+            count / (np.sum(label == target) + 0.5 * len(sites_known))
             for label, count in zip((0, 1), counts, strict=True)
         ]
         logits[site] = float(np.log(shares[1]) - np.log(shares[0]))

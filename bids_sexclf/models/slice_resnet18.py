@@ -55,7 +55,7 @@ class SliceResnet18(nn.Module):
         self.head = nn.Linear(n_slabs * self.backbone.n_features, outputs)
 
     def forward(self, volumes):
-        """Carry volumes (batch, channels, X, Y, Z) to outputs (batch, outputs)."""
+        """Return outputs (batch, outputs) of volumes (batch, channels, X, Y, Z)."""
         return self.head(self.describe(volumes).flatten(1))
 
     def describe(self, volumes):
@@ -139,7 +139,7 @@ def build(
     checkpoint=False,
     weights="none",
 ):
-    """Build the network with fresh weights, or with a ResNet-18 that others have trained.
+    """Build the network with new weights, or with those of a trained ResNet-18.
 
     Parameters
     ----------

@@ -1,12 +1,12 @@
 """Support vector machine with a Gaussian kernel on the voxels of a map (Kan et al. 2020).
 
-Evidence is the distance from the boundary, turned into logits by Platt's scaling: a line that is
-fitted, both sexes weighing alike, to distances of training participants that the machine had not
-seen (inner folds). Where the target is age, it is support vector regression (Smola & Schölkopf
-2004): errors below a tenth of the ages' standard deviation cost nothing, and evidence is in years.
+Evidence is the distance from the boundary, converted to logits by Platt's scaling: a line fitted,
+with equal weight of both sexes, to distances of participants in inner test folds. For age, it is
+support vector regression (Smola & Schölkopf 2004): errors below a tenth of the standard deviation
+of ages have no cost, and evidence is in years.
 
-A saved machine holds the volumes of the training participants at its boundary (of age: of those
-whose error costs), as every machine of this kind must: it is as confidential as they are.
+A saved machine contains the volumes of its support vectors, which are training participants: it is
+as confidential as they are.
 
 References
 ----------
@@ -48,7 +48,7 @@ LEAST_SLOPE = 1e-2
 
 
 class Classifier:
-    """Separate the sexes by a smooth boundary between volumes, or let age rise over them smoothly.
+    """Support vector classification of sex, or regression of age, on the voxels of a map.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Classifier:
         self.card = self.scale = self.support = None
 
     def fit(self, inputs, target, validation, *, seed, folder=None, progress=None, groups=None):
-        """Search C and gamma in inner folds of the training part, then fit the whole of it.
+        """Search C and gamma in inner folds of the training part, then fit the whole part.
 
         Parameters
         ----------
@@ -93,7 +93,7 @@ class Classifier:
         seed : int
             Deals the inner folds.
         groups : array-like, shape (n,), optional
-            Families, never parted by inner folds.
+            Families, which inner folds never separate.
 
         Returns
         -------
@@ -103,15 +103,15 @@ class Classifier:
         Raises
         ------
         InputError
-            If all are of one sex or age, or volumes cannot be standardised.
+            If all have one sex or age, or volumes cannot be standardised.
         """
         kind = self.study.target
         goal = targets.find(kind)
         target = goal.check(target, len(inputs))
         goal.check_varied(target)
         self.scale = standardize.learn(inputs, self.study.standardize)
-        where = _varying(inputs)
-        train = _Volumes(inputs, where, self.scale)
+        voxels = _varying(inputs)
+        train = _Volumes(inputs, voxels, self.scale)
         squared = _distances(train)
         unit = float(np.median(squared[np.triu_indices(len(squared), 1)])) or 1.0
         folds = search.deal(target, groups, seed, kind=kind)
@@ -148,9 +148,9 @@ class Classifier:
         return [{"C": cost, "gamma": width} for width in widths for cost in costs]
 
     def evidence(self, inputs):
-        """Give the logit for male, or the age, of each participant.
+        """Return the logit for male, or the age, of each participant.
 
-        Each participant's evidence is the same to the last bit whoever else is asked for.
+        The evidence of a participant does not depend on other participants, to the last bit.
 
         Parameters
         ----------
@@ -174,17 +174,17 @@ class Classifier:
                 f"{tuple(self.card['grid'])}, the grid 'svm_rbf' was trained on. Prepare them on "
                 "the grid of the model."
             )
-        asked = _Volumes(inputs, self.support.where, self.scale)
+        tested = _Volumes(inputs, self.support.where, self.scale)
         weights = np.asarray(self.card["weights"])
         gamma = self.card["chosen"]["gamma"] / self.card["unit"]
         sums = np.zeros(len(inputs))
-        for mine in asked.blocks():
-            volumes = asked.read(mine)
+        for mine in tested.blocks():
+            volumes = tested.read(mine)
             for theirs in self.support.blocks():
-                held = self.support.read(theirs)
-                norms = (held**2).sum(1)
+                support = self.support.read(theirs)
+                norms = (support**2).sum(1)
                 for place, volume in zip(mine, volumes, strict=True):
-                    squared = np.maximum(norms + (volume**2).sum() - 2 * (held @ volume), 0)
+                    squared = np.maximum(norms + (volume**2).sum() - 2 * (support @ volume), 0)
                     sums[place] += (weights[theirs] * np.exp(-gamma * squared)).sum()
         logits = self.card["slope"] * (sums + self.card["intercept"]) + self.card["offset"]
         if not np.isfinite(logits).all():
@@ -195,7 +195,7 @@ class Classifier:
         return logits
 
     def save(self, folder):
-        """Save the volumes at the boundary, then the card.
+        """Save the support vectors, then the card.
 
         Parameters
         ----------
@@ -213,7 +213,7 @@ class Classifier:
 
     @classmethod
     def load(cls, folder):
-        """Load what ``save`` wrote: its evidence is the same to the last bit.
+        """Load a saved classifier; its evidence is identical to the last bit.
 
         Parameters
         ----------
@@ -234,9 +234,9 @@ class Classifier:
         card, path = cards.read_card(folder, "svm_rbf"), Path(folder) / FILE
         try:
             loaded = cls(Study(target=card["target"], standardize=card["standardize"]))
-            with safe_open(path, "numpy") as held:
-                loaded.scale = held.get_tensor("centre"), held.get_tensor("scale")
-                loaded.support = _Saved(path, held.get_tensor("where"), len(card["weights"]))
+            with safe_open(path, "numpy") as file:
+                loaded.scale = file.get_tensor("centre"), file.get_tensor("scale")
+                loaded.support = _Saved(path, file.get_tensor("where"), len(card["weights"]))
         except Exception as fault:  # safetensors raises a kind of its own on a damaged file
             raise InputError(
                 f"Found {path}, which does not hold the volumes of 'svm_rbf' ({fault}); needed the "
@@ -253,38 +253,38 @@ class Classifier:
 
 
 class _Blocks:
-    """Volumes that are read some at a time, as rows of standardised voxels."""
+    """Base of volumes that are read in blocks, as rows of standardised voxels."""
 
-    def __init__(self, where, count):
-        self.where, self.count = where, count
+    def __init__(self, voxels, count):
+        self.where, self.count = voxels, count
 
     def __len__(self):
         return self.count
 
     def blocks(self):
-        """Give the places of each block."""
+        """Yield the indices of each block."""
         size = max(1, MEMORY // (8 * max(1, len(self.where))))
         return [np.arange(at, min(at + size, self.count)) for at in range(0, self.count, size)]
 
     def read(self, places):
-        """Give rows in double precision, shape (k, voxels), rounded as they are saved."""
+        """Return rows in double precision, shape (k, voxels), with the precision of the file."""
         return self.single(places).astype(np.float64)
 
 
 class _Volumes(_Blocks):
-    """Rows of a cohort, standardised, without the voxels that never vary."""
+    """Rows of a cohort, standardised, without constant voxels."""
 
-    def __init__(self, rows, where, scale, index=None):
+    def __init__(self, rows, voxels, scale, index=None):
         self.index = np.arange(len(rows)) if index is None else index
-        super().__init__(where, len(self.index))
+        super().__init__(voxels, len(self.index))
         self.rows, self.scale = rows, scale
 
     def only(self, index):
-        """Give some of the rows."""
+        """Return some of the rows."""
         return _Volumes(self.rows, self.where, self.scale, self.index[index])
 
     def single(self, places):
-        """Give rows in single precision."""
+        """Return rows in single precision."""
         centre, scale = (np.asarray(one) for one in self.scale)
         flat = np.empty((len(places), len(self.where)), np.float32)
         for row, place in enumerate(places):
@@ -294,22 +294,22 @@ class _Volumes(_Blocks):
 
 
 class _Saved(_Blocks):
-    """Rows of a saved machine; read from its file when they are needed."""
+    """Rows of a saved machine, which are read from its file on access."""
 
-    def __init__(self, path, where, count):
-        super().__init__(where, count)
+    def __init__(self, path, voxels, count):
+        super().__init__(voxels, count)
         self.path = path
 
     def single(self, places):
-        """Give rows in single precision."""
+        """Return rows in single precision."""
         from safetensors import safe_open
 
-        with safe_open(self.path, "numpy") as held:
-            return held.get_slice("support")[int(places[0]) : int(places[-1]) + 1]
+        with safe_open(self.path, "numpy") as file:
+            return file.get_slice("support")[int(places[0]) : int(places[-1]) + 1]
 
 
 def _varying(rows):
-    """Find the voxels that are not the same in all rows: places in the flattened volume."""
+    """Return the indices of voxels that vary over rows, in the flattened volume."""
     first = np.asarray(rows[0]).ravel()
     varies = np.zeros(first.shape, bool)
     for index in range(1, len(rows)):
@@ -318,14 +318,14 @@ def _varying(rows):
 
 
 def _distances(volumes):
-    """Give the squared distance of each pair, shape (n, n), block by block."""
+    """Return the squared distance of each pair, shape (n, n), block by block."""
     product = np.empty((len(volumes), len(volumes)))
     blocks = volumes.blocks()
     for number, mine in enumerate(blocks):
-        held = volumes.read(mine)
-        product[np.ix_(mine, mine)] = held @ held.T
+        block = volumes.read(mine)
+        product[np.ix_(mine, mine)] = block @ block.T
         for theirs in blocks[:number]:
-            part = held @ volumes.read(theirs).T
+            part = block @ volumes.read(theirs).T
             product[np.ix_(mine, theirs)], product[np.ix_(theirs, mine)] = part, part.T
     norms = np.diag(product)
     squared = np.maximum(norms[:, None] + norms - 2 * product, 0)
@@ -334,7 +334,7 @@ def _distances(volumes):
 
 
 def _machine(squared, target, setting, kind):
-    """Fit the machine to distances between its participants; give spread and shift of its ages."""
+    """Fit the machine to squared distances; return it with scale and shift of the ages."""
     from sklearn.svm import SVC, SVR
 
     goal = targets.find(kind)
@@ -348,7 +348,7 @@ def _machine(squared, target, setting, kind):
 
 
 def _platt(setting, attempt, target, folds):
-    """Fit the line from distances to logits, on participants that the machine had not seen."""
+    """Fit the line from distances to logits, on participants of inner test folds."""
     from sklearn.linear_model import LogisticRegression
 
     if not folds:
@@ -361,17 +361,17 @@ def _platt(setting, attempt, target, folds):
 
 
 def _write_support(support, scale, path):
-    """Write the boundary's volumes block by block: safetensors are a header and the numbers.
+    """Write the support vectors block by block, in the safetensors format.
 
-    The library's own writer would need all of them in memory.
+    The writer of the library would need all of them in memory.
     """
     centre, spread = (np.asarray(one, np.float32) for one in scale)
-    where = np.ascontiguousarray(support.where, np.int64)
+    voxels = np.ascontiguousarray(support.where, np.int64)
     shapes = {
-        "where": ("I64", where.shape, where.nbytes),
+        "where": ("I64", voxels.shape, voxels.nbytes),
         "centre": ("F32", centre.shape, centre.nbytes),
         "scale": ("F32", spread.shape, spread.nbytes),
-        "support": ("F32", (len(support), len(where)), 4 * len(support) * len(where)),
+        "support": ("F32", (len(support), len(voxels)), 4 * len(support) * len(voxels)),
     }
     header, at = {}, 0
     for name, (kind, shape, size) in shapes.items():
@@ -381,7 +381,7 @@ def _write_support(support, scale, path):
     text += b" " * (-len(text) % 8)
     with whole(path) as part, open(part, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for array in (where, centre, spread):
+        for array in (voxels, centre, spread):
             file.write(array.tobytes())
         for places in support.blocks():
             file.write(support.single(places).tobytes())

@@ -1,4 +1,4 @@
-"""A 3D U-Net that tells which voxels are brain: for segmentation across sexes, not for sex.
+"""A 3D U-Net that segments the brain; it does not classify participants.
 
 It has no ``Classifier``: a study cannot name it among its models.
 
@@ -44,14 +44,16 @@ class BrainUnet(nn.Module):
         )
 
     def forward(self, volumes):
-        """Carry volumes (batch, channels, X, Y, Z) to voxel logits (batch, outputs, X, Y, Z)."""
-        # Four halvings want multiples of 16; at one voxel, instance normalisation is undefined.
-        more = [max(2 * STEP, -(-length // STEP) * STEP) - length for length in volumes.shape[2:]]
-        ends = [end for gap in reversed(more) for end in (gap // 2, gap - gap // 2)]
+        """Return voxel logits (batch, outputs, X, Y, Z) of volumes (batch, channels, X, Y, Z)."""
+        # Four halvings need multiples of 16; instance normalisation is undefined for one voxel.
+        padding = [
+            max(2 * STEP, -(-length // STEP) * STEP) - length for length in volumes.shape[2:]
+        ]
+        ends = [end for gap in reversed(padding) for end in (gap // 2, gap - gap // 2)]
         logits = self.network(nn.functional.pad(volumes, ends, mode="replicate"))
-        begin = [gap // 2 for gap in more]
-        kept = (slice(a, a + n) for a, n in zip(begin, volumes.shape[2:], strict=True))
-        return logits[(..., *kept)]
+        begin = [gap // 2 for gap in padding]
+        region = (slice(a, a + n) for a, n in zip(begin, volumes.shape[2:], strict=True))
+        return logits[(..., *region)]
 
 
 def build(grid=(182, 218, 182), channels=1, outputs=1, widths=(16, 32, 64, 128, 256)):

@@ -53,15 +53,15 @@ class Vit(nn.Module):
 
     @property
     def n_layers(self):
-        """Layers that may have learning rates of their own."""
+        """Number of layers that can have different learning rates."""
         return len(self.encoder.blocks) + 2
 
     def forward(self, volumes):
-        """Carry volumes (batch, channels, X, Y, Z) to outputs (batch, outputs)."""
+        """Return outputs (batch, outputs) of volumes (batch, channels, X, Y, Z)."""
         return self.head((self.features(volumes) - self.centre) / self.spread)
 
     def features(self, volumes):
-        """Carry volumes (batch, channels, X, Y, Z) to what stands for each (batch, width)."""
+        """Return features (batch, width) of volumes (batch, channels, X, Y, Z)."""
         tokens = self.encoder(volumes)
         return tokens[:, 0] if self.pool == "class" else tokens[:, 1:].mean(1)
 
@@ -114,11 +114,11 @@ class Vit(nn.Module):
 
     @torch.no_grad()
     def standardise_features(self, volumes):
-        """Centre and scale, from now on, what the head sees, each feature by itself.
+        """Standardise each feature before the head from now on, by the features of volumes.
 
-        Heads of one anatomy have nearly the same features: a linear layer alone would hardly
-        learn from what little they differ. The authors of masked autoencoding put a batch
-        normalisation without weights there for a linear probe; this is its limit of one batch.
+        Different heads have nearly the same features: a linear layer would hardly learn from the
+        small differences. The authors of masked autoencoding use a batch normalisation without
+        weights for a linear probe; this is the same with one batch of all volumes.
 
         Parameters
         ----------
@@ -135,20 +135,20 @@ class Vit(nn.Module):
         self.spread.copy_(torch.where(spread > 0, spread, 1.0))
 
     def freeze_encoder(self):
-        """Let only the head learn: the linear probe. The encoder stays in evaluation mode."""
+        """Freeze the encoder in evaluation mode, so that training changes the head alone."""
         self.frozen = True
         self.encoder.requires_grad_(False)
         return self.train(self.training)
 
     def train(self, mode=True):
-        """Switch training on or off; a frozen encoder has it off."""
+        """Switch training mode; a frozen encoder stays in evaluation."""
         super().train(mode)
         if self.frozen:
             self.encoder.eval()
         return self
 
     def layer_of(self, name):
-        """Give the layer of a parameter, for learning rates that fall towards the input.
+        """Return the layer of a parameter, for learning rates that decrease towards the input.
 
         Parameters
         ----------
@@ -167,10 +167,10 @@ class Vit(nn.Module):
         >>> [network.layer_of(f"encoder.{name}") for name in ("pos_embed", "blocks.1.norm1.bias")]
         [0, 2]
         """
-        part, _, rest = name.removeprefix("encoder.").partition(".")
+        part, _, suffix = name.removeprefix("encoder.").partition(".")
         if part in ("patch_embed", "cls_token", "pos_embed"):
             return 0
-        return 1 + int(rest.split(".")[0]) if part == "blocks" else self.n_layers - 1
+        return 1 + int(suffix.split(".")[0]) if part == "blocks" else self.n_layers - 1
 
 
 def build(
@@ -187,7 +187,7 @@ def build(
     frozen=False,
     weights="none",
 ):
-    """Build the network with fresh weights, or with an encoder that has been pretrained.
+    """Build the network with new weights, or with a pretrained encoder.
 
     Parameters
     ----------

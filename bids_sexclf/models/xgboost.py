@@ -1,7 +1,7 @@
 """Gradient-boosted trees (XGBoost) on a feature table.
 
-Evidence is the sum of the trees: they minimise the logistic loss in which both sexes weigh alike,
-or the squared error of age in years, from the mean age of the training part on.
+Evidence is the sum of the trees. They minimise the logistic loss with equal weight of both sexes,
+or the squared error of age in years, starting at the mean age of the training part.
 
 References
 ----------
@@ -28,7 +28,7 @@ ROUNDS = (50, 200)
 
 
 class Classifier(FeatureClassifier):
-    """Add up shallow trees, each fitted to what those before it left.
+    """Gradient boosting of shallow trees.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ class Classifier(FeatureClassifier):
 
     Notes
     -----
-    Importances are shares of the total fall of the loss at a feature's splits: not negative, and
-    1 in sum (0 throughout where no tree splits).
+    Importances are shares of the total reduction of the loss at a feature's splits: not negative,
+    with sum 1 (all 0 if no tree splits).
     """
 
     design = "xgboost"
@@ -61,7 +61,7 @@ class Classifier(FeatureClassifier):
         return [{"depth": depth, "rounds": count} for depth in depths for count in rounds]
 
     def learn(self, values, target, setting, seed):
-        """Grow the trees."""
+        """Fit the trees."""
         import xgboost
 
         of_classes = targets.find(self.target).is_classes
@@ -80,20 +80,20 @@ class Classifier(FeatureClassifier):
         return {"trees": xgboost.train(choices, data, setting["rounds"])}
 
     def answer(self, state, values):
-        """Give logits, or years."""
+        """Return logits, or years."""
         import xgboost
 
         data = xgboost.DMatrix(values, nthread=1)
         return state["trees"].predict(data, output_margin=True).astype(np.float64)
 
     def weigh(self, validation, seed):
-        """Give each feature's share of the gain."""
+        """Return each feature's share of the gain."""
         gains = self.state["trees"].get_score(importance_type="total_gain")
         total = sum(gains.values()) or 1.0
         return np.array([gains.get(f"f{place}", 0) / total for place in range(len(self.names))])
 
     def save_arrays(self, folder):
-        """Save the trees, in XGBoost's own JSON."""
+        """Save the trees as JSON of XGBoost."""
         with whole(Path(folder) / FILE) as part:
             Path(part).write_bytes(self.state["trees"].save_raw("json"))
 

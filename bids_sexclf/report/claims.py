@@ -130,19 +130,21 @@ def say_differences(differences, level):
 
 
 def _say_map(map_name, atlas, plain, adjusted, level):
+    of_table = map_name == "features"  # columns of a table are compared, and no map
+    noun, where = ("feature", "") if of_table else ("region", f" on {map_name}")
     tested = plain[plain["p_fwe"].notna()]
     if tested.empty:
         reasons = plain["reason"].dropna().unique()
         return Finding(
             "caution",
-            f"No region of {atlas} could be compared on {map_name}: {'; '.join(reasons[:2])}.",
+            f"No {noun} of {atlas} could be compared{where}: {'; '.join(reasons[:2])}.",
         )
     sure = tested[tested["p_fwe"] <= CHANCE_P]
     verb = "differs" if len(sure) == 1 else "differ"
-    count = f"{len(sure)} of {len(tested)} regions of {atlas}"
-    start = f"{count} {verb} between the sexes on {map_name}"
+    count = f"{len(sure)} of {len(tested)} {noun}s of {atlas}"
+    start = f"{count} {verb} between the sexes{where}"
     if sure.empty:
-        start = f"No region of {atlas} is shown to differ between the sexes on {map_name}"
+        start = f"No {noun} of {atlas} is shown to differ between the sexes{where}"
         nearest = tested.loc[tested["p_fwe"].idxmin()]
         return Finding("plain", f"{start}; the nearest is {_say_region(nearest, level)}.")
     top = sure.sort_values(["p_fwe", "statistic"], ascending=[True, False]).iloc[0]

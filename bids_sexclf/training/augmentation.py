@@ -1,4 +1,4 @@
-"""Change training volumes at random, so that a network sees each in many forms."""
+"""Augmentation: change training volumes at random."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from bids_sexclf.training.loop import draw
 
 
 def make(recipe, module, grid):
-    """Give the function that changes the training volumes; None where nothing shall change.
+    """Return the augmentation of training volumes; None if there is none.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def make(recipe, module, grid):
     Raises
     ------
     InputError
-        If volumes shall be cropped for a network that takes one grid only.
+        If volumes are cropped for a network that accepts only one grid.
     """
     steps = choose_steps(recipe, grid)
     if not steps:
@@ -37,7 +37,7 @@ def make(recipe, module, grid):
 
 
 def choose_steps(recipe, grid):
-    """Give the transforms that a recipe asks for, in their order.
+    """Return the transforms of a recipe, in order.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ def choose_steps(recipe, grid):
     list of monai.transforms.Transform
         Each takes a tensor (channels, X, Y, Z), X from left to right.
     """
-    asked = [name for name in type(recipe).model_fields if name.startswith("augment_")]
-    if recipe.crop is None and not any(getattr(recipe, name) for name in asked):
+    field_names = [name for name in type(recipe).model_fields if name.startswith("augment_")]
+    if recipe.crop is None and not any(getattr(recipe, name) for name in field_names):
         return []
     from monai import transforms
 
@@ -59,8 +59,8 @@ def choose_steps(recipe, grid):
         steps.append(transforms.RandFlip(recipe.augment_flip, spatial_axis=0))
     if recipe.augment_rotation or recipe.augment_zoom or recipe.augment_shift:
         angle, zoom, shift = (
-            [most] * 3
-            for most in (
+            [largest] * 3
+            for largest in (
                 np.deg2rad(recipe.augment_rotation),
                 recipe.augment_zoom,
                 recipe.augment_shift,
@@ -105,7 +105,7 @@ def _check_any_grid(module, crop, grid):
 
 
 class Augment:
-    """Standardise a volume and change it, the same way whenever its key is the same.
+    """Standardises and changes a volume; equal keys give equal changes.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class Augment:
         self.steps, self.centre, self.scale = steps, centre, scale
 
     def __call__(self, volume, key):
-        """Give a changed volume.
+        """Return the changed volume.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The card: the JSON file that says what a saved classifier is, and which bytes belong to it."""
+"""The card of a saved classifier: a JSON file with its description and the digests of its files."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ def write_card(folder, design, content, files=(), name=CARD):
     """
     digests = {file: digest_file(Path(folder) / file) for file in files}
     card = {"design": design, "version": __version__, "files": digests} | content
-    # What is read again must be what was digested: a round through JSON turns tuples into lists.
+    # Digest the content as it is read again: JSON converts tuples to lists.
     card = json.loads(json.dumps(card))
     write_json(card | {"digest": _digest_card(card)}, Path(folder) / name)
 
@@ -55,18 +55,18 @@ def read_card(folder, design, name=CARD):
     Raises
     ------
     InputError
-        If it is absent, damaged, or of another design; if the card, or a file that belongs to it,
-        has not the content that was saved.
+        If it is absent, damaged, or of another design; if the content of the card, or of one of
+        its files, has changed.
     """
     path = Path(folder) / name
     card = _parse(path, design)
-    kept = card.pop("digest", None)
+    stored = card.pop("digest", None)
     if card["design"] != design:
         raise InputError(
             f"Found {card['design']!r} in {path}, needed {design!r}. Choose the folder or the "
             "model that belongs to the other."
         )
-    if kept != _digest_card(card):
+    if stored != _digest_card(card):
         raise InputError(
             f"Found {path} with other content than was saved, needed the card that the fit stage "
             f"wrote. {AGAIN}"
@@ -112,14 +112,14 @@ def _parse(path, wanted):
 
 
 def _check_file(path, digest):
-    """Refuse a file that is absent, or has other bytes than were saved."""
+    """Raise InputError for a file that is missing or whose content has changed."""
     try:
-        same = digest_file(path) == digest
+        is_same = digest_file(path) == digest
     except OSError as fault:
         raise InputError(
             f"Found no {path} ({fault.strerror}), needed the file that the fit stage wrote. {AGAIN}"
         ) from fault
-    if not same:
+    if not is_same:
         raise InputError(
             f"Found {path} with other content than was saved, needed the file that the fit stage "
             f"wrote. {AGAIN}"

@@ -162,7 +162,7 @@ def _parse_counts(counts, path):
 
 
 def _read_counts(path, state):
-    """Give the grid of patches that was saved beside the weights, or that of a square image."""
+    """Return the grid of patches that was saved beside the weights, or that of a square image."""
     from safetensors import safe_open
 
     if str(path).endswith(".safetensors"):

@@ -1,8 +1,8 @@
-"""Let a transformer learn from training volumes without a target, before it learns the target.
+"""Pretrain a transformer on training volumes, without a target.
 
-First a masked autoencoder on slices, whose encoder is inflated; then one on volumes. It is handed
-the volumes of the training part of the fold and nothing else, so neither a target nor a test
-participant can reach it.
+First a masked autoencoder on slices, whose encoder is inflated; then one on volumes. Pretraining
+gets only the volumes of the training part of the fold, so neither a target nor a test participant
+can reach it.
 
 References
 ----------
@@ -30,7 +30,7 @@ ENCODER = "encoder.safetensors"
 
 @dataclass(frozen=True)
 class Context:
-    """What pretraining knows beside the volumes: nothing of any target.
+    """The inputs of pretraining besides the volumes; they contain no target.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Context:
 
 
 def check_options(options):
-    """Refuse arms that do not exist, and those that lack a pretrained encoder.
+    """Refuse unknown arms, and arms without a pretrained encoder.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def pretrain(
     decoder_heads=6,
     weights="none",
 ):
-    """Pretrain the encoder of a network in place, as its arm asks.
+    """Pretrain the encoder of a network in place, according to its arm.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def pretrain(
     """
     if arm == "scratch":
         return {}
-    told, encoder = {}, network.encoder
+    histories, encoder = {}, network.encoder
     options = dict(encoder.options, drop_path=0.0)
     decoder = (decoder_width, decoder_depth, decoder_heads, mask_ratio, normalize_patches)
     shared = {
@@ -162,31 +162,31 @@ def pretrain(
         )
         recipe = Recipe(epochs=mae2d_epochs, warmup_epochs=mae_warmup * mae2d_epochs, **shared)
         autoencoder = MaskedAutoencoder(plane, *decoder)
-        told["mae2d"] = _fit("mae2d", autoencoder, recipe, volumes, context, mae_slices)
+        histories["mae2d"] = _fit("mae2d", autoencoder, recipe, volumes, context, mae_slices)
         encoder.load_state_dict(inflate_state(plane.state_dict(), plane.counts, encoder))
     if weights == "none" and mae3d_epochs:
-        # Whether the step before was run or taken over, the fresh weights are the same.
+        # New weights do not depend on whether the step before was run or loaded.
         torch.manual_seed(loop.draw(context.seed, 3))
         whole = Encoder(
             encoder.grid, encoder.patch, encoder.channels, leftover=encoder.leftover, **options
         )
         whole.load_state_dict(encoder.state_dict())
         recipe = Recipe(epochs=mae3d_epochs, warmup_epochs=mae_warmup * mae3d_epochs, **shared)
-        told["mae3d"] = _fit(
+        histories["mae3d"] = _fit(
             "mae3d", MaskedAutoencoder(whole, *decoder), recipe, volumes, context, None
         )
         encoder.load_state_dict(whole.state_dict())
-    if told and context.folder is not None and nodes.leads(context.devices):
+    if histories and context.folder is not None and nodes.leads(context.devices):
         save_encoder(encoder, Path(context.folder) / ENCODER)
     if arm == "probe":
         network.freeze_encoder()
         raw = (np.asarray(volumes[index], np.float32)[None] for index in range(len(volumes)))
         network.standardise_features(context.standardise(torch.from_numpy(one)) for one in raw)
-    return told
+    return histories
 
 
 def _fit(name, autoencoder, recipe, volumes, context, slices):
-    """Train one autoencoder, or go on where a killed run left off; give its history."""
+    """Train one autoencoder, or resume a killed run; return its history."""
     last = None if context.folder is None else Path(context.folder) / f"{name}.ckpt"
     choices = recipe.provenance() | {"slices": slices, "ratio": autoencoder.n_visible}
     choices["normalize"] = autoencoder.normalize
@@ -215,17 +215,17 @@ def _fit(name, autoencoder, recipe, volumes, context, slices):
 
 
 class Reconstruction(loop.Loop):
-    """Learn to foretell hidden patches; the last weights are kept."""
+    """Training on hidden patches; the last weights are kept."""
 
     kept = ("history", "final")
     final, slices, standardise = None, None, None
 
     def on_train_epoch_start(self):
-        """Forget the sum of an epoch that was cut short."""
+        """Reset the sum of an interrupted epoch."""
         self.total = 0.0
 
     def training_step(self, batch, index):
-        """Give the loss on the hidden patches of volumes, or of slices drawn from them."""
+        """Return the loss on the hidden patches of volumes, or of slices drawn from them."""
         volumes = self.standardise(batch[0])
         if self.slices is not None:
             volumes = draw_slices(volumes, self.slices)
@@ -236,10 +236,10 @@ class Reconstruction(loop.Loop):
                 "finite number. Lower mae_learning_rate."
             )
         self.total += loss.item() / len(self.batches)
-        return loss  # processes hold equal numbers of patches, but for a last odd participant
+        return loss  # processes have equal numbers of patches, except for a last odd participant
 
     def judge(self):
-        """Give the loss; keep the weights of the last epoch."""
+        """Return the loss; keep the weights of the last epoch."""
         if self.epoch + 1 >= self.recipe.epochs:
             state = self.module.state_dict()
             self.final = {key: value.detach().cpu().clone() for key, value in state.items()}
@@ -248,7 +248,7 @@ class Reconstruction(loop.Loop):
 
 
 def draw_slices(volumes, count):
-    """Draw sagittal slices that hold something, each volume by itself.
+    """Draw sagittal slices that are not constant, separately for each volume.
 
     Parameters
     ----------
@@ -260,7 +260,7 @@ def draw_slices(volumes, count):
     -------
     torch.Tensor, shape (batch * count, channels, Y, Z)
     """
-    # A slice that is the same everywhere has nothing to foretell.
+    # A constant slice has nothing to predict.
     varied = (volumes.amax((1, 3, 4)) > volumes.amin((1, 3, 4))).float().cpu()
     chosen = torch.multinomial(varied + 1e-12, count, replacement=True).to(volumes.device)
     index = chosen[:, None, :, None, None].expand(

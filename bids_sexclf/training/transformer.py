@@ -1,6 +1,6 @@
-"""A transformer on patches of images or of volumes, whose weights travel between grids.
+"""A transformer on patches of images or of volumes, whose weights can change between grids.
 
-The names of its parts are those of timm's vision transformers.
+The names of its layers are those of timm's vision transformers.
 
 References
 ----------
@@ -19,7 +19,7 @@ CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class Attention(nn.Module):
-    """Let every token look at all others, through PyTorch's fused kernel.
+    """Self-attention, with the fused kernel of PyTorch.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Attention(nn.Module):
 
 
 class DropPath(nn.Module):
-    """In training, leave a branch out for some samples, and count it more for the others.
+    """Stochastic depth: in training, drop a branch for some samples and scale it for the others.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(self, tokens):
-        """Carry tokens (batch, n, width) to themselves or to zero."""
+        """Return the tokens (batch, n, width), or zero."""
         if not self.training or self.rate == 0:
             return tokens
         draw = torch.rand(len(tokens), 1, 1, device=tokens.device) >= self.rate
@@ -71,7 +71,7 @@ class DropPath(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then a layer for each token, each normalised before and added to what came in.
+    """A block of attention and a layer for each token, both with normalisation and shortcut.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Cut volumes or images into patches, and let the patches look at each other.
+    """An encoder that cuts volumes or images into patches, and applies blocks of attention.
 
     Parameters
     ----------
@@ -140,16 +140,16 @@ class Encoder(nn.Module):
             nn.init.trunc_normal_(added, std=0.02)
 
     def whole_patches(self, volumes):
-        """Give volumes (batch, channels, ...) the shape that patches fill exactly."""
+        """Crop or pad volumes (batch, channels, ...) to a whole number of patches."""
         lengths = [count * size for count, size in zip(self.counts, self.patch, strict=True)]
         missing = [length - own for length, own in zip(lengths, self.grid, strict=True)]
         if max(missing) > 0:
-            ends = [(more // 2, more - more // 2) for more in reversed(missing)]
+            ends = [(extra // 2, extra - extra // 2) for extra in reversed(missing)]
             volumes = nn.functional.pad(volumes, sum(ends, ()), mode="replicate")
         return volumes[(..., *(slice(length) for length in lengths))]
 
     def forward(self, volumes, visible=None):
-        """Carry volumes to tokens.
+        """Return the tokens of volumes.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class Encoder(nn.Module):
         Returns
         -------
         torch.Tensor, shape (batch, 1 + patches, width)
-            The class token first.
+            The class token comes first.
         """
         tokens = self.patch_embed(self.whole_patches(volumes)).flatten(2).transpose(1, 2)
         tokens = tokens + self.pos_embed[:, 1:]
@@ -174,12 +174,12 @@ class Encoder(nn.Module):
 
 
 def take(tokens, chosen):
-    """Take tokens (batch, n, width) by their numbers (batch, k)."""
+    """Return tokens (batch, k, width) by their indices (batch, k)."""
     return tokens.gather(1, chosen.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
 
 
 def initialize(module):
-    """Draw fresh weights for layers as the masked autoencoder does: Xavier's, and no bias."""
+    """Initialise layers as the masked autoencoder does: Xavier's weights, zero bias."""
     for part in module.modules():
         if isinstance(part, nn.Linear):
             nn.init.xavier_uniform_(part.weight)
@@ -210,7 +210,7 @@ def _count(grid, patch, leftover):
 
 
 def sine_cosine(counts, width):
-    """Give every patch a position that no training has to find.
+    """Return the fixed position code of every patch.
 
     Parameters
     ----------
@@ -222,9 +222,9 @@ def sine_cosine(counts, width):
     Returns
     -------
     torch.Tensor, shape (1, 1 + patches, width)
-        Half of the numbers tell the row, the other half the column. Along slices, a code over
-        the whole width is added: patches of one slice then have the positions that an encoder
-        of images knows. Zero for the class token.
+        Half of the numbers code the row, the other half the column. Along slices, a code over the
+        whole width is added: so patches of one slice have the positions of an encoder of images.
+        Zero for the class token.
     """
     row, column = (_waves(count, width // 2) for count in counts[-2:])
     plane = torch.cat(

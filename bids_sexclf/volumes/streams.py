@@ -183,6 +183,8 @@ def _reading():
         raise StreamError(f"is truncated ({fault})") from fault
     except zlib.error as fault:
         raise StreamError(f"is damaged: its compressed content is not whole ({fault})") from fault
+    except PermissionError as fault:
+        raise StreamError("cannot be read, needed permission to read it") from fault
     except OSError as fault:
         raise StreamError(f"cannot be read ({fault.strerror or fault})") from fault
 

@@ -256,7 +256,7 @@ def test_a_dry_run_refuses_limits_and_verdicts_that_cannot_be_read(
     assert cli.main([*command, "--quality-limits", "motion <= 2"]) == 65
     assert "Found quality_limits 'motion <= 2'" in capsys.readouterr().err
     assert cli.main([*command, "--ratings", str(tmp_path / "none.tsv")]) == 65
-    assert "needed the verdicts that the setting ratings names" in capsys.readouterr().err
+    assert "needed the table that the setting ratings names" in capsys.readouterr().err
     (root / "derivatives" / "out" / "ratings.tsv").write_text("participant_id\nsub-000\n")
     assert cli.main(command) == 65
     assert "ratings.tsv" in capsys.readouterr().err

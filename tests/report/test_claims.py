@@ -60,6 +60,16 @@ def test_differences_are_said_with_what_they_are_adjusted_for(p, adjusted, tone,
     assert finding.tone == tone and words in finding.text
 
 
+def test_features_of_a_table_are_no_regions():
+    table = _differences([0.01, 0.5], [0.2, 0.5]).assign(map="features", region=None)
+    (finding,) = claims.say_differences(table, 0.95)
+    assert finding.text.startswith("1 of 2 features of JHU differs between the sexes, first R1")
+    # Without an index, features are told apart by their names.
+    assert "None of them is shown to differ beyond" in finding.text
+    later = _differences([0.01, 0.5], [0.2, 0.01]).assign(map="features", region=None)
+    assert "None of them is shown" in claims.say_differences(later, 0.95)[0].text
+
+
 def test_what_evidence_adds_is_said_without_explaining():
     rows = pd.DataFrame(
         {

@@ -188,7 +188,7 @@ def judge(outcome, what, code, told, place):
         outcome.faults.append(f"{what}: exit code {code}: {_last(told)}")
     if "Traceback" in told:
         outcome.faults.append(f"{what}: a traceback: {_last(told)}")
-    if code in NAMED and not ("ound" in told and "eeded" in told):
+    if code in NAMED and not (("ound" in told or "cannot be" in told) and "eeded" in told):
         outcome.faults.append(f"{what}: no word of what was found and needed: {_last(told)}")
     for path in leftovers(place)[:3]:
         outcome.faults.append(f"{what}: left half-written: {path}")
