@@ -14,6 +14,7 @@ import numpy as np
 from bids_sexclf import targets
 from bids_sexclf.disk import whole
 from bids_sexclf.models._features import FeatureClassifier, standardize, unpack
+from bids_sexclf.seeds import stream
 
 READS = "features"
 NESTED = True
@@ -89,7 +90,7 @@ class Classifier(FeatureClassifier):
         known, sign = self.state["neighbours"], 1 if goal.is_classes else -1
         distances = np.array([((known - one) ** 2).sum(1) for one in scaled])
         whole_score = goal.score(self._ask(distances, self.state), target)
-        draw = np.random.default_rng([seed, 1])
+        draw = np.random.default_rng(stream(seed, "importance"))
         for column in range(values.shape[1]):
             apart = (scaled[:, column, None] - known[:, column]) ** 2
             for _ in range(SHUFFLES):

@@ -80,7 +80,18 @@ def write_methods(study, fitted=None):
             "[@benjamini1995] and the published rule, a one-sided Wilcoxon signed-rank test "
             "[@wilcoxon1945] without correction, stand beside it and carry no claim."
         )
-    return " ".join([*sentences, f"Every random step starts from the seed {study.random_seed}."])
+    return " ".join([*sentences, _say_seeds(study, [*study.models, *baselines])])
+
+
+def _say_seeds(study, names):
+    """Name the seed of the study, and the seeds that models have instead."""
+    seeds = {name: study.variant(name)[2].random_seed for name in names}
+    replaced = {name: seed for name, seed in seeds.items() if seed != study.random_seed}
+    text = f"Random steps start from the seed {study.random_seed}"
+    if replaced:
+        shown = ", ".join(f"{name} from {seed}" for name, seed in replaced.items())
+        text += f"; the fits of {shown}"
+    return f"{text}."
 
 
 def _say_maps(study):
