@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from bids_sexclf import targets
+from bids_sexclf import catalogue, targets
 from bids_sexclf.cohort.quality import limit_quality
 from bids_sexclf.report.claims import judge_regions
 from bids_sexclf.tables import schema, write_table
@@ -20,6 +20,8 @@ def make_study(models=("cnn3",), maps=("T1w",), n=100, separation=1.6, seed=0, f
     Every network's logits lie `separation` standard deviations apart between the
     sexes; brain volume lies one apart; the shuffled model knows nothing.
     """
+    rooms = (("models", models), ("fills", fills))
+    assert all(set(used) <= set(catalogue.names(f"bids_sexclf.{room}")) for room, used in rooms)
     draw = np.random.default_rng(seed)
     cohort = make_cohort(draw, n)
     folds = np.arange(n) % 5 + 1
