@@ -23,7 +23,7 @@ demo: env
 	BIN=$(BIN) PARTICIPANTS=$(PARTICIPANTS) examples/demo.sh $(DEMO)
 
 test: env
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 coverage: env
 	$(BIN)/python -m pytest --cov --cov-report=term

@@ -27,7 +27,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "faults"))
+TESTS = Path(__file__).parents[1] / "tests"
+sys.path[:0] = [str(TESTS / "faults"), str(TESTS)]
 
 COUNTS = {
     "kills": 100, "writes": 10_000, "permissions": 20, "mutations": 2000, "hostile": 100,

@@ -132,7 +132,7 @@ def to_numbers(texts):
             # Python also reads 1_000 and the digits of other scripts.
             numbers.append(float(text) if "_" not in text and text.isascii() else float(""))
         except ValueError:
-            raise ValueError(f"{shorten(text)} is no number") from None
+            raise ValueError(f"{shorten(text)} is not a number") from None
     return np.array(numbers, dtype=np.float64)
 
 

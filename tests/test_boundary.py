@@ -1,18 +1,12 @@
 """What the border of white matter tells about pose and distortion."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from testing.distorted import distort
+from testing.folded import AFFINE, B0, SHAPE, T1W, image, motion, move
 
 from bids_sexclf import boundary
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from distorted import distort
-from folded import AFFINE, B0, SHAPE, T1W, image, motion, move
 
 RINGS = ((30, 40), (45, 40), (55, 20))
 """Outer radius, mm, of each tissue, and how much brighter it is than what lies around it."""

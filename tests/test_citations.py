@@ -1,12 +1,11 @@
 """Methods text: every citation has its reference, and every reference is cited."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from bids_sexclf import catalogue, citations
+from bids_sexclf import catalogue, citations, cli
 from bids_sexclf.errors import InputError
 from bids_sexclf.participant.report import methods
 from bids_sexclf.report.methods import write_methods
@@ -81,9 +80,7 @@ def test_latex_escapes_text_and_cites():
     assert text.count("{") == text.count("}") and text.isascii()
 
 
-def test_boilerplate_alone_writes_all_four_files(tmp_path):
-    import sys
-
+def test_boilerplate_alone_writes_all_four_files(tmp_path, capsys):
     from bids_sexclf.phantom.dataset import write_dataset
     from bids_sexclf.phantom.options import PhantomOptions
 
@@ -92,10 +89,9 @@ def test_boilerplate_alone_writes_all_four_files(tmp_path):
     templates = root / "derivatives" / "phantom" / "templates"
     asked = [root, tmp_path / "out", "participant", "--boilerplate-only", "--template", "Phantom"]
     asked += ["--templates-dir", templates, "--nprocs", "1"]
-    parts = [sys.executable, "-m", "bids_sexclf.cli", *map(str, asked)]
-    ended = subprocess.run(parts, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    assert "Tustison et al. 2010" in ended.stdout and "Jensen" not in ended.stdout
+    assert cli.main([str(word) for word in asked]) == 0
+    told = capsys.readouterr().out
+    assert "Tustison et al. 2010" in told and "Jensen" not in told
     made = sorted(path.name for path in (tmp_path / "out" / "logs").iterdir())
     assert made == [f"CITATION.{kind}" for kind in ("bib", "html", "md", "tex")]
 

@@ -14,6 +14,7 @@ from bids_sexclf.phantom.options import PhantomOptions
 from bids_sexclf.tables import read_tsv
 from bids_sexclf.volumes import load, save
 
+pytestmark = pytest.mark.slow
 PREPARE = "participant --template Phantom --resolution 6 --sloppy --nprocs 2"
 STUDY = (
     "group --maps FA --voxel-size 7 --n-folds 2 --age-bands 1 --epochs 2 --bootstraps 100 "

@@ -120,7 +120,7 @@ def _check_parcellation(parcellation, grid):
     if parcellation.shape != tuple(grid):
         raise GridError(
             f"Found a parcellation of shape {parcellation.shape} for volumes of {tuple(grid)}, "
-            "needed one grid. Carry the atlas to the grid of the maps."
+            "needed one grid. Resample the atlas to the grid of the maps."
         )
     if parcellation.dtype.kind not in "iu" or not parcellation.any():
         raise InputError(

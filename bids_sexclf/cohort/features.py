@@ -1,6 +1,7 @@
 """Lay out the table that classifiers of features read: one row per row of the cohort."""
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -170,8 +171,6 @@ def read_given(study):
 
 def _read_table(path, study):
     """Read a table that the user made, or say everything that is wrong with it."""
-    import pandas as pd
-
     table = read_tsv(path)
     keys = [key for key in ("participant_id", "session_id") if key in table]
     columns = _choose_columns(table, keys)
@@ -183,9 +182,36 @@ def _read_table(path, study):
         )
     if "session_id" in keys:
         table["session_id"] = table["session_id"].fillna("n/a")
-    about = {"feature": columns, "name": columns, "hemisphere": [find_side(c) for c in columns]}
-    about = pd.DataFrame(about).reindex(columns=ABOUT)
-    return table.set_index(keys if len(keys) > 1 else "participant_id")[columns], about
+    return table.set_index(keys if len(keys) > 1 else "participant_id")[columns], _describe_columns(
+        path, columns
+    )
+
+
+def _describe_columns(path, columns):
+    """Describe the columns of a table by a data dictionary beside it, else by their names."""
+    import pandas as pd
+
+    beside, entries = path.with_suffix(".json"), {}
+    if beside.is_file():
+        try:
+            dictionary = json.loads(beside.read_text(encoding="utf-8"))
+            entries = {name: dict(dictionary[name]) for name in columns if name in dictionary}
+        except (OSError, ValueError, TypeError) as fault:
+            raise InputError(
+                f"Found {beside}, which is no data dictionary ({fault}); needed JSON of column to "
+                "its description. Correct it, or take it away."
+            ) from fault
+    rows = []
+    for column in columns:
+        entry = entries.get(column, {})
+        side = entry.get("Hemisphere") or find_side(column)
+        if side not in (None, "L", "R", "B"):
+            raise InputError(
+                f"Found Hemisphere {side!r} of {column} in {beside}, needed L, R or B. Correct it."
+            )
+        rows.append((column, entry.get("Region") or column, side, entry.get("Measure")))
+    about = pd.DataFrame(rows, columns=["feature", "name", "hemisphere", "measure"])
+    return about.reindex(columns=ABOUT)
 
 
 def _choose_columns(table, keys):

@@ -98,14 +98,14 @@ def _check_file(desk):
     study = desk.study
     if study.ratings is not None and not study.ratings.exists():
         raise InputError(
-            f"Found no {study.ratings}, needed the verdicts that the setting ratings names. "
+            f"Found no {study.ratings}, needed the table that the setting ratings names. "
             "Correct the path, or leave it out."
         )
     beside, prepared = desk.folder.parent / RATINGS, desk.derivatives / RATINGS
     if study.ratings is None and beside.resolve() != prepared.resolve():
         if beside.exists() and prepared.exists():
             raise InputError(
-                f"Found verdicts in {beside} and in {prepared}, needed one file. Name the one that "
+                f"Found ratings in {beside} and in {prepared}, needed one file. Name the one that "
                 "counts by the setting ratings, or remove the other."
             )
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from bids_sexclf import targets
 from bids_sexclf.cohort.blocks import gather_people
+from bids_sexclf.seeds import stream
 from bids_sexclf.stats.shuffling import shuffle_ages, shuffle_sexes
 
 TABLE = "resemblance.tsv"
@@ -36,7 +37,7 @@ def deal_targets(target, kind, cohort, resemblance, splits, repeat, seed):
     shuffle = shuffle_sexes if targets.find(kind).is_classes else shuffle_ages
     cell = _cells(splits, repeat).reindex(people.index).fillna("unused").to_numpy(str)
     family = people["family"].to_numpy().astype(str)
-    return shuffle(target[first], cell, family, [seed, repeat])[row]
+    return shuffle(target[first], cell, family, stream(seed, "shuffled", repeat))[row]
 
 
 def _cells(splits, repeat):

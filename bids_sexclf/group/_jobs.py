@@ -16,7 +16,7 @@ from bids_sexclf.settings import RECIPE, Study, fingerprint
 from bids_sexclf.training import outside
 
 NOTE = "job.json"
-FORMAT = 3
+FORMAT = 4
 """Of the tables of a job: those of another format are made anew."""
 NOT_FITTED = (".", NOTE, "attributions_", "last.ckpt")
 """How names begin of files in a job's folder that are not of its fitted model."""

@@ -20,6 +20,9 @@ STAGES = (
     "evaluate",
     "attribute",
     "regions",
+    "agreement",
+    "sanity",
+    "audit",
     "report",
 )
 

@@ -275,7 +275,7 @@ def describe_people(cohort, resemblance, target):
     return cohort.assign(family=family, target=target.code(cohort)).reset_index(drop=True)
 
 
-def make_view(job, question, volumes, people, model):
+def make_view(job, question, volumes, people, model, redraw=None):
     """Show a fitted model as a function, beside what regions are replaced by.
 
     Parameters
@@ -290,6 +290,8 @@ def make_view(job, question, volumes, people, model):
         As from `describe_people`.
     model : Classifier
         Fitted.
+    redraw : callable, optional
+        Makes other regions of those of the atlas.
 
     Returns
     -------
@@ -297,6 +299,7 @@ def make_view(job, question, volumes, people, model):
     """
     grid = {name: load(job.study_folder / "grid" / f"{name}.nii.gz", ndim=3)[0] for name in GRID}
     parcellation, mask = np.rint(grid["atlas"]).astype(int), grid["mask"] > 0
+    parcellation = redraw(parcellation) if redraw else parcellation
     seed, target = job.study.random_seed, targets.find(job.study.target)
     fill = None
     if question.fill is not None:

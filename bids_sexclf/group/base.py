@@ -1,7 +1,8 @@
 """The stages of a study, in order, and the rules that hold between them.
 
 ``cohort`` -> ``differences`` -> ``splits`` -> ``fit`` -> ``evaluate`` -> ``attribute`` ->
-``regions`` -> ``report``; ``differences`` rests on the cohort alone
+``regions`` -> ``agreement`` -> ``sanity`` -> ``audit`` -> ``report``; ``differences`` rests on the
+cohort alone
 
 Three rules keep old results from standing beside new ones:
 
@@ -25,6 +26,7 @@ from bids_sexclf.cohort.tabular import settle
 from bids_sexclf.disk import PART, remove_parts
 from bids_sexclf.errors import InputError, suggest
 from bids_sexclf.group import _notes
+from bids_sexclf.group._looked import note_look
 from bids_sexclf.group._states import (
     STAGES,
     check_upstream,
@@ -218,6 +220,7 @@ def run_stage(desk, stage, advance=None, tell=None):
                     with put_aside(desk, stage):
                         entry.run(desk, advance)
                         write_note(desk, stage, reads)
+                    note_look(desk, stage)
             return found
         # What was made from other inputs must not stand where this run leaves a part undone.
         discard(desk, stage)

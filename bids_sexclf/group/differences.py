@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from bids_sexclf import models
 from bids_sexclf.cohort import features
 from bids_sexclf.cohort.arrays import array_path
 from bids_sexclf.cohort.blocks import confound_columns, find_known, gather_people
+from bids_sexclf.group._voxelwise import FOLDER, compare_voxels
 from bids_sexclf.group.questions import name_atlas
 from bids_sexclf.stats.differences import Regions
 from bids_sexclf.stats.effects import cohens_d
@@ -13,8 +15,9 @@ from bids_sexclf.tables import read_table, schema, write_table
 from bids_sexclf.volumes import load, open_cohort, release
 
 READS = ("cohort", "resemblance", "morphometry")
-WRITES = ("differences.tsv",)
-SETTINGS = ("maps", "permutations", "interval_level", "random_seed")
+WRITES = ("differences.tsv", "voxel_differences.tsv")
+ALSO = (f"{FOLDER}/*.nii.gz",)
+SETTINGS = ("maps", "voxel_tests", "permutations", "interval_level", "random_seed")
 MORPHOMETRY, INTENSITY, FEATURES = "morphometry", "intensity", "features"
 """Stand for the name of a map where a region's measures, or columns of a table, are compared."""
 COUNTS = ("n_voxels", "n_vertices")
@@ -28,14 +31,21 @@ PORTION = 2**26
 def files(desk):
     """Name the cohort arrays and the atlas on the study grid, or the table of features."""
     if not desk.study.maps:
-        return {"features": features.source(desk.study, desk.folder)}
+        return _name_table(desk)
     arrays = {
         f"arrays/{name}.npy": array_path(desk.folder, name) for name in desk.study.single_maps
     }
-    return arrays | {f"grid/{name}": desk.folder / "grid" / name for name in _GRID}
+    arrays |= {f"grid/{name}": desk.folder / "grid" / name for name in _GRID}
+    return arrays | (_name_table(desk) if _reads_table(desk.study) else {})
 
 
-_GRID = ("atlas.nii.gz", "atlas.tsv")
+def _name_table(desk):
+    """Name the table of features and the dictionary beside it."""
+    path = features.source(desk.study, desk.folder)
+    return {"features": path, "features.json": path.with_suffix(".json")}
+
+
+_GRID = ("atlas.nii.gz", "atlas.tsv", "mask.nii.gz")
 
 
 def run(desk, advance):
@@ -66,6 +76,25 @@ def run(desk, advance):
     order = list(schema("differences"))
     table = pd.concat(tables) if tables else pd.DataFrame(columns=order, dtype=object)
     write_table(table.reindex(columns=order), desk.folder / "differences.tsv", "differences")
+    _compare_voxels(desk, cohort, people)
+
+
+def _compare_voxels(desk, cohort, people):
+    """Compare the voxels of every map, where the study asks for it, and write the table."""
+    import pandas as pd
+
+    order, tables = list(schema("voxel_differences")), []
+    there = all((desk.folder / "grid" / name).exists() for name in _GRID)
+    for name in desk.study.single_maps if desk.study.voxel_tests and there else []:
+        array = open_cohort(array_path(desk.folder, name))
+        for adjusted in (False, True):
+            block = Block(people, desk.study, adjusted)
+            if block.differs:
+                table = compare_voxels(desk, name, array, _sessions_of(cohort, people), block)
+                tables.append(table.assign(map=name, atlas=name_atlas(desk.study.atlas)))
+    table = pd.concat(tables) if tables else pd.DataFrame(columns=order, dtype=object)
+    table = table.reindex(columns=order).astype({"n_above": "Int64"})
+    write_table(table, desk.folder / "voxel_differences.tsv", "voxel_differences")
 
 
 class Block:
@@ -223,21 +252,34 @@ def _list_measures(desk, cohort, people):
 
 
 def _list_features(desk, cohort, people):
-    """List the columns of a table of features where the study reads no map."""
+    """List the regions of a table that the study brings and reads, and their columns."""
     study = desk.study
-    if study.maps or study.features in features.OWN:
+    if not _reads_table(study):
         return
     table, about = features.read_features(study, desk.folder, cohort)
-    labels = about[["name", "hemisphere"]].assign(region=None, n_voxels=0)
-    portions = _read_columns(table.values, _sessions_of(cohort, people))
-    yield FEATURES, name_atlas(study.features), labels.astype({"region": "Int64"}), portions
+    side = about["hemisphere"].astype(object).where(about["hemisphere"].notna(), None)
+    groups = {}
+    for column, key in enumerate(zip(about["name"], side, strict=True)):
+        groups.setdefault(key, []).append(column)
+    labels = _label([(None, *key) for key in groups])
+    portions = _read_columns(table.values, _sessions_of(cohort, people), groups.values())
+    yield FEATURES, name_atlas(study.features), labels, portions
 
 
-def _read_columns(values, sessions):
-    """Yield everybody's values of one column after another; sessions are averaged."""
+def _reads_table(study):
+    """Return whether a study brings a table of features that a model reads, or has no maps."""
+    if study.features in features.OWN:
+        return False
+    return not study.maps or any(
+        models.entry_of(study, name).READS == "features" for name in study.models
+    )
+
+
+def _read_columns(values, sessions, groups):
+    """Yield everybody's columns of one region after another; sessions are averaged."""
     averages = np.stack([values[rows].mean(axis=0) for rows in sessions])
-    for column in range(averages.shape[1]):
-        yield averages[:, column : column + 1]
+    for columns in groups:
+        yield averages[:, columns]
 
 
 def _label(keys):

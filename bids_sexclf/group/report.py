@@ -4,6 +4,7 @@ from bids_sexclf import figures, targets
 from bids_sexclf.citations import write_citations
 from bids_sexclf.cohort.quality import limit_quality
 from bids_sexclf.disk import whole
+from bids_sexclf.group._looked import read_looks
 from bids_sexclf.report import page
 from bids_sexclf.report.claims import judge_regions
 from bids_sexclf.tables import read_table, write_table
@@ -19,7 +20,11 @@ READS = (
     "matching",
     "confounds",
     "differences",
+    "voxel_differences",
     "regions",
+    "agreement",
+    "sanity",
+    "audit",
     "history",
     "excluded",
     "quality",
@@ -32,8 +37,9 @@ GRID = ("template", "atlas")
 
 
 def files(desk):
-    """Name the template and the atlas on the study grid."""
-    return {f"grid/{name}.nii.gz": desk.folder / "grid" / f"{name}.nii.gz" for name in GRID}
+    """Name the template and the atlas on the study grid, and what was looked at."""
+    images = {f"grid/{name}.nii.gz": desk.folder / "grid" / f"{name}.nii.gz" for name in GRID}
+    return images | {"looked_at.tsv": desk.folder / "looked_at.tsv"}
 
 
 def run(desk, advance=None):
@@ -53,6 +59,7 @@ def run(desk, advance=None):
         If a table is missing or damaged.
     """
     tables = {name: read_table(desk.folder / f"{name}.tsv", name) for name in READS}
+    tables["looked_at"] = read_looks(desk.folder)
     tables["quality_limits"] = limit_quality(tables["quality"])
     tables["claims"] = judge_regions(tables["differences"], tables["regions"])
     write_table(tables["claims"], desk.folder / "claims.tsv", "claims")

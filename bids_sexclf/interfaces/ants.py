@@ -19,17 +19,19 @@ from nipype.interfaces.base import (
 )
 
 from bids_sexclf.errors import ToolError
+from bids_sexclf.seeds import native_seed
 from bids_sexclf.volumes import Grid, check_written, load, resample, rescale_grid, save
 
 LPS = np.diag([-1.0, -1.0, 1.0])
 
 
-def antspyx(seed=1):
-    """Import antspyx with every later registration seeded.
+def antspyx(seed=None):
+    """Import antspyx; with a seed, every later registration of this process starts from it.
 
     Parameters
     ----------
-    seed : int
+    seed : int, optional
+        None for what needs no random numbers; who registers gives one.
 
     Returns
     -------
@@ -37,7 +39,8 @@ def antspyx(seed=1):
     """
     import ants
 
-    ants.config.set_ants_deterministic(on=False, seed_value=int(seed) or 1)
+    if seed is not None:
+        ants.config.set_ants_deterministic(on=False, seed_value=native_seed(seed))
     return ants
 
 

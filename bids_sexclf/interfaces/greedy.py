@@ -27,6 +27,7 @@ from nipype.interfaces.base import (
 from bids_sexclf.errors import ToolError
 from bids_sexclf.interfaces.ants import antspyx, find_affine, to_matrix
 from bids_sexclf.interfaces.fields import crop_to_brain, invert, sample_field, spread_field
+from bids_sexclf.seeds import native_seed
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ RECIPES = {
 and scalps do not correspond in detail. ``sloppy`` is for tests."""
 
 
-def deform(fixed, moving, linear, prefix, *, recipe, mask=None, grid=None, seed=1, threads=1):
+def deform(fixed, moving, linear, prefix, *, recipe, mask=None, grid=None, seed, threads=1):
     """Estimate the deformation that remains after a linear transform.
 
     Greedy's own inverse would take longer than the registration, so it is computed here.
@@ -110,7 +111,7 @@ def deform(fixed, moving, linear, prefix, *, recipe, mask=None, grid=None, seed=
             f"-d 3 -i fixed moving -it {folder}/linear.mat {'-gm mask ' if mask else ''}"
             f"-m NCC {'x'.join([str(recipe.radius)] * 3)} -n {recipe.iterations} "
             f"-s {recipe.smoothing} {'-sv ' if recipe.stationary else ''}"
-            f"-o warp -wp 0 -seed {int(seed) or 1} -threads {threads} -float -V 0"
+            f"-o warp -wp 0 -seed {native_seed(seed)} -threads {threads} -float -V 0"
         )
         try:
             quiet = {"out": io.StringIO(), "err": io.StringIO()}

@@ -71,7 +71,7 @@ class Engines:
     seed, threads : int
     """
 
-    def __init__(self, *, head, head_mask, brain, weights, recipe, folder, seed=1, threads=1):
+    def __init__(self, *, head, head_mask, brain, weights, recipe, folder, seed, threads=1):
         self.head, self.head_mask, self.weights = head, head_mask, weights
         self.recipe, self.folder, self.seed, self.threads = recipe, folder, seed, threads
         self.ants = antspyx(seed)

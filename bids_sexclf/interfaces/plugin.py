@@ -145,7 +145,7 @@ class GuardedMultiProc(MultiProcPlugin):
         return {"result": None, "traceback": trace, "taskid": taskid}
 
     def _task_finished_cb(self, jobid, cached=False):
-        """Tell also that a step was taken from an earlier run."""
+        """Report a finished step, and whether an earlier run computed it."""
         if cached and self._status_callback:
             self._status_callback(self.procs[jobid], "cached")
         super()._task_finished_cb(jobid, cached=cached)

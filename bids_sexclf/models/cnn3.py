@@ -24,7 +24,7 @@ BLOCK = 4
 
 
 class Cnn3(nn.Module):
-    """Three times convolution, normalisation, rectification and pooling; then a linear layer.
+    """Three blocks of convolution, normalisation, rectification and pooling; a linear layer.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Cnn3(nn.Module):
         self.head = nn.Sequential(nn.Flatten(), nn.Dropout(dropout), nn.Linear(n_features, outputs))
 
     def forward(self, volumes):
-        """Carry volumes (batch, channels, X, Y, Z) to outputs (batch, outputs)."""
+        """Return outputs (batch, outputs) of volumes (batch, channels, X, Y, Z)."""
         return self.head(self.features(volumes))
 
     def near(self, volume):
@@ -106,14 +106,14 @@ def _reach(low, high, length):
 
 
 def _left(length):
-    """Count the voxels of one axis that three unpadded convolutions and poolings leave."""
+    """Return the length of one axis after three unpadded convolutions and poolings."""
     for _ in WIDTHS:
         length = (length - 2) // 2
     return length
 
 
 def build(grid=(58, 70, 58), dropout=0.5, channels=1, outputs=2):
-    """Build the network with fresh weights.
+    """Build the network with new weights.
 
     Parameters
     ----------

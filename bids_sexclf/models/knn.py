@@ -1,10 +1,11 @@
-"""The sexes, or the ages, of the nearest training participants in a feature table.
+"""Nearest neighbours in a feature table: sexes or ages of the nearest training participants.
 
-Evidence of sex is the logarithm of the ratio of the shares of each sex among the neighbours, half a
-neighbour added to both: log((k_male + 1/2) / n_male) - log((k_female + 1/2) / n_female), where n
-counts the training part, so that both sexes weigh alike. Evidence of age is the neighbours' mean.
+Evidence of sex is the log ratio of the shares of both sexes among the neighbours, with half a
+neighbour added to each: log((k_male + 1/2) / n_male) - log((k_female + 1/2) / n_female), where n
+counts the training part, so that both sexes have equal weight. Evidence of age is the mean of the
+neighbours.
 
-A saved model holds the features of its training participants: it is as confidential as they are.
+A saved model contains the features of its training participants: it is as confidential as they are.
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from bids_sexclf import targets
 from bids_sexclf.disk import whole
 from bids_sexclf.models._features import FeatureClassifier, standardize, unpack
+from bids_sexclf.seeds import stream
 
 READS = "features"
 NESTED = True
@@ -27,7 +29,7 @@ FILE = "neighbours.safetensors"
 
 
 class Classifier(FeatureClassifier):
-    """Ask the nearest training participants (Euclidean distance of scaled features).
+    """A classifier by the nearest training participants (Euclidean distance of scaled features).
 
     Parameters
     ----------
@@ -52,13 +54,13 @@ class Classifier(FeatureClassifier):
         self.neighbours = neighbours
 
     def grid(self, n_participants):
-        """List the numbers of neighbours to search, the most first."""
-        asked = SEARCHED if self.neighbours is None else (int(self.neighbours),)
-        fit = [count for count in asked if count <= n_participants // 2] or [min(asked)]
+        """List the numbers of neighbours to search, the largest first."""
+        counts = SEARCHED if self.neighbours is None else (int(self.neighbours),)
+        fit = [count for count in counts if count <= n_participants // 2] or [min(counts)]
         return [{"neighbours": count} for count in fit]
 
     def learn(self, values, target, setting, seed):
-        """Keep the training part."""
+        """Return the training part as the state."""
         return {
             "neighbours": values,
             "targets": target.astype(np.float64),
@@ -66,19 +68,19 @@ class Classifier(FeatureClassifier):
         }
 
     def answer(self, state, values):
-        """Give logits, or years."""
+        """Return logits, or years."""
         distances = np.array([((state["neighbours"] - one) ** 2).sum(1) for one in values])
         return self._ask(distances, state)
 
     def _ask(self, distances, state):
-        """Give the evidence of people at these distances, shape (n, training)."""
+        """Return the evidence of people, given their distances, shape (n, training)."""
         nearest = np.argsort(distances, axis=1, kind="stable")[:, : int(state["count"])]
         if targets.find(self.target).is_classes:
             return _vote(state["targets"], nearest)
         return state["targets"][nearest].mean(1)
 
     def weigh(self, validation, seed):
-        """Give how much worse it does without each feature."""
+        """Return the loss of performance without each feature."""
         values, _ = unpack(validation[0])
         target = np.asarray(validation[1])
         falls = np.zeros(values.shape[1])
@@ -86,16 +88,16 @@ class Classifier(FeatureClassifier):
         if len(target) == 0 or (goal.is_classes and len(np.unique(target)) < 2):
             return falls
         scaled = standardize(values, *(self.state[key] for key in ("median", "centre", "scale")))
-        known, sign = self.state["neighbours"], 1 if goal.is_classes else -1
-        distances = np.array([((known - one) ** 2).sum(1) for one in scaled])
+        neighbours, sign = self.state["neighbours"], 1 if goal.is_classes else -1
+        distances = np.array([((neighbours - one) ** 2).sum(1) for one in scaled])
         whole_score = goal.score(self._ask(distances, self.state), target)
-        draw = np.random.default_rng([seed, 1])
+        draw = np.random.default_rng(stream(seed, "importance"))
         for column in range(values.shape[1]):
-            apart = (scaled[:, column, None] - known[:, column]) ** 2
+            apart = (scaled[:, column, None] - neighbours[:, column]) ** 2
             for _ in range(SHUFFLES):
                 # Exchanging one feature exchanges what it adds to the distances.
-                other = distances - apart + apart[draw.permutation(len(apart))]
-                shuffled = goal.score(self._ask(other, self.state), target)
+                exchanged = distances - apart + apart[draw.permutation(len(apart))]
+                shuffled = goal.score(self._ask(exchanged, self.state), target)
                 falls[column] += sign * (whole_score - shuffled) / SHUFFLES
         return falls
 
@@ -114,7 +116,7 @@ class Classifier(FeatureClassifier):
 
 
 def _vote(sexes, nearest):
-    """Give the logits of people whose nearest participants are these, shape (n, count)."""
+    """Return the logits of people, given the sexes of their neighbours, shape (n, count)."""
     male, count = sexes[nearest].sum(1), nearest.shape[1]
     prior = np.log((1 - sexes).sum()) - np.log(sexes.sum())
     return np.log(male + 0.5) - np.log(count - male + 0.5) + prior

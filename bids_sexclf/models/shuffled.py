@@ -48,6 +48,11 @@ class Classifier:
         """Losses of each epoch."""
         return self.network.history
 
+    @property
+    def module(self):
+        """The network as a function with gradients; None before ``fit``."""
+        return self.network.module
+
     def fit(self, inputs, target, validation, *, seed, folder=None, progress=None):
         """Train the network on targets that were dealt before.
 

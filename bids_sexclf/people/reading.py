@@ -232,7 +232,7 @@ def _read_sidecar(path):
 
 
 def _spell_alike(names):
-    """Give one spelling to names that differ in case or leading zeros: that of the first.
+    """Unify names that differ in case or leading zeros, by the first spelling.
 
     Spreadsheets remove leading zeros from some cells of a column: 07 and 7 are one family.
     """

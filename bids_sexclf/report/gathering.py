@@ -1,7 +1,7 @@
 """Gather the findings of the report from the tables, in the words of the target."""
 
 from bids_sexclf import targets
-from bids_sexclf.report import claims
+from bids_sexclf.report import claims, trust
 from bids_sexclf.report import findings as say
 from bids_sexclf.stats.regional import LEVEL, find_strongest, is_named
 from bids_sexclf.words import (
@@ -47,6 +47,8 @@ def gather(tables, study):
         {pair: say.safely_all(say_model, pair, above[pair], tables, study) for pair in pairs},
         say.safely(say_brain_size, tables["scores"], tables["added"], study),
     )
+    looks = say.safely(trust.say_looks, tables["looked_at"])
+    sentences["study"] += [looks] if looks else []
     if not study.maps:
         sentences["study"].append(Finding("plain", NO_MAPS))
     if target.by_region:
@@ -194,7 +196,8 @@ def say_model(pair, above, tables, study):
     list of Finding
     """
     target, level = targets.find(study.target), study.interval_level
-    rows = say.take(tables, pair, ["comparisons", "added", "confounds", "regions"])
+    names = ("comparisons", "added", "confounds", "regions", "agreement", "sanity", "audit")
+    rows = say.take(tables, pair, names)
     compared = rows["comparisons"][rows["comparisons"]["score"] == target.main_score]
     scores = select_scores(tables["scores"], pair)
     sentences = [
@@ -218,6 +221,8 @@ def say_model(pair, above, tables, study):
             warning = "Since the network is at chance, its regions mean nothing: "
             sentence = Finding("caution", warning + sentence.text[0].lower() + sentence.text[1:])
         sentences.append(sentence)
+    if above is not False:
+        sentences += trust.say_trust(rows)
     return [sentence for sentence in sentences if sentence]
 
 
@@ -268,7 +273,7 @@ def say_regions(rows, level, target):
         f"effect size {say_number(top['effect_size'])}, "
         f"{equate_p(top['p_fwe'], 'family-wise p')})"
     )
-    region_set = f"{n} regions of {top['atlas']} ({_say_how(top)})"
+    region_set = f"{n} regions of {top['atlas']} ({trust.name_method(top)})"
     if named:
         text = f"It leans on {named} of {region_set}. The strongest is {strongest}."
         return Finding("good", text)
@@ -278,12 +283,6 @@ def say_regions(rows, level, target):
     )
 
 
-def _say_how(row):
-    """Return text on the method and fill by which regions were hidden."""
-    filled = f", filled with {row['fill']}" if isinstance(row["fill"], str) else ""
-    return f"{row['method']}{filled}".replace("_", " ")
-
-
 def _say_without_claim(rows):
     """Return the finding on rows that make no claim: published rule, other fills and methods."""
     first = rows.iloc[0]
@@ -291,7 +290,7 @@ def _say_without_claim(rows):
     if first["fill"] != "white_matter_mean":
         return Finding(
             "plain",
-            f"No claim rests on {_say_how(first)} ({region_set}): its numbers are in the table.",
+            f"No claim rests on {trust.name_method(first)} ({region_set}): see its numbers below.",
         )
     named = int((rows["p_wilcoxon"] < LEVEL).sum())
     return Finding(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bids_sexclf import fills, models, targets
 from bids_sexclf.layout import versions
+from bids_sexclf.stats.similarity import SURVIVES
 
 SOFTWARE = (
     "bids-sexclf",
@@ -64,6 +65,7 @@ def write_methods(study, fitted=None):
         "cross-validation, 1 for one split, and between for some of the folds.",
         _say_association(study),
         *([_say_differences(study)] if target.by_region else []),
+        *([VOXELS] if target.by_region and study.voxel_tests else []),
         *([_say_added(target)] if target.is_classes else []),
     ]
     if study.attributions:
@@ -80,7 +82,41 @@ def write_methods(study, fitted=None):
             "[@benjamini1995] and the published rule, a one-sided Wilcoxon signed-rank test "
             "[@wilcoxon1945] without correction, stand beside it and carry no claim."
         )
-    return " ".join([*sentences, f"Every random step starts from the seed {study.random_seed}."])
+        sentences += _say_checks(study)
+    return " ".join([*sentences, _say_seeds(study, [*study.models, *baselines])])
+
+
+def _say_seeds(study, names):
+    """Name the seed of the study, and the seeds that models have instead."""
+    seeds = {name: study.variant(name)[2].random_seed for name in names}
+    replaced = {name: seed for name, seed in seeds.items() if seed != study.random_seed}
+    text = f"Random steps start from the seed {study.random_seed}"
+    if replaced:
+        shown = ", ".join(f"{name} from {seed}" for name, seed in replaced.items())
+        text += f"; the fits of {shown}"
+    return f"{text}."
+
+
+def _say_checks(study):
+    """Say how it was checked whether maps depend on what models have learnt."""
+    if study.sanity_participants:
+        yield (
+            "Whether the map of a method depends on what a network has learnt [@adebayo2018] was "
+            f"asked of {study.sanity_participants} tested participants of the first fold: their "
+            "maps were compared by Spearman's correlation, with and without sign, with those of "
+            "the same network after its layers had been given fresh weights one after the other "
+            "from the output on, of the network trained on shuffled labels, and with the edges of "
+            "the volumes. A method fails where the mean correlation with maps of the untrained "
+            f"network, of shuffled labels or with edges reaches {SURVIVES:g}."
+        )
+    if study.audit_regions:
+        yield (
+            f"Methods were audited with up to {study.audit_regions} known sources [@siegel2025]: "
+            "the same designs were trained in the first fold to tell whether the mean of one "
+            "region, less what brain size and, of maps that are not centred in each person, the "
+            "rest of the brain tell of it, lies above its median, and each method was asked which "
+            "region they look at."
+        )
 
 
 def _say_maps(study):
@@ -190,6 +226,14 @@ def _say_differences(study):
         "the permutations to the spread of errors. Intervals of Cohen's d are the jackknife's over "
         "families [@mackinnon2023]."
     )
+
+
+VOXELS = (
+    "Voxels were compared between the sexes by threshold-free cluster enhancement [@smith2009] as "
+    "nilearn does it, two-sided, corrected by the largest statistic of the brain; one person of "
+    "each family was compared, and sites, like confounds, were columns of the model whose "
+    "residuals were permuted freely [@freedman1983]."
+)
 
 
 def _say_added(target):

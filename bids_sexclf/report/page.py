@@ -13,7 +13,9 @@ TABLES = {
     "Participants": ("folds", "quality", "excluded"),
     "How surely {what} can be told": ("scores", "comparisons"),
     "What else could explain it": ("added", "matching", "confounds"),
-    "Where {differ}": ("claims", "differences", "regions"),
+    "Where {differ}": ("claims", "differences", "voxel_differences", "regions"),
+    "Whether maps explain the models": ("sanity", "audit", "agreement"),
+    "What was looked at": ("looked_at",),
 }
 """Section of the report to the tables printed in it; words of the target stand in braces."""
 
@@ -29,6 +31,11 @@ TITLES = {
     "differences": "Every region compared between the sexes, without a model",
     "confounds": "Association of the {alike_error} with other things, among {alike}",
     "regions": "Every region that was hidden from a model",
+    "looked_at": "Every set of choices whose results were looked at in this study folder",
+    "audit": "Known sources, and where each method found them",
+    "agreement": "How far maps agree, where one thing differs",
+    "voxel_differences": "Voxels compared between the sexes, counted by region",
+    "sanity": "Maps held against those of models that know nothing, and against edges and size",
 }
 SORTED = {
     "regions": ["p_fwe", "p_wilcoxon"],

@@ -56,7 +56,8 @@ class Study(Recipe, People):
     features: str = choice(
         "morphometry",
         "Input of classifiers of features: morphometry, region_means, or the path of a TSV "
-        "with participant_id and columns of numbers.",
+        "with participant_id and columns of numbers. A JSON file beside the TSV may name the "
+        "Region and the Hemisphere of each column: columns of one region are compared together.",
     )
     brain_size_column: str | None = choice(
         None,
@@ -148,6 +149,12 @@ class Study(Recipe, People):
     permutations: int = choice(
         2000, "Number of permutations for every test.", minimum=100, maximum=1_000_000
     )
+    voxel_tests: bool = choice(
+        False,
+        "Also compare the sexes voxel by voxel, by threshold-free cluster enhancement (nilearn): "
+        "one person of each family, with sites as columns of the model. All maps are held in "
+        "memory; one permutation takes about a second.",
+    )
     interval_level: float = choice(0.95, "Level of the intervals.", minimum=0.5, maximum=0.999)
     attributions: list[str] = choice(
         ["region_occlusion"], "Entries of the attribution catalogue.", once=True
@@ -168,6 +175,21 @@ class Study(Recipe, People):
     atlas: str = choice("Lobes", "Atlas of the regional statistics: a known name, or an image.")
     atlas_labels: Path | None = choice(
         None, "Label table (TSV: index, name) of an atlas given as an image."
+    )
+    sanity_participants: int = choice(
+        4,
+        "Number of tested participants whose attribution maps are compared with those of models "
+        "that have learnt nothing, to check that a map depends on the model. 0: no check.",
+        minimum=0,
+        maximum=1000,
+    )
+    audit_regions: int = choice(
+        0,
+        "Number of atlas regions that serve as known sources: for each of them, each model of "
+        "volumes is trained again to predict whether the mean of the region is high or low, and "
+        "each attribution method is tested for whether it finds the region. 0: no audit.",
+        minimum=0,
+        maximum=1000,
     )
     region_means: bool = choice(
         True, "Write region_means.tsv: every map averaged over the atlas's regions."

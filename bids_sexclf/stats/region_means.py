@@ -37,7 +37,7 @@ def region_means(volume, parcellation, indices):
     if volume.shape != parcellation.shape:
         raise GridError(
             f"Found a map of shape {volume.shape} and an atlas of {parcellation.shape}, needed one "
-            "grid. Carry the atlas to the map's grid."
+            "grid. Resample the atlas to the map's grid."
         )
     indices = np.asarray(indices, dtype=int)
     has_value = (parcellation > 0) & np.isfinite(volume) & (volume != 0)

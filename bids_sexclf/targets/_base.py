@@ -76,7 +76,7 @@ class Target(ABC):
 
     def has(self, table):
         """Return whether a table of the report applies to this target."""
-        if table in ("claims", "differences"):
+        if table in ("claims", "differences", "voxel_differences"):
             return self.by_region
         return table not in ("added", "matching") or self.is_classes
 

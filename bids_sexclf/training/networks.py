@@ -213,14 +213,23 @@ class NetworkClassifier:
         torch.nn.Module
         """
         self._take_shape(shape)
-        start = {"weights": "none"} if "weights" in signatures.known(self.build) else {}
         with torch.device("meta"):
-            return self._built(**start)
+            return self.build_fresh()
 
     def _take_shape(self, shape):
         """Note grid and channels of what is learnt from: (n, X, Y, Z) or (n, channels, X, Y, Z)."""
         self.grid = tuple(int(length) for length in shape[-3:])
         self.channels = int(shape[1]) if len(shape) == 5 else 1
+
+    def build_fresh(self):
+        """Build the network for the known grid with random weights, also where a file holds some.
+
+        Returns
+        -------
+        torch.nn.Module
+        """
+        start = {"weights": "none"} if "weights" in signatures.known(self.build) else {}
+        return self._built(**start)
 
     def _built(self, **start):
         """Build the network for the maps and the target."""
@@ -347,10 +356,9 @@ class NetworkClassifier:
         try:
             loaded = cls(Study(**card["settings"] | {"target": card["target"]}), **card["options"])
             loaded.grid, loaded.channels = tuple(card["grid"]), card["channels"]
-            start = {"weights": "none"} if "weights" in signatures.known(cls.build) else {}
             state = load_file(path)
             with isolate_rng():
-                built = loaded._built(**start)
+                built = loaded.build_fresh()
             loaded.module = Evidence(built, state["centre"].numpy(), state["scale"].numpy())
             loaded.module.load_state_dict(state)
         except Exception as fault:  # safetensors raises a kind of its own on a damaged file

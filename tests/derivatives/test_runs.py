@@ -58,7 +58,7 @@ def test_motion_is_read_from_qsiprep_and_from_eddy(tmp_path):
     [
         (
             "framewise_displacement\nn/a\nfar\n",
-            "text where .* needed .'far' is no number",
+            "text where .* needed .'far' is not a number",
         ),
         ("framewise_displacement\tx\nn/a\t1\nNA\t1\n", "of 1 of 2 volumes .the first is volume 2"),
         ("framewise_displacement\tx\n0\t1\n-1\t1\n", "needed a number of at least 0"),

@@ -1,18 +1,12 @@
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
+from testing.distorted import distort, head, smooth_shift
 
 from bids_sexclf.distortion import fieldmaps
 from bids_sexclf.distortion.opposite import Scan, estimate_shift, unwarp_second
 from bids_sexclf.errors import InputError
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from distorted import distort, head, smooth_shift
 
 FOUND = {
     "name": "sub-1_dwi.nii.gz",

@@ -1,6 +1,9 @@
 """The short form of all attacks; ``benchmarks/chaos.py`` runs the long one."""
 
+import pytest
 from attacks import hostile, mutations, permissions, repeats, together, writes
+
+pytestmark = pytest.mark.slow
 
 
 def check(outcome, tried):

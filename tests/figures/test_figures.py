@@ -1,18 +1,14 @@
 """Every figure of the catalogue draws what a study gives it, whatever that is."""
 
-import sys
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+from testing.fake_study import make_aged_study, make_brain, make_empty, make_study
 
 from bids_sexclf import catalogue, figures
 from bids_sexclf.words import label_region
-
-sys.path.insert(0, str(Path(__file__).parent))
-from fake_study import make_aged_study, make_brain, make_empty, make_study
 
 NAMES = catalogue.names(figures.PACKAGE)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -26,7 +22,7 @@ def study():
 @pytest.fixture(scope="module")
 def large_study():
     fills = ("white_matter_mean", "blur")
-    return make_study(models=("cnn3", "resnet"), maps=("FA", "MD"), n=60, fills=fills)
+    return make_study(models=("cnn3", "resnet10"), maps=("FA", "MD"), n=60, fills=fills)
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +188,7 @@ def test_baselines_of_age_have_no_panel(large_aged):
 
 def test_roc_shows_networks_of_a_map_beside_its_own_baselines(large_study):
     texts = draw_texts("roc", large_study)
-    for name in ("cnn3", "resnet", "brain_size", "shuffled"):
+    for name in ("cnn3", "resnet10", "brain_size", "shuffled"):
         assert sum(text.startswith(f"{name}, AUC") for text in texts) == 2
 
 
@@ -282,7 +278,7 @@ def test_what_does_not_fit_is_counted_not_dropped(name, study, monkeypatch):
 
 
 def test_the_flow_counts_everybody_once_and_names_the_reasons():
-    from fake_study import make_excluded
+    from testing.fake_study import make_excluded
 
     cohort = make_study(n=60)["cohort"]
     more = [

@@ -12,12 +12,12 @@ from bids_sexclf.lobes import make_lobes, sample_tissues
 from bids_sexclf.settings import Run, Study
 from bids_sexclf.volumes import save
 
-SHAPE, SIZE = (36, 44, 36), 5.0
+SHAPE, SIZE = (26, 32, 26), 7.0
 PLANTED = 8
 
 
 def world():
-    """Give the affine of a 5 mm grid around the MNI152 brain."""
+    """Give the affine of a coarse grid around the MNI152 brain."""
     affine = np.diag([SIZE, SIZE, SIZE, 1.0])
     affine[:3, 3] = (-90, -126, -72)
     return affine
@@ -56,7 +56,7 @@ def write_derivatives(brain):
             ("mask", brain["mask"]),
             ("white", (brain["white"] > 0.8) & brain["mask"]),
         ):
-            save(array, affine, out / layout.reference(kind, "Phantom", "5"))
+            save(array, affine, out / layout.reference(kind, "Phantom", "7"))
         for row in people.itertuples():
             sign = 1 if row.sex == "M" else -1
             value = 0.7 * brain["grey"] + brain["white"] + rng.normal(0, 0.08, SHAPE)
@@ -64,7 +64,7 @@ def write_derivatives(brain):
                 mine = sign * effect / 2 if region == PLANTED else 0
                 mine += age_effect * (row.age - 50) / 17 if region == PLANTED else 0
                 value[brain["labels"] == region] *= 1 + 0.05 * (rng.normal() + mine)
-            name = layout.derivative("t1w_template", row.participant_id, space="Phantom", res="5")
+            name = layout.derivative("t1w_template", row.participant_id, space="Phantom", res="7")
             save(value * brain["mask"], affine, out / name)
             volume = 1200 + 100 * (rng.normal() + sign * size_effect / 2)
             path = out / layout.derivative("quality", row.participant_id)
@@ -81,11 +81,13 @@ def run_study():
     def run(root, stages=base.STAGES, run=None, **choices):
         values = {
             "n_folds": 3,
-            "voxel_size": 5.0,
+            "voxel_size": SIZE,
             "epochs": 10,
-            "bootstraps": 500,
-            "permutations": 500,
+            "bootstraps": 200,
+            "permutations": 200,
             "learning_rate": 1e-3,
+            "sanity_participants": 0,
+            "attribution_options": {"donors": {"per_sex": 1}},
         }
         study = Study(**(values | choices))
         desk = base.Desk.at(root, root / "derivatives" / "out", run or Run(nprocs=1), study)

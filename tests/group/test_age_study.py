@@ -6,11 +6,13 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from testing.studies import score
 
 from bids_sexclf import targets
 from bids_sexclf.group import base
 from bids_sexclf.report import gathering
 
+pytestmark = pytest.mark.slow
 CLASSICAL = ["svm_rbf", "knn", "ridge", "xgboost"]
 
 
@@ -31,11 +33,6 @@ def aged(write_derivatives, run_study, tmp_path_factory):
         bootstraps=300,
         permutations=300,
     )
-
-
-def score(desk, model, name):
-    rows = desk.read("scores").query("score == @name and model == @model")
-    return rows.iloc[0]
 
 
 def test_a_planted_age_is_told_in_years_and_better_than_by_the_median(aged):

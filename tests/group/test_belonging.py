@@ -78,7 +78,7 @@ def test_a_copy_of_a_study_is_finished(study):
 
 def test_fitting_other_features_removes_the_scores_of_the_old(study, finished):
     write_features(finished.parent / "features.tsv", 1)
-    study("fit", first="fit")
+    study("differences", "fit", first="fit")
     assert there(study) == {"predictions.tsv"}
     with pytest.raises(InputError, match="no scores.tsv.*needed by stage report.*--first evaluate"):
         study("report", first="report")
@@ -112,7 +112,7 @@ def test_choices_further_up_are_compared_too(study):
 
 def test_a_replaced_map_is_seen_though_size_and_time_are_the_same(study):
     out = study.root / "derivatives" / "out"
-    name = layout.derivative("t1w_template", "sub-003", space="Phantom", res="5")
+    name = layout.derivative("t1w_template", "sub-003", space="Phantom", res="7")
     path, before = out / name, os.stat(out / name)
     content = bytearray(path.read_bytes())
     content[-20] ^= 1
@@ -273,7 +273,7 @@ def test_a_stage_that_fails_leaves_everything_as_it_was(study):
 def test_maps_on_two_grids_are_refused(study):
     out = study.root / "derivatives" / "out"
     for person in range(6):
-        path = out / layout.derivative("t1w_template", f"sub-00{person}", space="Phantom", res="5")
+        path = out / layout.derivative("t1w_template", f"sub-00{person}", space="Phantom", res="7")
         volume, affine = load(path)
         save(volume[:-2], affine, path)
     with pytest.raises(GridError, match="T1w maps on 2 grids"):

@@ -23,12 +23,12 @@ def fitted(write_derivatives, run_study, tmp_path_factory):
     for path in sorted(out.glob("sub-*/anat/*_T1w.nii.gz")):
         person = path.name.split("_")[0]
         values, affine = load(path, ndim=3)
-        name = layout.derivative("tensor_template", person, space="Phantom", res="5", param="fa")
+        name = layout.derivative("tensor_template", person, space="Phantom", res="7", param="fa")
         save(np.clip(values, 0, None) ** 2 / 4, affine, out / name)
         if int(person[-1]) % 4 == 0:
             covered = np.ones(values.shape, bool)
-            covered[:, :, : int(person[-1]) + 12] = False
-            mask = layout.derivative("t1w_coverage", person, space="Phantom", res="5")
+            covered[:, :, : int(person[-1]) + 7] = False
+            mask = layout.derivative("t1w_coverage", person, space="Phantom", res="7")
             save(covered, affine, out / mask)
         about = {"GeneratedWith": {"random_seed": 5, "out": person}, "Versions": {"dipy": "1"}}
         layout.sidecar(path).write_text(json.dumps(about))
@@ -60,12 +60,12 @@ def alone(request, fitted, tmp_path):
 def read_images(fitted, person):
     """Read the maps of a participant as the participant level wrote them."""
     out, images = fitted.derivatives, {}
-    mask = out / layout.derivative("t1w_coverage", person, space="Phantom", res="5")
+    mask = out / layout.derivative("t1w_coverage", person, space="Phantom", res="7")
     for name, entry, param in (
         ("T1w", "t1w_template", {}),
         ("FA", "tensor_template", {"param": "fa"}),
     ):
-        path = out / layout.derivative(entry, person, space="Phantom", res="5", **param)
+        path = out / layout.derivative(entry, person, space="Phantom", res="7", **param)
         covered = load(mask, ndim=3)[0] > 0.5 if name == "T1w" and mask.exists() else None
         images[name] = (*load(path, ndim=3), covered)
     return images
@@ -89,7 +89,7 @@ def test_a_bundle_tells_what_a_new_participant_must_match(alone, fitted):
     bundle, splits = Bundle.read(alone[0]), fitted.read("splits").query("fold == 1")
     assert bundle.maps == ("T1w", "FA") and bundle.template == {
         "space": "Phantom",
-        "resolution": "5",
+        "resolution": "7",
     }
     assert bundle.scaling == {"T1w": scaling.OWN_SPREAD, "FA": scaling.UNITS}
     assert bundle.preparation["T1w"]["preparation"] == {"random_seed": 5}  # "out" differs

@@ -11,7 +11,7 @@ from bids_sexclf.quality import judge, read_limits, read_quality
 from bids_sexclf.tables import read_table
 from bids_sexclf.volumes import Grid, load, open_cohort, resample, save
 
-LOW = 16
+LOW = 11
 """Slices below this were not measured."""
 
 
@@ -20,14 +20,14 @@ def slab(write_derivatives, run_study, tmp_path_factory):
     """Write a cohort in which one T1w has no lower part; give the gathered study."""
     root = write_derivatives(tmp_path_factory.mktemp("slab"), n=8)
     out = root / "derivatives" / "out"
-    path = out / layout.derivative("t1w_template", "sub-003", space="Phantom", res="5")
+    path = out / layout.derivative("t1w_template", "sub-003", space="Phantom", res="7")
     values, affine = load(path)
     values[:, :, :LOW] = 0
     save(values, affine, path)
     covered = np.ones(values.shape, bool)
     covered[:, :, :LOW] = False
     save(covered, affine, out / layout.derivative("t1w_coverage", "sub-003", space="Phantom",
-                                                  res="5"))  # fmt: skip
+                                                  res="7"))  # fmt: skip
     desk = run_study(root, ["cohort"], maps=["T1w"], atlas="Lobes", region_means=True)
     return desk.folder, covered, affine
 

@@ -36,9 +36,9 @@ def test_planted_region_is_found_and_told(tmp_path, write_derivatives, run_study
     said = read_table(desk.folder / "claims.tsv", "claims").set_index("region")["verdict"]
     assert said[PLANTED] == "differs; no model was asked"
     page = (desk.folder / "report.html").read_text()
-    assert "1 of 24 regions of Lobes differ between the sexes on T1w" in page
+    assert "1 of 24 regions of Lobes differs between the sexes on T1w" in page
     assert "It adds to what brain size tells of sex" in page and "explains" not in page
-    assert any("differ between the sexes on T1w" in line for line in base.findings(desk))
+    assert any("differs between the sexes on T1w" in line for line in base.findings(desk))
 
 
 def test_families_and_sessions_are_counted_once(tmp_path, write_derivatives, run_study):

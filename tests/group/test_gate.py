@@ -129,7 +129,7 @@ def test_verdicts_beside_the_study_count_where_others_prepared_the_maps(dataset,
     prepared, out = dataset / "derivatives" / "out", tmp_path / "elsewhere"
     out.mkdir()
     (out / "ratings.tsv").write_text("participant_id\tverdict\n003\texclude\n")
-    study = Study(voxel_size=5.0, n_folds=2)
+    study = Study(voxel_size=7.0, n_folds=2)
     run = Run(nprocs=1, derivatives=[f"bids_sexclf={prepared}"])
     desk = base.Desk.at(dataset, out, run, study)
     base.run_stage(desk, "cohort")

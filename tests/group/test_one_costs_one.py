@@ -22,7 +22,7 @@ def prepared(write_derivatives, tmp_path):
 
 
 def map_of(out, person):
-    return out / layout.derivative("t1w_template", person, space="Phantom", res="5")
+    return out / layout.derivative("t1w_template", person, space="Phantom", res="7")
 
 
 def test_one_persons_faults_leave_out_that_person(prepared, run_study):
@@ -51,7 +51,7 @@ def test_one_persons_faults_leave_out_that_person(prepared, run_study):
 def test_people_who_are_left_out_make_exit_code_3(prepared):
     root, out = prepared
     shutil.rmtree(out / "sub-006")
-    flags = ["--voxel-size", "5", "--last", "splits", "--n-folds", "2"]
+    flags = ["--voxel-size", "7", "--last", "splits", "--n-folds", "2"]
     assert cli.main([str(root), str(out), "group", *flags]) == PARTIAL
     assert cli.main([str(root), str(out), "group", *flags]) == PARTIAL
 

@@ -19,7 +19,7 @@ def test_every_region_of_everyone_is_averaged_on_the_maps_own_grid(study, brain)
     assert (desk.folder / "region_means.json").exists()
     people, regions = desk.read("cohort")["participant_id"], brain["labels"].max()
     assert len(table) == len(people) * regions and set(table["map"]) == {"T1w"}
-    path = layout.derivative("t1w_template", "sub-004", space="Phantom", res="5")
+    path = layout.derivative("t1w_template", "sub-004", space="Phantom", res="7")
     volume, _ = load(desk.derivatives / path, ndim=3)
     mine = table[table["participant_id"] == "sub-004"].set_index("region")
     inside = brain["mask"]

@@ -14,6 +14,8 @@ from bids_sexclf import cli
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.training import team
 
+pytestmark = pytest.mark.slow
+
 
 def seat(rank, *numbers):
     """Give a seat; what its module imports would slow each child here."""
@@ -153,7 +155,7 @@ def test_other_commands_and_missing_processes_are_refused():
 # A whole study
 
 CHOICES = (
-    "--split fixed --voxel-size 5 --epochs 2 --bootstraps 100 --permutations 100 --nprocs 1 "
+    "--split fixed --voxel-size 7 --epochs 2 --bootstraps 100 --permutations 100 --nprocs 1 "
     "--baselines brain_size --residualize age --last evaluate"
 ).split()
 

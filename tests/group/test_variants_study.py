@@ -14,6 +14,7 @@ from bids_sexclf.group import base
 from bids_sexclf.settings import Run
 from bids_sexclf.volumes import load, save
 
+pytestmark = pytest.mark.slow
 VIT = {
     "design": "vit",
     "patch": [9, 9, 9],
@@ -37,9 +38,9 @@ def two_maps(write_derivatives, tmp_path_factory):
     out = root / "derivatives" / "out"
     for index in range(16):
         person = f"sub-{index:03d}"
-        name = layout.derivative("t1w_template", person, space="Phantom", res="5")
+        name = layout.derivative("t1w_template", person, space="Phantom", res="7")
         volume, affine = load(out / name)
-        other = layout.derivative("tensor_template", person, space="Phantom", res="5", param="fa")
+        other = layout.derivative("tensor_template", person, space="Phantom", res="7", param="fa")
         save(np.where(volume != 0, 2 - volume, 0), affine, out / other)
     return root
 

@@ -16,6 +16,7 @@ from bids_sexclf.tables import schema
 from bids_sexclf.training import signatures
 from bids_sexclf.volumes import Rows, new_cohort
 
+pytestmark = pytest.mark.slow
 PAGE = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
 ENTRIES = catalogue.names("bids_sexclf.models")
 NAMES = [name for name in ENTRIES if hasattr(models.find(name), "Classifier")]

@@ -10,6 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
+from testing.distorted import distort, head, smooth_shift
+from testing.folded import AFFINE as FOLDED
+from testing.folded import B0, T1W, image
 
 from bids_sexclf import layout
 from bids_sexclf.anatomy.brain import agreement, b0_mask
@@ -24,12 +27,6 @@ from bids_sexclf.participant.series import Part, keep_correctable, plan_series
 from bids_sexclf.resources import Template
 from bids_sexclf.settings import Preparation
 from bids_sexclf.volumes import load, save
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from distorted import distort, head, smooth_shift
-from folded import AFFINE as FOLDED
-from folded import B0, T1W, image
 
 AFFINE = np.diag([-4.0, 4.0, 4.0, 1.0])
 

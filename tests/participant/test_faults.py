@@ -21,6 +21,7 @@ from bids_sexclf.phantom.options import PhantomOptions
 from bids_sexclf.tables import read_table
 from bids_sexclf.volumes import check_written, save
 
+pytestmark = pytest.mark.slow
 LIMIT = 6_000_000
 """Bytes: the largest file that the disturbed run may write."""
 

@@ -2,24 +2,20 @@
 
 import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from testing import layouts
 
-from bids_sexclf import layout
+from bids_sexclf import cli, layout
 from bids_sexclf.participant.plan import plan
 from bids_sexclf.participant.run import execute
 from bids_sexclf.phantom.dataset import write_dataset
 from bids_sexclf.phantom.options import PhantomOptions
 from bids_sexclf.settings import Preparation, Run
 
-sys.path.insert(0, str(Path(__file__).parent))
-import layouts
-
+pytestmark = pytest.mark.slow
 BIAS, MASK = "bias field of the T1w", "brain mask of the T1w"
 SERIES = "preprocessing of the diffusion series"
 T1W = "*_space-Phantom_res-6_desc-preproc_T1w.nii.gz"
@@ -189,16 +185,14 @@ def test_sessions_runs_and_reconstructions_run_with_shipped_masks(head, plain, p
     assert made.agrees(plain, T1W) > 0.9
 
 
-def test_a_dry_run_lists_what_is_taken_over(phantom, head, tmp_path):
+def test_a_dry_run_lists_what_is_taken_over(phantom, head, tmp_path, capsys):
     folder = layouts.write_fmriprep(tmp_path / "fmriprep", head)
     bids = layouts.write_people(tmp_path / "bids")
     command = [bids, tmp_path / "out", "participant", "--dry-run", "--template", "Phantom",
                "--templates-dir", phantom / "derivatives/phantom/templates",
                "--derivatives", f"fmriprep={folder}"]  # fmt: skip
-    command = [sys.executable, "-m", "bids_sexclf.cli", *map(str, command)]
-    ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    block = " ".join(ended.stdout.split("\n\n")[0].split())
+    assert cli.main([str(word) for word in command]) == 0
+    block = " ".join(capsys.readouterr().out.split("\n\n")[0].split())
     assert block.startswith("sub-001: to prepare, about ")
     assert f"taken over from fMRIPrep: {BIAS}, " in block
 

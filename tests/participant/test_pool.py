@@ -1,13 +1,13 @@
 """Series of a session as one: two phase encodings, two shells, one fit."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
+from testing.distorted import distort, head, smooth_shift
 
 from bids_sexclf.diffusion import fit_tensor
 from bids_sexclf.diffusion.scheme import read_gradients
@@ -18,10 +18,6 @@ from bids_sexclf.participant.pool import init_pooled_dwi_wf
 from bids_sexclf.participant.series import Part
 from bids_sexclf.settings import Preparation
 from bids_sexclf.volumes import load, save
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from distorted import distort, head, smooth_shift
 
 AFFINE = np.diag([-4.0, 4.0, 4.0, 1.0])
 ALONG, NOISE = 1.7e-3, 40.0

@@ -232,7 +232,7 @@ def fieldmap(**fields):
         (set_bvals(*[0] * 9), "no volume is diffusion-weighted"),
         (set_bvals(0, *[-1000] * 8), "b-values such as -1000"),
         (set_bvals(0, np.nan, *[1000] * 7), "b-values such as nan"),
-        (write_bvals(b"0 1000 b=1000"), "'b=1000' is no number"),
+        (write_bvals(b"0 1000 b=1000"), "'b=1000' is not a number"),
         (write_bvals(b""), "without any number"),
         (write_bvals(b"\xff\xfe0\x00"), "cannot be read"),
         (sidecar(PhaseEncodingDirection="y-"), "PhaseEncodingDirection 'y-' (needed one of i, i-"),

@@ -22,6 +22,7 @@ from bids_sexclf.tables import read_table
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 from attacks.contents import contents
 
+pytestmark = pytest.mark.slow
 PEOPLE = 3
 
 

@@ -1,11 +1,9 @@
 """The report's sentences say what its tables allow to say."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
+from testing.fake_study import make_study, save_study
 
 from bids_sexclf import targets, words
 from bids_sexclf.group import base
@@ -13,9 +11,6 @@ from bids_sexclf.report import findings as say
 from bids_sexclf.report import gathering
 from bids_sexclf.settings import Run, Study
 from bids_sexclf.tables import schema
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
-from fake_study import make_study, save_study
 
 SEX = targets.find("sex")
 

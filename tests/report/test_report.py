@@ -1,22 +1,18 @@
 """The report says what its tables say, in one file that needs nothing else."""
 
-import sys
 from html.parser import HTMLParser
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from testing.fake_study import make_aged_study, make_empty, make_study, save_study
 
 from bids_sexclf import figures, targets, words
 from bids_sexclf.errors import InputError
 from bids_sexclf.group import report
 from bids_sexclf.report import gathering, methods, page
 from bids_sexclf.settings import Run, Study
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
-from fake_study import make_aged_study, make_empty, make_study, save_study
 
 VOID = {"meta", "br", "link", "img", "input", "hr", "col"}
 NOTHING = dict.fromkeys([name for name, _ in figures.ordered(targets.find("sex"))])

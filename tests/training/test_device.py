@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from bids_sexclf.models import cnn3
 from bids_sexclf.settings import Study
@@ -42,10 +43,32 @@ def test_memory_is_kept_while_a_network_computes_and_then_given_back():
     assert kept == pytest.approx(1, abs=0.1) and afterwards == pytest.approx(0, abs=0.1)
 
 
-def test_where_there_is_no_glibc_nothing_changes(monkeypatch):
-    monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: object())
+class Library:
+    """A C library that knows some functions, and notes their calls."""
+
+    def __init__(self, *names):
+        self.calls = []
+        for name in names:
+            setattr(self, name, lambda *values, name=name: self.calls.append((name, *values)))
+
+
+@pytest.mark.parametrize(
+    ("names", "asked"), [((), False), (("mallopt",), False), (("mallopt", "malloc_trim"), True)]
+)
+def test_only_glibc_is_asked_to_keep_memory_and_gets_its_limits_back(monkeypatch, names, asked):
+    library = Library(*names)
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: library)
+    monkeypatch.setattr(devices, "device", lambda: torch.device("cpu"))
     with devices.keeping_memory():
-        pass
+        meanwhile = list(library.calls)
+    afterwards = library.calls[len(meanwhile) :]
+    assert bool(meanwhile) == asked
+    if asked:
+        assert {limit for _, limit, _ in meanwhile} <= set(devices.BEFORE)
+        limits = {limit: value for _, limit, value in afterwards[:-1]}
+        assert limits == devices.BEFORE and afterwards[-1] == ("malloc_trim", 0)
+    else:
+        assert afterwards == []
 
 
 def test_kept_memory_changes_no_bit(monkeypatch):

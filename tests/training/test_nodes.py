@@ -5,30 +5,16 @@ import socket
 import time
 from multiprocessing import get_context
 
-import numpy as np
 import pytest
 import torch
-from torch import nn
+from testing.networks import make_network
 
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.settings import Study
 from bids_sexclf.training import devices, loop, networks, nodes
 from bids_sexclf.training.nodes import Seat
 
-
-def build(grid, outputs=2):
-    """A network with dropout, and with norms that processors do not synchronise."""
-    return nn.Sequential(
-        nn.Conv3d(1, 3, 3, padding=1),
-        nn.BatchNorm3d(3),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Dropout(0.5),
-        nn.Linear(3 * int(np.prod(grid)), outputs),
-    )
-
-
-Classifier = networks.network(build)
+Classifier = networks.network(make_network)
 BY_HAND = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29400", "NODE_RANK": "1", "LOCAL_RANK": "0"}
 SLURM = {
     "SLURM_JOB_ID": "20123",

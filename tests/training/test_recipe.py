@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from testing.networks import make_network
 from torch import nn
 
 from bids_sexclf import models
@@ -13,24 +14,12 @@ from bids_sexclf.training import devices, networks, schedule
 GRID = (4, 5, 3)
 
 
-def build(grid, channels=1, outputs=2):
-    """Every trap in one network: dropout, batch normalisation, position."""
-    return nn.Sequential(
-        nn.Conv3d(channels, 3, 3, padding=1),
-        nn.BatchNorm3d(3),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Dropout(0.5),
-        nn.Linear(3 * int(np.prod(grid)), outputs),
-    )
-
-
 def build_linear(grid, outputs=1):
     """A network whose gradient is the mean of the participants' own."""
     return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(grid)), outputs))
 
 
-Classifier, Linear = networks.network(build), networks.network(build_linear)
+Classifier, Linear = networks.network(make_network), networks.network(build_linear)
 
 
 class Interrupted(BaseException):

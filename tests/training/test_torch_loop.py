@@ -10,26 +10,14 @@ import textwrap
 import numpy as np
 import pytest
 import torch
+from testing.networks import make_network
 from torch import nn
 
 from bids_sexclf.errors import InputError, ToolError
 from bids_sexclf.training import batches, networks
 from bids_sexclf.training.evidence import Evidence
 
-
-def build(grid, channels=1, outputs=2):
-    """Every trap in one network: dropout, batch normalisation, position."""
-    return nn.Sequential(
-        nn.Conv3d(channels, 3, 3, padding=1),
-        nn.BatchNorm3d(3),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Dropout(0.5),
-        nn.Linear(3 * int(np.prod(grid)), outputs),
-    )
-
-
-Classifier = networks.network(build)
+Classifier = networks.network(make_network)
 
 
 class Interrupted(BaseException):

@@ -4,7 +4,6 @@ import io
 import json
 import re
 import shutil
-import sys
 from contextlib import redirect_stderr, redirect_stdout
 from html.parser import HTMLParser
 from itertools import cycle, islice
@@ -136,8 +135,7 @@ def check_message(outcome, what, words):
 
 def study_page():
     """Give a function that makes a study's page, figures included, with a string in its tables."""
-    sys.path.insert(0, str(people.ROOT / "tests" / "figures"))
-    from fake_study import make_study
+    from testing.fake_study import make_study
 
     from bids_sexclf import figures, targets
     from bids_sexclf.report import page

@@ -3,13 +3,15 @@
 import numpy as np
 import pandas as pd
 
-from bids_sexclf import targets
+from bids_sexclf import catalogue, targets
 from bids_sexclf.cohort.quality import limit_quality
 from bids_sexclf.report.claims import judge_regions
 from bids_sexclf.tables import schema, write_table
 
 LEVEL = 1.96
 """Standard errors to either side of an interval."""
+CHECKS = ("voxel_differences", "agreement", "sanity", "audit", "looked_at")
+"""Tables of checks, which have no row unless a test gives them some."""
 
 
 def make_study(models=("cnn3",), maps=("T1w",), n=100, separation=1.6, seed=0, fills=("donors",)):
@@ -18,6 +20,8 @@ def make_study(models=("cnn3",), maps=("T1w",), n=100, separation=1.6, seed=0, f
     Every network's logits lie `separation` standard deviations apart between the
     sexes; brain volume lies one apart; the shuffled model knows nothing.
     """
+    rooms = (("models", models), ("fills", fills))
+    assert all(set(used) <= set(catalogue.names(f"bids_sexclf.{room}")) for room, used in rooms)
     draw = np.random.default_rng(seed)
     cohort = make_cohort(draw, n)
     folds = np.arange(n) % 5 + 1
@@ -54,6 +58,7 @@ def make_study(models=("cnn3",), maps=("T1w",), n=100, separation=1.6, seed=0, f
         "atlas": atlas,
         "words": targets.find("sex").words,
     }
+    tables |= {name: pd.DataFrame(columns=list(schema(name))) for name in CHECKS}
     tables["quality_limits"] = limit_quality(tables["quality"])
     tables["differences"] = make_differences(maps, atlas[0], n, np.random.default_rng(seed))
     tables["claims"] = judge_regions(tables["differences"], tables["regions"])
@@ -107,6 +112,7 @@ def make_empty():
         "history",
         "regions",
         "resemblance",
+        *CHECKS,
     )
     tables = {name: pd.DataFrame(columns=list(schema(name))) for name in names}
     columns = ["number", "bad", "median", "low", "high"]
