@@ -82,7 +82,7 @@ def _guided(module):
 
     layers = [layer for layer in module.modules() if isinstance(layer, nn.ReLU)]
     for layer in layers:
-        layer.forward = Guide.apply
+        setattr(layer, "forward", Guide.apply)  # noqa: B010  (a method, says the type checker)
     try:
         yield
     finally:
