@@ -32,6 +32,7 @@ def draw(tables):
     matplotlib.figure.Figure or None
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.ticker import MaxNLocator
 
     regions = tables["regions"].query("n_participants > 0")
@@ -42,8 +43,9 @@ def draw(tables):
     columns = min(2, len(groups))
     rows = -(-min(len(groups), MOST_PANELS) // columns)
     bars = min(limit, max(len(group) for _, group in groups))
-    figure = Figure(figsize=(WIDTH, rows * (1.0 + 0.25 * bars)), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.12)
+    figure = Figure(
+        figsize=(WIDTH, rows * (1.0 + 0.25 * bars)), layout=ConstrainedLayoutEngine(h_pad=0.12)
+    )
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[len(groups) :]:
         ax.set_visible(False)
