@@ -189,7 +189,7 @@ def _find(real_data, folder, t1w, affine):
     template = find_template("MNI152NLin6Asym", real_data / "templateflow")
     engines = Engines(
         head=template.head, head_mask=template.mask, brain=template.brain,
-        weights=find_weights(), recipe="sloppy", folder=folder,
+        weights=find_weights(), recipe="sloppy", folder=folder, seed=1,
     )  # fmt: skip
     return find(engines, "deepbet", t1w.astype(np.float32), affine)
 

@@ -31,8 +31,8 @@ def sample_lattice(volume, step, shape):
     return affine_transform(volume, step[:3, :3], step[:3, 3], shape, order=1, mode="nearest")
 
 
-LEAST_SHARE = 2.0
-"""Voxels of a tissue that a block needs to be used."""
+LEAST_VOXELS, LEAST_SHARE = 2.0, 0.5
+"""Voxels of a tissue, or share of the voxels of a block, that a block needs to be used."""
 
 LIMIT = 3.0
 """Residuals beyond this number of standard deviations are ignored."""
@@ -70,6 +70,7 @@ class BiasField:
         self.inside = inside
         steps = np.maximum(1, np.round(recipe.block_mm / grid.voxel_size)).astype(int)
         self.grid = rescale_grid(grid, grid.voxel_size * steps)
+        self._least = min(LEAST_VOXELS, LEAST_SHARE * steps.prod())
         places = np.argwhere(inside)
         blocks = np.ravel_multi_index((places // steps).T, self.grid.shape)
         used, self._block = np.unique(blocks, return_inverse=True)
@@ -114,7 +115,7 @@ class BiasField:
         """Return the weighted mean of each block, and the block's weight."""
         weight = np.bincount(self._block, share, len(self._basis))
         total = np.bincount(self._block, share * values, len(self._basis))
-        return total / np.maximum(weight, 1e-6), np.where(weight >= LEAST_SHARE, weight, 0)
+        return total / np.maximum(weight, 1e-6), np.where(weight >= self._least, weight, 0)
 
 
 def make_basis(places, degree):
@@ -167,7 +168,8 @@ def fit_both(basis, tissues):
         for (values, weights), factor in zip(tissues, robust, strict=True):
             weighted = basis * (weights * factor)[:, None]
             products, sums = products + weighted.T @ basis, sums + weighted.T @ values
-        products += PRIOR * np.trace(products) / len(products) * np.eye(len(products))
+        prior = max(PRIOR * np.trace(products) / len(products), np.finfo(float).tiny)
+        products += prior * np.eye(len(products))
         field = basis @ (found := np.linalg.solve(products, sums))
         robust = [_reweight(values - field, weights) for values, weights in tissues]
     return found

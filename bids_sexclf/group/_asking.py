@@ -74,7 +74,8 @@ class Tested:
         target = targets.find(job.study.target)
         bundle = Bundle.read(job.folder / FOLDER)
         volumes = bundle.adjust(map_rows(job, cohort, rows), cohort.loc[rows])
-        people = describe_people(cohort.loc[rows], target)
+        resemblance = read_table(job.study_folder / "resemblance.tsv", "resemblance")
+        people = describe_people(cohort.loc[rows], resemblance, target)
         return cls(job, volumes, people, np.asarray(target.weighed(cohort.loc[rows])))
 
     def choose(self, count):

@@ -69,7 +69,7 @@ def _describe(desk, stage):
         "target": study["target"],
         "random_seed": study["random_seed"],
         "models": " ".join(study["models"]) or "none",
-        "maps": " ".join(study["maps"]),
+        "maps": " ".join(study["maps"]) or "none",
         "choices": "; ".join(f"{name} = {value}" for name, value in changed.items()) or "default",
         "n_participants": int(desk.read("cohort")["participant_id"].nunique()),
         "cohort": "sha256-" + hashlib.sha256(cohort.read_bytes()).hexdigest()[:8],

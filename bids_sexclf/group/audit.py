@@ -29,7 +29,7 @@ from bids_sexclf.tables import read_table, schema, write_table
 from bids_sexclf.volumes import load
 from bids_sexclf.words import CHANCE_P
 
-READS = ("cohort", "splits")
+READS = ("cohort", "splits", "resemblance")
 WRITES = ("audit.tsv",)
 OF_RUN = attribute.OF_RUN
 SETTINGS = (
@@ -178,7 +178,9 @@ def _ask(job, question, model, source, cohort, about):
     if model is None:
         return row | {"n_participants": 0, "reason": source.fault}
     rows = source.parts["test"]
-    people = attribute.describe_people(cohort.loc[rows], targets.find(job.study.target))
+    resemblance = read_table(job.study_folder / "resemblance.tsv", "resemblance")
+    target = targets.find(job.study.target)
+    people = attribute.describe_people(cohort.loc[rows], resemblance, target)
     tested = Tested(job, source.volumes["test"], people, source.target[rows])
     chosen = tested.choose(ASKED)
     values, view = tested.ask(question, model, chosen)

@@ -23,7 +23,7 @@ from bids_sexclf.group.splits import check_splits
 from bids_sexclf.stats.similarity import SURVIVES, correlate_ranks, draw_regions, find_edges
 from bids_sexclf.tables import schema, write_table
 
-READS = ("cohort", "splits", "predictions")
+READS = ("cohort", "splits", "predictions", "resemblance")
 WRITES = ("sanity.tsv",)
 OF_RUN = attribute.OF_RUN
 SETTINGS = (*attribute.SETTINGS, "baselines", "sanity_participants")
@@ -49,9 +49,10 @@ def check(desk):
     InputError or LeakageError
     """
     splits = check_splits(desk.read("splits"), desk.read("cohort"))
-    jobs = {one.folder: one for job, control, _ in _list_asked(desk) for one in (job, control)}
+    asked = [job for *both, _ in _list_asked(desk) for job in both if job]
+    jobs = {job.folder: job for job in asked}
     with gather_faults("fitted models that cannot be asked") as attempt:
-        for job in filter(None, jobs.values()):
+        for job in jobs.values():
             attempt(name_jobs([job]), check_fitted, job, splits)
 
 

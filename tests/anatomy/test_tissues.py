@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion, gaussian_filter
 
+from bids_sexclf.anatomy.bias_field import fit_both, make_basis
 from bids_sexclf.anatomy.morphometry import grey_white_contrast, white_gradient
 from bids_sexclf.anatomy.tissues import find_tissues, log_field, shares_on, sharpen, working_grid
 from bids_sexclf.errors import InputError
@@ -149,3 +150,16 @@ def test_contrast_is_the_share_by_which_grey_matter_is_darker():
     assert grey_white_contrast(t1w, 1 - white, white) == pytest.approx(0.3)
     assert grey_white_contrast(170 - t1w, 1 - white, white) == pytest.approx(-30 / 70)
     assert np.isnan(grey_white_contrast(t1w, white * 0, white))
+
+
+def test_voxels_as_large_as_a_block_have_a_bias_field_too():
+    scan, truth, mask, affine, field = make_brain((20, 24, 20), (6.0, 6.0, 6.0), noise=2.0)
+    log = log_field(find_tissues(scan, mask, affine), Grid(scan.shape, affine))
+    white = truth[2] > 0.9
+    assert np.corrcoef(log[white], field[white])[0, 1] > 0.95
+
+
+def test_a_brain_without_a_block_of_white_or_grey_matter_has_no_field():
+    basis = make_basis(np.argwhere(np.ones((4, 4, 4))), 5)
+    nothing = (np.zeros(64), np.zeros(64))
+    assert (fit_both(basis, [nothing, nothing]) == 0).all()

@@ -285,7 +285,7 @@ def test_weights_and_card_say_what_they_are(study, small_cohort, tmp_path):
     # Convolution 3 (27 + 1), normalisation 2 x 3, linear 2 (3 x 60 + 1).
     assert card["parameters"] == 84 + 6 + 362
     assert card["settings"]["learning_rate"] == study.learning_rate
-    assert card["design"] == "test_torch_loop"
+    assert card["design"] == "networks"
 
 
 def test_damaged_weights_are_refused(study, small_cohort, tmp_path):

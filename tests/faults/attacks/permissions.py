@@ -50,6 +50,10 @@ OF_ONE = ("sub-001", "sub-003")
 """Whose files are touched costs only them."""
 
 
+REMEMBERS = ("looked_at.tsv", "report.html")
+"""Files of a study that tell of earlier runs."""
+
+
 def drop_rights():
     """Let permissions count for the next program as they do for any user."""
     if os.geteuid() == 0:
@@ -140,7 +144,10 @@ def _attack(outcome, home, level, closed, expected):
     if after.returncode != 0:
         outcome.faults.append(f"{what}: the next run: {after.stderr.strip()[-300:]}")
         return
-    for line in differences(expected, contents(place / "out"))[:3]:
+    lines = differences(expected, contents(place / "out"))
+    if ended.returncode == 3:  # a study without somebody was looked at, and is remembered as such
+        lines = [line for line in lines if not any(name in line for name in REMEMBERS)]
+    for line in lines[:3]:
         outcome.faults.append(f"{what}: after the next run, {line}")
 
 
