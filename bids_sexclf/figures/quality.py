@@ -1,5 +1,7 @@
 """Show the quality numbers of all prepared participants, and name the outliers."""
 
+from textwrap import fill
+
 import numpy as np
 
 from bids_sexclf.figures._style import COLOURS, INK, MANY, make_panels
@@ -16,6 +18,8 @@ CAPTION = (
     "is not drawn."
 )
 MOST_NAMES = 5
+WIDEST = 30
+"""Letters of a title; a longer one takes two lines."""
 FLAGGED = COLOURS[1]
 ARROWS = {"high": " → bad", "low": "bad ←", "both": "bad ← → bad"}
 
@@ -75,6 +79,6 @@ def _draw_strip(ax, rows, limit):
             textcoords="offset points", ha="right" if leftward else "left", va="center",
             fontsize=8, color=FLAGGED,
         )  # fmt: skip
-    ax.set(ylim=(-0.8, 0.8), yticks=[], title=name_measure(limit.number))
+    ax.set(ylim=(-0.8, 0.8), yticks=[], title=fill(name_measure(limit.number), WIDEST))
     ax.set_xlabel(ARROWS[limit.bad], fontsize=8, color="#777777")
     ax.spines["left"].set_visible(False)
