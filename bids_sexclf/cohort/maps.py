@@ -23,7 +23,7 @@ def find_maps(desk):
 
     Returns
     -------
-    found : dict
+    paths : dict
         (participant_id, session_id) to map name to path, relative to the derivatives.
     spaces : set of tuple
         (space, resolution label) that the maps lie in.
@@ -34,24 +34,24 @@ def find_maps(desk):
             f"Found maps {', '.join(unknown)}, needed some of {', '.join(ENTRIES)}. Correct maps."
             f"{suggest(unknown, ENTRIES)}"
         )
-    found, spaces = {}, set()
+    paths, spaces = {}, set()
     # A participant counts only once its quality file, which is written last, is there.
     for entry in layout.find_derivatives(desk.derivatives, "quality"):
-        found[entry["participant_id"], entry["session_id"]] = {}
+        paths[entry["participant_id"], entry["session_id"]] = {}
     for name in desk.study.single_maps:
-        given = {} if name.startswith("T1w") else {"param": name.lower()}
-        for entry in layout.find_derivatives(desk.derivatives, ENTRIES[name], **given):
+        entities = {} if name.startswith("T1w") else {"param": name.lower()}
+        for entry in layout.find_derivatives(desk.derivatives, ENTRIES[name], **entities):
             key = (entry["participant_id"], entry["session_id"])
-            if key in found:
-                found[key][name] = entry["path"]
+            if key in paths:
+                paths[key][name] = entry["path"]
                 spaces.add((entry.get("space", NATIVE), entry["res"]))
-    if not found:
+    if not paths:
         raise InputError(
             f"Found no prepared participant in {desk.derivatives}, needed sub-*/*_quality.json. "
             "Run the participant level first, or give its output by --derivatives "
             "bids_sexclf=PATH; models that read features alone need a table, and no scans."
         )
-    return found, spaces
+    return paths, spaces
 
 
 def find_space(spaces):
@@ -76,10 +76,10 @@ def read_map(derivatives, path, mask_path=None):
 
     Returns
     -------
-    whole : ndarray, shape (X, Y, Z)
+    values : ndarray, shape (X, Y, Z)
     affine : ndarray, shape (4, 4)
     covered : ndarray of bool, shape (X, Y, Z), or None
         None where everything was measured.
     """
-    whole, affine = load(derivatives / path, ndim=3)
-    return whole, affine, read_coverage(derivatives, mask_path, whole.shape)
+    values, affine = load(derivatives / path, ndim=3)
+    return values, affine, read_coverage(derivatives, mask_path, values.shape)

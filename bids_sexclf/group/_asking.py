@@ -6,11 +6,14 @@ import numpy as np
 
 from bids_sexclf import attribution, targets
 from bids_sexclf.bundle import FOLDER, Bundle
+from bids_sexclf.execute import processors, run_jobs
+from bids_sexclf.group._faults import check_results
 from bids_sexclf.group._inputs import map_rows, part_rows
+from bids_sexclf.group._jobs import list_jobs
 from bids_sexclf.group.attribute import _options, average_draws, describe_people, make_view
 from bids_sexclf.group.questions import list_questions
 from bids_sexclf.group.splits import check_splits
-from bids_sexclf.tables import read_table
+from bids_sexclf.tables import read_table, schema, write_table
 
 PLACES = ("regions", "voxels")
 """What methods yield whose maps can be compared."""
@@ -29,6 +32,64 @@ def list_asked(study):
     """
     entries = [(question, attribution.find(question.method)) for question in list_questions(study)]
     return [question for question, entry in entries if entry.YIELDS in PLACES]
+
+
+def list_first_fold(desk):
+    """List the jobs of models of volumes in the first fold of a study.
+
+    Parameters
+    ----------
+    desk : base.Desk
+
+    Returns
+    -------
+    list of _jobs.Job
+    """
+    jobs = list_jobs(desk, desk.read("splits"), desk.study.models)
+    jobs = [job for job in jobs if job.map != "table"]
+    first = min((job.repeat, job.fold) for job in jobs) if jobs else None
+    return [job for job in jobs if (job.repeat, job.fold) == first]
+
+
+def write_answers(desk, name, ask, questions, noun, advance):
+    """Ask all questions in parallel, and write the rows of the answers as a table.
+
+    Parameters
+    ----------
+    desk : base.Desk
+    name : str
+        Of the table.
+    ask : callable
+        Takes a question and a function for messages; returns a list of rows.
+    questions : list of tuple
+        Each begins with its `_jobs.Job`.
+    noun : str
+        What messages about failed jobs call them, in the plural.
+    advance : callable
+
+    Raises
+    ------
+    ToolError, InputError, GridError or LeakageError
+        If jobs failed, of the kind of their faults where they share one.
+    """
+    import pandas as pd
+
+    done = set()
+
+    def tell(index, message):
+        if not isinstance(message, dict):  # epochs of a network are not counted
+            done.add(index)
+        advance(len(done), len(questions))
+
+    run = desk.run
+    processes = run.nprocs or processors()
+    results = run_jobs(ask, questions, processes, run.omp_nthreads, tell, run.dask_scheduler)
+    check_results([job for job, *_ in questions], results, noun)
+    rows = [row for result in results for row in result]
+    columns = schema(name)
+    integers = {key: "Int64" for key, entry in columns.items() if entry["Format"] == "integer"}
+    table = pd.DataFrame(rows, columns=list(columns)).astype(integers)
+    write_table(table, desk.folder / f"{name}.tsv", name)
 
 
 def load_model(job):

@@ -54,14 +54,14 @@ def state(desk, stage):
     note = _notes.read_note(note_of(desk, stage))
     if note is None or _changed_outputs(desk, stage, note):
         return "run"
-    other = _other_choices(desk, stage, note)
-    if other and not _asked_before(desk, stage):
+    differing = _other_choices(desk, stage, note)
+    if differing and not _asked_before(desk, stage):
         raise InputError(
-            f"Found {module(stage).WRITES[0]} made with {other}; needed one set of choices per "
+            f"Found {module(stage).WRITES[0]} made with {differing}; needed one set of choices per "
             f"study. Run again with --first {stage}, or give the study another name."
         )
-    known = _notes.read_fingerprints(note, "reads")
-    changed = other or _notes.list_changed(list_reads(desk, stage), known)
+    recorded = _notes.read_fingerprints(note, "reads")
+    changed = differing or _notes.list_changed(list_reads(desk, stage), recorded)
     return "inputs changed" if changed else "finished"
 
 
@@ -82,12 +82,12 @@ def _choices(desk, stage):
 
 def _other_choices(desk, stage, note):
     """Say which choices differ from those that a stage was run with."""
-    asked, held = _choices(desk, stage), note.get("settings")
-    held = held if isinstance(held, dict) else {}
+    choices, settings = _choices(desk, stage), note.get("settings")
+    settings = settings if isinstance(settings, dict) else {}
     return "; ".join(
-        f"{key} {held.get(key)}, this run asks {asked[key]}"
-        for key in asked
-        if held.get(key) != asked[key]
+        f"{key} {settings.get(key)}, this run asks {choices[key]}"
+        for key in choices
+        if settings.get(key) != choices[key]
     )
 
 
@@ -102,16 +102,16 @@ def _writes(desk, stage):
     """Name every file that a stage has written."""
     paths = [desk.folder / name for name in module(stage).WRITES]
     for pattern in getattr(module(stage), "ALSO", ()):
-        found = sorted(desk.folder.glob(pattern))
-        paths += [path for path in found if path.is_file() and not path.name.startswith(".")]
+        matches = sorted(desk.folder.glob(pattern))
+        paths += [path for path in matches if path.is_file() and not path.name.startswith(".")]
     return {path.relative_to(desk.folder).as_posix(): path for path in paths}
 
 
 def _changed_outputs(desk, stage, note):
     """List what a stage has written, and what no longer lies there as it was written."""
-    known = _notes.read_fingerprints(note, "writes")
-    written = {name: desk.folder / name for name in (*known, *module(stage).WRITES)}
-    return _notes.list_changed(written, known)
+    recorded = _notes.read_fingerprints(note, "writes")
+    written = {name: desk.folder / name for name in (*recorded, *module(stage).WRITES)}
+    return _notes.list_changed(written, recorded)
 
 
 def _makers(stage):
@@ -142,8 +142,8 @@ def check_upstream(desk, stage):
         if fault:
             note = _notes.read_note(note_of(desk, maker))
             # Other choices are refused without --first.
-            other = note is not None and _other_choices(desk, maker, note)
-            way = "or give the study another name" if other else "or without --first"
+            differing = note is not None and _other_choices(desk, maker, note)
+            way = "or give the study another name" if differing else "or without --first"
             raise InputError(
                 f"Found {fault} in {desk.folder}, needed by stage {stage}: tables that were made "
                 f"from each other. Run again with --first {maker}, {way}."
@@ -161,14 +161,14 @@ def _find_fault(desk, stage):
     altered = _changed_outputs(desk, stage, note)
     if altered:
         return f"{_notes.name_some(altered)} with another content than stage {stage} wrote"
-    other = _other_choices(desk, stage, note)
-    if other:
-        return f"{module(stage).WRITES[0]} made with {other},"
-    known = _notes.read_fingerprints(note, "reads")
+    differing = _other_choices(desk, stage, note)
+    if differing:
+        return f"{module(stage).WRITES[0]} made with {differing},"
+    recorded = _notes.read_fingerprints(note, "reads")
     passing = getattr(module(stage), "PASSING", ())
     changed = [
         label
-        for label in _notes.list_changed(_locate(desk, stage, known), known)
+        for label in _notes.list_changed(_locate(desk, stage, recorded), recorded)
         if label not in passing
     ]
     if changed:
@@ -252,10 +252,10 @@ def discard_stale(desk, stage):
     """
     for later in STAGES[STAGES.index(stage) + 1 :]:
         note = _notes.read_note(note_of(desk, later))
-        known = _notes.read_fingerprints(note, "reads")
+        recorded = _notes.read_fingerprints(note, "reads")
         reads = _reads_within(desk, later)
-        known = {label: known.get(label) for label in reads}
-        if note is None or _notes.list_changed(reads, known):
+        recorded = {label: recorded.get(label) for label in reads}
+        if note is None or _notes.list_changed(reads, recorded):
             discard(desk, later)
 
 

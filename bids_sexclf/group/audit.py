@@ -16,16 +16,13 @@ import numpy as np
 from bids_sexclf import attribution, targets
 from bids_sexclf import models as catalogue
 from bids_sexclf.cohort.arrays import array_path
-from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group import attribute
-from bids_sexclf.group._asking import Tested, list_asked
-from bids_sexclf.group._faults import check_results
-from bids_sexclf.group._jobs import list_jobs
+from bids_sexclf.group._asking import Tested, list_asked, list_first_fold, write_answers
 from bids_sexclf.group._sources import choose_regions, make_source
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.settings import RECIPE
 from bids_sexclf.stats.localisation import average_magnitude, locate_source
-from bids_sexclf.tables import read_table, schema, write_table
+from bids_sexclf.tables import read_table
 from bids_sexclf.volumes import load
 from bids_sexclf.words import CHANCE_P
 
@@ -67,28 +64,7 @@ def run(desk, advance):
     ToolError, InputError, GridError or LeakageError
         If jobs failed, of the kind of their faults where they share one.
     """
-    import pandas as pd
-
-    asked, done = _list_audits(desk), set()
-
-    def tell(index, message):
-        if not isinstance(message, dict):  # epochs of a network are not counted
-            done.add(index)
-        advance(len(done), len(asked))
-
-    results = run_jobs(
-        audit_job,
-        asked,
-        desk.run.nprocs or processors(),
-        desk.run.omp_nthreads,
-        tell,
-        desk.run.dask_scheduler,
-    )
-    check_results([job for job, _ in asked], results, "audits")
-    rows = [row for result in results for row in result]
-    table = pd.DataFrame(rows, columns=list(schema("audit")))
-    table = table.astype({"rank": "Int64", "n_regions": "Int64"})
-    write_table(table, desk.folder / "audit.tsv", "audit")
+    write_answers(desk, "audit", audit_job, _list_audits(desk), "audits", advance)
 
 
 def _list_audits(desk):
@@ -96,9 +72,7 @@ def _list_audits(desk):
     study = desk.study
     if not study.audit_regions or not study.attributions:
         return []
-    jobs = [job for job in list_jobs(desk, desk.read("splits"), study.models) if job.map != "table"]
-    first = min((job.repeat, job.fold) for job in jobs) if jobs else None
-    jobs = [job for job in jobs if (job.repeat, job.fold) == first]
+    jobs = list_first_fold(desk)
     grid = _read_grid(desk.folder) if jobs else (None, None)
     regions = choose_regions(*grid, study.audit_regions, study.random_seed) if jobs else []
     return [(job, region) for job in jobs for region in regions]

@@ -208,9 +208,9 @@ def run_stage(desk, stage, advance=None, tell=None):
     entry = module(stage)
     side_by_side = hasattr(entry, "finish")
     with _shared(desk, tell):
-        found = state(desk, stage)
+        outcome = state(desk, stage)
         check_upstream(desk, stage)
-        finished = found == "finished"
+        finished = outcome == "finished"
         if not finished:
             getattr(entry, "check", lambda desk: None)(desk)
             reads = _notes.take(list_reads(desk, stage))
@@ -221,7 +221,7 @@ def run_stage(desk, stage, advance=None, tell=None):
                         entry.run(desk, advance)
                         write_note(desk, stage, reads)
                     note_look(desk, stage)
-            return found
+            return outcome
         # What was made from other inputs must not stand where this run leaves a part undone.
         discard(desk, stage)
     with _tidy(desk, stage, lambda: _shared(desk, tell)):
@@ -229,7 +229,7 @@ def run_stage(desk, stage, advance=None, tell=None):
         with _shared(desk, tell):
             entry.finish(desk)
             write_note(desk, stage, reads)
-    return found
+    return outcome
 
 
 @contextmanager
@@ -257,8 +257,8 @@ def warnings_of(desk):
         return []
     from bids_sexclf.cohort.resemblance import say_relatives
 
-    told = say_relatives(desk.read("cohort"), desk.read("resemblance"))
-    return [f"warning: {told}"] if told else []
+    sentence = say_relatives(desk.read("cohort"), desk.read("resemblance"))
+    return [f"warning: {sentence}"] if sentence else []
 
 
 def left_out(desk):
@@ -300,11 +300,11 @@ def foresee(desk, stages):
     states = {}
     check_upstream(desk, stages[0])
     for stage in stages:
-        sure = all(told == "finished" for told in states.values())
-        told = state(desk, stage)
-        if sure and told != "finished":
+        sure = all(words == "finished" for words in states.values())
+        words = state(desk, stage)
+        if sure and words != "finished":
             getattr(module(stage), "check", lambda desk: None)(desk)
-        states[stage] = told if sure or told != "finished" else f"{told}, {UNSURE}"
+        states[stage] = words if sure or words != "finished" else f"{words}, {UNSURE}"
     return states
 
 
@@ -314,13 +314,14 @@ def _say_claims(desk):
 
     lines, goal = [], targets.find(desk.study.target)
     if (desk.folder / "differences.tsv").exists() and goal.by_region:
-        found = say_differences(desk.read("differences"), desk.study.interval_level)
-        lines += [finding.text for finding in found]
+        differing = say_differences(desk.read("differences"), desk.study.interval_level)
+        lines += [finding.text for finding in differing]
     if (desk.folder / "added.tsv").exists():
         rows = desk.read("added").query("confounds == 'brain_volume_ml'")
-        for pair, own in rows.groupby(["model", "map"], sort=False):
+        for pair, rows_of_pair in rows.groupby(["model", "map"], sort=False):
             lines += [
-                f"{name_pair(*pair)}: {finding.text}" for finding in say_added(own, goal.noun)
+                f"{name_pair(*pair)}: {finding.text}"
+                for finding in say_added(rows_of_pair, goal.noun)
             ]
     return lines
 

@@ -14,14 +14,18 @@ import numpy as np
 
 from bids_sexclf import attribution
 from bids_sexclf import models as catalogue
-from bids_sexclf.execute import processors, run_jobs
 from bids_sexclf.group import attribute
-from bids_sexclf.group._asking import Tested, list_asked, load_model
-from bids_sexclf.group._faults import check_results, gather_faults, name_jobs
-from bids_sexclf.group._jobs import check_fitted, list_jobs, make_job, working_on
+from bids_sexclf.group._asking import (
+    Tested,
+    list_asked,
+    list_first_fold,
+    load_model,
+    write_answers,
+)
+from bids_sexclf.group._faults import gather_faults, name_jobs
+from bids_sexclf.group._jobs import check_fitted, make_job, working_on
 from bids_sexclf.group.splits import check_splits
 from bids_sexclf.stats.similarity import SURVIVES, correlate_ranks, draw_regions, find_edges
-from bids_sexclf.tables import schema, write_table
 
 READS = ("cohort", "splits", "predictions", "resemblance")
 WRITES = ("sanity.tsv",)
@@ -49,23 +53,22 @@ def check(desk):
     InputError or LeakageError
     """
     splits = check_splits(desk.read("splits"), desk.read("cohort"))
-    asked = [job for *both, _ in _list_asked(desk) for job in both if job]
-    jobs = {job.folder: job for job in asked}
+    fitted = [job for *pair, _ in _list_checks(desk) for job in pair if job]
+    jobs = {job.folder: job for job in fitted}
     with gather_faults("fitted models that cannot be asked") as attempt:
         for job in jobs.values():
             attempt(name_jobs([job]), check_fitted, job, splits)
 
 
-def _list_asked(desk):
+def _list_checks(desk):
     """List each model of volumes in the first fold, its control or None, and each question."""
-    study, splits = desk.study, desk.read("splits")
+    study = desk.study
     if not study.sanity_participants or not study.attributions:
         return []
-    jobs = [job for job in list_jobs(desk, splits, study.models) if job.map != "table"]
-    first = min((job.repeat, job.fold) for job in jobs) if jobs else None
-    jobs = [job for job in jobs if (job.repeat, job.fold) == first]
     return [
-        (job, _find_control(desk, job), question) for job in jobs for question in list_asked(study)
+        (job, _find_control(desk, job), question)
+        for job in list_first_fold(desk)
+        for question in list_asked(study)
     ]
 
 
@@ -93,35 +96,15 @@ def run(desk, advance):
     ToolError, InputError, GridError or LeakageError
         If jobs failed, of the kind of their faults where they share one.
     """
-    import pandas as pd
-
-    asked, done = _list_asked(desk), set()
-
-    def tell(index, message):
-        done.add(index)
-        advance(len(done), len(asked))
-
-    results = run_jobs(
-        check_job,
-        asked,
-        desk.run.nprocs or processors(),
-        desk.run.omp_nthreads,
-        tell,
-        desk.run.dask_scheduler,
-    )
-    check_results([job for job, _, _ in asked], results, "checks of attributions")
-    rows = [row for result in results for row in result]
-    table = pd.DataFrame(rows, columns=list(schema("sanity")))
-    table = table.astype({"step": "Int64", "n_layers": "Int64"})
-    write_table(table, desk.folder / "sanity.tsv", "sanity")
+    write_answers(desk, "sanity", check_job, _list_checks(desk), "checks of attributions", advance)
 
 
-def check_job(asked, tell):
+def check_job(check, tell):
     """Check one method on one model.
 
     Parameters
     ----------
-    asked : tuple
+    check : tuple
         A `_jobs.Job`, the job of its control or None, and a `questions.Question`.
     tell : callable
 
@@ -130,7 +113,7 @@ def check_job(asked, tell):
     list of dict
         Rows of the table ``sanity``.
     """
-    job, control, question = asked
+    job, control, question = check
     with working_on(job):
         tested = Tested.read(job)
         rows = tested.choose(job.study.sanity_participants)
@@ -158,9 +141,9 @@ def _randomise(job, comparisons):
     rows = []
     for count in counts:
         check = "untrained" if count == len(layers) else "weights"
-        other = randomise(model, count, job.seed)
+        fresh = randomise(model, count, job.seed)
         steps = {"step": count, "n_layers": len(layers)}
-        rows.append(comparisons.against_model(check, other) | steps)
+        rows.append(comparisons.against_model(check, fresh) | steps)
     return [row if row["check"] == "untrained" else row | {"verdict": None} for row in rows]
 
 
@@ -204,15 +187,15 @@ class _Comparisons:
 
     def row(self, check, signed, magnitude, judged=True):
         """Return a row of mean correlations; `signed` is None where the other has no sign."""
-        known = [rho for rho in magnitude if rho == rho]
-        if not known:
+        correlations = [rho for rho in magnitude if rho == rho]
+        if not correlations:
             nothing = not np.isfinite(self.values).any()
             return self.unknown(check, NO_DRAW if nothing else FLAT)
         # A map may keep its sign or lose it: either way it shows the same places.
         means = [np.nanmean(one) for one in (signed, magnitude) if one is not None]
         return self.about | {
             "check": check,
-            "n_participants": len(known),
+            "n_participants": len(correlations),
             "n_units": self.values.shape[1],
             "rho": means[0] if signed is not None else None,
             "rho_magnitude": means[-1],
