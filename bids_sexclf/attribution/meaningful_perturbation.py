@@ -60,13 +60,13 @@ def attribute(rows, view, fidelity="paper", steps=300, draws=10, at_once=8):
     fidelity : {"paper", "code"}
         Which of the two is followed.
     steps : int
-        Of the optimiser: 300 in the code; the paper does not tell.
+        Of the optimiser: 300 in the code; the paper does not say.
     draws : int
         Displacements of up to 5 voxels along each axis over which the probability is averaged in
         each step; the displacements are the same for everyone.
     at_once : int
-        Participants whose masks are learnt together; they change nothing of each other's but the
-        last bits.
+        Number of participants whose masks are learnt together. It changes speed and memory, and
+        no more than the last bits of a mask.
 
     Yields
     ------

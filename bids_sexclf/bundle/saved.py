@@ -30,7 +30,7 @@ class Bundle:
     classifier : object
         Fitted.
     adjustment : adjustment.Adjustment
-        What the training part has taught about confounds.
+        How confounds are taken out, as learnt in the training part.
     scaling : dict of str to str
         Map to the kind of its scaling (`scaling.KINDS`).
     grid : volumes.Grid or None
@@ -40,8 +40,8 @@ class Bundle:
     template : dict
         ``space`` and ``resolution`` of the maps.
     preparation : dict
-        Map to ``entry``, ``preparation``, ``versions`` and ``taken_over``, as the participant
-        level noted them for everyone alike.
+        Map to ``entry``, ``preparation``, ``versions`` and ``taken_over``: the notes of the
+        participant level that are the same for all participants.
     participants : dict of str to list of str
         ``train``, ``validation`` and ``test``.
     versions : dict of str to str
@@ -49,7 +49,7 @@ class Bundle:
     arrays : dict of str to ndarray, shape grid.shape
         ``mask``, the brain, and for each map ``mean_MAP``, which fills what was not measured.
     columns : tuple of str
-        What the model reads where that is no map: columns of cohort.tsv, or features.
+        Columns of cohort.tsv or features, if the model reads no map.
     """
 
     entry: str
